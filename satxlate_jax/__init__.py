@@ -1,0 +1,21 @@
+"""Translate one geostationary imager's observations into another's, without paired images, in JAX."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# name -> module; imported on first use, so that `import satxlate_jax` is instant
+_LAZY = {
+    "read_tile": "satxlate_jax.observations.l1g",
+    "write_tile": "satxlate_jax.observations.l1g",
+    "load": "satxlate_jax.translation.translate",
+}
+
+__all__ = ["__version__", "load", "read_tile", "write_tile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

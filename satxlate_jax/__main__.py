@@ -1,0 +1,57 @@
+"""`python -m satxlate_jax VERB ...`, the same program as the console script `satxlate`."""
+
+import sys
+from importlib import import_module
+
+from satxlate_jax import __version__
+from satxlate_jax.errors import InputError
+
+# verb -> (module with main(argv), what it does). A module is imported only when its verb is used.
+VERBS = {
+    "simulate": ("satxlate_jax.observations.simulate", "write L1G files of the same scenes as several satellites see them"),
+    "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
+    "translate": ("satxlate_jax.translation.translate", "turn one satellite's tiles into another's"),
+    "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
+    "demo": ("satxlate_jax.demo", "all of it on simulated tiles, in minutes"),
+    "import-torch": ("satxlate_jax.training.import_torch", "turn a checkpoint of the PyTorch release into a run"),
+}
+
+
+def _usage() -> str:
+    lines = [f"satxlate_jax {__version__}: {__doc__}", "", "verbs (each has --help):"]
+    lines += [f"  {verb:<13} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+      argv: the words after the program's name; default `sys.argv[1:]`.
+
+    Returns:
+      Exit code: 0 done, 2 a mistake in what was handed in (one line on stderr), 130 interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    verb, *arguments = argv
+    if verb not in VERBS:
+        print(f"satxlate: unknown verb '{verb}'; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return import_module(VERBS[verb][0]).main(arguments) or 0
+    except InputError as error:
+        print(f"satxlate {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"satxlate {verb}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

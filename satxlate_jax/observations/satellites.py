@@ -1,0 +1,222 @@
+"""The instruments as frozen data: bands, wavelengths, resolutions, units, valid ranges, statistics.
+
+Everything that differs between satellites is stated here and nowhere else; the code loops over it.
+
+Sources: GOES-R Series Product Definition and Users' Guide, vol. 3 (ABI bands and noise requirements); JMA,
+Himawari-8/9 AHI spectral response functions and imager page (AHI bands and noise); NASA GeoNEX L1G file names;
+Vandal et al., TGRS 2021 (the normalisation statistics and the valid range of brightness temperatures).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from satxlate_jax.errors import InputError
+
+# Two bands are one when their central wavelengths differ by less than this. The closest bands that are not one
+# are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 um (1.1 %).
+SHARED_WAVELENGTH_TOLERANCE = 0.025
+
+Kind = Literal["reflectance", "brightness_temperature"]
+
+
+@dataclass(frozen=True)
+class Band:
+    """One spectral band of an instrument.
+
+    Attributes:
+      number: 1-based, as in the file's BANDxx.
+      wavelength: central wavelength, um.
+      native_resolution_km: pixel size of the L1G data set at which it is delivered (0.5, 1 or 2 km).
+      kind: 'reflectance' (top of atmosphere, bidirectional) or 'brightness_temperature'.
+      valid_range: smallest and largest physical value, in `unit`.
+      mean: published mean for normalisation, in `unit`.
+      std: published standard deviation for normalisation, in `unit`.
+      noise: one standard deviation of the instrument's noise: K at 300 K, or reflectance at reflectance 1.
+    """
+
+    number: int
+    wavelength: float
+    native_resolution_km: float
+    kind: Kind
+    valid_range: tuple[float, float]
+    mean: float
+    std: float
+    noise: float
+
+    @property
+    def name(self) -> str:
+        """The data set's name in an L1G file, such as 'BAND07'."""
+        return f"BAND{self.number:02d}"
+
+    @property
+    def unit(self) -> str:
+        """'1' for reflectance, 'K' for brightness temperature."""
+        return "1" if self.kind == "reflectance" else "K"
+
+
+@dataclass(frozen=True)
+class Satellite:
+    """One geostationary satellite and its imager.
+
+    Attributes:
+      name: short name, such as 'G16'.
+      instrument: 'ABI' or 'AHI'.
+      file_code: how its L1G files' names begin, such as 'GO16_ABI05'.
+      folder: the folder's name under an L1G root as this project writes it (archives differ; the code decides).
+      longitude: of the sub-satellite point, degrees east.
+      tile_columns: GeoNEX tile columns (h) it sees.
+      bands: its bands, 1 to 16.
+    """
+
+    name: str
+    instrument: str
+    file_code: str
+    folder: str
+    longitude: float
+    tile_columns: tuple[int, ...]
+    bands: tuple[Band, ...]
+
+    def band(self, number: int) -> Band:
+        """The band of that 1-based number.
+
+        Raises:
+          InputError: the instrument has no such band.
+        """
+        if not 1 <= number <= len(self.bands):
+            raise InputError(f"{self.name} ({self.instrument}) has no band {number}; its bands are 1 to {len(self.bands)}")
+        return self.bands[number - 1]
+
+
+_REFLECTANCE_RANGE = (0.0, 1.6)
+_TEMPERATURE_RANGE = (180.0, 350.0)
+_FIRE_RANGE = (180.0, 420.0)  # the 3.9 um band sees fires; ABI saturates near 412 K
+
+_THERMAL_MEANS = (285.251, 235.759, 244.547, 252.391, 272.476, 251.321, 274.869, 274.522, 272.611, 259.913)
+_THERMAL_STDS = (6.243, 2.628, 3.472, 4.165, 7.574, 4.078, 7.973, 8.122, 7.839, 5.408)
+
+
+def _bands(
+    wavelengths: tuple[float, ...],
+    resolutions: tuple[float, ...],
+    means: tuple[float, ...],
+    stds: tuple[float, ...],
+    noise: tuple[float, ...],
+) -> tuple[Band, ...]:
+    bands = []
+    for index, wavelength in enumerate(wavelengths):
+        thermal = wavelength > 3.0
+        valid_range = _REFLECTANCE_RANGE if not thermal else _FIRE_RANGE if wavelength < 4.5 else _TEMPERATURE_RANGE
+        bands.append(
+            Band(
+                number=index + 1,
+                wavelength=wavelength,
+                native_resolution_km=resolutions[index],
+                kind="brightness_temperature" if thermal else "reflectance",
+                valid_range=valid_range,
+                mean=means[index],
+                std=stds[index],
+                noise=noise[index],
+            )
+        )
+    return tuple(bands)
+
+
+_ABI = _bands(
+    (0.47, 0.64, 0.865, 1.378, 1.61, 2.25, 3.9, 6.19, 6.95, 7.34, 8.5, 9.61, 10.35, 11.2, 12.3, 13.3),
+    (1.0, 0.5, 1.0, 2.0, 1.0) + (2.0,) * 11,
+    (0.829, 0.621, 0.663, 0.077, 0.427, 0.333) + _THERMAL_MEANS,
+    (0.292, 0.325, 0.362, 0.113, 0.283, 0.218) + _THERMAL_STDS,
+    (1 / 300,) * 6 + (0.1,) * 9 + (0.3,),
+)
+_AHI = _bands(
+    (0.471, 0.510, 0.639, 0.857, 1.610, 2.257, 3.885, 6.243, 6.941, 7.347, 8.593, 9.637, 10.407, 11.240, 12.381, 13.281),
+    (1.0, 1.0, 0.5, 1.0) + (2.0,) * 12,
+    (0.829, 0.512, 0.621, 0.663, 0.427, 0.333) + _THERMAL_MEANS,
+    (0.292, 0.257, 0.325, 0.362, 0.283, 0.218) + _THERMAL_STDS,
+    (1 / 300,) * 6 + (0.16, 0.4, 0.1, 0.32, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3),
+)
+
+_EAST = tuple(range(7, 27))
+_WEST = (57, 58, 59) + tuple(range(0, 17))
+_JAPAN = tuple(range(44, 60)) + (0, 1, 2)
+
+SATELLITES: Mapping[str, Satellite] = MappingProxyType(
+    {
+        satellite.name: satellite
+        for satellite in (
+            Satellite("G16", "ABI", "GO16_ABI05", "GOES16", -75.2, _EAST, _ABI),
+            Satellite("G17", "ABI", "GO17_ABI05", "GOES17", -137.2, _WEST, _ABI),
+            Satellite("G18", "ABI", "GO18_ABI05", "GOES18", -137.0, _WEST, _ABI),
+            Satellite("G19", "ABI", "GO19_ABI05", "GOES19", -75.2, _EAST, _ABI),
+            Satellite("H8", "AHI", "HM08_AHI05", "HIMAWARI8", 140.7, _JAPAN, _AHI),
+            Satellite("H9", "AHI", "HM09_AHI05", "HIMAWARI9", 140.7, _JAPAN, _AHI),
+        )
+    }
+)
+
+TILE_ROWS = tuple(range(20))  # v00 (60 N) to v19 (60 S), for every satellite
+
+
+def get_satellite(name: str) -> Satellite:
+    """The satellite of that name; a domain such as 'H8_15' (a satellite, `_`, a label) is its satellite.
+
+    Raises:
+      InputError: no such satellite.
+    """
+    satellite = SATELLITES.get(name.split("_", 1)[0])
+    if satellite is None:
+        raise InputError(f"unknown satellite '{name}'; there are {', '.join(SATELLITES)}")
+    return satellite
+
+
+def is_shared(first: Band, second: Band) -> bool:
+    """Whether two bands of two instruments look at the same wavelength (within 2.5 %)."""
+    mean = (first.wavelength + second.wavelength) / 2
+    return abs(first.wavelength - second.wavelength) < SHARED_WAVELENGTH_TOLERANCE * mean
+
+
+def shared_bands(
+    source: str, target: str, source_bands: Iterable[int] | None = None, target_bands: Iterable[int] | None = None
+) -> list[tuple[int, int]]:
+    """The bands two satellites share, by wavelength.
+
+    Args:
+      source: name of the first satellite.
+      target: name of the second.
+      source_bands: the 1-based bands of the first to look at; default all.
+      target_bands: the same of the second.
+
+    Returns:
+      Pairs (band of source, band of target), 1-based, in the order of `source_bands`.
+    """
+    first, second = get_satellite(source), get_satellite(target)
+    ours = [first.band(number) for number in source_bands] if source_bands is not None else first.bands
+    theirs = [second.band(number) for number in target_bands] if target_bands is not None else second.bands
+    return [(a.number, b.number) for a in ours for b in theirs if is_shared(a, b)]
+
+
+def shared_channels(
+    source: str, source_bands: Iterable[int], target: str, target_bands: Iterable[int]
+) -> tuple[list[int], list[int]]:
+    """Where two satellites' shared bands stand in arrays that hold `source_bands` and `target_bands`.
+
+    Returns:
+      Two lists of 0-based channel indices of equal length: into the source's array and into the target's.
+    """
+    source_bands, target_bands = list(source_bands), list(target_bands)
+    pairs = shared_bands(source, target, source_bands, target_bands)
+    return [source_bands.index(a) for a, _ in pairs], [target_bands.index(b) for _, b in pairs]
+
+
+def published_statistics(satellite: str, bands: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The published normalisation of those bands (1-based).
+
+    Returns:
+      Means and standard deviations, float64 [band], in each band's unit.
+    """
+    chosen = [get_satellite(satellite).band(number) for number in bands]
+    return np.array([band.mean for band in chosen]), np.array([band.std for band in chosen])
