@@ -1,0 +1,89 @@
+"""Every field of a configuration, with its unit and meaning; the other configs override only what differs.
+
+    python -m satxlate_jax train --config=configs/base_g16g17.py --workdir=RUN --config.data.dir=DATA
+
+Any field can be overridden on the command line as --config.FIELD=VALUE. The values here are the published ones.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+ALL_BANDS = tuple(range(1, 17))
+
+
+def ordered(**fields) -> ConfigDict:
+    """A ConfigDict that keeps the order in which its keys were given (the order of satellites matters)."""
+    return ConfigDict(fields, sort_keys=False)
+
+
+def get_config() -> ConfigDict:
+    """The published two-satellite configuration, field by field."""
+    config = ConfigDict()
+    config.seed = 0  # of the initialisation, the noise and the order of the examples
+    config.steps = 200_000  # training steps; one step is a generator update, then a discriminator update
+    config.batch_size = 8  # patches per satellite and step, over all devices of all processes
+    config.precision = "float32"  # 'float32' | 'bfloat16': of the networks' arithmetic; parameters and losses stay float32
+    config.normalization = "published"  # 'published' | 'dataset': mean and deviation that make bands comparable
+    config.initialization = "gaussian"  # 'gaussian' (0.02) | 'kaiming' | 'xavier' | 'orthogonal' | 'default' (as torch)
+    config.init_from = ""  # a run whose weights to start from, to add a satellite to it; '' starts from scratch
+    config.freeze = ()  # regular expressions on paths such as 'generator/encoders/G16/'; what matches keeps its value
+
+    config.log_every = 250  # steps between scalars in TensorBoard
+    config.image_every = 5_000  # steps between images
+    config.histogram_every = 5_000  # steps between histograms per band
+    config.validate_every = 5_000  # steps between scores on the validation split; 0 never
+    config.validation_batches = 8  # batches that a validation looks at
+    config.checkpoint_every = 5_000  # steps between checkpoints
+    config.keep_last = 3  # newest checkpoints to keep
+    config.keep_every = 0  # also keep every checkpoint whose step is a multiple of this; 0 none
+
+    config.data = ConfigDict()
+    config.data.dir = ""  # where `tfds build --data_dir` put the data; '' is tfds' own default
+    # satellite -> its bands, 1-based as in BANDxx. A name may carry a label after '_' (H8_15: Himawari-8, 15 bands).
+    config.data.satellites = ordered(G16=ALL_BANDS, G17=ALL_BANDS)
+    config.data.datasets = ConfigDict()  # satellite -> name of the data set's builder config, where it is not the satellite's
+    config.data.streams = ()  # satellites to draw batches from; () is all of them
+    config.data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
+    config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
+    config.data.patch_size = 64  # pixels; must be that of the data set
+
+    config.objective = ConfigDict()
+    config.objective.variant = "paper"  # 'paper' | 'released' (design: what the paper says | what its code computes)
+    config.objective.gan_type = "lsgan"  # 'lsgan' | 'nsgan'
+    config.objective.gan_w = 1.0  # weights of the terms
+    config.objective.recon_x_w = 1.0  # own reconstruction
+    config.objective.recon_shared_w = 0.1  # shared bands of a translation
+    config.objective.recon_x_cyc_w = 1.0  # image after a cycle
+    config.objective.recon_z_cyc_w = 1.0  # latent after a half cycle
+    config.objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
+    config.objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
+    config.objective.cycle_step = 100_000  # steps after which one more cycle is added
+    config.objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew with fresh noise | 'shared': the generator step's
+
+    config.generator = ConfigDict()
+    config.generator.family = "vae_gan"
+    config.generator.dim = 64  # channels after the first convolution
+    config.generator.n_downsample = 0  # halvings of the resolution in the encoder
+    config.generator.n_res = 4  # residual blocks in each encoder and decoder
+    config.generator.activation = "lrelu"  # relu | lrelu | prelu | selu | tanh | none
+    config.generator.padding = "zero"  # zero | reflect | replicate
+    # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
+    # In 'paper' 1-based bands of the first satellite, found in the others by wavelength; in 'released' 0-based channels.
+    config.generator.skip_connection = placeholder(object)
+
+    config.discriminator = ConfigDict()
+    config.discriminator.dim = 64
+    config.discriminator.n_layer = 2  # strided convolutions
+    config.discriminator.norm = "none"  # none | in | ln | bn
+    config.discriminator.activation = "lrelu"
+    config.discriminator.padding = "reflect"
+    config.discriminator.num_scales = 1  # copies of the network on ever coarser images
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.beta1 = 0.5
+    config.optimizer.beta2 = 0.999
+    config.optimizer.weight_decay = 1e-4  # L2, added to the gradient before Adam
+    config.optimizer.decay_every = 25_000  # steps between decays of the generator's learning rate
+    config.optimizer.decay_rate = 0.5
+    return config
