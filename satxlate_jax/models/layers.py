@@ -1,0 +1,154 @@
+"""The building blocks: padded convolutions, norms, activations, residual blocks, initialisers.
+
+Images are [batch, height, width, channel]; kernels are [height, width, in, out].
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+PADDINGS = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
+ACTIVATIONS = ("relu", "lrelu", "prelu", "selu", "tanh", "none")
+NORMS = ("none", "in", "ln", "bn")
+
+# The gain of ReLU; a kernel is [height, width, in, out], so fan-in is the product of all but the last.
+_SCALED_INITIALIZERS = {
+    "gaussian": jax.nn.initializers.normal(0.02),
+    "kaiming": jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
+    "xavier": jax.nn.initializers.variance_scaling(2.0, "fan_avg", "normal"),
+    "orthogonal": jax.nn.initializers.orthogonal(2.0**0.5),
+    "default": jax.nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform"),  # U(-1, 1) / sqrt(fan-in)
+}
+INITIALIZATIONS = tuple(_SCALED_INITIALIZERS)
+
+
+def kernel_initializer(name: str) -> Callable:
+    """The initialiser of convolution kernels of that name; biases always start at 0."""
+    return _SCALED_INITIALIZERS[name]
+
+
+class Activation(nnx.Module):
+    """An elementwise activation; 'prelu' has one slope for all channels, starting at 0.25."""
+
+    def __init__(self, name: str):
+        self.name = name
+        if name == "prelu":
+            self.slope = nnx.Param(jnp.full((1,), 0.25))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies it to x of any shape."""
+        if self.name == "prelu":
+            return jnp.where(x >= 0, x, self.slope[...].astype(x.dtype) * x)
+        return {
+            "relu": jax.nn.relu,
+            "lrelu": lambda v: jax.nn.leaky_relu(v, 0.2),
+            "selu": jax.nn.selu,
+            "tanh": jnp.tanh,
+            "none": lambda v: v,
+        }[self.name](x)
+
+
+class Norm(nnx.Module):
+    """A normalisation over an image's statistics, computed in float32.
+
+    'in' instance norm without parameters; 'ln' layer norm per sample over height, width and channel with the unbiased
+    deviation added to 1e-5; 'bn' batch norm on the statistics of the batch.
+    """
+
+    def __init__(self, name: str, channels: int):
+        self.name = name
+        if name in ("ln", "bn"):
+            # the release draws layer norm's scale from U(0, 1); one is what its shift of 0 suggests for both
+            self.scale = nnx.Param(jnp.ones((channels,)))
+            self.bias = nnx.Param(jnp.zeros((channels,)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalises x [batch, height, width, channel]."""
+        if self.name == "none":
+            return x
+        dtype = x.dtype
+        x = x.astype(jnp.promote_types(dtype, jnp.float32))
+        if self.name == "ln":
+            axes = (1, 2, 3)
+            x = (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True, ddof=1) + 1e-5)
+        else:
+            axes = (1, 2) if self.name == "in" else (0, 1, 2)
+            x = (x - x.mean(axes, keepdims=True)) * jax.lax.rsqrt(x.var(axes, keepdims=True) + 1e-5)
+        if self.name != "in":
+            x = x * self.scale[...] + self.bias[...]
+        return x.astype(dtype)
+
+
+class ConvBlock(nnx.Module):
+    """Pad, convolve with bias, normalise, activate."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        pad: int = 0,
+        padding: str = "zero",
+        norm: str = "none",
+        activation: str = "none",
+        initialization: str,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.pad = pad
+        self.padding = padding
+        # zeros come for free inside the convolution; the other paddings are a copy before it
+        inside = pad if padding == "zero" else 0
+        self.conv = nnx.Conv(
+            inputs,
+            outputs,
+            (size, size),
+            strides=stride,
+            padding=((inside, inside), (inside, inside)),
+            kernel_init=kernel_initializer(initialization),
+            dtype=dtype,
+            rngs=rngs,
+        )
+        if norm != "none":
+            self.norm = Norm(norm, outputs)
+        self.activation = Activation(activation)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [batch, height, width, inputs] to [batch, height', width', outputs]."""
+        if self.pad and self.padding != "zero":
+            around = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
+            x = jnp.pad(x, around, mode=PADDINGS[self.padding])
+        x = self.conv(x)
+        if hasattr(self, "norm"):
+            x = self.norm(x)
+        return self.activation(x)
+
+
+class ResidualBlock(nnx.Module):
+    """x + conv3x3(act(conv3x3(x))): no norm, no activation after the sum."""
+
+    def __init__(self, channels: int, *, padding: str, activation: str, **settings):
+        self.conv_0 = ConvBlock(channels, channels, 3, pad=1, padding=padding, activation=activation, **settings)
+        self.conv_1 = ConvBlock(channels, channels, 3, pad=1, padding=padding, **settings)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x [batch, height, width, channel] to the same shape."""
+        return x + self.conv_1(self.conv_0(x))
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+    """3x3 stride-2 average over the pixels inside the image: [batch, h, w, c] -> [batch, ceil(h/2), ceil(w/2), c]."""
+    window, strides, around = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    total = jax.lax.reduce_window(x, jnp.zeros((), x.dtype), jax.lax.add, window, strides, around)
+    inside = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+    return total / jax.lax.reduce_window(inside, jnp.zeros((), x.dtype), jax.lax.add, window, strides, around)
+
+
+def upsample_nearest(x: jax.Array) -> jax.Array:
+    """Every pixel becomes 2 x 2: [batch, h, w, c] -> [batch, 2h, 2w, c]."""
+    n, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)

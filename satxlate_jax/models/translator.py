@@ -1,0 +1,183 @@
+"""The generator: an encoder and a decoder per satellite around one shared latent space.
+
+Written from the description in the paper (Vandal et al., TGRS 2021, section III) and of the released configurations.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from satxlate_jax.models.layers import ConvBlock, ResidualBlock, upsample_nearest
+from satxlate_jax.models.params import Network, Params
+
+
+class Encoder(nnx.Module):
+    """[batch, h, w, band] -> [batch, h / 2**n_downsample, w / 2**n_downsample, latent]."""
+
+    def __init__(self, bands: int, dim: int, n_downsample: int, n_res: int, activation: str, padding: str, **settings):
+        self.depth = (n_downsample, n_res)
+        block = {"padding": padding, "activation": activation, **settings}
+        self.conv_in = ConvBlock(bands, dim, 7, pad=3, **block)
+        for index in range(n_downsample):
+            setattr(self, f"down_{index}", ConvBlock(dim, 2 * dim, 4, stride=2, pad=1, **block))
+            dim *= 2
+        for index in range(n_res):
+            setattr(self, f"res_block_{index}", ResidualBlock(dim, **block))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Encodes x, before the shared block."""
+        x = self.conv_in(x)
+        for index in range(self.depth[0]):
+            x = getattr(self, f"down_{index}")(x)
+        for index in range(self.depth[1]):
+            x = getattr(self, f"res_block_{index}")(x)
+        return x
+
+
+class Decoder(nnx.Module):
+    """[batch, h, w, latent] -> [batch, h * 2**n_downsample, w * 2**n_downsample, band]."""
+
+    def __init__(
+        self, bands: int, skips: int, dim: int, n_downsample: int, n_res: int, activation: str, padding: str, **settings
+    ):
+        self.depth = (n_downsample, n_res)
+        self.skips = skips
+        dim *= 2**n_downsample
+        block = {"padding": padding, "activation": activation, **settings}
+        for index in range(n_res):
+            setattr(self, f"res_block_{index}", ResidualBlock(dim, **block))
+        for index in range(n_downsample):
+            setattr(self, f"up_{index}", ConvBlock(dim, dim // 2, 3, pad=1, norm="ln", **block))
+            dim //= 2
+        self.conv_out = ConvBlock(dim + skips, bands, 3, pad=1, padding=padding, **settings)
+
+    def __call__(self, z: jax.Array, source: jax.Array | None) -> jax.Array:
+        """Decodes z; `source` [batch, h, w, skips] joins the features before the last convolution."""
+        for index in range(self.depth[1]):
+            z = getattr(self, f"res_block_{index}")(z)
+        for index in range(self.depth[0]):
+            z = getattr(self, f"up_{index}")(upsample_nearest(z))
+        if self.skips:
+            if source is None:
+                raise ValueError(f"this decoder needs the {self.skips} skip channels of the source image")
+            z = jnp.concatenate([z, source.astype(z.dtype)], axis=-1)
+        return self.conv_out(z)
+
+
+class Translator:
+    """What everything outside models/ sees of a generator: encode and decode, as functions of nested dicts.
+
+    Attributes:
+      bands: satellite -> its bands (1-based), in the configured order.
+      stride: image heights and widths must be multiples of it.
+      latent_channels: channels of z.
+    """
+
+    def __init__(
+        self,
+        bands: Mapping[str, Sequence[int]],
+        skips: Mapping[str, Sequence[int]],
+        *,
+        dim: int,
+        n_downsample: int,
+        n_res: int,
+        activation: str,
+        padding: str,
+        initialization: str,
+        dtype: jnp.dtype,
+    ):
+        self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
+        self.stride = 2**n_downsample
+        self.latent_channels = dim * self.stride
+        self._skips = {satellite: tuple(channels) for satellite, channels in skips.items()}
+        settings = {"initialization": initialization, "dtype": dtype}
+        sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res}
+        style = {"activation": activation, "padding": padding}
+        self._encoders, self._decoders = {}, {}
+        for satellite, numbers in self.bands.items():
+            count, skip_count = len(numbers), len(self._skips.get(satellite, ()))
+            self._encoders[satellite] = Network(
+                lambda rngs, count=count: Encoder(count, **sizes, **style, **settings, rngs=rngs)
+            )
+            self._decoders[satellite] = Network(
+                lambda rngs, count=count, skips=skip_count: Decoder(count, skips, **sizes, **style, **settings, rngs=rngs)
+            )
+        # the shared block is always relu and zero padding, whatever the rest is
+        self._shared = Network(
+            lambda rngs: ResidualBlock(self.latent_channels, padding="zero", activation="relu", **settings, rngs=rngs)
+        )
+
+    @property
+    def satellites(self) -> tuple[str, ...]:
+        """The satellites it translates between, in the configured order."""
+        return tuple(self.bands)
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters; each satellite's depend on its name's place only through its own key."""
+        shared, *keys = jax.random.split(key, 1 + 2 * len(self.bands))
+        encoders = {s: network.init(k) for (s, network), k in zip(self._encoders.items(), keys[::2], strict=True)}
+        decoders = {s: network.init(k) for (s, network), k in zip(self._decoders.items(), keys[1::2], strict=True)}
+        return {"encoders": encoders, "decoders": decoders, "shared": self._shared.init(shared)}
+
+    def encode(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
+        """The latent field of an image.
+
+        Args:
+          params: as `init` gives them.
+          x: [batch, h, w, band] of that satellite, network units.
+          satellite: where x comes from.
+
+        Returns:
+          z [batch, h / stride, w / stride, latent_channels].
+        """
+        return self._shared.apply(params["shared"], self._encoders[satellite].apply(params["encoders"][satellite], x))
+
+    def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
+        """An image of a satellite from a latent field.
+
+        Args:
+          params: as `init` gives them.
+          z: [batch, h, w, latent_channels], with or without noise.
+          satellite: whose image to make.
+          source: `skip_channels` of the image that z encodes; only where the generator has skip connections.
+
+        Returns:
+          [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
+        """
+        x = self._decoders[satellite].apply(params["decoders"][satellite], z, source)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+    def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
+        """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""
+        channels = self._skips.get(satellite, ())
+        return x[..., jnp.array(channels)] if channels else None
+
+
+def build_translator(
+    generator: Mapping[str, Any],
+    bands: Mapping[str, Sequence[int]],
+    *,
+    skips: Mapping[str, Sequence[int]] | None = None,
+    initialization: str = "gaussian",
+    precision: str = "float32",
+) -> Translator:
+    """A translator from the `generator` section of a configuration.
+
+    Args:
+      generator: family, dim, n_downsample, n_res, activation, padding (configs/default.py says what they mean).
+      bands: satellite -> its bands, 1-based.
+      skips: satellite -> 0-based channels of its images that skip the latent space, equally many for each.
+      initialization: of the convolution kernels.
+      precision: 'float32' | 'bfloat16', of the arithmetic; parameters are float32.
+    """
+    fields = ("dim", "n_downsample", "n_res", "activation", "padding")
+    return Translator(
+        bands,
+        skips or {},
+        initialization=initialization,
+        dtype=jnp.bfloat16 if precision == "bfloat16" else None,
+        **{field: generator[field] for field in fields},
+    )
