@@ -1,0 +1,107 @@
+"""Translated files: CF metadata, packing, atomic writing, and reading by other tools."""
+
+import json
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf
+from satxlate_jax.translation.translate import band_attributes
+
+FACTS = {"config": {"generator": {"dim": 8}}, "satellites": {"G16": {"bands": [1, 7]}}, "versions": {"jax": "0"}}
+
+
+@pytest.fixture
+def tile():
+    random = np.random.default_rng(0)
+    abi = get_satellite("G16")
+    shape = (30, 40)
+    red = random.uniform(0, 1.6, shape).astype(np.float32)
+    hot = random.uniform(180, 420, shape).astype(np.float32)
+    hot[3, 4] = np.nan
+    quality = np.zeros(shape, np.uint8)
+    quality[3, 4] = 1
+    return xr.Dataset(
+        {
+            "BAND01": (("lat", "lon"), red, band_attributes(abi.band(1), "G16")),
+            "BAND07": (("lat", "lon"), hot, band_attributes(abi.band(7), "G16")),
+            "quality": (
+                ("lat", "lon"),
+                quality,
+                {"flag_masks": np.array([1], np.uint8), "flag_meanings": "input_missing"},
+            ),
+        },
+        {
+            "lat": 42 - 0.02 * np.arange(shape[0]),
+            "lon": -126 + 0.02 * np.arange(shape[1]),
+            "time": np.datetime64("2019-10-27T20:01", "ns"),
+        },
+        {
+            "satellite": "G16",
+            "source_satellite": "G17",
+            "source": "in.hdf",
+            "tile": "h09v03",
+            "checkpoint_run": "run",
+            "checkpoint_step": 9,
+        },
+    )
+
+
+def test_values_come_back_to_half_a_step(tile, tmp_path):
+    write_tile_netcdf(tile, tmp_path / "out.nc")
+    with xr.open_dataset(tmp_path / "out.nc") as back:
+        assert np.abs(back["BAND01"] - tile["BAND01"]).max() <= 0.51e-4
+        assert np.abs(back["BAND07"] - tile["BAND07"]).max() <= 0.51e-2
+        np.testing.assert_array_equal(np.isnan(back["BAND07"]), np.isnan(tile["BAND07"]))
+        np.testing.assert_array_equal(back["quality"], tile["quality"])
+        np.testing.assert_array_equal(back["lat"], tile["lat"])
+        assert back["time"].values == tile["time"].values
+
+
+def test_cf_metadata(tile, tmp_path):
+    write_tile_netcdf(tile, tmp_path / "out.nc", facts=FACTS, command="satxlate translate ...")
+    with netCDF4.Dataset(tmp_path / "out.nc") as file:
+        assert file.Conventions == "CF-1.8"
+        assert file.source_file == "in.hdf" and file.checkpoint_run == "run" and file.checkpoint_step == 9
+        assert json.loads(file.checkpoint_config) == FACTS["config"]
+        assert "satxlate translate ..." in file.history
+        band = file["BAND07"]
+        assert band.standard_name == "toa_brightness_temperature" and band.units == "K" and band.wavelength == 3.9
+        assert file["BAND01"].standard_name == "toa_bidirectional_reflectance" and file["BAND01"].units == "1"
+        assert band.dtype == np.int16 and band.filters()["zlib"]
+        assert file[band.grid_mapping].grid_mapping_name == "latitude_longitude"
+        assert file["lat"].units == "degrees_north" and file["lon"].standard_name == "longitude"
+        assert "_FillValue" not in file["lat"].ncattrs()
+        assert file["time"].units.startswith("seconds since") and file["time"].standard_name == "time"
+        # by CF a packed variable's valid range is packed; unpacked it is the band's
+        low, high = np.asarray(band.valid_range) * band.scale_factor + band.add_offset
+        np.testing.assert_allclose([low, high], [180, 420])
+        assert band.valid_range.dtype == np.int16
+        assert file["quality"].flag_meanings == "input_missing"
+        # netCDF4 masks what lies outside the valid range: nothing does but the fill
+        assert np.ma.count_masked(band[:]) == 1 and np.ma.count_masked(file["BAND01"][:]) == 0
+
+
+def test_writing_leaves_nothing_half_written(tile, tmp_path):
+    with pytest.raises(InputError, match="cannot write"):
+        write_tile_netcdf(tile, tmp_path / "absent" / "out.nc")
+    blocked = tmp_path / "out.nc"
+    blocked.mkdir()
+    with pytest.raises(InputError, match="cannot write"):
+        write_tile_netcdf(tile, blocked)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.nc"]
+
+
+def test_complete_means_this_source_and_this_checkpoint(tile, tmp_path):
+    path = tmp_path / "out.nc"
+    assert not is_complete(path, "run", 9, "in.hdf")
+    write_tile_netcdf(tile, path)
+    assert is_complete(path, "run", 9, "in.hdf")
+    assert not is_complete(path, "run", 10, "in.hdf")
+    assert not is_complete(path, "run", 9, "other.hdf")
+    path.write_bytes(path.read_bytes()[:100])
+    assert not is_complete(path, "run", 9, "in.hdf")
