@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     config.data.streams = ()  # satellites to draw batches from; () is all of them
     config.data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
     config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
+    config.data.augment = False  # turn and mirror patches at random, all bands alike
     config.data.patch_size = 64  # pixels; must be that of the data set
 
     config.objective = ConfigDict()

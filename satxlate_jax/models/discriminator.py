@@ -1,5 +1,6 @@
 """The discriminators: one per satellite and scale, patchwise, on images of that satellite."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,12 +38,9 @@ class Discriminator:
         self.num_scales = num_scales
         # batch norm looks at the whole batch: images of different origin must then be scored apart
         self.mixes_batch = architecture["norm"] == "bn"
+        settings = {**architecture, "initialization": "gaussian", "dtype": dtype}
         self._networks = {
-            satellite: Network(
-                lambda rngs, count=len(numbers): PatchScorer(
-                    count, **architecture, initialization="gaussian", dtype=dtype, rngs=rngs
-                )
-            )
+            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings))
             for satellite, numbers in bands.items()
         }
 

@@ -3,6 +3,7 @@
 Written from the description in the paper (Vandal et al., TGRS 2021, section III) and of the released configurations.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,6 +68,11 @@ class Decoder(nnx.Module):
         return self.conv_out(z)
 
 
+def _at_least_float32(x: jax.Array) -> jax.Array:
+    """Losses and the world outside the networks never see bfloat16."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 class Translator:
     """What everything outside models/ sees of a generator: encode and decode, as functions of nested dicts.
 
@@ -94,21 +100,16 @@ class Translator:
         self.latent_channels = dim * self.stride
         self._skips = {satellite: tuple(channels) for satellite, channels in skips.items()}
         settings = {"initialization": initialization, "dtype": dtype}
-        sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res}
-        style = {"activation": activation, "padding": padding}
+        sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res, "activation": activation, "padding": padding}
         self._encoders, self._decoders = {}, {}
         for satellite, numbers in self.bands.items():
-            count, skip_count = len(numbers), len(self._skips.get(satellite, ()))
-            self._encoders[satellite] = Network(
-                lambda rngs, count=count: Encoder(count, **sizes, **style, **settings, rngs=rngs)
-            )
-            self._decoders[satellite] = Network(
-                lambda rngs, count=count, skips=skip_count: Decoder(count, skips, **sizes, **style, **settings, rngs=rngs)
-            )
+            skip_count = len(self._skips.get(satellite, ()))
+            encoder = functools.partial(Encoder, len(numbers), **sizes, **settings)
+            decoder = functools.partial(Decoder, len(numbers), skip_count, **sizes, **settings)
+            self._encoders[satellite], self._decoders[satellite] = Network(encoder), Network(decoder)
         # the shared block is always relu and zero padding, whatever the rest is
-        self._shared = Network(
-            lambda rngs: ResidualBlock(self.latent_channels, padding="zero", activation="relu", **settings, rngs=rngs)
-        )
+        shared = functools.partial(ResidualBlock, self.latent_channels, padding="zero", activation="relu", **settings)
+        self._shared = Network(shared)
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -131,9 +132,10 @@ class Translator:
           satellite: where x comes from.
 
         Returns:
-          z [batch, h / stride, w / stride, latent_channels].
+          z [batch, h / stride, w / stride, latent_channels], float32 or wider.
         """
-        return self._shared.apply(params["shared"], self._encoders[satellite].apply(params["encoders"][satellite], x))
+        z = self._encoders[satellite].apply(params["encoders"][satellite], x)
+        return _at_least_float32(self._shared.apply(params["shared"], z))
 
     def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
         """An image of a satellite from a latent field.
@@ -147,8 +149,7 @@ class Translator:
         Returns:
           [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
         """
-        x = self._decoders[satellite].apply(params["decoders"][satellite], z, source)
-        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return _at_least_float32(self._decoders[satellite].apply(params["decoders"][satellite], z, source))
 
     def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""

@@ -1,0 +1,237 @@
+"""How the loss terms make the two losses.
+
+Two variants: 'paper' is what the paper (Vandal et al., TGRS 2021, section III) describes; 'released' is what the
+released code computes, quirks included, and exists to prove the port and to repeat old runs. With sources K (the
+satellites of the batch), decoders A (all), encodings z_k, one noise draw n_k per source and C cycles:
+
+  term            pairs            value                                    'released' counts
+  gan             k, q != k        D_q's verdict on dec_q(z_k + n_k)        all
+  recon           k                mse(x_k, dec_k(z_k + n_k))               all
+  shared          k, q != k        mse of the bands k and q share           only the last k
+  cycle_recon     k, cycle, q      mse(x_k, there and back via q)           all, times C
+  cycle_z_recon   k, cycle, q      mse(z_k, encoding of the translation)    only the last k and cycle, times C
+  kl_cyc          k, cycle, q      mean square of that encoding             only the last k and cycle, times C
+  kl              k                mean square of z_k                       never
+
+In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from satxlate_jax.models.discriminator import Discriminator
+from satxlate_jax.models.translator import Translator
+from satxlate_jax.training.losses import (
+    discriminator_adversarial,
+    generator_adversarial,
+    mean_square,
+    mean_squared_error,
+)
+
+VARIANTS = ("paper", "released")
+Images = Mapping[str, jax.Array]
+Translations = dict[str, dict[str, jax.Array]]
+Channels = Mapping[str, Mapping[str, Sequence[int]]]
+# term -> the weight's name in config.objective
+WEIGHTS = {
+    "gan": "gan_w",
+    "recon": "recon_x_w",
+    "shared": "recon_shared_w",
+    "cycle_recon": "recon_x_cyc_w",
+    "cycle_z_recon": "recon_z_cyc_w",
+    "kl_cyc": "recon_kl_cyc_w",
+    "kl": "recon_kl_w",
+}
+
+
+def _interleave(batches: Sequence[jax.Array | None]) -> jax.Array | None:
+    """Several [n, ...] batches as one [n * count, ...]; None stays None.
+
+    Interleaved, not joined end to end, so that batches sharded over devices stay where they are.
+    """
+    if batches[0] is None:
+        return None
+    return jnp.stack(batches, axis=1).reshape(-1, *batches[0].shape[1:])
+
+
+def _apply_to_each(function: Callable, *groups: Sequence[jax.Array | None]) -> list[Any]:
+    """`[function(*arguments) for arguments in zip(*groups)]` in one pass of the network that function applies."""
+    count = len(groups[0])
+    result = function(*(_interleave(group) for group in groups))
+    return [jax.tree.map(lambda y, i=i: y.reshape(-1, count, *y.shape[1:])[:, i], result) for i in range(count)]
+
+
+def _mean(items: Sequence[jax.Array]) -> jax.Array:
+    return jnp.mean(jnp.stack(items)) if items else jnp.zeros(())
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The two losses as functions of parameters.
+
+    Attributes:
+      translator: the generator.
+      discriminator: the critics.
+      shared: satellite -> satellite -> 0-based channels of the first that the second shares, in the same order.
+      weights: term -> its weight in the generator's loss; the discriminator's has that of 'gan'.
+      variant: 'paper' | 'released'.
+      gan_type: 'lsgan' | 'nsgan'.
+    """
+
+    translator: Translator
+    discriminator: Discriminator
+    shared: Channels
+    weights: Mapping[str, float]
+    variant: str
+    gan_type: str
+
+    def translate_all(
+        self, generator: Any, batch: Images, noise: Images, targets: Sequence[str] | None = None
+    ) -> tuple[Images, Translations]:
+        """Every source of the batch decoded as every target.
+
+        Args:
+          generator: parameters of the translator.
+          batch: satellite -> [n, h, w, band], network units.
+          noise: satellite -> [n, h', w', latent], added to its encoding.
+          targets: satellites to decode as; default all.
+
+        Returns:
+          Encodings {k: z_k} and translations {k: {q: dec_q(z_k + n_k)}}.
+        """
+        latents = {k: self.translator.encode(generator, x, k) for k, x in batch.items()}
+        return latents, self._decode(generator, batch, latents, noise, targets or self.translator.satellites)
+
+    def _decode(
+        self, generator: Any, batch: Images, latents: Images, noise: Images, targets: Sequence[str]
+    ) -> Translations:
+        """{k: {q: dec_q(latents[k] + noise[k])}}; skip channels are always those of the original image of k."""
+        skips = [self.translator.skip_channels(x, k) for k, x in batch.items()]
+        noisy = [latents[k] + noise[k] for k in batch]
+        images = {
+            q: _apply_to_each(lambda z, skip, q=q: self.translator.decode(generator, z, q, skip), noisy, skips)
+            for q in targets
+        }
+        return {k: {q: images[q][index] for q in targets} for index, k in enumerate(batch)}
+
+    def _return(
+        self, generator: Any, batch: Images, noise: Images, forward: Translations
+    ) -> tuple[Translations, Translations]:
+        """The way back: encodings of the translations {k: {q: zc_q}} and the images they give {k: {q: x2_q}}."""
+        encoded = {
+            q: _apply_to_each(lambda x, q=q: self.translator.encode(generator, x, q), [forward[k][q] for k in batch])
+            for q in batch
+        }
+        encodings = {k: {q: encoded[q][index] for q in batch} for index, k in enumerate(batch)}
+        back = {}
+        for k, x in batch.items():
+            skips = [self.translator.skip_channels(x, k)] * len(batch)
+            noisy = [z + noise[k] for z in encodings[k].values()]
+            images = _apply_to_each(lambda z, skip, k=k: self.translator.decode(generator, z, k, skip), noisy, skips)
+            back[k] = dict(zip(batch, images, strict=True))
+        return encodings, back
+
+    def _cycles(
+        self, generator: Any, batch: Images, noise: Images, forward: Translations, cycles: int
+    ) -> Iterator[tuple[Translations, Translations]]:
+        """What `_return` gives, cycle by cycle."""
+        encodings, back = self._return(generator, batch, noise, forward)
+        yield encodings, back
+        for cycle in range(1, cycles):
+            # the release advances only after its second cycle, which therefore repeats the first
+            if self.variant == "paper" or cycle > 1:
+                latents = {k: self.translator.encode(generator, back[k][k], k) for k in batch}
+                forward = self._decode(generator, batch, latents, noise, tuple(batch))
+                encodings, back = self._return(generator, batch, noise, forward)
+            yield encodings, back
+
+    def _items(
+        self, generator: Any, discriminator: Any, batch: Images, noise: Images, cycles: int
+    ) -> tuple[dict[str, list[jax.Array]], Translations]:
+        """Every term's values, one an element of the loops that the module's docstring names; and the translations."""
+        latents, forward = self.translate_all(generator, batch, noise)
+        pairs = [(k, q) for k in batch for q in self.translator.satellites if q != k]
+        shared_pairs = [(k, q) for k, q in pairs if self.shared[k][q]]
+        scores = self._score_pairs(discriminator, forward, pairs)
+        items = {
+            "gan": [generator_adversarial(scores[pair], self.gan_type) for pair in pairs],
+            "recon": [mean_squared_error(x, forward[k][k]) for k, x in batch.items()],
+            "shared": [
+                mean_squared_error(
+                    batch[k][..., jnp.array(self.shared[k][q])], forward[k][q][..., jnp.array(self.shared[q][k])]
+                )
+                for k, q in shared_pairs
+            ],
+            "kl": [mean_square(z) for z in latents.values()],
+        }
+        steps = list(self._cycles(generator, batch, noise, forward, cycles))
+        loops = [(k, cycle, q) for k in batch for cycle in range(cycles) for q in batch]
+        items["cycle_recon"] = [mean_squared_error(batch[k], steps[c][1][k][q]) for k, c, q in loops]
+        last = list(batch)[-1]
+        if self.variant == "released":
+            items["shared"] = [item for item, (k, _) in zip(items["shared"], shared_pairs, strict=True) if k == last]
+            items["kl"] = []
+            loops = [(last, cycles - 1, q) for q in batch]
+        items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
+        items["kl_cyc"] = [mean_square(steps[c][0][k][q]) for k, c, q in loops]
+        return items, forward
+
+    def _score_pairs(self, discriminator: Any, forward: Translations, pairs: Sequence[tuple[str, str]]) -> dict:
+        """{(k, q): D_q(forward[k][q])}, each discriminator applied once."""
+        scores = {}
+        for target in dict.fromkeys(q for _, q in pairs):
+            sources = [k for k, q in pairs if q == target]
+            images = [forward[k][target] for k in sources]
+            scores |= zip([(k, target) for k in sources], self._score_each(discriminator, images, target), strict=True)
+        return scores
+
+    def _score_each(self, discriminator: Any, images: Sequence[jax.Array], satellite: str) -> list[list[jax.Array]]:
+        """For each batch of images its scores, one array per scale."""
+        score = lambda x: self.discriminator.score(discriminator, x, satellite)  # noqa: E731
+        return [score(x) for x in images] if self.discriminator.mixes_batch else _apply_to_each(score, images)
+
+    def generator_loss(
+        self, generator: Any, discriminator: Any, batch: Images, noise: Images, cycles: int
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The generator's loss.
+
+        Args:
+          generator: parameters of the translator.
+          discriminator: parameters of the discriminators.
+          batch: satellite -> [n, h, w, band], network units.
+          noise: satellite -> [n, h', w', latent], one draw of N(0, 1) per source, reused in every decode.
+          cycles: how often to go there and back, at least 1.
+
+        Returns:
+          The loss and {'terms': term -> value, 'items': term -> list of values, 'translations': {k: {q: image}}}.
+        """
+        items, forward = self._items(generator, discriminator, batch, noise, cycles)
+        terms = {term: _mean(values) for term, values in items.items()}
+        if self.variant == "released":
+            terms |= {term: cycles * terms[term] for term in ("cycle_recon", "cycle_z_recon", "kl_cyc")}
+        total = sum(self.weights[term] * value for term, value in terms.items())
+        return total, {"terms": terms, "items": items, "translations": forward}
+
+    def discriminator_loss(
+        self, discriminator: Any, batch: Images, fakes: Translations
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The discriminators' loss: for every pair (d, q) of the batch, q = d included, fakes[q][d] against batch[d].
+
+        Args:
+          discriminator: parameters of the discriminators.
+          batch: satellite -> [n, h, w, band], network units.
+          fakes: {q: {d: dec_d(z_q + n_q)}}, without gradient.
+
+        Returns:
+          The loss and {'terms': {'dis': value}, 'items': {'dis': list of values}}.
+        """
+        items = []
+        for d, x in batch.items():
+            real, *scores = self._score_each(discriminator, [x, *(fakes[q][d] for q in batch)], d)
+            items += [discriminator_adversarial(fake, real, self.gan_type) for fake in scores]
+        terms = {"dis": _mean(items)}
+        return self.weights["gan"] * terms["dis"], {"terms": terms, "items": {"dis": items}}

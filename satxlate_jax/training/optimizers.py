@@ -1,0 +1,94 @@
+"""The two optimizers: Adam with L2 in the gradient, decay of the generator's learning rate, freezing by path."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from satxlate_jax.errors import InputError
+
+Tree = dict[str, Any]
+
+
+def learning_rate(optimizer: Mapping[str, Any], step: jax.Array, *, decays: bool) -> jax.Array:
+    """The learning rate used in a step: divided at every multiple of `decay_every`, where it decays at all.
+
+    Args:
+      optimizer: the `optimizer` section of a configuration.
+      step: steps taken before this one.
+      decays: True for the generator, False for the discriminators (as released).
+    """
+    if not decays:
+        return jnp.asarray(optimizer["learning_rate"])
+    return optimizer["learning_rate"] * optimizer["decay_rate"] ** jnp.floor(step / optimizer["decay_every"])
+
+
+def paths(tree: Tree, prefix: str = "") -> list[str]:
+    """The path of every leaf, such as 'encoders/G16/conv_in/conv/kernel', in the order of the tree's leaves."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [prefix + jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
+def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
+    """Which leaves are trained: those whose path no rule matches.
+
+    Args:
+      tree: nested dict of parameters.
+      prefix: what stands before each path, 'generator/' or 'discriminator/'.
+      freeze: regular expressions, searched from the path's beginning.
+
+    Returns:
+      The same tree with booleans.
+    """
+    try:
+        rules = [re.compile(rule) for rule in freeze]
+    except re.error as error:
+        raise InputError(f"config.freeze has a rule that is no regular expression: {error}") from None
+    flags = [not any(rule.match(path) for rule in rules) for path in paths(tree, prefix)]
+    return jax.tree.unflatten(jax.tree.structure(tree), flags)
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) as the release configures it, its state a plain nested dict.
+
+    L2 weight decay is added to the gradient, before the moments (not decoupled). Frozen leaves have neither update
+    nor decay: they stay bit-identical.
+
+    Args:
+      optimizer: the `optimizer` section of a configuration.
+      trainable: booleans in the shape of the parameters.
+      decays: whether the learning rate decays.
+    """
+
+    def __init__(self, optimizer: Mapping[str, Any], trainable: Tree, *, decays: bool):
+        self._optimizer = optimizer
+        self._trainable = trainable
+        self._decays = decays
+        self._moments = optax.scale_by_adam(b1=optimizer["beta1"], b2=optimizer["beta2"], eps=1e-8)
+
+    def init(self, params: Tree) -> Tree:
+        """Zero moments: {'count': int32 scalar, 'mu': like params, 'nu': like params}."""
+        return self._moments.init(params)._asdict()
+
+    def update(self, gradients: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]:
+        """One update.
+
+        Args:
+          gradients: like params.
+          state: as `init` gives it.
+          params: nested dict.
+
+        Returns:
+          The new parameters and the new state.
+        """
+        weight_decay = self._optimizer["weight_decay"]
+        rate = learning_rate(self._optimizer, state["count"], decays=self._decays)
+        gradients = jax.tree.map(lambda g, p: g + weight_decay * p, gradients, params)
+        directions, moments = self._moments.update(gradients, optax.ScaleByAdamState(**state))
+        params = jax.tree.map(
+            lambda p, d, trained: p - (rate * d).astype(p.dtype) if trained else p, params, directions, self._trainable
+        )
+        return params, moments._asdict()

@@ -1,0 +1,132 @@
+"""One training step: a generator update, then a discriminator update with the updated generator."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from satxlate_jax.training.objective import Objective
+from satxlate_jax.training.optimizers import Adam, learning_rate
+from satxlate_jax.training.train_state import TrainState
+
+Images = Mapping[str, jax.Array]
+
+
+def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int) -> dict[str, jax.Array]:
+    """One N(0, 1) draw per source, in the shape of its encoding.
+
+    Args:
+      key: a JAX key.
+      batch: satellite -> [n, h, w, band].
+      stride: pixels of the image per pixel of the encoding.
+      channels: of the encoding.
+
+    Returns:
+      satellite -> [n, h / stride, w / stride, channels].
+    """
+    noise = {}
+    for satellite_key, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
+        n, h, w, _ = x.shape
+        noise[satellite] = jax.random.normal(satellite_key, (n, h // stride, w // stride, channels), x.dtype)
+    return noise
+
+
+class TrainStep:
+    """The pure function that takes one step.
+
+    Args:
+      objective: the two losses.
+      generator_optimizer: updates the translator.
+      discriminator_optimizer: updates the discriminators.
+      optimizer: the `optimizer` section of the configuration, to report the learning rate.
+      discriminator_fakes: 'fresh' | 'shared'.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        generator_optimizer: Adam,
+        discriminator_optimizer: Adam,
+        optimizer: Mapping[str, Any],
+        discriminator_fakes: str,
+    ):
+        self.objective = objective
+        self._generator_optimizer = generator_optimizer
+        self._discriminator_optimizer = discriminator_optimizer
+        self._optimizer = optimizer
+        self._fresh_fakes = discriminator_fakes == "fresh"
+
+    def init(self, generator: Any, discriminator: Any) -> TrainState:
+        """The state before the first step, from two nested dicts of parameters."""
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            generator=generator,
+            discriminator=discriminator,
+            generator_optimizer=self._generator_optimizer.init(generator),
+            discriminator_optimizer=self._discriminator_optimizer.init(discriminator),
+        )
+
+    def update(
+        self, state: TrainState, batch: Images, generator_noise: Images, discriminator_noise: Images, *, cycles: int
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One step with given noise; `__call__` draws it."""
+        objective = self.objective
+        loss = jax.value_and_grad(objective.generator_loss, has_aux=True)
+        (total, parts), gradients = loss(state.generator, state.discriminator, batch, generator_noise, cycles)
+        generator, generator_optimizer = self._generator_optimizer.update(
+            gradients, state.generator_optimizer, state.generator
+        )
+        fakes = parts["translations"]
+        if self._fresh_fakes:
+            _, fakes = objective.translate_all(generator, batch, discriminator_noise, tuple(batch))
+        fakes = jax.lax.stop_gradient(fakes)
+        loss = jax.value_and_grad(objective.discriminator_loss, has_aux=True)
+        (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
+        discriminator, discriminator_optimizer = self._discriminator_optimizer.update(
+            gradients, state.discriminator_optimizer, state.discriminator
+        )
+        metrics = {f"generator/{term}": value for term, value in parts["terms"].items()}
+        metrics["generator/total"] = total
+        metrics["discriminator/total"] = discriminator_total
+        metrics["learning_rate"] = learning_rate(self._optimizer, state.generator_optimizer["count"], decays=True)
+        state = TrainState(state.step + 1, generator, discriminator, generator_optimizer, discriminator_optimizer)
+        return state, metrics
+
+    def __call__(
+        self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One step.
+
+        Args:
+          state: before the step.
+          batch: satellite -> [n, h, w, band], network units.
+          key: the run's key; the step's own noise comes from it and `state.step`.
+          cycles: how often the cycle terms go there and back; static.
+
+        Returns:
+          The state after the step and 'generator/TERM', 'generator/total', 'discriminator/total', 'learning_rate',
+          float32 scalars.
+        """
+        translator = self.objective.translator
+        keys = jax.random.split(jax.random.fold_in(key, state.step))
+        noise = [draw_noise(k, batch, translator.stride, translator.latent_channels) for k in keys]
+        return self.update(state, batch, *noise, cycles=cycles)
+
+
+def make_train_step(config: Mapping[str, Any], objective: Objective, trainable: Callable[[str], Any]) -> TrainStep:
+    """The step of a configuration.
+
+    Args:
+      config: a configuration (configs/default.py).
+      objective: its losses.
+      trainable: 'generator' | 'discriminator' -> booleans in the shape of its parameters.
+    """
+    section = config["optimizer"]
+    return TrainStep(
+        objective,
+        Adam(section, trainable("generator"), decays=True),
+        Adam(section, trainable("discriminator"), decays=False),
+        section,
+        config["objective"]["discriminator_fakes"],
+    )
