@@ -10,7 +10,7 @@ from satxlate_jax.errors import InputError
 VERBS = {
     "simulate": ("satxlate_jax.observations.simulate", "write L1G files of the same scenes as several satellites see them"),
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
-    "translate": ("satxlate_jax.translation.translate", "turn one satellite's tiles into another's"),
+    "translate": ("satxlate_jax.translation.archive", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
     "demo": ("satxlate_jax.demo", "all of it on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.import_torch", "turn a checkpoint of the PyTorch release into a run"),

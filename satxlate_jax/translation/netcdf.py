@@ -30,6 +30,8 @@ def write_tile_netcdf(
 ) -> None:
     """Writes a translated tile under a temporary name in the same folder, then renames it.
 
+    What a killed process left under the temporary name is overwritten; two processes must not write the same file.
+
     Args:
       tile: as `TileTranslator.translate` gives it.
       path: of the file to make; its folder exists.
@@ -41,7 +43,7 @@ def write_tile_netcdf(
     """
     path = Path(path)
     described = _describe(tile, facts or {}, command)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
         os.replace(temporary, path)
