@@ -1,0 +1,72 @@
+"""Whether an HDF4 file is whole, from its directory alone, in Python.
+
+The HDF4 library trusts what it reads: a truncated or altered file can end the process inside it. The directory (a
+chain of blocks of data descriptors: tag, reference, offset, length) says where every element lies; an element that
+lies beyond the end of the file shows the damage before the library sees the file. What is altered inside an element
+is not found here.
+
+Source: HDF4 Specification and Developer's Guide, chapter 2 (physical layout).
+"""
+
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+_MAGIC = b"\x0e\x03\x13\x01"
+_BLOCK = struct.Struct(">HI")  # number of descriptors, offset of the next block
+_DESCRIPTOR = struct.Struct(">HHII")  # tag, reference, offset, length
+_NULL_TAG = 1
+_UNDEFINED = 0xFFFFFFFF  # an element that was declared and never written
+
+
+def find_damage(path: str | os.PathLike) -> str | None:
+    """What makes a path unreadable as an HDF4 file.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      A few words such as 'is truncated: ...', or None where the file may be opened.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode  # first, because opening a pipe would wait for its other end
+        if stat.S_ISDIR(mode):
+            return "is a folder, not a file"
+        if not stat.S_ISREG(mode):
+            return "is not a regular file"
+        with path.open("rb") as file:
+            return _damage(file, os.fstat(file.fileno()).st_size)
+    except FileNotFoundError:
+        return "does not exist"
+    except PermissionError:
+        return "may not be read (permission denied)"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def _damage(file: BinaryIO, size: int) -> str | None:
+    if size == 0:
+        return "is empty"
+    if file.read(len(_MAGIC)) != _MAGIC:
+        return "is not an HDF4 file"
+    block, seen = len(_MAGIC), set()
+    while block:
+        if block in seen:
+            return "is damaged: its directory runs in a circle"
+        seen.add(block)
+        file.seek(block)
+        head = file.read(_BLOCK.size)
+        if len(head) < _BLOCK.size:
+            return f"is truncated: its directory goes on at byte {block:,}, the file ends at {size:,}"
+        count, next_block = _BLOCK.unpack(head)
+        descriptors = file.read(count * _DESCRIPTOR.size)
+        if len(descriptors) < count * _DESCRIPTOR.size:
+            return f"is truncated: its directory is longer than the file's {size:,} bytes"
+        for tag, _, offset, length in _DESCRIPTOR.iter_unpack(descriptors):
+            if tag != _NULL_TAG and _UNDEFINED not in (offset, length) and offset + length > size:
+                return f"is truncated or damaged: data up to byte {offset + length:,} are missing, it has {size:,}"
+        block = next_block
+    return None

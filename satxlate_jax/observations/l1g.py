@@ -1,0 +1,296 @@
+"""One GeoNEX L1G file (HDF4) <-> xarray.Dataset in physical units. The only module that imports pyhdf.
+
+A file holds BAND01 .. BAND16 (AHI_B01 .. in early Himawari files), 16-bit integers of 300, 600 or 1200 pixels a side:
+value = number * Scale_Factor + Offset_Constant, reflectance (1) or brightness temperature (K); and Solar_Zenith and
+Solar_Azimuth in 0.01 degrees, possibly of another size. Which satellite, tile and time it shows is in its name.
+
+A damaged file can end the process inside the HDF4 library: read many files through `isolation.read_isolated`.
+
+Source: Wang et al., Remote Sensing 2020, 12(8), 1267 (GeoNEX L1G).
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import xarray as xr
+from pyhdf.error import HDF4Error
+from pyhdf.SD import SD, SDC
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations import catalog, grid
+from satxlate_jax.observations.hdf4_directory import find_damage
+from satxlate_jax.observations.packing import (
+    DEGREES_PER_NUMBER,
+    PACKING,
+    fill_number,
+    find_missing,
+    pack_angle,
+    pack_band,
+)
+from satxlate_jax.observations.resampling import METHODS, Method, centre_coordinates, interpolate, resample
+from satxlate_jax.observations.satellites import Band, get_satellite
+from satxlate_jax.observations.tile_dataset import ANGLES, check_variable, identify, make_tile
+
+DEFLATE_LEVEL = 4
+_SIZES = tuple(grid.PIXELS.values())
+_INTEGERS = {SDC.UINT16: np.dtype(np.uint16), SDC.INT16: np.dtype(np.int16)}
+_HDF_TYPES = {"uint16": SDC.UINT16, "int16": SDC.INT16}
+_DIMENSION_LABELS = {300: "2km", 600: "1km", 1200: "500m"}
+
+
+class L1GError(InputError):
+    """A file that cannot be read as L1G, or data that cannot be written as such; the message names the file."""
+
+
+class MissingBandWarning(UserWarning):
+    """A file lacks bands that were asked for; they are read as missing everywhere."""
+
+
+class _Unusable(Exception):
+    """What is wrong with a data set, to follow its name."""
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[SD]:
+    damage = find_damage(path)
+    if damage is not None:
+        raise L1GError(f"{str(path)!r} {damage}")
+    try:
+        file = SD(str(path), SDC.READ)
+        try:
+            yield file
+        finally:
+            file.end()
+    except InputError:
+        raise
+    except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
+        raise L1GError(f"{str(path)!r} is damaged ({_in_a_line(error)})") from error
+
+
+def _data_sets(file: SD) -> dict[str, tuple[int, tuple[int, ...], int]]:
+    """Name -> index, shape and HDF4 type of each data set; the first of a name counts."""
+    found: dict[str, tuple[int, tuple[int, ...], int]] = {}
+    for index in range(file.info()[0]):
+        name, rank, shape, hdf_type, _ = file.select(index).info()
+        found.setdefault(name, (index, tuple(shape) if rank > 1 else (shape,), hdf_type))
+    return found
+
+
+def _band_names(band: Band) -> tuple[str, str]:
+    return band.name, f"AHI_B{band.number:02d}"
+
+
+def _identity(path: Path, attributes: Mapping[str, Any]) -> catalog.TileFile:
+    """Satellite, tile and time, from the file's name or, where it was renamed, from what write_tile left in it."""
+    parsed = catalog.parse_name(path)
+    if parsed is None and "l1g_name" in attributes:
+        parsed = catalog.parse_name(str(attributes["l1g_name"]))
+    if parsed is None:
+        raise L1GError(
+            f"{str(path)!r} is not named as an L1G file, so its satellite, tile and time are unknown; "
+            "name it such as GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf"
+        )
+    return parsed
+
+
+def _attribute_number(attributes: Mapping[str, Any], name: str) -> float:
+    value = attributes.get(name)
+    value = value[0] if isinstance(value, list | tuple) and value else value
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, method: Method) -> np.ndarray:
+    """One band in physical units on the grid, float32 [size, size]."""
+    index, shape, hdf_type = data_set
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] not in _SIZES:
+        raise _Unusable(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
+    if hdf_type not in _INTEGERS:
+        raise _Unusable("does not hold 16-bit integers")
+    selected = file.select(index)
+    attributes = selected.attributes()
+    scale, offset = (_attribute_number(attributes, name) for name in ("Scale_Factor", "Offset_Constant"))
+    if not (math.isfinite(scale) and scale > 0 and math.isfinite(offset)):
+        raise _Unusable("has no usable Scale_Factor and Offset_Constant")
+    numbers = selected.get()
+    missing = find_missing(numbers, _attribute_number(attributes, "_FillValue"))
+    if missing is not None and missing.all():
+        return np.full((size, size), np.nan, np.float32)
+    values = resample(numbers, missing, size, method)
+    values *= scale
+    values += offset
+    return values.astype(np.float32, copy=False)
+
+
+def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, is_azimuth: bool) -> np.ndarray:
+    """One solar angle in degrees on the grid, float32 [size, size]."""
+    index, shape, hdf_type = data_set
+    if len(shape) != 2 or shape[0] != shape[1] or not 0 < shape[0] <= max(_SIZES) or hdf_type not in _INTEGERS:
+        raise _Unusable("is not a square of 16-bit integers")
+    numbers = file.select(index).get()
+    missing = find_missing(numbers)
+    degrees = numbers * DEGREES_PER_NUMBER
+    if missing is not None:
+        degrees[missing] = np.nan
+    if len(degrees) != size:
+        coordinates = centre_coordinates(len(degrees), size)
+        if is_azimuth:  # through its sine and cosine: 359 and 1 degrees are neighbours
+            sine, cosine = (interpolate(part(np.radians(degrees)), coordinates) for part in (np.sin, np.cos))
+            degrees = np.degrees(np.arctan2(sine, cosine))
+        else:
+            degrees = interpolate(degrees, coordinates)
+    degrees = degrees.astype(np.float32)
+    return np.mod(degrees, np.float32(360)) if is_azimuth else degrees
+
+
+def _read_arrays(
+    path: Path, bands: Iterable[int] | None, size: int, method: Method
+) -> tuple[catalog.TileFile, list[Band], dict[str, np.ndarray]]:
+    """What the file is, the bands asked for, and what of them and of the solar angles it holds, by variable name."""
+    with _opened(path) as file:
+        present = _data_sets(file)
+        every = [name for number in range(1, 17) for name in (f"BAND{number:02d}", f"AHI_B{number:02d}")]
+        if not any(name in present for name in every):
+            raise L1GError(
+                f"{str(path)!r} is HDF4 but not L1G: it has no BAND01 to BAND16, "
+                f"but {', '.join(list(present)[:3]) or 'nothing'}{' ...' if len(present) > 3 else ''}"
+            )
+        identity = _identity(path, file.attributes())
+        satellite = get_satellite(identity.satellite)
+        wanted = list(satellite.bands) if bands is None else [satellite.band(number) for number in bands]
+        arrays = {}
+        try:
+            for band in wanted:
+                name = next((name for name in _band_names(band) if name in present), band.name)
+                if name in present:
+                    arrays[band.name] = _read_band(file, present[name], size, method)
+            for name, variable in (("Solar_Zenith", "solar_zenith"), ("Solar_Azimuth", "solar_azimuth")):
+                if name in present:
+                    arrays[variable] = _read_angle(file, present[name], size, variable == "solar_azimuth")
+        except _Unusable as error:
+            raise L1GError(f"{str(path)!r}: {name} {error}") from error
+        except Exception as error:
+            raise L1GError(f"{str(path)!r}: {name} is damaged ({_in_a_line(error)})") from error
+    return identity, wanted, arrays
+
+
+def read_tile(
+    path: str | os.PathLike,
+    resolution_km: float = 2.0,
+    *,
+    resampling: Method = "area",
+    bands: Iterable[int] | None = None,
+) -> xr.Dataset:
+    """Reads one L1G file onto the tile's grid, in physical units.
+
+    Args:
+      path: of the file. Its name says which satellite, tile and time it shows.
+      resolution_km: 2, 1 or 0.5 (300, 600 or 1200 pixels); bands of another resolution are resampled.
+      resampling: 'area', the mean over a pixel's valid parts, or 'bilinear' with the corners aligned, the release's.
+        Where a band is coarser than the grid, 'area' repeats its pixels.
+      bands: 1-based numbers of those to read; default all of the instrument.
+
+    Returns:
+      float32 (lat, lon) variables BAND01 .. in units '1' (reflectance) and 'K' (brightness temperature), NaN where
+      missing; `solar_zenith` and `solar_azimuth` in degrees ([0, 180] and [0, 360)) where the file has them;
+      coordinates lat (north to south), lon and the scalar time (UTC); attributes satellite, tile and source. A band
+      that the file lacks is NaN everywhere, and a MissingBandWarning says so.
+
+    Raises:
+      L1GError: the file cannot be read, or is something else.
+      InputError: no such resolution, resampling or band.
+    """
+    path, size = Path(path), grid.pixels_of(resolution_km)
+    if resampling not in METHODS:
+        raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
+    identity, wanted, arrays = _read_arrays(path, None if bands is None else tuple(bands), size, resampling)
+    absent = [band.name for band in wanted if band.name not in arrays]
+    if absent:
+        warnings.warn(f"{str(path)!r} lacks {', '.join(absent)}: read as missing", MissingBandWarning, stacklevel=2)
+    dataset = make_tile(identity.satellite, identity.tile, identity.time, wanted, arrays, size)
+    dataset.attrs["source"] = path.name
+    return dataset
+
+
+def _write_data_set(file: SD, name: str, numbers: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:
+    data_set = file.create(name, _HDF_TYPES[numbers.dtype.name], numbers.shape)
+    if len(numbers) in _DIMENSION_LABELS:
+        for axis, letter in enumerate("YX"):
+            data_set.dim(axis).setname(f"{letter}Dim:{_DIMENSION_LABELS[len(numbers)]}")
+    for key, (hdf_type, value) in attributes.items():
+        data_set.attr(key).set(hdf_type, value)
+    data_set.setcompress(SDC.COMP_DEFLATE, DEFLATE_LEVEL)
+    data_set.set(numbers)
+    data_set.endaccess()
+
+
+def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, dtype: np.dtype) -> None:
+    file = SD(str(path), SDC.WRITE | SDC.CREATE)
+    try:
+        for band in get_satellite(identity.satellite).bands:
+            if band.name in dataset:
+                scale, offset = PACKING[band.kind]
+                attributes = {
+                    "Scale_Factor": (SDC.FLOAT64, scale),
+                    "Offset_Constant": (SDC.FLOAT64, offset),
+                    "_FillValue": (_HDF_TYPES[dtype.name], fill_number(dtype)),
+                }
+                _write_data_set(file, band.name, pack_band(dataset[band.name].values, band, dtype), attributes)
+        for variable, name, kind in (
+            ("solar_zenith", "Solar_Zenith", np.int16),
+            ("solar_azimuth", "Solar_Azimuth", np.uint16),
+        ):
+            if variable in dataset:
+                _write_data_set(file, name, pack_angle(dataset[variable].values, np.dtype(kind)), {})
+        file.attr("l1g_name").set(SDC.CHAR8, identity.path.name)
+    finally:
+        file.end()
+
+
+def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["uint16", "int16"] = "uint16") -> None:
+    """Writes a tile as an L1G file, the inverse of `read_tile` to half a step (1e-4 reflectance, 0.01 K).
+
+    Args:
+      dataset: as `read_tile` returns it. A band may have its own resolution, 300, 600 or 1200 pixels a side, on
+        dimensions of any name.
+      path: of the file; folders above it are made. `catalog.relative_path` says where it belongs in an archive.
+      dtype: 'uint16' as in new files, 'int16' as in old ones. What the integers cannot hold (a reflectance below 0
+        in uint16) becomes the nearest they can.
+
+    Raises:
+      L1GError: the file cannot be written.
+      InputError: the dataset has no band, lies on another grid or in other units, or contradicts the file's name.
+    """
+    path = Path(path)
+    if dtype not in _HDF_TYPES:
+        raise InputError(f"L1G files hold uint16 or int16, not '{dtype}'")
+    identity = identify(dataset, path.name)
+    bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
+    if not bands:
+        raise InputError(f"the dataset for {str(path)!r} has no variable BAND01 to BAND16")
+    for band in bands:
+        check_variable(dataset, band.name, identity.tile, band.unit)
+        if dataset[band.name].shape[0] not in _SIZES:
+            raise InputError(f"{band.name} has {dataset[band.name].shape[0]} pixels a side; L1G has 300, 600 or 1200")
+    for name in ANGLES:
+        if name in dataset:
+            check_variable(dataset, name, identity.tile)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_arrays(dataset, identity, temporary, np.dtype(dtype))
+        os.replace(temporary, path)
+    except (HDF4Error, OSError) as error:
+        raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""The 16-bit integers of an L1G file <-> physical values, and which of them are fill."""
+
+import numpy as np
+
+from satxlate_jax.observations.satellites import Band
+
+FILL = 32768  # of uint16; int16 files hold the same bits, -32768
+DEGREES_PER_NUMBER = 0.01  # of the solar angles
+# Scale_Factor and Offset_Constant that this project writes, by kind of band: those of the product.
+PACKING = {"reflectance": (0.0001, 0.0), "brightness_temperature": (0.01, 100.0)}
+
+
+def fill_number(dtype: np.dtype) -> int:
+    """The fill value of uint16 or int16 data."""
+    return FILL if dtype == np.uint16 else -FILL
+
+
+def find_missing(numbers: np.ndarray, declared: float = np.nan) -> np.ndarray | None:
+    """Which numbers are fill: the product's value and the one the file declares, which may be wrong.
+
+    Args:
+      numbers: uint16 or int16.
+      declared: `_FillValue`; what the type cannot hold is of no account.
+
+    Returns:
+      bool of the same shape, or None where nothing is missing.
+    """
+    missing = numbers == fill_number(numbers.dtype)
+    limits = np.iinfo(numbers.dtype)
+    if float(declared).is_integer() and limits.min <= declared <= limits.max:
+        missing |= numbers == int(declared)
+    return missing if missing.any() else None
+
+
+def pack_band(values: np.ndarray, band: Band, dtype: np.dtype) -> np.ndarray:
+    """Physical values to a file's numbers by `PACKING`.
+
+    Args:
+      values: in the band's unit; not finite is missing.
+      band: which band they are of.
+      dtype: uint16 or int16.
+
+    Returns:
+      dtype of the same shape. What the type cannot hold becomes the nearest it can (a reflectance below 0 in uint16).
+    """
+    scale, offset = PACKING[band.kind]
+    numbers = np.rint((values.astype(np.float64) - offset) / scale)
+    missing = ~np.isfinite(numbers)
+    if dtype == np.uint16:
+        numbers = np.clip(numbers, 0, 65535)
+        numbers[numbers == FILL] = FILL - 1  # 3.2768 or 427.68 K, which would read as missing
+    else:
+        numbers = np.clip(numbers, 1 - FILL, FILL - 1)
+    numbers[missing] = fill_number(dtype)
+    return numbers.astype(dtype)
+
+
+def pack_angle(degrees: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Degrees to a file's numbers; not finite is missing."""
+    numbers = np.rint(degrees.astype(np.float64) / DEGREES_PER_NUMBER)
+    return np.where(np.isfinite(numbers), numbers, fill_number(dtype)).astype(dtype)

@@ -1,0 +1,109 @@
+"""A tile as an xarray.Dataset in physical units: how it is laid out and described, and whether one is sound.
+
+float32 variables BAND01 .. on (lat, lon), `solar_zenith` and `solar_azimuth` in degrees, coordinates lat (north to
+south), lon and the scalar time, attributes satellite and tile.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations import grid
+from satxlate_jax.observations.catalog import TileFile, file_name, parse_name
+from satxlate_jax.observations.satellites import Band, get_satellite
+
+ANGLES = ("solar_zenith", "solar_azimuth")
+
+
+def band_attributes(satellite: str, band: Band) -> dict[str, Any]:
+    """The attributes of a band's variable: units, long_name, wavelength (um) and valid range."""
+    instrument = get_satellite(satellite).instrument
+    quantity = f"top-of-atmosphere {band.kind.replace('_', ' ')}"
+    return {
+        "units": band.unit,
+        "long_name": f"{satellite} {instrument} band {band.number} ({band.wavelength:g} um) {quantity}",
+        "wavelength": band.wavelength,
+        "wavelength_units": "um",
+        "valid_range": list(band.valid_range),
+    }
+
+
+def make_tile(
+    satellite: str, tile: str, time: datetime, bands: Iterable[Band], arrays: Mapping[str, np.ndarray], size: int
+) -> xr.Dataset:
+    """Puts arrays together to a tile.
+
+    Args:
+      satellite: such as 'G16'.
+      tile: such as 'h09v03'.
+      time: UTC, without a time zone.
+      bands: the bands the tile shall have; one without an array is missing (NaN) everywhere.
+      arrays: float32 [size, size] by variable name: bands in their units, solar angles in degrees.
+      size: pixels along a side.
+
+    Raises:
+      InputError: no such tile or satellite.
+    """
+    variables: dict[str, tuple] = {}
+    for band in bands:
+        values = arrays[band.name] if band.name in arrays else np.full((size, size), np.nan, np.float32)
+        variables[band.name] = (("lat", "lon"), values, band_attributes(satellite, band))
+    for name in ANGLES:
+        if name in arrays:
+            description = {"units": "degree", "standard_name": f"{name}_angle"}
+            variables[name] = (("lat", "lon"), arrays[name], description)
+    latitude, longitude = grid.tile_grid(tile, size)
+    coordinates = {
+        "lat": ("lat", latitude, {"units": "degrees_north", "standard_name": "latitude"}),
+        "lon": ("lon", longitude, {"units": "degrees_east", "standard_name": "longitude"}),
+        "time": ((), np.datetime64(time, "ns"), {"standard_name": "time"}),
+    }
+    return xr.Dataset(variables, coordinates, {"satellite": satellite, "tile": tile})
+
+
+def identify(dataset: xr.Dataset, name: str) -> TileFile:
+    """Satellite, tile and time of a tile that is to be written to a file of that name.
+
+    Raises:
+      InputError: the dataset's attributes and the name contradict each other, or neither says.
+    """
+    named = parse_name(name)
+    satellite, tile = dataset.attrs.get("satellite"), dataset.attrs.get("tile")
+    satellite = get_satellite(str(satellite)).name if satellite is not None else named and named.satellite
+    tile = str(tile) if tile is not None else named and named.tile
+    time = named and named.time
+    if "time" in dataset.variables and dataset["time"].size == 1:
+        moment = dataset["time"].values.reshape(()).astype("datetime64[m]").item()
+        time = moment if isinstance(moment, datetime) else time
+    if satellite is None or tile is None or time is None:
+        raise InputError(f"'{name}' does not name an L1G file, and the dataset lacks its satellite, tile or time")
+    identity = parse_name(file_name(satellite, tile, time))
+    if named is not None and (named.satellite, named.tile, named.time) != (satellite, tile, time):
+        raise InputError(
+            f"the dataset is {satellite} {tile} {time:%Y-%m-%d %H:%M}, which the file's name '{name}' contradicts"
+        )
+    return identity
+
+
+def check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None = None) -> None:
+    """Whether a variable lies on the tile's grid (north up, west left) and has the unit it must have.
+
+    Raises:
+      InputError: it does not.
+    """
+    variable = dataset[name]
+    if variable.ndim != 2 or variable.shape[0] != variable.shape[1]:
+        raise InputError(f"{name} is {' x '.join(map(str, variable.shape))}; a tile is square")
+    if unit is not None and variable.attrs.get("units", unit) != unit:
+        raise InputError(f"{name} is in '{variable.attrs['units']}'; an L1G file holds it in '{unit}'")
+    size = variable.shape[0]
+    for dimension, expected in zip(variable.dims, grid.tile_grid(tile, size), strict=True):
+        if dimension not in dataset.coords:
+            continue
+        centres = dataset[dimension].values
+        if not np.allclose(centres, expected, rtol=0, atol=0.25 * grid.TILE_DEGREES / size):
+            raise InputError(f"{name} is not on the grid of tile {tile}: its {dimension} begins with {centres[0]}")
