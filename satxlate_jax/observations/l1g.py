@@ -13,7 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -34,7 +34,7 @@ from satxlate_jax.observations.packing import (
     pack_angle,
     pack_band,
 )
-from satxlate_jax.observations.resampling import METHODS, Method, centre_coordinates, interpolate, resample
+from satxlate_jax.observations.resampling import METHODS, Method, resample, resample_angle
 from satxlate_jax.observations.satellites import Band, get_satellite
 from satxlate_jax.observations.tile_dataset import ANGLES, check_variable, identify, make_tile
 
@@ -132,25 +132,17 @@ def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, 
     return values.astype(np.float32, copy=False)
 
 
-def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, is_azimuth: bool) -> np.ndarray:
+def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, *, is_azimuth: bool) -> np.ndarray:
     """One solar angle in degrees on the grid, float32 [size, size]."""
     index, shape, hdf_type = data_set
-    if len(shape) != 2 or shape[0] != shape[1] or not 0 < shape[0] <= max(_SIZES) or hdf_type not in _INTEGERS:
-        raise _Unusable("is not a square of 16-bit integers")
+    if len(shape) != 2 or not all(0 < pixels <= max(_SIZES) for pixels in shape) or hdf_type not in _INTEGERS:
+        raise _Unusable("is not an image of at most 1200 x 1200 16-bit integers")
     numbers = file.select(index).get()
     missing = find_missing(numbers)
     degrees = numbers * DEGREES_PER_NUMBER
     if missing is not None:
         degrees[missing] = np.nan
-    if len(degrees) != size:
-        coordinates = centre_coordinates(len(degrees), size)
-        if is_azimuth:  # through its sine and cosine: 359 and 1 degrees are neighbours
-            sine, cosine = (interpolate(part(np.radians(degrees)), coordinates) for part in (np.sin, np.cos))
-            degrees = np.degrees(np.arctan2(sine, cosine))
-        else:
-            degrees = interpolate(degrees, coordinates)
-    degrees = degrees.astype(np.float32)
-    return np.mod(degrees, np.float32(360)) if is_azimuth else degrees
+    return resample_angle(degrees, size, is_circular=is_azimuth)
 
 
 def _read_arrays(
@@ -176,7 +168,7 @@ def _read_arrays(
                     arrays[band.name] = _read_band(file, present[name], size, method)
             for name, variable in (("Solar_Zenith", "solar_zenith"), ("Solar_Azimuth", "solar_azimuth")):
                 if name in present:
-                    arrays[variable] = _read_angle(file, present[name], size, variable == "solar_azimuth")
+                    arrays[variable] = _read_angle(file, present[name], size, is_azimuth=variable == "solar_azimuth")
         except _Unusable as error:
             raise L1GError(f"{str(path)!r}: {name} {error}") from error
         except Exception as error:
@@ -293,4 +285,5 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     except (HDF4Error, OSError) as error:
         raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed already, or never made
+            temporary.unlink()

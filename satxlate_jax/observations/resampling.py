@@ -1,4 +1,4 @@
-"""One tile's band from the pixels of its file to the pixels of the grid."""
+"""From the pixels of a file to the pixels of the grid."""
 
 from typing import Literal
 
@@ -26,7 +26,8 @@ def resample(numbers: np.ndarray, missing: np.ndarray | None, size: int, method:
         values = numbers.astype(np.float64)
         if missing is not None:
             values[missing] = np.nan
-        return interpolate(values, np.arange(size) * (len(values) - 1) / (size - 1))
+        coordinates = np.arange(size) * (len(values) - 1) / (size - 1)
+        return interpolate(values, coordinates, coordinates)
     if len(numbers) > size:
         return _area_mean(numbers, missing, size)
     values = numbers.astype(np.float32)
@@ -57,31 +58,48 @@ def _block_sum(values: np.ndarray, factor: int) -> np.ndarray:
     return total
 
 
-def interpolate(values: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
-    """Bilinear interpolation of a square array at the same coordinates along both axes.
+def interpolate(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation on a grid of rows and columns.
 
     Args:
-      values: float64 [n, n], NaN where missing.
-      coordinates: float64 [m] in pixels, 0 at the first pixel's centre and n - 1 at the last one's; outside of these
-        the values are extrapolated.
+      values: float64 [height, width], NaN where missing.
+      rows: float64 [m] in pixels, 0 at the first pixel's centre and height - 1 at the last one's; outside of these the
+        values are extrapolated.
+      columns: float64 [n], the same along the width.
 
     Returns:
-      float64 [m, m]; NaN where a pixel that counts is missing.
+      float64 [m, n]; NaN where a pixel that counts is missing.
     """
+    return _interpolate_rows(_interpolate_rows(values, rows).T, columns).T
+
+
+def _interpolate_rows(values: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     if len(values) == 1:
-        return np.full((len(coordinates), len(coordinates)), values[0, 0])
+        return np.repeat(values, len(coordinates), axis=0)
     lower = np.clip(np.floor(coordinates).astype(int), 0, len(values) - 2)
-    fraction = coordinates - lower
-    rows = _mix(values[lower], values[lower + 1], fraction[:, None])
-    return _mix(rows[:, lower], rows[:, lower + 1], fraction)
-
-
-def _mix(first: np.ndarray, second: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    fraction = (coordinates - lower)[:, None]
+    first, second = values[lower], values[lower + 1]
     mixed = first * (1 - fraction) + second * fraction
     # 0 * NaN is NaN, but a pixel of no weight does not count.
     return np.where(fraction == 0, first, np.where(fraction == 1, second, mixed))
 
 
-def centre_coordinates(n: int, size: int) -> np.ndarray:
-    """Where the centres of `size` pixels lie among those of n pixels that cover the same tile, float64 [size]."""
-    return (np.arange(size) + 0.5) * (n / size) - 0.5
+def resample_angle(degrees: np.ndarray, size: int, *, is_circular: bool) -> np.ndarray:
+    """A smooth field of angles, given by the centres of its pixels, at the centres of another number of pixels.
+
+    Args:
+      degrees: float64 [height, width], NaN where missing.
+      size: pixels along a side of the result.
+      is_circular: whether 359 and 1 degrees are neighbours (an azimuth).
+
+    Returns:
+      float32 [size, size]; in [0, 360) where circular.
+    """
+    rows, columns = ((np.arange(size) + 0.5) * (n / size) - 0.5 for n in degrees.shape)
+    if is_circular:
+        if degrees.shape != (size, size):
+            sine, cosine = (interpolate(part(np.radians(degrees)), rows, columns) for part in (np.sin, np.cos))
+            degrees = np.degrees(np.arctan2(sine, cosine))
+        degrees = np.mod(degrees, 360).astype(np.float32)
+        return np.where(degrees == 360, np.float32(0), degrees)  # float32 has no 359.99999
+    return interpolate(degrees, rows, columns).astype(np.float32)
