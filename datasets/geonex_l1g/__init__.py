@@ -1,0 +1,1 @@
+"""GeoNEX L1G tiles as a TFDS data set of patches."""

@@ -1,0 +1,186 @@
+"""GeoNEX L1G tiles as a TFDS data set of patches; see README.md beside this file."""
+
+import dataclasses
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import app, logging
+from tensorflow_datasets.core.utils import shard_utils
+from tqdm import tqdm
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations import manifest as manifests
+from satxlate_jax.observations.catalog import TileFile
+from satxlate_jax.observations.examples import Example, tile_outcome
+from satxlate_jax.observations.quantization import MISSING, scale_and_offset
+from satxlate_jax.observations.satellites import SATELLITES
+from satxlate_jax.observations.selection import Selection, choose_files
+
+# Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
+LEAST_SHARDS = 8
+
+
+class _OneLineErrors(app.ExceptionHandler):
+    """Lets `tfds build` answer a mistake as `satxlate` does: one line and exit code 2."""
+
+    def wants(self, exc: BaseException) -> bool:
+        return isinstance(exc, InputError | json.JSONDecodeError)
+
+    def handle(self, exc: BaseException) -> None:
+        what = "--config is not valid JSON: " if isinstance(exc, json.JSONDecodeError) else ""
+        print(f"tfds build: {what}{exc}", file=sys.stderr)
+        sys.exit(2)
+
+
+app.install_exception_handler(_OneLineErrors())
+
+
+class GeonexL1gConfig(tfds.core.BuilderConfig):
+    """One data set of patches: a name, and what of an archive makes it.
+
+    Attributes:
+      selection: satellite, bands, files, patches and splits.
+    """
+
+    def __init__(self, name: str = "", *, version: str | None = None, description: str | None = None, **options: Any):
+        """Checks the options.
+
+        Args:
+          name: of the configuration and of its folder.
+          version: of the data; default the builder's.
+          description: in a sentence.
+          **options: those of `Selection`, as a user writes them.
+
+        Raises:
+          InputError: an unknown option, a value that cannot be, or no usable name.
+        """
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            raise InputError(f"a configuration's 'name' is '{name}'; it must be a word such as G16_night")
+        self.selection = Selection.of(options)
+        super().__init__(name=name, version=version, description=description or f"{self.selection.satellite} patches")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shards(shard_utils.ShardConfig):
+    """At least LEAST_SHARDS, and never more than there are examples (a small split would fail)."""
+
+    def get_number_shards(self, total_size: int, num_examples: int, uses_precise_sharding: bool = True) -> int:
+        wanted = super().get_number_shards(total_size, num_examples, uses_precise_sharding)
+        return min(num_examples, wanted if self.num_shards else max(wanted, LEAST_SHARDS))
+
+
+class _DownloadConfig(tfds.download.DownloadConfig):
+    def get_shard_config(self) -> shard_utils.ShardConfig:
+        return _Shards(**dataclasses.asdict(super().get_shard_config()))
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """GeoNEX L1G patches of one satellite."""
+
+    NAME = "geonex_l1g"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Patches quantised to uint16, split by day or tile, a manifest beside them."}
+    BUILDER_CONFIGS = [
+        GeonexL1gConfig(name, satellite=name, description=f"{name} ({satellite.instrument}), all 16 bands")
+        for name, satellite in SATELLITES.items()
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "--manual_dir is the root of a tree of GeoNEX L1G files: "
+        "<satellite folder>/GEONEX-L1G/<tile>/<year>/<day of year>/<file>.hdf"
+    )
+
+    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+        names = ", ".join(self.builder_configs)
+        if isinstance(builder_config, str) and self.get_builder_config(builder_config.split(":")[0]) is None:
+            raise InputError(f"no configuration '{builder_config}'; there are {names}, and your own as JSON")
+        if isinstance(builder_config, GeonexL1gConfig) and builder_config not in self.BUILDER_CONFIGS:
+            if builder_config.name in self.builder_configs:
+                raise InputError(
+                    f"the name '{builder_config.name}' is that of a built-in configuration; choose another, and tell "
+                    f"training of it with --config.data.datasets.{builder_config.selection.satellite}=NAME"
+                )
+        return super()._create_builder_config(builder_config, version)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        selection = self.builder_config.selection
+        size = selection.patch_size
+        scale, offset = scale_and_offset(selection.channels)
+        number = np.int32
+        features = tfds.features.FeaturesDict(
+            {
+                "patch": tfds.features.Tensor(
+                    shape=(size, size, len(selection.bands)),
+                    dtype=np.uint16,
+                    encoding="bytes",
+                    doc="codes [row, column, band]; value = code * scale + offset, see the metadata; north is row 0",
+                ),
+                "year": tfds.features.Scalar(number, doc="UTC"),
+                "dayofyear": tfds.features.Scalar(number, doc="1 to 366, UTC"),
+                "hour": tfds.features.Scalar(number, doc="UTC"),
+                "minute": tfds.features.Scalar(number, doc="UTC"),
+                "tile": tfds.features.Text(doc="GeoNEX tile, such as h09v03"),
+                "h": tfds.features.Scalar(number, doc="the tile's column, eastward from 180 W in steps of 6 degrees"),
+                "v": tfds.features.Scalar(number, doc="the tile's row, southward from 60 N in steps of 6 degrees"),
+                "row": tfds.features.Scalar(number, doc="of the patch's first pixel in the tile's 2 km grid"),
+                "column": tfds.features.Scalar(number, doc="of the patch's first pixel in the tile's 2 km grid"),
+                "file_name": tfds.features.Text(doc="of the L1G file"),
+            }
+        )
+        metadata = tfds.core.MetadataDict(
+            satellite=selection.satellite,
+            bands=list(selection.bands),
+            patch_size=size,
+            units=[band.unit for band in selection.channels],
+            scale=scale.tolist(),
+            offset=offset.tolist(),
+            missing=MISSING,
+            selection=selection.as_json(),
+        )
+        return self.dataset_info_from_configs(features=features, metadata=metadata)
+
+    def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[Any]:
+        config = _DownloadConfig(**vars(download_config))
+        splits = super()._generate_splits(dl_manager, config)
+        self._manifest.check()
+        complete = config.max_examples_per_split is None
+        for split in splits:
+            counted = self._manifest.splits[split.name].examples
+            assert not complete or counted == split.num_examples, f"{split.name}: {counted} != {split.num_examples}"
+        path = self.data_path / manifests.NAME
+        path.write_text(json.dumps(self._manifest.as_json(), indent=1))
+        logging.info("%s; %s tells of each", self._manifest.summary(), manifests.NAME)
+        return splits
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
+        try:
+            root = Path(dl_manager.manual_dir)
+        except AssertionError as error:
+            raise InputError("name the root of a tree of L1G files with --manual_dir; it must be a folder") from error
+        selection = self.builder_config.selection
+        chosen = choose_files(selection, root)
+        self._manifest = manifests.Manifest(selection, chosen, root)
+        generators = {}
+        for split, files in chosen.splits.items():
+            examples = iter(self._generate_examples(split, files))
+            # tfds fails on a split without examples, which is no mistake: a test day may be all clouds and night.
+            first = next(examples, None)
+            if first is None:
+                logging.warning("none of the %d files of split %s gave an example", len(files), split)
+            else:
+                generators[split] = itertools.chain([first], examples)
+        if not generators:
+            raise InputError(f"no file gives an example: {self._manifest.summary()}; are 'bands' right?")
+        return generators
+
+    def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, Example]]:
+        for file in tqdm(files, desc=f"{split} tiles", unit="tile", disable=None):
+            outcome = tile_outcome(file, self.builder_config.selection)
+            self._manifest.add(split, outcome)
+            yield from outcome.examples

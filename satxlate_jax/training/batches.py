@@ -1,0 +1,217 @@
+"""Prepared records -> batches in network units, a pure function of (configuration, step, process).
+
+The only file that imports tensorflow, which feeds data and nothing else: it never sees an accelerator.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.satellites import published_statistics
+from satxlate_jax.training.lanes import find_position, lane_count, lane_seed, lane_shards
+from satxlate_jax.training.prepared import Records, describe_records, find_folder
+
+# Accelerators belong to jax; tensorflow would otherwise take all their memory.
+for _kind in ("GPU", "TPU"):
+    tf.config.set_visible_devices([], _kind)
+
+PREFETCHED_BATCHES = 4
+
+Batch = dict[str, np.ndarray]
+
+
+def data_facts(config: Any) -> dict[str, dict[str, list]]:
+    """What a checkpoint must record of the data: bands and the normalisation used.
+
+    Args:
+      config: the run's configuration, see configs/default.py.
+
+    Returns:
+      satellite -> 'bands' (1-based), 'mean' and 'std' (per band, in the band's unit), in the configured order.
+    """
+    facts = {}
+    for satellite, bands in config.data.satellites.items():
+        if config.normalization != "published":
+            raise InputError(f"config.normalization is '{config.normalization}'; it must be 'published'")
+        mean, std = published_statistics(satellite, bands)
+        facts[satellite] = {"bands": [int(band) for band in bands], "mean": mean.tolist(), "std": std.tolist()}
+    return facts
+
+
+def training_batches(
+    config: Any, start_step: int = 0, *, process_index: int = 0, process_count: int = 1
+) -> Iterator[Batch]:
+    """Endless unpaired batches of the training split.
+
+    Batch k of the iterator is that of step `start_step + k`, whatever was drawn before: a run that is resumed sees
+    what it would have seen uninterrupted. All processes' rows together are the same for any number of processes.
+
+    Args:
+      config: the run's configuration; `batch_size` is per satellite over all processes.
+      start_step: the first step to draw for.
+      process_index: this process.
+      process_count: how many processes share a batch; must divide the batch size.
+
+    Yields:
+      satellite -> float32 [batch_size / process_count, height, width, band], network units, read-only.
+
+    Raises:
+      InputError: the data set is missing, lacks a band, has another patch size, or holds fewer records than it says.
+    """
+    rows = _rows_of(config.batch_size, process_index, process_count)
+    facts = data_facts(config)
+    streams = {}
+    for satellite in _streams(config):
+        records = _find_records(config, satellite, "train", facts[satellite])
+        streams[satellite] = _guarded(records, _training_dataset(records, config, start_step, rows), endless=True)
+    return _in_step(streams)
+
+
+def validation_batches(config: Any, *, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
+    """One pass over the validation split, in the order of the records, every time the same.
+
+    Args:
+      config: the run's configuration.
+      process_index: this process.
+      process_count: how many processes share a batch.
+
+    Yields:
+      As `training_batches`, until a satellite has no whole batch left.
+
+    Raises:
+      InputError: as `training_batches`; also where a satellite cannot fill a single batch.
+    """
+    rows = _rows_of(config.batch_size, process_index, process_count)
+    facts = data_facts(config)
+    streams = {}
+    for satellite in _streams(config):
+        records = _find_records(config, satellite, "validation", facts[satellite])
+        if sum(records.lengths) < config.batch_size:
+            raise InputError(
+                f"{records} has {sum(records.lengths)} examples, fewer than config.batch_size "
+                f"({config.batch_size}); build more data, or set config.validate_every=0"
+            )
+        streams[satellite] = _guarded(records, _validation_dataset(records, config.batch_size, rows), endless=False)
+    return _in_step(streams)
+
+
+def _streams(config: Any) -> list[str]:
+    chosen = list(config.data.streams) or list(config.data.satellites)
+    for satellite in chosen:
+        if satellite not in config.data.satellites:
+            raise InputError(f"config.data.streams names '{satellite}', which config.data.satellites does not")
+    return chosen
+
+
+def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
+    if batch_size % process_count:
+        raise InputError(f"config.batch_size ({batch_size}) must be a multiple of the {process_count} processes")
+    share = batch_size // process_count
+    return range(process_index * share, (process_index + 1) * share)
+
+
+def _in_step(streams: Mapping[str, Iterator[np.ndarray]]) -> Iterator[Batch]:
+    for arrays in zip(*streams.values(), strict=False):
+        yield dict(zip(streams, arrays, strict=True))
+
+
+def _guarded(records: Records, dataset: tf.data.Dataset, endless: bool) -> Iterator[np.ndarray]:
+    """The data set's arrays; what tensorflow has to say about damaged records becomes one line."""
+    failures = tf.errors.OpError  # by a name of its own: when Python ends, `tf` goes before this generator does
+    try:
+        yield from dataset.as_numpy_iterator()
+    except failures as error:
+        reason = error.message.splitlines()[0]
+        raise InputError(f"{records} cannot be read as its description says ({reason}); build it again") from error
+    if endless:
+        raise InputError(f"{records} ended early; build it again")
+
+
+def _find_records(config: Any, satellite: str, split: str, facts: Mapping[str, list]) -> Records:
+    folder = find_folder(config, satellite)
+    with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
+        warnings.simplefilter("ignore", DeprecationWarning)
+        info = tfds.builder_from_directory(folder).info
+    return describe_records(config, satellite, split, facts, info)
+
+
+def _training_dataset(records: Records, config: Any, start_step: int, rows: Sequence[int]) -> tf.data.Dataset:
+    lanes = lane_count(config.batch_size, records.lengths)
+    per_lane = config.batch_size // lanes
+    opened = sorted({row % lanes for row in rows})
+    streams = []
+    for lane in opened:
+        buffer = max(1, config.data.shuffle_buffer // lanes)
+        stream = _lane_dataset(records, lane, lanes, config.seed, start_step * per_lane, buffer)
+        streams.append(stream.batch(per_lane, drop_remainder=True).prefetch(2))
+    places = tf.constant([(opened.index(row % lanes), row // lanes) for row in rows])
+
+    def select(*drawn: tf.Tensor) -> tf.Tensor:
+        return tf.gather_nd(tf.stack(drawn), places)
+
+    return _decoded(tf.data.Dataset.zip(tuple(streams)).map(select), records)
+
+
+def _lane_order(count: int, seed: int, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of one epoch of a lane: the order of its shards, and the seed of the shuffle within each."""
+    order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=(seed, epoch))
+    # The further bit keeps these draws apart from those of the order.
+    return order, tf.random.stateless_uniform((count,), (seed + 2**62, epoch), 1, 2**31 - 1, tf.int64)
+
+
+def _lane_dataset(records: Records, lane: int, lanes: int, seed: int, start: int, buffer: int) -> tf.data.Dataset:
+    """The lane's endless stream of serialised examples from position `start` on."""
+    shards = lane_shards(records.lengths, lane, lanes)
+    paths = tf.constant([records.paths[shard] for shard in shards])
+    lengths = tf.constant([records.lengths[shard] for shard in shards], tf.int64)
+    seed = lane_seed(seed, records.satellite, lane)
+    first_epoch, position = divmod(start, int(tf.reduce_sum(lengths)))
+    first_order, _ = _lane_order(len(shards), seed, tf.constant(first_epoch, tf.int64))
+    first_visit, first_skip = find_position(tf.gather(lengths, first_order).numpy(), position)
+
+    def visit_shards(epoch: tf.Tensor) -> tf.data.Dataset:
+        order, seeds = _lane_order(len(shards), seed, epoch)
+        begin = tf.where(epoch == first_epoch, first_visit, 0)
+        skips = tf.where(epoch == first_epoch, int(first_skip), 0) * tf.cast(tf.range(len(shards)) == begin, tf.int32)
+        visits = tf.gather(paths, order), tf.gather(lengths, order), seeds, tf.cast(skips, tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tuple(values[begin:] for values in visits)).flat_map(read_shard)
+
+    def read_shard(path: tf.Tensor, length: tf.Tensor, shuffle_seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
+        shard = tf.data.TFRecordDataset(path, buffer_size=1 << 20)
+        # A shard with fewer or more records than promised would silently shift everything after it.
+        shard = shard.apply(tf.data.experimental.assert_cardinality(length))
+        return shard.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False).skip(skip)
+
+    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(visit_shards)
+
+
+def _validation_dataset(records: Records, batch_size: int, rows: range) -> tf.data.Dataset:
+    dataset = tf.data.TFRecordDataset(list(records.paths))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(records.lengths)))
+    dataset = dataset.batch(batch_size, drop_remainder=True).map(lambda drawn: drawn[rows.start : rows.stop])
+    return _decoded(dataset, records)
+
+
+def _decoded(serialized: tf.data.Dataset, records: Records) -> tf.data.Dataset:
+    """Batches of serialised examples -> float32 [n, height, width, band] in network units."""
+    channels = [records.stored_bands.index(band) for band in records.bands]
+    everything = channels == list(range(len(records.stored_bands)))
+    scale, offset = tf.constant(records.scale, tf.float32), tf.constant(records.offset, tf.float32)
+    shape = (-1, records.patch_size, records.patch_size, len(records.stored_bands))
+    feature = {"patch": tf.io.FixedLenFeature((), tf.string)}
+
+    def decode(drawn: tf.Tensor) -> tf.Tensor:
+        codes = tf.reshape(tf.io.decode_raw(tf.io.parse_example(drawn, feature)["patch"], tf.uint16), shape)
+        if not everything:
+            codes = tf.gather(codes, channels, axis=-1)
+        return tf.cast(codes, tf.float32) * scale + offset
+
+    options = tf.data.Options()
+    options.deterministic = True
+    decoded = serialized.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return decoded.prefetch(PREFETCHED_BATCHES).with_options(options)

@@ -1,0 +1,132 @@
+"""Where `tfds build` put a satellite's records, and whether they are what the configuration wants."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.quantization import scale_and_offset
+from satxlate_jax.observations.satellites import get_satellite
+
+DATASET = "geonex_l1g"
+BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
+
+
+@dataclass(frozen=True)
+class Records:
+    """One split of one prepared data set, and how to turn its records into network units.
+
+    Attributes:
+      satellite: the domain in the configuration.
+      split: 'train', 'validation' or 'test'.
+      folder: of the data set.
+      paths: of its shards.
+      lengths: records in each shard.
+      stored_bands: 1-based bands in the records.
+      bands: 1-based bands to take of them, in this order.
+      patch_size: pixels.
+      scale: float64 [band]; network value = code * scale + offset.
+      offset: float64 [band].
+    """
+
+    satellite: str
+    split: str
+    folder: str
+    paths: tuple[str, ...]
+    lengths: tuple[int, ...]
+    stored_bands: tuple[int, ...]
+    bands: tuple[int, ...]
+    patch_size: int
+    scale: np.ndarray
+    offset: np.ndarray
+
+    def __str__(self) -> str:
+        return f"split '{self.split}' of {self.satellite} in {self.folder}"
+
+
+def find_folder(config: Any, satellite: str) -> str:
+    """The folder of a satellite's data set, in its newest version.
+
+    Raises:
+      InputError: there is none; the message says how to build it.
+    """
+    folder = _data_root(config) / DATASET / _dataset_name(config, satellite)
+    versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
+    if not versions:
+        command = _build_command(config, satellite, custom=False)
+        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or build it: {command}")
+    return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
+
+
+def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str, list], info: Any) -> Records:
+    """What is needed to read a split.
+
+    Args:
+      config: the run's configuration.
+      satellite: the domain.
+      split: which split.
+      facts: 'bands', 'mean' and 'std' of the domain.
+      info: the data set's description, a tfds.core.DatasetInfo.
+
+    Raises:
+      InputError: a band is absent, or patch size, file format or split are not what the configuration needs.
+    """
+    folder = str(info.data_dir)
+    rebuild = f"build another: {_build_command(config, satellite, custom=True)}"
+    stored_bands, patch_size = tuple(info.metadata["bands"]), info.metadata["patch_size"]
+    absent = [band for band in facts["bands"] if band not in stored_bands]
+    if absent:
+        raise InputError(
+            f"the data set {folder} lacks band {absent[0]} of {satellite}, it has {list(stored_bands)}; {rebuild}"
+        )
+    if patch_size != config.data.patch_size:
+        raise InputError(
+            f"the data set {folder} has patches of {patch_size} pixels, config.data.patch_size is "
+            f"{config.data.patch_size}; change that, or {rebuild}"
+        )
+    if info.file_format.value != "tfrecord":
+        raise InputError(f"the data set {folder} is {info.file_format.value}, training reads tfrecord; {rebuild}")
+    if split not in info.splits or not info.splits[split].num_examples:
+        raise InputError(f"the data set {folder} of {satellite} has no example in split '{split}'; {rebuild}")
+    scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in facts["bands"]])
+    return Records(
+        satellite=satellite,
+        split=split,
+        folder=folder,
+        paths=tuple(str(path) for path in info.splits[split].filepaths),
+        lengths=tuple(info.splits[split].shard_lengths),
+        stored_bands=stored_bands,
+        bands=tuple(facts["bands"]),
+        patch_size=patch_size,
+        scale=scale / facts["std"],
+        offset=(offset - facts["mean"]) / np.array(facts["std"]),
+    )
+
+
+def _data_root(config: Any) -> epath.Path:
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
+    return epath.Path(config.data.dir or default).expanduser()
+
+
+def _dataset_name(config: Any, satellite: str) -> str:
+    return config.data.datasets.get(satellite, satellite.split("_", 1)[0])
+
+
+def _build_command(config: Any, satellite: str, custom: bool) -> str:
+    """The command that builds what the configuration wants; custom where the satellite's own data set will not do."""
+    name, origin = _dataset_name(config, satellite), get_satellite(satellite).name
+    option, use = name, ""
+    if custom or name != origin or config.data.patch_size != BUILT_PATCH_SIZE:
+        if name == origin:
+            name = f"{origin}_custom"
+            use = f" and train with --config.data.datasets.{satellite}={name}"
+        bands = [int(band) for band in config.data.satellites[satellite]]
+        wanted = {"name": name, "satellite": origin, "bands": bands, "patch_size": config.data.patch_size}
+        option = f"'{json.dumps(wanted)}'"
+    root = _data_root(config)
+    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root} --overwrite{use}"
