@@ -36,8 +36,6 @@ class Discriminator:
 
     def __init__(self, bands: Mapping[str, Sequence[int]], *, num_scales: int, dtype: jnp.dtype, **architecture):
         self.num_scales = num_scales
-        # batch norm looks at the whole batch: images of different origin must then be scored apart
-        self.mixes_batch = architecture["norm"] == "bn"
         settings = {**architecture, "initialization": "gaussian", "dtype": dtype}
         self._networks = {
             satellite: Network(functools.partial(PatchScorer, len(numbers), **settings))

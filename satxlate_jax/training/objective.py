@@ -16,7 +16,7 @@ satellites of the batch), decoders A (all), encodings z_k, one noise draw n_k pe
 In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,23 +46,6 @@ WEIGHTS = {
     "kl_cyc": "recon_kl_cyc_w",
     "kl": "recon_kl_w",
 }
-
-
-def _interleave(batches: Sequence[jax.Array | None]) -> jax.Array | None:
-    """Several [n, ...] batches as one [n * count, ...]; None stays None.
-
-    Interleaved, not joined end to end, so that batches sharded over devices stay where they are.
-    """
-    if batches[0] is None:
-        return None
-    return jnp.stack(batches, axis=1).reshape(-1, *batches[0].shape[1:])
-
-
-def _apply_to_each(function: Callable, *groups: Sequence[jax.Array | None]) -> list[Any]:
-    """`[function(*arguments) for arguments in zip(*groups)]` in one pass of the network that function applies."""
-    count = len(groups[0])
-    result = function(*(_interleave(group) for group in groups))
-    return [jax.tree.map(lambda y, i=i: y.reshape(-1, count, *y.shape[1:])[:, i], result) for i in range(count)]
 
 
 def _mean(items: Sequence[jax.Array]) -> jax.Array:
@@ -110,29 +93,21 @@ class Objective:
         self, generator: Any, batch: Images, latents: Images, noise: Images, targets: Sequence[str]
     ) -> Translations:
         """{k: {q: dec_q(latents[k] + noise[k])}}; skip channels are always those of the original image of k."""
-        skips = [self.translator.skip_channels(x, k) for k, x in batch.items()]
-        noisy = [latents[k] + noise[k] for k in batch]
-        images = {
-            q: _apply_to_each(lambda z, skip, q=q: self.translator.decode(generator, z, q, skip), noisy, skips)
-            for q in targets
+        decode, skip = self.translator.decode, self.translator.skip_channels
+        return {
+            k: {q: decode(generator, latents[k] + noise[k], q, skip(x, k)) for q in targets} for k, x in batch.items()
         }
-        return {k: {q: images[q][index] for q in targets} for index, k in enumerate(batch)}
 
     def _return(
         self, generator: Any, batch: Images, noise: Images, forward: Translations
     ) -> tuple[Translations, Translations]:
         """The way back: encodings of the translations {k: {q: zc_q}} and the images they give {k: {q: x2_q}}."""
-        encoded = {
-            q: _apply_to_each(lambda x, q=q: self.translator.encode(generator, x, q), [forward[k][q] for k in batch])
-            for q in batch
+        encode, decode, skip = self.translator.encode, self.translator.decode, self.translator.skip_channels
+        encodings = {k: {q: encode(generator, forward[k][q], q) for q in batch} for k in batch}
+        back = {
+            k: {q: decode(generator, encodings[k][q] + noise[k], k, skip(x, k)) for q in batch}
+            for k, x in batch.items()
         }
-        encodings = {k: {q: encoded[q][index] for q in batch} for index, k in enumerate(batch)}
-        back = {}
-        for k, x in batch.items():
-            skips = [self.translator.skip_channels(x, k)] * len(batch)
-            noisy = [z + noise[k] for z in encodings[k].values()]
-            images = _apply_to_each(lambda z, skip, k=k: self.translator.decode(generator, z, k, skip), noisy, skips)
-            back[k] = dict(zip(batch, images, strict=True))
         return encodings, back
 
     def _cycles(
@@ -156,9 +131,9 @@ class Objective:
         latents, forward = self.translate_all(generator, batch, noise)
         pairs = [(k, q) for k in batch for q in self.translator.satellites if q != k]
         shared_pairs = [(k, q) for k, q in pairs if self.shared[k][q]]
-        scores = self._score_pairs(discriminator, forward, pairs)
+        score = self.discriminator.score
         items = {
-            "gan": [generator_adversarial(scores[pair], self.gan_type) for pair in pairs],
+            "gan": [generator_adversarial(score(discriminator, forward[k][q], q), self.gan_type) for k, q in pairs],
             "recon": [mean_squared_error(x, forward[k][k]) for k, x in batch.items()],
             "shared": [
                 mean_squared_error(
@@ -179,20 +154,6 @@ class Objective:
         items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
         items["kl_cyc"] = [mean_square(steps[c][0][k][q]) for k, c, q in loops]
         return items, forward
-
-    def _score_pairs(self, discriminator: Any, forward: Translations, pairs: Sequence[tuple[str, str]]) -> dict:
-        """{(k, q): D_q(forward[k][q])}, each discriminator applied once."""
-        scores = {}
-        for target in dict.fromkeys(q for _, q in pairs):
-            sources = [k for k, q in pairs if q == target]
-            images = [forward[k][target] for k in sources]
-            scores |= zip([(k, target) for k in sources], self._score_each(discriminator, images, target), strict=True)
-        return scores
-
-    def _score_each(self, discriminator: Any, images: Sequence[jax.Array], satellite: str) -> list[list[jax.Array]]:
-        """For each batch of images its scores, one array per scale."""
-        score = lambda x: self.discriminator.score(discriminator, x, satellite)  # noqa: E731
-        return [score(x) for x in images] if self.discriminator.mixes_batch else _apply_to_each(score, images)
 
     def generator_loss(
         self, generator: Any, discriminator: Any, batch: Images, noise: Images, cycles: int
@@ -231,7 +192,9 @@ class Objective:
         """
         items = []
         for d, x in batch.items():
-            real, *scores = self._score_each(discriminator, [x, *(fakes[q][d] for q in batch)], d)
-            items += [discriminator_adversarial(fake, real, self.gan_type) for fake in scores]
+            real = self.discriminator.score(discriminator, x, d)
+            for q in batch:
+                fake = self.discriminator.score(discriminator, fakes[q][d], d)
+                items.append(discriminator_adversarial(fake, real, self.gan_type))
         terms = {"dis": _mean(items)}
         return self.weights["gan"] * terms["dis"], {"terms": terms, "items": {"dis": items}}

@@ -1,0 +1,298 @@
+"""Our numbers against those of the released implementation, for every configuration in the fixtures' folder.
+
+What is checked is decided by the configuration and by which arrays exist; see README.md in that folder for what each
+array is. `SATXLATE_FIXTURES` may name another folder with files of the same form.
+"""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from satxlate_jax.training.assembly import build_objective, build_train_step
+from satxlate_jax.training.optimizers import learning_rate
+from satxlate_jax.training.released import check_same_structure, config_from_released_yaml, to_nested
+
+FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if "_configs" not in path.stem)
+
+pytestmark = pytest.mark.skipif(not NAMES, reason=f"no configurations in {FOLDER}; set SATXLATE_FIXTURES")
+
+
+def channels_last(x):
+    return np.moveaxis(x, 1, -1)
+
+
+class Arrays:
+    """The arrays of one configuration, from all the files it has, read when asked for."""
+
+    def __init__(self, *names):
+        self._files = [np.load(FOLDER / f"{name}.npz") for name in names if (FOLDER / f"{name}.npz").exists()]
+
+    def __contains__(self, key):
+        return any(key in file for file in self._files)
+
+    def __getitem__(self, key):
+        return next(file[key] for file in self._files if key in file)
+
+    def below(self, prefix):
+        """{rest of the key: array} of all keys that begin with prefix/, in the file's order."""
+        prefix += "/"
+        return {k[len(prefix) :]: self[k] for file in self._files for k in file if k.startswith(prefix)}
+
+    def images(self, prefix):
+        return {k: jnp.asarray(channels_last(v)) for k, v in self.below(prefix).items() if v.ndim == 4}
+
+
+class Case:
+    """One configuration: its objective, weights, inputs and expected arrays."""
+
+    def __init__(self, name):
+        self.name = name
+        self.raw = json.loads((FOLDER / f"{name}.json").read_text())
+        self.config = config_from_released_yaml(self.raw)
+        self.arrays = Arrays(name, f"{name}_weights", f"{name}_io", f"{name}_small")
+        self.objective = build_objective(self.config)
+        self.generator = to_nested(self.arrays.below("gen"), self.config)
+        self.discriminator = to_nested(self.arrays.below("dis"), self.config)
+        self.batch = self.arrays.images("x")
+
+    @property
+    def is_addition(self):
+        """Only some of the satellites send images: a satellite was added to a trained model."""
+        return 0 < len(self.batch) < len(self.config.data.satellites)
+
+
+@functools.cache
+def case_of(name):
+    return Case(name)
+
+
+@pytest.fixture(params=NAMES)
+def case(request):
+    return case_of(request.param)
+
+
+def assert_close(actual, expected, tolerance, what):
+    """Largest difference relative to the largest expected magnitude."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, what
+    scale = np.abs(expected).max() if expected.size else 0.0
+    assert np.abs(actual - expected).max(initial=0.0) <= tolerance * scale, what
+
+
+def need(condition, reason):
+    if not condition:
+        pytest.skip(reason)
+
+
+def test_the_networks_have_the_released_parameters(case):
+    objective = case.objective
+    expected = jax.eval_shape(objective.translator.init, jax.random.key(0))
+    check_same_structure(case.generator or expected, expected, case.name)
+    expected = jax.eval_shape(objective.discriminator.init, jax.random.key(0))
+    check_same_structure(case.discriminator or expected, expected, case.name)
+
+
+def test_forward(case):
+    need(case.batch, "no network inputs beside this configuration")
+    objective, arrays = case.objective, case.arrays
+
+    @jax.jit
+    def run(generator, discriminator, batch, noise):
+        silent = jax.tree.map(jnp.zeros_like, noise)
+        latents, plain = objective.translate_all(generator, batch, silent)
+        _, noisy = objective.translate_all(generator, batch, noise)
+        real = {d: objective.discriminator.score(discriminator, x, d) for d, x in batch.items()}
+        fake = {
+            s: {d: objective.discriminator.score(discriminator, x, d) for d, x in images.items()}
+            for s, images in noisy.items()
+        }
+        return {"z": latents, "dec": plain, "decn": noisy, "disreal": real, "disfake": fake}
+
+    result = run(case.generator, case.discriminator, case.batch, arrays.images("noise_gen"))
+    checked = 0
+    for path, value in jax.tree_util.tree_leaves_with_path(result):
+        key = jax.tree_util.keystr(path, simple=True, separator="/")
+        if key in arrays:
+            assert_close(value, channels_last(arrays[key]), 1e-5, key)
+            checked += 1
+    assert checked >= 4 * len(case.batch)
+
+
+def check_terms(prefix, losses, arrays):
+    """Compares terms, lists and the total below prefix; returns how many arrays there were."""
+    total, parts = losses
+    found = {f"{prefix}/total": total}
+    found |= {f"{prefix}/{term}": value for term, value in parts["terms"].items()}
+    found |= {f"{prefix}/list_{term}": np.array(values) for term, values in parts["items"].items()}
+    expected = arrays.below(prefix)
+    for key, value in expected.items():
+        assert_close(found[f"{prefix}/{key}"], value, 1e-5, f"{prefix}/{key}")
+    return len(expected)
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_generator_loss(case, cycles):
+    arrays = case.arrays
+    need(f"loss/c{cycles}/total" in arrays, f"no losses of {cycles} cycles beside this configuration")
+    loss = jax.jit(case.objective.generator_loss, static_argnames="cycles")
+    losses = loss(case.generator, case.discriminator, case.batch, arrays.images("noise_gen"), cycles=cycles)
+    assert check_terms(f"loss/c{cycles}", losses, arrays) >= 7
+
+
+def test_discriminator_loss(case):
+    need("dloss/total" in case.arrays, "no discriminator loss beside this configuration")
+    objective = case.objective
+
+    @jax.jit
+    def run(generator, discriminator, batch, noise):
+        _, fakes = objective.translate_all(generator, batch, noise)
+        return objective.discriminator_loss(discriminator, batch, fakes)
+
+    losses = run(case.generator, case.discriminator, case.batch, case.arrays.images("noise_dis"))
+    assert check_terms("dloss", losses, case.arrays) >= 3
+
+
+def test_adversarial_terms_of_single_pairs(case):
+    arrays, objective = case.arrays, case.objective
+    need(arrays.below("calc_gen_loss"), "no adversarial terms of single pairs beside this configuration")
+    from satxlate_jax.training.losses import discriminator_adversarial, generator_adversarial
+
+    score = jax.jit(objective.discriminator.score, static_argnums=2)
+    for pair, expected in arrays.below("calc_gen_loss").items():
+        source, target = pair.split("/")
+        fake = score(case.discriminator, arrays.images("decn")[pair], target)
+        real = score(case.discriminator, case.batch[target], target)
+        assert_close(generator_adversarial(fake, objective.gan_type), expected, 1e-5, f"generator {pair}")
+        value = discriminator_adversarial(fake, real, objective.gan_type)
+        assert_close(value, arrays[f"calc_dis_loss/{source}/{target}"], 1e-5, f"discriminator {pair}")
+
+
+def check_gradients(gradients, expected, config, tolerance):
+    theirs, ours = dict(leaves(to_nested(expected, config))), dict(leaves(gradients))
+    assert theirs
+    for path, value in theirs.items():
+        assert_close(ours[path], value, tolerance, path)
+
+
+def leaves(tree):
+    return [
+        (jax.tree_util.keystr(p, simple=True, separator="/"), v) for p, v in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_generator_gradients(case, cycles):
+    expected = Arrays(f"{case.name}_grads").below(f"ggrad/c{cycles}")
+    need(expected, f"no gradients of {cycles} cycles beside this configuration")
+    gradient = jax.jit(jax.grad(case.objective.generator_loss, has_aux=True), static_argnames="cycles")
+    noise = case.arrays.images("noise_gen")
+    gradients, _ = gradient(case.generator, case.discriminator, case.batch, noise, cycles=cycles)
+    check_gradients(gradients, expected, case.config, 1e-4)
+
+
+def test_discriminator_gradients(case):
+    expected = Arrays(f"{case.name}_grads").below("dgrad")
+    need(expected, "no discriminator gradients beside this configuration")
+    _, fakes = case.objective.translate_all(case.generator, case.batch, case.arrays.images("noise_dis"))
+    gradients, _ = jax.jit(jax.grad(case.objective.discriminator_loss, has_aux=True))(
+        case.discriminator, case.batch, fakes
+    )
+    check_gradients(gradients, expected, case.config, 1e-4)
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_gradient_summaries(case, cycles):
+    """Published sizes: [sum, sum of magnitudes, root of the sum of squares] of every parameter's gradient."""
+    expected = Arrays(f"{case.name}_grads_c{cycles}_summary").below(f"ggrad/c{cycles}")
+    need(expected, f"no summaries of gradients of {cycles} cycles beside this configuration")
+    gradient = jax.jit(jax.grad(case.objective.generator_loss, has_aux=True), static_argnames="cycles")
+    noise = case.arrays.images("noise_gen")
+    gradients, _ = gradient(case.generator, case.discriminator, case.batch, noise, cycles=cycles)
+    ours = dict(leaves(gradients))
+    theirs = dict(leaves(to_nested(expected, case.config)))
+    for path, (total, magnitude, root) in theirs.items():
+        value = np.asarray(ours[path], np.float64)
+        assert abs(np.abs(value).sum() - magnitude) <= 2e-3 * magnitude, path
+        assert abs(np.sqrt((value**2).sum()) - root) <= 2e-3 * root, path
+        assert abs(value.sum() - total) <= 2e-3 * magnitude, path
+
+
+def steps_config(case, arrays):
+    """The configuration of a run of steps; where a satellite was added, the rest of the generator is frozen."""
+    config = case.config.copy_and_resolve_references()
+    if case.is_addition:
+        new = list(config.data.satellites)[-1]
+        config.data.streams = tuple(case.batch)
+        config.freeze = (rf"generator/(?!(encoders|decoders)/{new}/)",)
+    rates = arrays["lr_gen"]
+    if len(set(rates.tolist())) == 1:
+        config.optimizer.decay_rate = 1.0  # the scheduler stayed on another optimizer
+    return config
+
+
+def run_steps(config, case, arrays, dtype):
+    """Takes the recorded steps; returns the states after each, their metrics and cycles."""
+    step = build_train_step(config)
+    cast = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
+    state = step.init(cast(case.generator), cast(case.discriminator))
+    update = jax.jit(step.update, static_argnames="cycles")
+    states, metrics, all_cycles = [], [], []
+    for index in range(len(arrays["loss_gen"])):
+        cycles = 1 + int(state.step) // config.objective.cycle_step
+        inputs = [cast(arrays.images(f"{part}/{index}")) for part in ("x", "noise_gen", "noise_dis")]
+        state, values = update(state, *inputs, cycles=cycles)
+        states.append(state)
+        metrics.append(values)
+        all_cycles.append(cycles)
+    return states, metrics, all_cycles
+
+
+def test_steps(case):
+    """Parameters, losses, learning rates and cycles of full steps: both updates, Adam, decay."""
+    arrays, double = Arrays(f"{case.name}_steps"), Arrays(f"{case.name}_f64")
+    need("loss_gen" in arrays, "no training steps beside this configuration")
+    after = [index for index in (1, 3) if arrays.below(f"after{index}/gen")]
+    # Adam's first step is the sign of the gradient: where the release in float32 and in float64 part, rounding decides
+    # and only float64 can be compared
+    parted = any(
+        np.abs(arrays[f"after{index}/{part}/{key}"] - value).max() > 1e-6
+        for index in after
+        for part in ("gen", "dis")
+        for key, value in double.below(f"steps/after{index}/{part}").items()
+    )
+    config = steps_config(case, arrays)
+    with jax.enable_x64(parted):
+        states, metrics, all_cycles = run_steps(config, case, arrays, jnp.float64 if parted else jnp.float32)
+    assert all_cycles == arrays["cycles"].tolist()
+    for index, values in enumerate(metrics):
+        assert_close(values["generator/total"], arrays["loss_gen"][index], 1e-5 if index == 0 else 1e-4, "loss_gen")
+        assert_close(values["discriminator/total"], arrays["loss_dis"][index], 1e-5 if index == 0 else 1e-4, "loss_dis")
+        assert_close(values["learning_rate"], arrays["lr_gen"][index], 1e-6, "lr_gen")
+        constant = learning_rate(config.optimizer, jnp.asarray(index), decays=False)
+        assert_close(constant, arrays["lr_dis"][index], 1e-6, "lr_dis")
+    source, prefix = (double, "steps/") if parted else (arrays, "")
+    assert after
+    for index in after:
+        for part, params in (("gen", states[index - 1].generator), ("dis", states[index - 1].discriminator)):
+            ours = dict(leaves(params))
+            for path, value in leaves(to_nested(source.below(f"{prefix}after{index}/{part}"), case.config)):
+                difference = np.abs(np.asarray(ours[path]) - value).max()
+                assert difference <= 2e-6, f"after {index} steps: {part}/{path} differs by {difference}"
+
+
+def test_frozen_parameters_stay_bit_identical(case):
+    arrays = Arrays(f"{case.name}_steps")
+    need(case.is_addition and "loss_gen" in arrays, "no satellite was added in this configuration")
+    states, _, _ = run_steps(steps_config(case, arrays), case, arrays, jnp.float32)
+    new = list(case.config.data.satellites)[-1]
+    after = dict(leaves(states[-1].generator))
+    for path, value in leaves(case.generator):
+        same = np.array_equal(value, np.asarray(after[path]))
+        assert same == (f"/{new}/" not in f"/{path}"), path
