@@ -96,6 +96,11 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
+def this_process() -> dict[str, int]:
+    """Which process this is and of how many, as batches.py wants to know it."""
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+
 # ---------------------------------------------------------------- mesh and shardings
 
 
@@ -219,6 +224,12 @@ class Prefetch:
             self.close()
             raise item
         return item
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the thread; batches already drawn are dropped."""

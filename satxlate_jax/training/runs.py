@@ -1,0 +1,197 @@
+"""A run's folder: what its checkpoints say of it, who may continue it, and where a state comes from."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.errors import InputError
+from satxlate_jax.training import sharding
+from satxlate_jax.training.batches import data_facts
+from satxlate_jax.training.config import skip_channels
+from satxlate_jax.training.event_files import PATTERN
+from satxlate_jax.training.train_state import TrainState
+from satxlate_jax.training.train_step import TrainStep
+
+FORMAT = 1
+MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
+
+# What may differ between a checkpoint and the command that continues from it: nothing that a step computes with.
+MAY_CHANGE = {
+    "steps",
+    "log_every",
+    "image_every",
+    "histogram_every",
+    "validate_every",
+    "validation_batches",
+    "checkpoint_every",
+    "keep_last",
+    "keep_every",
+    "data.dir",
+}
+_ORDERED = {"data.satellites"}  # sections in which the order of the keys matters
+
+_PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+
+def run_facts(config: Any) -> dict[str, Any]:
+    """What every checkpoint of a run carries, so that it can be used without its configuration file.
+
+    Returns:
+      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips), 'seed', 'process_count', 'versions'.
+    """
+    satellites = data_facts(config)
+    for satellite, channels in skip_channels(config).items():
+        satellites[satellite]["skips"] = channels
+    packages = ("satxlate-jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+    facts = {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "satellites": satellites,
+        "seed": config.seed,
+        "process_count": jax.process_count(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+    }
+    return json.loads(json.dumps(facts))
+
+
+def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Checkpoints) -> int:
+    """Sees whether the folder can be written, and which step it has reached.
+
+    Returns:
+      The newest complete checkpoint's step, or -1: the same in every process.
+
+    Raises:
+      InputError: the folder cannot be written, holds somebody else's files, or the processes disagree.
+    """
+    problem = ""
+    if jax.process_index() == 0:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            if checkpoints.latest_step() is None:
+                if not (workdir / MARK).exists() and list(workdir.glob(PATTERN)):
+                    problem = f"{workdir} holds TensorBoard files but is no run; choose another --workdir"
+                else:
+                    temporary = workdir / f"{MARK}.tmp"
+                    temporary.write_text(json.dumps(facts, indent=2))
+                    temporary.replace(workdir / MARK)
+            else:
+                (workdir / f"{MARK}.tmp").write_text("")
+                (workdir / f"{MARK}.tmp").unlink()
+        except OSError as error:
+            problem = f"--workdir {workdir} cannot be written: {error.strerror or error}; choose another"
+    step = checkpoints.latest_step()
+    mine = {"problem": problem, "step": -1 if step is None else step}
+    first = _from_first_process(mine)
+    if first["problem"]:
+        raise InputError(first["problem"])
+    if first["step"] != mine["step"] and first["step"] not in checkpoints.steps():
+        raise InputError(
+            f"--workdir {workdir}: this process does not see the first one's checkpoints; use a shared folder"
+        )
+    if _from_first_process(facts["config"]) != facts["config"]:
+        raise InputError("the processes were started with different configurations; give each the same command")
+    return first["step"]
+
+
+def _from_first_process(value: Any) -> Any:
+    """What process 0 holds (JSON), in every process."""
+    if jax.process_count() == 1:
+        return value
+    text = json.dumps(value).encode()
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    buffer = np.zeros(length, np.uint8)
+    if jax.process_index() == 0:
+        buffer[:] = np.frombuffer(text, np.uint8)
+    return json.loads(multihost_utils.broadcast_one_to_all(buffer).astype(np.uint8).tobytes())
+
+
+def check_continues(facts: Mapping[str, Any], stored: Mapping[str, Any], where: epath.Path) -> None:
+    """A checkpoint may only be continued by the configuration that made it.
+
+    Raises:
+      InputError: naming the fields that differ, with both values.
+    """
+    ours, theirs = _flat(facts["config"]), _flat(stored["config"])
+    # A field that the checkpoint does not know is newer than it, and off by default.
+    differing = [field for field in theirs if field not in MAY_CHANGE and ours.get(field) != theirs[field]]
+    changes = [f"config.{field} was {theirs[field]}, is {ours.get(field, 'absent')}" for field in differing]
+    for satellite, entry in stored["satellites"].items():
+        ours_of = facts["satellites"].get(satellite, entry)
+        changes += [f"the {key} of {satellite}" for key in ("mean", "std") if ours_of[key] != entry[key]]
+    if changes:
+        raise InputError(
+            f"{where} was trained with another configuration: {'; '.join(changes)}. "
+            "Undo that, or choose another --workdir"
+        )
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted name -> value as JSON; sections whose order matters count as one value."""
+    flat = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping) and prefix + name not in _ORDERED:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value)
+    return flat
+
+
+def starting_state(
+    config: Any, train_step: TrainStep, mesh: Mesh, checkpoints: Checkpoints, step: int, facts: Mapping[str, Any]
+) -> tuple[TrainState, str]:
+    """The state to begin with.
+
+    In order of precedence: the workdir's own newest checkpoint, the run that `config.init_from` names, scratch.
+
+    Args:
+      config: the run's configuration.
+      train_step: makes states.
+      mesh: of all devices; the state is replicated over it.
+      checkpoints: of the workdir.
+      step: what `open_workdir` found.
+      facts: of this run.
+
+    Returns:
+      The state, and a line that says where it comes from.
+    """
+    if step < 0:
+        return initial_state(config, train_step, mesh)
+    check_continues(facts, checkpoints.facts(step), checkpoints.directory / str(step))
+    shapes = jax.eval_shape(lambda key: _scratch(train_step, key), jax.random.key(0))
+    tree = checkpoints.restore(step, like=sharding.like(mesh, state_tree(shapes)))
+    state = TrainState(step=sharding.place(mesh, np.int32(step)), **tree)
+    return state, f"continuing at step {step} from {checkpoints.directory / str(step)}"
+
+
+def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[TrainState, str]:
+    """The state before the first step, and where it comes from: the run `config.init_from`, or scratch."""
+    state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
+    if not config.init_from:
+        return state, f"starting from scratch with seed {config.seed}"
+    given = Checkpoints(epath.Path(config.init_from) / "checkpoints")
+    parts = {
+        part: given.restore(only=part, like=sharding.like(mesh, getattr(state, part)))
+        for part in ("generator", "discriminator")
+    }
+    return state.replace(**parts), f"starting from the weights of {config.init_from}, step {given.latest_step()}"
+
+
+def _scratch(train_step: TrainStep, key: jax.Array) -> TrainState:
+    """Fresh parameters. The key is folded with a number that no step has, so that no noise repeats it."""
+    generator_key, discriminator_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+    objective = train_step.objective
+    return train_step.init(objective.translator.init(generator_key), objective.discriminator.init(discriminator_key))
+
+
+def state_tree(state: TrainState) -> dict[str, Any]:
+    """A state as checkpoints hold it; its step is the checkpoint's."""
+    return {part: getattr(state, part) for part in _PARTS}

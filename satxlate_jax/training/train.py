@@ -1,0 +1,183 @@
+"""`satxlate train`: train a translator, or continue a run.
+
+    python -m satxlate_jax train --config=configs/base_g16g17.py --workdir=RUN [--config.data.dir=DATA ...]
+
+Where the state comes from, in order of precedence: the newest complete checkpoint of the workdir; the run that
+config.init_from names; scratch. So the same command starts a run and continues it. The step number is the whole state
+of the input and of the noise: batch `step` and fold_in(key, step) belong to step `step`, whenever it is taken.
+"""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+from jax.sharding import Mesh
+
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.training import batches, runs, sharding
+from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.config import load_config, streams
+from satxlate_jax.training.monitoring import Monitor
+from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
+from satxlate_jax.training.stopping import StopRequest, check_finite
+from satxlate_jax.training.train_state import TrainState
+from satxlate_jax.training.train_step import TrainStep
+from satxlate_jax.training.validation import Validation
+
+
+def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
+    """The step as one program over the mesh: the state replicated and its memory reused, the batch cut by rows.
+
+    Returns:
+      A function of (state, batch, key, votes, cycles): the state after the step and its metrics; 'stop' among them
+      is 1 in every process as soon as one votes to stop (see sharding.stop_votes).
+    """
+
+    def step(state: TrainState, batch: Any, key: jax.Array, votes: jax.Array, cycles: int) -> tuple[TrainState, Any]:
+        state, metrics = train_step(state, batch, key, cycles=cycles)
+        return state, metrics | {"stop": jnp.max(votes)}
+
+    return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=sharding.replicated(mesh))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from the first step to the last."""
+
+    config: Any
+    mesh: Mesh
+    facts: dict[str, Any]
+    checkpoints: Checkpoints
+    monitor: Monitor
+    clock: Clock
+    losses: LossLog
+    validation: Validation
+    trace: Trace
+    take_step: Any
+
+
+def train(config: Any, workdir: str, profile: range = range(0)) -> int:
+    """Trains to config.steps, or until SIGTERM; every process of a run calls it.
+
+    Args:
+      config: a checked configuration, see configs/default.py.
+      workdir: the run's folder; checkpoints/ and TensorBoard's events go there.
+      profile: steps to write a profiler's trace of.
+
+    Returns:
+      The step reached; the newest checkpoint holds it.
+
+    Raises:
+      InputError: the data, the workdir or the configuration cannot be used, or a loss is no longer finite.
+    """
+    with ExitStack() as stack:  # closed in reverse order, the checkpoints last
+        stop = stack.enter_context(StopRequest())
+        mesh, facts, folder = sharding.make_mesh(), runs.run_facts(config), epath.Path(workdir)
+        sharding.check_batch_size(config.batch_size, mesh)
+        checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
+        stack.callback(checkpoints.close)
+        saved = runs.open_workdir(folder, facts, checkpoints)
+        start = max(saved, 0)
+        rows = batches.training_batches(config, start, **sharding.this_process())
+        train_step = build_train_step(config)
+        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, facts)
+        monitor = Monitor(folder, saved, facts)
+        stack.callback(monitor.close)
+        if saved < 0:
+            monitor.write_run(facts, runs.state_tree(state))
+        progress = stack.enter_context(Progress(start, config.steps))
+        progress.say(f"{origin}; {mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es)")
+        clock = Clock(config.batch_size * len(streams(config)))
+        losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
+        validation = Validation(config, mesh, train_step.objective, facts["satellites"])
+        trace = stack.enter_context(Trace(folder, profile))
+        take_step = jit_train_step(train_step, mesh)
+        batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))
+        run = _Run(config, mesh, facts, checkpoints, monitor, clock, losses, validation, trace, take_step)
+        return _loop(run, state, batch_stream, start, saved, stop)
+
+
+def _loop(
+    run: _Run, state: TrainState, batch_stream: sharding.Prefetch, start: int, saved: int, stop: StopRequest
+) -> int:
+    """Takes the steps; returns how many are done. The order in here is what makes a resumed run exact."""
+    config, clock = run.config, run.clock
+    key = sharding.create(run.mesh, lambda: jax.random.key(config.seed))
+    votes = [sharding.stop_votes(run.mesh, answer) for answer in (False, True)]
+    compiled = set()
+    step = start
+    while True:
+        # 1. The old state is looked at. What was seen at the step that is resumed from is on record already.
+        if step > start:
+            with clock.measure("look"):
+                run.validation.look(step, state.generator, run.monitor)
+
+        # 2. It is saved when due, after all events up to its step: a checkpoint is never ahead of TensorBoard.
+        last = step >= config.steps or run.losses.stop_agreed
+        if step != saved and (last or (step > 0 and step % config.checkpoint_every == 0)):
+            run.losses.settle()
+            check_finite(runs.state_tree(state), step)
+            with clock.measure("save"):
+                run.monitor.flush()
+                run.checkpoints.save(step, runs.state_tree(state), run.facts | {"step": step})
+            saved = step
+        if last:
+            return step
+
+        # 3. Only then this step's batch is drawn. It may have been read ahead; the step alone says which one it is.
+        with clock.measure("input_wait"):
+            batch = next(batch_stream)
+
+        # 4. And the step is taken. Nothing may move between host and devices in it.
+        cycles = 1 + step // config.objective.cycle_step
+        run.trace.reach(step)
+        with clock.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"):
+            state, metrics = run.take_step(state, batch, key, votes[stop.requested], cycles)
+        compiled.add(cycles)
+        step += 1
+        run.losses.add(step, metrics)
+
+
+def _parse_steps(text: str) -> range:
+    first, _, end = text.partition("-")
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no range of steps such as 100-105")
+    return range(int(first), int(end))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the verb `train`."""
+    parser = argparse.ArgumentParser(
+        prog="satxlate train",
+        description="Train a translator, or continue a run: the same command does both.",
+        epilog="--config=FILE.py names the configuration; --config.FIELD=VALUE overrides any field of it, for example "
+        "--config.data.dir=DATA --config.steps=1000 (configs/default.py lists and explains them all).",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="RUN", help="folder for checkpoints and TensorBoard's events"
+    )
+    parser.add_argument(
+        "--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of steps A to B"
+    )
+    sharding.add_distributed_arguments(parser)
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    sharding.start(arguments)
+    step = train(config, arguments.workdir, arguments.profile)
+    if jax.process_index() == 0:
+        again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])
+        checkpoint = epath.Path(arguments.workdir) / "checkpoints" / str(step)
+        if step < config.steps:
+            print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
+        else:
+            use = f"--checkpoint {arguments.workdir} --to {list(config.data.satellites)[-1]} INPUT... --output OUT"
+            print(f"trained {step} steps; the checkpoint is {checkpoint}")
+            print(f"next: python -m satxlate_jax translate {use}")
+    return 0

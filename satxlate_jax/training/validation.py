@@ -1,0 +1,149 @@
+"""How well the networks do on patches that were not trained on, while training goes on.
+
+There is no paired truth here, so these are what can be had without: how well a satellite's own observations come
+back, directly and by way of another satellite, and how far shared bands change in a translation. `evaluate` scores
+against coincident observations.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from satxlate_jax.models.translator import Translator
+from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.training import batches, sharding
+from satxlate_jax.training.monitoring import Monitor
+from satxlate_jax.training.objective import Objective
+
+Images = Mapping[str, jax.Array]
+EXAMPLES = 8  # patches in pictures and histograms
+
+
+class Validation:
+    """Looks at the generator through the validation split; every process makes the same calls.
+
+    Args:
+      config: the run's configuration.
+      mesh: of all devices.
+      objective: knows the translator and the shared bands.
+      satellites: the facts' section: satellite -> bands, mean, std.
+    """
+
+    def __init__(self, config: Any, mesh: Mesh, objective: Objective, satellites: Mapping[str, Mapping[str, Any]]):
+        self._config, self._mesh, self._satellites = config, mesh, satellites
+        self._shared = objective.shared
+        translator = objective.translator
+        everywhere = sharding.replicated(mesh)
+        self._errors = jax.jit(
+            lambda params, batch: self._batch_errors(translator, params, batch), out_shardings=everywhere
+        )
+        self._translations = jax.jit(
+            lambda params, batch: translate_all(translator, params, batch), out_shardings=everywhere
+        )
+        self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
+        self._examples: Images | None = None
+
+    def look(self, step: int, generator: Any, monitor: Monitor) -> None:
+        """Writes scores, pictures and histograms, each when it is due.
+
+        Args:
+          step: how many steps have been taken.
+          generator: the translator's parameters after them.
+          monitor: takes what is seen.
+        """
+        config = self._config
+        if config.validate_every and step % config.validate_every == 0:
+            monitor.write_scalars(step, self.scores(generator))
+        pictures, histograms = step % config.image_every == 0, step % config.histogram_every == 0
+        examples = self.examples(generator) if pictures or histograms else ()
+        if pictures:
+            monitor.write_pictures(step, *examples)
+        if histograms:
+            monitor.write_histograms(step, *examples)
+
+    def scores(self, generator: Any) -> dict[str, float]:
+        """Mean and root mean square of the errors per band, in K or reflectance.
+
+        Args:
+          generator: the translator's parameters.
+
+        Returns:
+          'validation_reconstruction/G16/BAND07/rmse_K' and so on; 'validation_cycle/G16-H8-G16/...' is there and back,
+          'validation_shared/G16-H8/...' what a translation adds to the bands both have (named as the source's).
+        """
+        totals, count = None, 0
+        for batch in islice(self._validation_batches(), self._config.validation_batches):
+            errors = self._errors(generator, batch)
+            totals = errors if totals is None else jax.tree.map(jnp.add, totals, errors)
+            count += 1
+        scores = {}
+        for name, (mean, square) in jax.device_get(totals).items():
+            satellite = name.split("/")[1].split("-")[0]
+            channels = self._channels_of(name)
+            for position, channel in enumerate(channels):
+                band = get_satellite(satellite).band(self._satellites[satellite]["bands"][channel])
+                unit = "K" if band.unit == "K" else "reflectance"
+                scale = self._satellites[satellite]["std"][channel]
+                scores[f"{name}/{band.name}/bias_{unit}"] = float(mean[position] / count * scale)
+                scores[f"{name}/{band.name}/rmse_{unit}"] = float(np.sqrt(square[position] / count) * scale)
+        return scores
+
+    def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
+        """A few patches, the same every time, and what the generator makes of them.
+
+        Returns:
+          satellite -> [n, h, w, band] and satellite -> satellite -> the first as the second, network units.
+        """
+        if self._examples is None:
+            self._examples = self._first(next(self._validation_batches()))
+        return jax.device_get((self._examples, self._translations(generator, self._examples)))
+
+    def _validation_batches(self) -> Iterator[Images]:
+        process = sharding.this_process()
+        if self._config.validate_every:
+            rows = batches.validation_batches(self._config, **process)
+        else:  # there may be no validation split; pictures then show training patches
+            rows = batches.training_batches(self._config, 0, **process)
+        return (sharding.to_devices(self._mesh, batch) for batch in rows)
+
+    def _channels_of(self, name: str) -> list[int]:
+        kind, route = name.split("/")
+        first, *others = route.split("-")
+        if kind == "validation_shared":
+            return list(self._shared[first][others[0]])
+        return list(range(len(self._satellites[first]["bands"])))
+
+    def _batch_errors(
+        self, translator: Translator, params: Any, batch: Images
+    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Name -> mean and mean square of the errors of one batch, [band], network units."""
+        forward = translate_all(translator, params, batch)
+        errors = {}
+        for k, x in batch.items():
+            errors[f"validation_reconstruction/{k}"] = forward[k][k] - x
+            for q in translator.satellites:
+                if q == k:
+                    continue
+                z = translator.encode(params, forward[k][q], q)
+                back = translator.decode(params, z, k, translator.skip_channels(x, k))
+                errors[f"validation_cycle/{k}-{q}-{k}"] = back - x
+                if self._shared[k][q]:
+                    ours, theirs = jnp.array(self._shared[k][q]), jnp.array(self._shared[q][k])
+                    errors[f"validation_shared/{k}-{q}"] = forward[k][q][..., theirs] - x[..., ours]
+        pixels = (0, 1, 2)
+        return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}
+
+
+def translate_all(translator: Translator, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
+    """Every satellite's images as every satellite, without noise: {k: {q: [n, h, w, band of q]}}."""
+    translations = {}
+    for k, x in batch.items():
+        z = translator.encode(params, x, k)
+        skip = translator.skip_channels(x, k)
+        translations[k] = {q: translator.decode(params, z, q, skip) for q in translator.satellites}
+    return translations

@@ -1,0 +1,97 @@
+"""A configuration small enough to train in seconds, and the records for it; also a file for --config."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parent.parent
+SATELLITES = {"G16": (2, 3, 5, 7, 13), "H8": (3, 4, 13)}
+PATCH_SIZE = 16
+
+
+def get_config() -> Any:
+    """configs/default.py, shrunk."""
+    spec = importlib.util.spec_from_file_location("default_config", PROJECT / "configs" / "default.py")
+    default = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(default)
+    config = default.get_config()
+    config.steps, config.log_every, config.checkpoint_every = 12, 1, 4
+    config.image_every = config.histogram_every = config.validate_every = 6
+    config.validation_batches = 2
+    config.data.satellites = default.ordered(**SATELLITES)
+    config.data.patch_size, config.data.shuffle_buffer = PATCH_SIZE, 64
+    config.generator.dim, config.generator.n_res = 4, 1
+    config.discriminator.dim = 4
+    return config
+
+
+def write_records(root: Path, train: int = 40, validation: int = 16) -> None:
+    """Prepared data sets as `tfds build` leaves them, of smooth random patches."""
+    import tensorflow_datasets as tfds  # here, because the configuration must be readable without
+
+    from satxlate_jax.observations.quantization import quantize
+    from satxlate_jax.observations.satellites import get_satellite, published_statistics
+
+    with tfds.core.registered.skip_registration():
+
+        class TinyBuilder(tfds.core.GeneratorBasedBuilder):
+            name = "geonex_l1g"
+            VERSION = tfds.core.Version("1.0.0")
+            BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=satellite) for satellite in SATELLITES]
+
+            def _info(self):
+                bands = SATELLITES[self.builder_config.name]
+                shape = (PATCH_SIZE, PATCH_SIZE, len(bands))
+                patch = tfds.features.Tensor(shape=shape, dtype=np.uint16, encoding="bytes")
+                metadata = {"satellite": self.builder_config.name, "bands": list(bands), "patch_size": PATCH_SIZE}
+                features = tfds.features.FeaturesDict({"patch": patch})
+                return tfds.core.DatasetInfo(builder=self, features=features, metadata=tfds.core.MetadataDict(metadata))
+
+            def _split_generators(self, dl_manager):
+                return {
+                    "train": self._generate_examples(0, train),
+                    "validation": self._generate_examples(1, validation),
+                }
+
+            def _generate_examples(self, seed, count):
+                satellite = self.builder_config.name
+                channels = [get_satellite(satellite).band(number) for number in SATELLITES[satellite]]
+                mean, std = published_statistics(satellite, SATELLITES[satellite])
+                random = np.random.default_rng([seed, *satellite.encode()])
+                rows, columns = np.mgrid[:PATCH_SIZE, :PATCH_SIZE] / PATCH_SIZE
+                for index in range(count):
+                    waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
+                    yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels)}
+
+    for satellite in SATELLITES:
+        builder = TinyBuilder(config=satellite, data_dir=root)
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
+
+
+def train_command(workdir: Path, data: Path, *words: str) -> list[str]:
+    """The command line that trains the tiny configuration."""
+    command = [sys.executable, "-m", "satxlate_jax", "train", f"--config={__file__}", f"--workdir={workdir}"]
+    return [*command, f"--config.data.dir={data}", *words]
+
+
+def environment(cache: Path, devices: int = 1) -> dict[str, str]:
+    """Of a training process: a compilation cache of its own, a number of virtual CPU devices."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return kept | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags,
+        "XDG_CACHE_HOME": str(cache),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def run_training(command: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess:
+    """Runs a training process to its end."""
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
