@@ -1,0 +1,256 @@
+"""Call a function on many files where a crash, a hang or a memory blow-up costs one file and not the job.
+
+A damaged HDF4 file can end the process inside the C library (SIGSEGV, SIGABRT). Here the function runs in a few
+long-lived processes that hold nothing else: they import what the function needs, no tensorflow and no jax, and are
+replaced when they die.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+from satxlate_jax.observations import messages
+
+TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
+MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
+_START_SECONDS = 300.0  # importing from a network file system on a busy machine
+_AHEAD = 4  # files per worker that may be done before they are asked for
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the function gave no result for a file.
+
+    Attributes:
+      reason: 'crash', 'timeout', 'memory', or 'error' (the function raised an exception).
+      detail: one line.
+    """
+
+    reason: Literal["crash", "timeout", "memory", "error"]
+    detail: str
+
+
+class _Worker:
+    """One process and the socket to it."""
+
+    def __init__(self, work: tuple[Callable[[Any], Any], float, int]):
+        _, self._timeout, _ = work
+        self._connection, theirs = messages.open_pair()
+        self._words = tempfile.TemporaryFile()  # what the process says on stderr, for the reason of its end
+        environment = dict(
+            os.environ,
+            PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
+            # each thread of a numeric library reserves address space, of which there is a limit
+            OPENBLAS_NUM_THREADS="1",
+            OMP_NUM_THREADS="1",
+        )
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "satxlate_jax.observations.isolated_worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                env=environment,
+            )
+        self._last_words = ""
+        self.calls = 0
+        self._connection.settimeout(_START_SECONDS)
+        try:
+            messages.send(self._connection, work)
+            messages.receive(self._connection)
+        except (EOFError, OSError) as error:
+            self.end(patience=5.0)
+            raise RuntimeError(f"a process to read files in does not start: {self._last_words}") from error
+        self._connection.settimeout(self._timeout)
+
+    def call(self, argument: Any) -> tuple[Any, bool]:
+        """The result or a Failure, and whether the process lives on."""
+        self.calls += 1
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it died after its last answer: see below
+                messages.send(self._connection, argument)
+            answer = messages.receive(self._connection)
+        except TimeoutError:
+            self.end()
+            return Failure("timeout", f"took longer than {self._timeout:g} s"), False
+        except Exception:  # it is gone (EOFError, OSError), or what it says is no message
+            self.end(patience=5.0)  # its own end says why
+            return self._failure(), False
+        *kind, leaves = answer
+        if leaves:
+            self.end()
+        return kind[1] if kind[0] == "done" else Failure(kind[1], kind[2]), not leaves
+
+    def _failure(self) -> Failure:
+        code = self._process.returncode
+        if code == -signal.SIGALRM:
+            return Failure("timeout", f"took longer than {self._timeout:g} s")
+        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
+        words = self._last_words
+        return Failure("crash", f"ended the process that read it ({how}{': ' + words if words else ''})")
+
+    def _read_last_words(self) -> str:
+        with self._words:
+            self._words.seek(0)
+            lines = self._words.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def kill(self) -> None:
+        """Ends the process at once. Safe from any thread; who waits for its answer gets a Failure."""
+        self._process.kill()
+
+    def end(self, patience: float = 0.0) -> None:
+        """Ends the process, giving it `patience` seconds to end by itself."""
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._connection.close()
+        if not self._words.closed:
+            self._last_words = self._read_last_words()
+
+
+class IsolatedCalls:
+    """Calls one function in processes of its own. A context manager; `call` may be used from several threads.
+
+    Attributes:
+      workers: how many processes there are at most.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        workers: int | None = None,
+        timeout: float = TIMEOUT,
+        memory: int = MEMORY,
+    ):
+        """Prepares; processes start when they are first needed.
+
+        Args:
+          function: of a module that can be imported (not of a script), or a `functools.partial` of one. Its arguments
+            and results go through pickle between our own processes. Warnings in it are lost.
+          workers: processes; default one per CPU.
+          timeout: seconds for one call.
+          memory: bytes a process may grow by.
+
+        Raises:
+          TypeError: the function cannot be imported.
+        """
+        try:
+            pickle.dumps(function)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(f"{function!r} must be a function that another process can import") from error
+        self.workers = workers or os.cpu_count() or 1
+        self._work = (function, timeout, memory)
+        self._idle: deque[_Worker] = deque()
+        self._all: set[_Worker] = set()
+        self._closed = False
+
+    def call(self, argument: Any) -> Any:
+        """The function's result, or a Failure.
+
+        Raises:
+          RuntimeError: a process does not start, for example because the function cannot be imported.
+        """
+        while True:
+            worker = self._worker()
+            is_fresh = worker.calls == 0
+            outcome, lives = worker.call(argument)
+            if lives:
+                self._idle.append(worker)
+                return outcome
+            self._all.discard(worker)
+            # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
+            if is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
+                return outcome
+
+    def _worker(self) -> _Worker:
+        if self._closed:
+            raise RuntimeError("these processes were closed")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            worker = _Worker(self._work)
+        self._all.add(worker)
+        if self._closed:  # meanwhile
+            worker.kill()
+        return worker
+
+    def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
+        waiting: deque = deque()
+        threads = ThreadPoolExecutor(self.workers, "isolated")
+        try:
+            for argument in arguments:
+                waiting.append((argument, threads.submit(self.call, argument)))
+                if len(waiting) > self.workers * _AHEAD:
+                    yield self._next(waiting)
+            while waiting:
+                yield self._next(waiting)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+            if waiting:  # left early: what is being done is of no use
+                self.close()
+            threads.shutdown()
+
+    @staticmethod
+    def _next(waiting: deque) -> tuple[Any, Any]:
+        argument, future = waiting.popleft()
+        return argument, future.result()
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self._closed = True
+        for worker in list(self._all):
+            worker.kill()
+        while self._idle:
+            self._idle.pop().end()
+
+    def __enter__(self) -> "IsolatedCalls":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_isolated(
+    paths: Iterable[Any],
+    function: Callable[[Any], Any],
+    *,
+    workers: int | None = None,
+    timeout: float = TIMEOUT,
+    memory: int = MEMORY,
+) -> Iterator[tuple[Any, Any]]:
+    """Calls a function on many files, each in a process that it cannot take the job with.
+
+    Args:
+      paths: files, or whatever the function takes; taken only a few ahead.
+      function: as for `IsolatedCalls`.
+      workers: processes; default one per CPU.
+      timeout: seconds for one file.
+      memory: bytes a process may grow by.
+
+    Yields:
+      (path, result or Failure), in the order of the paths.
+
+    Raises:
+      RuntimeError: the processes do not start.
+    """
+    with IsolatedCalls(function, workers=workers, timeout=timeout, memory=memory) as calls:
+        yield from calls.map(paths)
