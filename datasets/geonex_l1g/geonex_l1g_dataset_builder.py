@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,9 @@ class _OneLineErrors(app.ExceptionHandler):
     def handle(self, exc: BaseException) -> None:
         what = "--config is not valid JSON: " if isinstance(exc, json.JSONDecodeError) else ""
         print(f"tfds build: {what}{exc}", file=sys.stderr)
-        sys.exit(2)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(2)  # absl catches SystemExit in here; what was open was closed on the exception's way up
 
 
 app.install_exception_handler(_OneLineErrors())

@@ -84,7 +84,7 @@ class Manifest:
             entry for count in self.splits.values() for entry in count.skipped if entry["reason"] in BAD_REASONS
         )
         raise TooManyBadFilesError(
-            f"{bad} of {to_read} files of {self._selection.satellite} cannot be used, more than max_bad_fraction "
+            f"already {bad} of {to_read} files of {self._selection.satellite} cannot be used, more than max_bad_fraction "
             f"{self._selection.max_bad_fraction:g} allows ({_listed(self.reasons())}); the first is {entry['file']}: "
             f"{entry['detail']}; mend the files or raise max_bad_fraction"
         )

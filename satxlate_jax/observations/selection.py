@@ -8,9 +8,10 @@ from typing import Any
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, find_tiles, newest_versions, parse_numbers
-from satxlate_jax.observations.grid import parse_tile
+from satxlate_jax.observations.grid import PIXELS, parse_tile
 from satxlate_jax.observations.satellites import SATELLITES, Band
 from satxlate_jax.observations.splits import draw_files, split_files
+from satxlate_jax.observations.tiling import patch_offsets
 
 # option -> the choices it has
 _CHOICES = {"resampling": ("area", "bilinear"), "split_by": ("day", "tile")}
@@ -74,7 +75,9 @@ class Selection:
             raise InputError(f"option 'satellite' is '{satellite}'; it must be one of {', '.join(SATELLITES)}")
         checked = {name: _checked(name, value) for name, value in options.items() if value is not None}
         checked.setdefault("bands", tuple(band.number for band in SATELLITES[satellite].bands))
-        return cls(**checked)
+        selection = cls(**checked)
+        patch_offsets(PIXELS[2.0], PIXELS[2.0], selection.patch_size, selection.stride)
+        return selection
 
     @property
     def channels(self) -> list[Band]:
@@ -94,10 +97,10 @@ def _checked(name: str, value: Any) -> Any:
     if name in _RANGES:
         return _numbers(name, value)
     if name == "tiles":
-        tiles = tuple(value.split(",") if isinstance(value, str) else value)
+        tiles = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
         for tile in tiles:
             parse_tile(str(tile))
-        return tiles
+        return tuple(tiles)
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise InputError(f"option '{name}' is '{value}'; it must be one of {', '.join(_CHOICES[name])}")

@@ -64,8 +64,9 @@ def assign_groups(groups: Iterable[str], seed: int, always_test: Iterable[str] =
         splits[free[-1]] = "train"
     for split in ("validation", "test"):
         training = [name for name in free if splits[name] == "train"]
-        if split not in splits.values() and len(training) > 1:
-            splits[training[0]] = split
+        testing = [name for name in free if splits[name] == "test"]
+        if split not in splits.values() and (len(training) > 1 or testing):
+            splits[training[0] if len(training) > 1 else testing[0]] = split
     return splits
 
 

@@ -4,7 +4,7 @@ The only file that imports tensorflow, which feeds data and nothing else: it nev
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import published_statistics
-from satxlate_jax.training.lanes import find_position, lane_count, lane_seed, lane_shards
+from satxlate_jax.training.lanes import find_position, lane_count, lane_seed, shards_with_records
 from satxlate_jax.training.prepared import Records, describe_records, find_folder
 
 # Accelerators belong to jax; tensorflow would otherwise take all their memory.
@@ -144,42 +144,52 @@ def _training_dataset(records: Records, config: Any, start_step: int, rows: Sequ
     lanes = lane_count(config.batch_size, records.lengths)
     per_lane = config.batch_size // lanes
     opened = sorted({row % lanes for row in rows})
-    streams = []
-    for lane in opened:
-        buffer = max(1, config.data.shuffle_buffer // lanes)
-        stream = _lane_dataset(records, lane, lanes, config.seed, start_step * per_lane, buffer)
-        streams.append(stream.batch(per_lane, drop_remainder=True).prefetch(2))
-    places = tf.constant([(opened.index(row % lanes), row // lanes) for row in rows])
-
-    def select(*drawn: tf.Tensor) -> tf.Tensor:
-        return tf.gather_nd(tf.stack(drawn), places)
-
-    return _decoded(tf.data.Dataset.zip(tuple(streams)).map(select), records)
+    starts = [_lane_start(records, lane, lanes, config.seed, start_step * per_lane) for lane in opened]
+    read_lane = _lane_reader(records, lanes, max(1, config.data.shuffle_buffer // lanes))
+    # Lanes never end, so that their blocks come round in order for ever: a batch is one round.
+    drawn = tf.data.Dataset.from_tensor_slices(np.array(starts, np.int64)).interleave(
+        read_lane, cycle_length=len(opened), block_length=per_lane, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    places = tf.constant([opened.index(row % lanes) * per_lane + row // lanes for row in rows])
+    batches = drawn.batch(len(opened) * per_lane, drop_remainder=True).map(lambda batch: tf.gather(batch, places))
+    return _decoded(batches, records)
 
 
-def _lane_order(count: int, seed: int, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of one epoch of a lane: the order of its shards, and the seed of the shuffle within each."""
-    order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=(seed, epoch))
+@tf.function(input_signature=[tf.TensorSpec((), tf.int64)] * 5, autograph=False)
+def _lane_order(lane: tf.Tensor, lanes: tf.Tensor, shards: tf.Tensor, seed: tf.Tensor, epoch: tf.Tensor) -> tuple:
+    """Of one epoch of a lane: its shards in order, and the seed of the shuffle within each."""
+    order = tf.random.experimental.stateless_shuffle(tf.range(lane, shards, lanes), seed=(seed, epoch))
     # The further bit keeps these draws apart from those of the order.
-    return order, tf.random.stateless_uniform((count,), (seed + 2**62, epoch), 1, 2**31 - 1, tf.int64)
+    return order, tf.random.stateless_uniform(tf.shape(order), (seed + 2**62, epoch), 1, 2**31 - 1, tf.int64)
 
 
-def _lane_dataset(records: Records, lane: int, lanes: int, seed: int, start: int, buffer: int) -> tf.data.Dataset:
-    """The lane's endless stream of serialised examples from position `start` on."""
-    shards = lane_shards(records.lengths, lane, lanes)
-    paths = tf.constant([records.paths[shard] for shard in shards])
-    lengths = tf.constant([records.lengths[shard] for shard in shards], tf.int64)
+def _lane_start(records: Records, lane: int, lanes: int, seed: int, position: int) -> tuple[int, ...]:
+    """Where a lane begins to read: lane, its seed, epoch, how manieth shard of the epoch, records to skip in it."""
+    lengths = np.array(shards_with_records(records.lengths))[:, 1]
     seed = lane_seed(seed, records.satellite, lane)
-    first_epoch, position = divmod(start, int(tf.reduce_sum(lengths)))
-    first_order, _ = _lane_order(len(shards), seed, tf.constant(first_epoch, tf.int64))
-    first_visit, first_skip = find_position(tf.gather(lengths, first_order).numpy(), position)
+    epoch, position = divmod(position, int(lengths[lane::lanes].sum()))
+    order, _ = _lane_order(lane, lanes, len(lengths), seed, epoch)
+    return lane, seed, epoch, *find_position(lengths[order.numpy()], position)
 
-    def visit_shards(epoch: tf.Tensor) -> tf.data.Dataset:
-        order, seeds = _lane_order(len(shards), seed, epoch)
-        begin = tf.where(epoch == first_epoch, first_visit, 0)
-        skips = tf.where(epoch == first_epoch, int(first_skip), 0) * tf.cast(tf.range(len(shards)) == begin, tf.int32)
-        visits = tf.gather(paths, order), tf.gather(lengths, order), seeds, tf.cast(skips, tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tuple(values[begin:] for values in visits)).flat_map(read_shard)
+
+def _lane_reader(records: Records, lanes: int, buffer: int) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """What turns a lane's start into its endless stream of serialised examples."""
+    shards = shards_with_records(records.lengths)
+    paths = tf.constant([records.paths[shard] for shard, _ in shards])
+    lengths = tf.constant([length for _, length in shards], tf.int64)
+
+    def read_lane(start: tf.Tensor) -> tf.data.Dataset:
+        lane, seed, first_epoch, first_visit, first_skip = tf.unstack(start)
+
+        def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            order, shuffle_seeds = _lane_order(lane, lanes, len(shards), seed, epoch)
+            begin = tf.where(epoch == first_epoch, first_visit, 0)
+            visits = tf.range(tf.size(order, tf.int64))
+            skips = tf.where((epoch == first_epoch) & (visits == begin), first_skip, 0)
+            columns = tf.gather(paths, order), tf.gather(lengths, order), shuffle_seeds, skips
+            return tf.data.Dataset.from_tensor_slices(tuple(column[begin:] for column in columns)).flat_map(read_shard)
+
+        return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(read_epoch)
 
     def read_shard(path: tf.Tensor, length: tf.Tensor, shuffle_seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
         shard = tf.data.TFRecordDataset(path, buffer_size=1 << 20)
@@ -187,7 +197,7 @@ def _lane_dataset(records: Records, lane: int, lanes: int, seed: int, start: int
         shard = shard.apply(tf.data.experimental.assert_cardinality(length))
         return shard.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False).skip(skip)
 
-    return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(visit_shards)
+    return read_lane
 
 
 def _validation_dataset(records: Records, batch_size: int, rows: range) -> tf.data.Dataset:

@@ -11,15 +11,15 @@ import hashlib
 from collections.abc import Sequence
 
 
+def shards_with_records(shard_lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Index and length of the shards that hold records; lane l of L has every L-th of them, beginning with the l-th."""
+    return [(shard, length) for shard, length in enumerate(shard_lengths) if length > 0]
+
+
 def lane_count(batch_size: int, shard_lengths: Sequence[int]) -> int:
     """L: the largest divisor of the global batch size that is at most the number of shards with records."""
-    shards = max(1, sum(length > 0 for length in shard_lengths))
+    shards = max(1, len(shards_with_records(shard_lengths)))
     return max(lanes for lanes in range(1, batch_size + 1) if batch_size % lanes == 0 and lanes <= shards)
-
-
-def lane_shards(shard_lengths: Sequence[int], lane: int, lanes: int) -> list[int]:
-    """The shards of one lane: every L-th of those that hold records."""
-    return [shard for shard, length in enumerate(shard_lengths) if length > 0][lane::lanes]
 
 
 def lane_seed(seed: int, satellite: str, lane: int) -> int:

@@ -1,0 +1,65 @@
+"""Small valid archives of L1G files for the tests: smooth scenes that compress to a few kilobytes."""
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from satxlate_jax.observations.catalog import relative_path
+from satxlate_jax.observations.grid import tile_grid
+from satxlate_jax.observations.l1g import write_tile
+from satxlate_jax.observations.satellites import get_satellite
+
+SIZE = 300
+
+
+def smooth_tile(satellite: str, tile: str, time: datetime, bands: Iterable[int], seed: int = 0) -> xr.Dataset:
+    """A tile whose bands are planes, each with a level and slopes of its own."""
+    random = np.random.default_rng([seed, *satellite.encode(), *tile.encode(), int(time.timestamp())])
+    latitude, longitude = tile_grid(tile, SIZE)
+    variables = {}
+    for number in bands:
+        band = get_satellite(satellite).band(number)
+        step = 0.01 if band.unit == "K" else 1e-4
+        base = (250.0 if band.unit == "K" else 0.3) + step * random.integers(-1000, 1000)
+        rows, columns = (step * random.integers(-3, 4) * np.arange(SIZE) for _ in range(2))
+        values = (base + rows[:, None] + columns).astype(np.float32)
+        variables[band.name] = (("lat", "lon"), values, {"units": band.unit})
+    variables["solar_zenith"] = (("lat", "lon"), np.full((SIZE, SIZE), 40, np.float32), {"units": "degree"})
+    coordinates = {"lat": latitude, "lon": longitude, "time": np.datetime64(time, "ns")}
+    return xr.Dataset(variables, coordinates, {"satellite": satellite, "tile": tile})
+
+
+def write_archive(
+    root: Path, satellites: Mapping[str, Sequence[int]], tiles: Iterable[str], times: Sequence[datetime]
+) -> list[Path]:
+    """Writes one smooth file per satellite (with the bands given), tile and time; returns their paths."""
+    paths = []
+    for satellite, bands in satellites.items():
+        for tile in tiles:
+            for time in times:
+                path = root / relative_path(satellite, tile, time)
+                write_tile(smooth_tile(satellite, tile, time, bands), path)
+                paths.append(path)
+    return paths
+
+
+def build_data_set(root: Path, data_dir: Path, name: str, *, num_shards: int | None = None, **options) -> Path:
+    """Builds a data set in this process as `tfds build` does; returns its folder."""
+    import tensorflow_datasets as tfds
+
+    datasets = str(Path(__file__).parent.parent / "datasets")
+    if datasets not in sys.path:
+        sys.path.insert(0, datasets)
+    from geonex_l1g import geonex_l1g_dataset_builder as module
+
+    with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
+        warnings.simplefilter("ignore", DeprecationWarning)
+        builder = module.Builder(config=module.GeonexL1gConfig(name, **options), data_dir=data_dir)
+        download = tfds.download.DownloadConfig(manual_dir=root, num_shards=num_shards)
+        builder.download_and_prepare(download_config=download)
+    return Path(builder.data_dir)
