@@ -7,6 +7,7 @@ Source: Chan, Golub and LeVeque, Am. Stat. 37 (1983), pairwise variance; Wang et
 its Gaussian window; Vandal et al., TGRS 2021, the ranges of PSNR.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,22 +64,10 @@ class BandScore:
         Returns:
           Itself.
         """
-        if prediction.shape != truth.shape:
-            raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
-        seen = np.isfinite(prediction) & np.isfinite(truth)
-        counted = seen if where is None else seen & where
-        if counted.any():
-            values = np.stack([prediction[counted], truth[counted]]).astype(np.float64)
-            mean = values.mean(1)
-            centred = values - mean[:, None]
-            absolute = float(np.abs(values[0] - values[1]).sum())
-            self.merge(BandScore(self.data_range, values.shape[1], mean, centred @ centred.T, absolute))
-            if truth.ndim == 2:
-                similarity = structural_similarity(prediction, truth, self.data_range)
-                similarity = similarity[counted & np.isfinite(similarity)]
-                self.ssim_sum += float(similarity.sum())
-                self.ssim_n += similarity.size
-        return self
+        everywhere = np.ones(truth.shape, bool)
+        return self.merge(
+            score_groups(prediction, truth, self.data_range, {"": everywhere if where is None else where})[""]
+        )
 
     def merge(self, other: "BandScore") -> "BandScore":
         """Adds the sums of other pixels, in place; the order does not matter beyond rounding."""
@@ -117,6 +106,40 @@ class BandScore:
             "ssim": self.ssim_sum / self.ssim_n if self.ssim_n else float("nan"),
             "correlation": float(np.clip(self.moments[0, 1] / scale, -1, 1)) if varies else float("nan"),
         }
+
+
+def score_groups(
+    prediction: np.ndarray, truth: np.ndarray, range_: float, groups: Mapping[str, np.ndarray]
+) -> dict[str, BandScore]:
+    """Scores one field in several groups of pixels at once; the structural similarity is computed only once.
+
+    Args:
+      prediction: [h, w] in the band's unit, NaN where missing.
+      truth: [h, w] in the band's unit, NaN where missing.
+      range_: what PSNR and SSIM refer to, in the band's unit.
+      groups: name -> [h, w] bool, the pixels to count.
+
+    Returns:
+      The sums of each group.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
+    seen = np.isfinite(prediction) & np.isfinite(truth)
+    similarity = structural_similarity(prediction, truth, range_)
+    scores = {}
+    for name, where in groups.items():
+        counted = seen & where
+        score = scores[name] = BandScore(range_)
+        if not counted.any():
+            continue
+        values = np.stack([prediction[counted], truth[counted]]).astype(np.float64)
+        score.n, score.mean = values.shape[1], values.mean(1)
+        centred = values - score.mean[:, None]
+        score.moments = centred @ centred.T
+        score.absolute = float(np.abs(values[0] - values[1]).sum())
+        similar = similarity[counted & np.isfinite(similarity)]
+        score.ssim_sum, score.ssim_n = float(similar.sum()), similar.size
+    return scores
 
 
 def structural_similarity(prediction: np.ndarray, truth: np.ndarray, range_: float) -> np.ndarray:

@@ -1,0 +1,273 @@
+"""The figures of the report, each with its axes, colour bar and unit; matplotlib without global state."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
+from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Example, Results
+from satxlate_jax.observations.satellites import Band, get_satellite
+
+COLOURS = {"model": "#1b6ca8", "linear": "#d1495b", "band_copy": "#e09f3e", "constant": "#8d96a3"}
+_MARKERS = {"model": "o", "linear": "s", "band_copy": "D", "constant": "|"}
+_STYLE = {"fontsize": 9}
+_MISSING = "#d9d9d9"
+
+
+def band_label(band: Band) -> str:
+    """Such as 'band 7, 3.9 um'."""
+    return f"band {band.number}, {band.wavelength:g} µm"
+
+
+def unit_label(band: Band) -> str:
+    """What an axis of that band shows, with its unit."""
+    return "brightness temperature (K)" if band.unit == "K" else "reflectance (1)"
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+
+
+def draw_overview(results: Results) -> Figure:
+    """RMSE of every method in every band, reflective and thermal bands in panels of their own."""
+    kinds = [[band for band in results.scored_bands if band.unit == unit] for unit in ("1", "K")]
+    kinds = [bands for bands in kinds if bands]
+    figure = _figure(9.5, 1.3 + 0.32 * max(len(bands) for bands in kinds))
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for axes, bands in zip(panels, kinds, strict=True):
+        for method in reversed(results.methods):
+            values = [results.rmse(method, band.number) for band in bands]
+            # a band copy of a same band can be exact: nothing to show on this axis
+            axes.plot(
+                values,
+                range(len(bands)),
+                _MARKERS.get(method, "v"),
+                color=COLOURS.get(method, "#555555"),
+                markersize=9 if method == "constant" else 7,
+                markeredgewidth=2 if method == "constant" else 0.8,
+                label=METHOD_NAMES.get(method, method),
+            )
+        axes.set_yticks(range(len(bands)), [band_label(band) for band in bands], **_STYLE)
+        axes.set_ylim(len(bands) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.set_xlabel(f"RMSE, {unit_label(bands[0])}", **_STYLE)
+        axes.grid(axis="x", color="#e5e5e5")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles), frameon=False, **_STYLE)
+    return figure
+
+
+def draw_quicklook(results: Results, example: Example) -> Figure:
+    """What the source saw, what the target saw and what the model makes of it, side by side.
+
+    True colour where it is day and the bands are there; else the infrared.
+    """
+    task = results.comparison.task
+    truth_label = f"{task.target} observed" if results.comparison.truth == "coincident" else f"{task.source} observed"
+    fields: list[tuple[str, str, Mapping[int, np.ndarray]]] = [
+        (f"{task.source} observed (input)", task.source, _inputs(results, example)),
+        (f"{truth_label} (truth)", task.target, example.truth),
+        (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
+    ]
+    if is_day(example.solar_zenith) and any(
+        true_colour(satellite, values) is not None for _, satellite, values in fields[1:]
+    ):
+        fields.append((METHOD_NAMES["linear"], task.target, example.predictions["linear"]))
+        return _draw_true_colour(example, fields)
+    best = _best_of_shown(results, example)
+    if best:
+        fields.append((f"{METHOD_NAMES[best]} (best baseline)", task.target, example.predictions[best]))
+    return _draw_infrared(example, fields)
+
+
+def _inputs(results: Results, example: Example) -> dict[int, np.ndarray]:
+    return {number: example.source[number] for number in results.comparison.task.source_bands}
+
+
+def _best_of_shown(results: Results, example: Example) -> str:
+    number = infrared_band(results.comparison.task.target, example.truth)
+    if number is None:
+        number = results.scored_bands[0].number
+    return results.best_baseline(number)[0]
+
+
+def _draw_true_colour(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]) -> Figure:
+    shown = [(title, true_colour(satellite, values)) for title, satellite, values in fields]
+    shown = [(title, picture) for title, picture in shown if picture is not None]
+    figure = _figure(3.4 * len(shown), 3.9)
+    for axes, (title, picture) in zip(_panels(figure, len(shown)), shown, strict=True):
+        alpha = np.isfinite(picture).all(-1, keepdims=True)
+        _show_map(axes, example, np.concatenate([np.nan_to_num(picture), alpha], axis=-1), title)
+    figure.suptitle(f"true colour, {_when(example)}", fontsize=10)
+    return figure
+
+
+def _draw_infrared(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]) -> Figure:
+    shown = []
+    wanted = infrared_band(fields[1][1], example.truth)
+    for title, satellite, values in fields:
+        same = find_band(satellite, get_satellite(fields[1][1]).band(wanted).wavelength, values) if wanted else None
+        number = same if same is not None else infrared_band(satellite, values)
+        if number is not None and np.isfinite(values[number]).any():
+            shown.append((title, get_satellite(satellite).band(number), values[number]))
+    figure = _figure(3.3 * len(shown), 4.2)
+    for axes, (title, band, values) in zip(_panels(figure, len(shown)), shown, strict=True):
+        low, high = _range([values for _, other, values in shown if other.number == band.number])
+        look = {"cmap": _infrared_map(band), "vmin": low, "vmax": high}
+        image = _show_map(axes, example, values, f"{title}\n{band_label(band)}", **look)
+        bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, location="bottom", aspect=30)
+        bar.set_label(unit_label(band), **_STYLE)
+        bar.ax.tick_params(labelsize=8)
+        bar.locator = MaxNLocator(5)
+        bar.update_ticks()
+    figure.suptitle(_when(example), fontsize=10)
+    return figure
+
+
+def _infrared_map(band: Band) -> str:
+    return "gray_r" if band.unit == "K" else "gray"
+
+
+def _when(example: Example) -> str:
+    return f"{example.case.source.tile}, {example.case.source.time:%Y-%m-%d %H:%M} UTC"
+
+
+def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
+    """One band of one case: truth, model, and the errors of the model and of the best baseline on one scale."""
+    number = band.number
+    truth, model = example.truth[number], example.predictions[MODEL][number]
+    best = results.best_baseline(number)[0]
+    errors = [("model", model - truth)]
+    if best:
+        errors.append((METHOD_NAMES[best], example.predictions[best][number] - truth))
+    sizes = np.concatenate([np.abs(error[np.isfinite(error)]) for _, error in errors])
+    limit = float(np.percentile(sizes, 99)) if sizes.size else 1.0
+    low, high = _range([truth, model])
+    figure = _figure(13.2, 3.9)
+    panels = _panels(figure, 2 + len(errors))
+    for axes, values, title in zip(panels, (truth, model), ("observed (truth)", "model"), strict=False):
+        image = _show_map(axes, example, values, title, cmap=_infrared_map(band), vmin=low, vmax=high)
+    _colour_bar(figure, image, panels[:2], unit_label(band))
+    for axes, (name, error) in zip(panels[2:], errors, strict=True):
+        rmse = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else math.nan
+        title = f"{name} minus observed\nRMSE {rmse:.3g} {'K' if band.unit == 'K' else ''}".rstrip()
+        image = _show_map(axes, example, error, title, cmap="RdBu_r", vmin=-limit or -1, vmax=limit or 1)
+    _colour_bar(figure, image, panels[2:], f"error, {unit_label(band)}", extend="both")
+    figure.suptitle(f"{results.comparison.task.target} {band_label(band)}: {_when(example)}", fontsize=10)
+    return figure
+
+
+def draw_scatter(results: Results, band: Band) -> Figure:
+    """Density of predicted against observed over all files, for the model and the best baseline, and their errors."""
+    best = results.best_baseline(band.number)[0]
+    methods = [method for method in (MODEL, best) if (method, band.number) in results.histograms]
+    histograms = [results.histograms[method, band.number] for method in methods]
+    first, last = _occupied(histograms)
+    edges = histograms[0].edges[first : last + 2]
+    figure = _figure(13.2, 4.1)
+    panels = _panels(figure, 3)
+    most = max(int(histogram.counts.max()) for histogram in histograms)
+    for axes, method, histogram in zip(panels, methods, histograms, strict=False):
+        counts = histogram.counts[first : last + 1, first : last + 1]
+        shown = np.where(counts > 0, counts, np.nan)
+        image = axes.pcolormesh(edges, edges, shown, norm=LogNorm(1, max(most, 2)), cmap="magma_r")
+        axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
+        figures = results.total[method, band.number].figures()
+        name = METHOD_NAMES.get(method, method)
+        scores = f"RMSE {figures['rmse']:.3g}, bias {figures['bias']:+.3g}, r {figures['correlation']:.3f}"
+        axes.set_title(f"{name}\n{scores}", **_STYLE)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"observed {unit_label(band)}", **_STYLE)
+        axes.set_ylabel(f"{name} {unit_label(band)}", **_STYLE)
+        _grid(axes)
+    _colour_bar(figure, image, panels[: len(methods)], "pixels per bin")
+    for axes in panels[len(methods) : 2]:
+        axes.set_visible(False)
+    _draw_error_histogram(results, band, panels[2])
+    figure.suptitle(f"{results.comparison.task.target} {band_label(band)}, all files", fontsize=10)
+    return figure
+
+
+def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
+    """Share of pixels by error, every method that has an answer; errors beyond the model's and the best's are cut."""
+    shown = [method for method in results.methods if (method, band.number) in results.histograms]
+    limits = []
+    for method in reversed(shown):
+        histogram = results.histograms[method, band.number]
+        errors, counts = histogram.errors()
+        share = counts / counts.sum()
+        if method in (MODEL, results.best_baseline(band.number)[0]):
+            total = share.cumsum()
+            limits += [abs(errors[np.searchsorted(total, level)]) for level in (0.005, 0.995)]
+        axes.step(errors, 100 * share, where="mid", color=COLOURS.get(method, "#555555"), linewidth=1.4)
+        axes.plot([], [], color=COLOURS.get(method, "#555555"), label=METHOD_NAMES.get(method, method))
+    limit = max(max(limits, default=0.0), 5 * histogram.width)
+    axes.set_xlim(-limit, limit)
+    axes.set_ylim(bottom=0)
+    axes.axvline(0, color="#444444", linewidth=0.8)
+    axes.set_title("distribution of errors", **_STYLE)
+    axes.set_xlabel(f"predicted minus observed, {unit_label(band)}", **_STYLE)
+    axes.set_ylabel(f"% of pixels per {histogram.width:g} {'K' if band.unit == 'K' else ''}".rstrip(), **_STYLE)
+    axes.legend(frameon=False, fontsize=8)
+    _grid(axes)
+
+
+def _grid(axes: Axes) -> None:
+    axes.tick_params(labelsize=8)
+    axes.grid(color="#eeeeee")
+    axes.set_axisbelow(True)
+
+
+def _occupied(histograms: Sequence[JointHistogram]) -> tuple[int, int]:
+    """First and last bin that hold all but the outermost 0.01 % of either axis."""
+    first, last = len(histograms[0].counts) - 1, 0
+    for histogram in histograms:
+        for axis in (0, 1):
+            share = histogram.counts.sum(axis).cumsum() / max(histogram.counts.sum(), 1)
+            first = min(first, int(np.searchsorted(share, 1e-4, side="right")))
+            last = max(last, int(np.searchsorted(share, 1 - 1e-4)))
+    return max(first - 1, 0), min(max(last, first) + 1, len(histograms[0].counts) - 1)
+
+
+def _range(fields: Sequence[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([field[np.isfinite(field)] for field in fields])
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _panels(figure: Figure, count: int) -> list[Axes]:
+    return list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _show_map(axes: Axes, example: Example, values: np.ndarray, title: str, **settings):
+    """An image on its tile, with latitude and longitude."""
+    half = abs(float(example.lat[1] - example.lat[0])) / 2
+    extent = (example.lon[0] - half, example.lon[-1] + half, example.lat[-1] - half, example.lat[0] + half)
+    image = axes.imshow(values, extent=extent, origin="upper", interpolation="nearest", **settings)
+    axes.set_facecolor(_MISSING)
+    axes.set_title(title, **_STYLE)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}°"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}°"))
+    axes.tick_params(labelsize=8)
+    if axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("latitude (degrees north)", **_STYLE)
+    axes.set_xlabel("longitude (degrees east)", **_STYLE)
+    return image
+
+
+def _colour_bar(figure: Figure, image, panels: Sequence[Axes], label: str, extend: str = "neither") -> None:
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.015, aspect=25, extend=extend)
+    bar.set_label(label, **_STYLE)
+    bar.ax.tick_params(labelsize=8)

@@ -1,0 +1,240 @@
+"""One HTML page that says how good each band is, beginning with what reads in a minute."""
+
+import base64
+import io
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from satxlate_jax import __version__
+from satxlate_jax.evaluation import pictures
+from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
+from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Results, per_file_rows, score_rows
+from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
+from satxlate_jax.observations.satellites import Band
+from satxlate_jax.translation.translate import TileTranslator
+
+_FIGURE_HEADS = {
+    "n": "pixels",
+    "bias": "bias",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "correlation": "correlation",
+}
+
+
+_EXACT = ("band", "wavelength", "wavelength_um")
+_COLOURS = 256  # of a figure's palette: a third of the bytes, and no difference to the eye on maps of one band
+
+
+class Figures:
+    """Draws figures into OUT/figures and hands them to the page as embedded images."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def embed(self, figure: Figure, name: str, caption: str) -> str:
+        """Saves a figure as NAME.png and returns it as HTML."""
+        drawn, packed = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png")
+        picture = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
+        picture.save(packed, format="png", optimize=True)
+        temporary = self._folder / f".{name}.png.part"
+        temporary.write_bytes(packed.getvalue())
+        os.replace(temporary, self._folder / f"{name}.png")
+        data = base64.b64encode(packed.getvalue()).decode()
+        source = f"data:image/png;base64,{data}"
+        return (
+            f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
+        )
+
+
+def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> str:
+    """Writes FOLDER/report.html and FOLDER/figures/*.png.
+
+    Args:
+      results: what the evaluation found.
+      translator: the model, for its settings.
+      folder: where; it and its folder figures exist.
+      command: what makes this report again.
+
+    Returns:
+      The headline in plain words.
+    """
+    figures = Figures(folder / "figures")
+    task = results.comparison.task
+    title = f"{task.source} to {task.target}: how good is each band?"
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    words = headline(results)
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="soft">Run {escape(translator.run)}, step {translator.step}; {len(results.per_file)} files scored; '
+        f"made {now} by satxlate_jax {__version__}.</p>",
+        '<nav><a href="#summary">Summary</a><a href="#pictures">Pictures</a><a href="#bands">Band by band</a>'
+        '<a href="#scores">All scores</a><a href="#files">File by file</a><a href="#settings">Settings</a></nav>',
+        _summary(results, words, figures),
+        _pictures(results, figures),
+        _bands(results, figures),
+        _scores(results),
+        _files(results),
+        _settings(results, translator, command),
+    ]
+    temporary = folder / ".report.html.part"
+    temporary.write_text(render_page(title, "\n".join(body)), encoding="utf-8")
+    os.replace(temporary, folder / "report.html")
+    return words
+
+
+def _summary(results: Results, words: str, figures: Figures) -> str:
+    rows = []
+    for band in results.scored_bands:
+        best, best_rmse = results.best_baseline(band.number)
+        winner, change = compare(results, band.number)
+        rows.append(
+            {
+                "band": band.number,
+                "wavelength": band.wavelength,
+                "given": "no" if results.is_synthesised(band.number) else "yes",
+                "unit": band.unit,
+                "model": results.rmse(MODEL, band.number),
+                "best": METHOD_NAMES.get(best, best or "–"),
+                "best_rmse": best_rmse,
+                "constant": results.rmse("constant", band.number),
+                "verdict": Marked.of(*describe_verdict(winner, change)),
+            }
+        )
+    columns = {
+        "band": "band",
+        "wavelength": "µm",
+        "given": "given?",
+        "unit": "unit",
+        "model": "model RMSE",
+        "best": "best baseline",
+        "best_rmse": "its RMSE",
+        "constant": "constant RMSE",
+        "verdict": "verdict",
+    }
+    caption = "RMSE by band and method, all files, the same pixels for every method; further left is better."
+    given = (
+        f"Given: whether {results.comparison.task.source}'s input holds a band of that wavelength. RMSE in the band's "
+        "unit over all files. The best baseline is the one of the smallest RMSE."
+    )
+    return (
+        '<h2 id="summary">Summary</h2><section>'
+        f'<p class="headline">{escape(words)}</p>{render_table(rows, columns, exact=_EXACT)}'
+        f'<p class="soft">{escape(given)}</p>'
+        + figures.embed(pictures.draw_overview(results), "overview", caption)
+        + f"<p>{escape(describe_truth(results))}</p><p>{escape(describe_fit(results))}</p></section>"
+    )
+
+
+def _pictures(results: Results, figures: Figures) -> str:
+    parts = ['<h2 id="pictures">Pictures</h2><section>']
+    for index, example in enumerate(results.examples):
+        caption = (
+            f"{example.case.source.path.name}. Where no true colour is possible (night, or bands missing) the infrared "
+            "band named above each picture; one grey scale for pictures of the same band; light grey is missing."
+        )
+        parts.append(figures.embed(pictures.draw_quicklook(results, example), f"quicklook_{index + 1}", caption))
+    return "".join(parts) + "</section>"
+
+
+def _bands(results: Results, figures: Figures) -> str:
+    parts = ['<h2 id="bands">Band by band</h2>']
+    for band in results.scored_bands:
+        parts.append(f"<section><h3>{escape(_band_title(results, band))}</h3>")
+        for index, example in enumerate(results.examples):
+            name = f"band{band.number:02d}_map_{index + 1}"
+            caption = "Both errors share one scale (99th percentile of their size)."
+            if _has_truth(example, band):
+                parts.append(figures.embed(pictures.draw_band_maps(results, example, band), name, caption))
+        caption = "Predicted against observed, pixels of all files; the line is equality."
+        parts.append(figures.embed(pictures.draw_scatter(results, band), f"band{band.number:02d}_scatter", caption))
+        parts.append("</section>")
+    return "".join(parts)
+
+
+def _has_truth(example: Any, band: Band) -> bool:
+    return bool((np.isfinite(example.truth[band.number]) & np.isfinite(example.predictions[MODEL][band.number])).any())
+
+
+def _band_title(results: Results, band: Band) -> str:
+    winner, change = compare(results, band.number)
+    unit = " K" if band.unit == "K" else ""
+    rmse = format_number(results.rmse(MODEL, band.number), 3)
+    name = f"{results.comparison.task.target} {pictures.band_label(band)}"
+    return f"{name}: model RMSE {rmse}{unit}, {describe_verdict(winner, change)[0]}"
+
+
+def _scores(results: Results) -> str:
+    rows = score_rows(results, results.total)
+    for row in rows:
+        row["method"] = METHOD_NAMES.get(row["method"], row["method"])
+    columns = {"band": "band", "wavelength_um": "µm", "method": "method", "unit": "unit"} | _FIGURE_HEADS
+    notes = (
+        "Bias is prediction minus observation; bias, MAE and RMSE in the band's unit. PSNR refers to a range of 1.6 "
+        "(reflectance) and 200 K, as published, and to the RMSE over all pixels. SSIM: Gaussian window of 1.5 pixels "
+        "cut at 11 x 11, the same ranges, mean over pixels. Click a head to sort. The same numbers are in scores.csv."
+    )
+    table = render_table(rows, columns, exact=_EXACT)
+    return f'<h2 id="scores">All scores</h2><section>{table}<p class="soft">{escape(notes)}</p></section>'
+
+
+def _files(results: Results) -> str:
+    rows = per_file_rows(results)
+    for row in rows:
+        row["method"] = METHOD_NAMES.get(row["method"], row["method"])
+    columns = {"tile": "tile", "time": "time (UTC)", "band": "band", "method": "method", "unit": "unit"} | _FIGURE_HEADS
+    shown = [row for row in rows if row["method"] in (METHOD_NAMES[MODEL], METHOD_NAMES["linear"])][:2000]
+    parts = [f'<h2 id="files">File by file</h2><section>{render_table(shown, columns, exact=_EXACT)}']
+    parts.append('<p class="soft">Model and linear regression; every method is in scores_per_file.csv.</p>')
+    if results.left_out:
+        left_out = "\n".join(f"{name}: {reason}" for name, reason in results.left_out[:200])
+        count = f"{len(results.left_out)} file{'s' * (len(results.left_out) > 1)} could not be scored"
+        parts.append(f"<details><summary>{count}</summary><pre>{escape(left_out)}</pre></details>")
+    return "".join(parts) + "</section>"
+
+
+def _settings(results: Results, translator: TileTranslator, command: str) -> str:
+    comparison = results.comparison
+    versions = {"python": platform.python_version(), "satxlate_jax": __version__}
+    versions |= {package: version(package) for package in ("jax", "flax", "numpy", "xarray", "matplotlib")}
+    settings: dict[str, Any] = {
+        "run": translator.run,
+        "step": translator.step,
+        "source": {comparison.task.source: list(comparison.task.source_bands)},
+        "target": {comparison.task.target: list(comparison.task.target_bands)},
+        "truth": comparison.truth,
+        "bands compared (target: band of the truth file)": dict(comparison.truth_bands),
+        "checkpoint": translator.facts,
+        "versions here": versions,
+    }
+    files = {
+        "scored": [_case_words(case.source, case.truth) for case, _ in results.per_file],
+        "baselines fitted on": [file.path.name for file in comparison.fit_files],
+    }
+    return (
+        '<h2 id="settings">Settings</h2><section><p>This report again:</p>'
+        f"<pre>{escape(command)}</pre>"
+        f"<details open><summary>Model and comparison</summary><pre>{_json(settings)}</pre></details>"
+        f"<details><summary>Files</summary><pre>{_json(files)}</pre></details></section>"
+    )
+
+
+def _case_words(source: Any, truth: Any) -> str:
+    return source.path.name if source == truth else f"{source.path.name} against {truth.path.name}"
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return escape(json.dumps(value, indent=1, default=str))

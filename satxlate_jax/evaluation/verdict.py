@@ -1,0 +1,118 @@
+"""What the scores say, in plain words, good or bad."""
+
+import math
+from collections.abc import Sequence
+
+from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Results
+
+_TIE = 0.005  # relative difference in RMSE below which two methods are called equal
+
+
+def compare(results: Results, band: int) -> tuple[str, float]:
+    """How the model compares with the best baseline of a band.
+
+    Returns:
+      'model', the name of a better baseline, or 'equal'; and the model's RMSE relative to the baseline's, minus 1.
+    """
+    model = results.rmse(MODEL, band)
+    best, rmse = results.best_baseline(band)
+    if not best:
+        return "model", math.nan
+    if rmse == 0:
+        return ("equal", 0.0) if model == 0 else (best, math.inf)
+    change = model / rmse - 1
+    return ("equal" if abs(change) < _TIE else "model" if change < 0 else best), change
+
+
+def headline(results: Results) -> str:
+    """The outcome in plain words, good or bad."""
+    task = results.comparison.task
+    bands = results.scored_bands
+    won = {band.number: compare(results, band.number)[0] for band in bands}
+    ahead = [number for number, winner in won.items() if winner == "model"]
+    sentences = [
+        f"{task.source} to {task.target}: the model is closer to the truth than the best baseline in {len(ahead)} of "
+        f"{len(bands)} bands" + (f" ({list_bands(ahead)})." if ahead else ".")
+    ]
+    for method in results.methods[1:]:
+        better = [band.number for band in bands if _is_closer(results, method, band.number)]
+        if better and method != "constant":
+            name = METHOD_NAMES.get(method, method)
+            sentences.append(f"{name[0].upper() + name[1:]} is better than the model in {_bands(better)}.")
+    equal = [number for number, winner in won.items() if winner == "equal"]
+    if equal:
+        sentences.append(f"Model and best baseline are equal within 0.5 % in {_bands(equal)}.")
+    beaten = [b.number for b in bands if results.rmse(MODEL, b.number) >= results.rmse("constant", b.number)]
+    if beaten:
+        sentences.append(f"In {_bands(beaten)} the model is no better than a constant.")
+    made = [band.number for band in bands if results.is_synthesised(band.number)]
+    if made and len(made) < len(bands):
+        inside = [number for number in made if won[number] == "model"]
+        sentences.append(
+            f"Of what {task.source}'s input lacks ({_bands(made)}), the model is ahead in "
+            + (f"{_bands(inside)}." if inside else "none.")
+        )
+    return " ".join(sentences)
+
+
+def _is_closer(results: Results, method: str, band: int) -> bool:
+    return results.rmse(method, band) < results.rmse(MODEL, band) * (1 - _TIE)
+
+
+def list_bands(numbers: Sequence[int]) -> str:
+    """Such as '1, 3-5, 7'; two neighbours are not a range."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [[f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(number) for number in run] for run in runs]
+    return ", ".join(word for run in words for word in run)
+
+
+def _bands(numbers: Sequence[int]) -> str:
+    return f"band{'s' * (len(numbers) > 1)} {list_bands(numbers)}"
+
+
+def describe_verdict(winner: str, change: float) -> tuple[str, str]:
+    """A verdict of `compare` in words, and whether it is 'good', 'bad' or '' for the model."""
+    if winner == "equal":
+        return "equal", ""
+    if winner == "model":
+        return "model better" + ("" if math.isnan(change) else f" by {-change:.0%}"), "good"
+    return "model worse" + ("" if math.isinf(change) else f": error × {1 + change:.3g}"), "bad"
+
+
+def describe_truth(results: Results) -> str:
+    """What the truth is."""
+    task = results.comparison.task
+    if results.comparison.truth == "source":
+        pairs = ", ".join(f"{theirs}" for theirs in results.comparison.truth_bands.values())
+        return (
+            f"Truth: bands {pairs} as {task.source} itself measured them, in the same file. The network was not given "
+            f"them: its input was bands {list_bands(list(task.source_bands))}."
+        )
+    return (
+        f"Truth: {task.target}'s own file of the same tile and time. The two satellites look from different places, so "
+        "parallax, view angle and the minute of the scan are part of every method's error."
+    )
+
+
+def describe_fit(results: Results) -> str:
+    """How the baselines came about."""
+    comparison = results.comparison
+    task = comparison.task
+    if not comparison.fit_files:
+        return f"No file of {task.target} was there to fit baselines on: only the band copy could be scored."
+    inputs = [task.target_bands[channel] for channel in task.shared[1]]
+    words = (
+        f"Linear regression is unpaired, as the model is: fitted on {task.target}'s own tiles, from its bands "
+        f"{list_bands(inputs)} (those that {task.source}'s input shares by wavelength) to each of its bands, then "
+        f"applied to what {task.source} measured; for a band that is itself among the inputs it is the band copy. "
+        f"Constant: the mean of the band over the same tiles. Fitted on {len(comparison.fit_files)} files of "
+        f"{task.target}"
+    )
+    if comparison.fitted_apart:
+        return words + ", none of which is scored here."
+    return words + ", THE SAME FILES THAT ARE SCORED, since there are no others: this favours the baselines."

@@ -1,0 +1,157 @@
+"""The verb `evaluate`: the real benchmark's numbers, coincident files, honest words, clear errors."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from satxlate_jax import write_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.evaluation.results import COLUMNS
+from satxlate_jax.observations.grid import tile_grid
+from satxlate_jax.observations.satellites import get_satellite
+from tests.random_run import save_random_run
+
+UNEQUAL = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
+SMALL = {"G16": (2, 13), "H8": (2, 3, 13)}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "unequal": save_random_run(folder / "unequal", UNEQUAL),
+        "small": save_random_run(folder / "small", SMALL, dim=4),
+    }
+
+
+def evaluate(run, root, output, *words, source="G17", target="G16"):
+    arguments = ["--checkpoint", run, "--l1g", root, "--source", source, "--target", target, "--output", output, *words]
+    return main(["evaluate", "--pictures", "1", *map(str, arguments)])
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def make_archive(root, *, offset=1.0):
+    """H8 sees what G16 sees, `offset` K warmer; three days, one tile at one time each."""
+    lat, lon = tile_grid("h02v05", 300)
+    for day in (1, 2, 3):
+        random = np.random.default_rng(day)
+        red = np.clip(0.3 + 0.2 * random.standard_normal((300, 300)), 0, 1.2)
+        warm = 280 + 8 * random.standard_normal((300, 300))
+        time = np.datetime64(f"2019-02-0{day}T22:00", "ns")
+        zenith = np.full((300, 300), 30.0, np.float32)
+        for satellite, fields in (
+            ("G16", {2: red, 13: warm}),
+            ("H8", {2: 0.9 * red + 0.01, 3: red, 13: warm + offset}),
+        ):
+            bands = {}
+            for number, field in fields.items():
+                unit = {"units": get_satellite(satellite).band(number).unit}
+                bands[f"BAND{number:02d}"] = (("lat", "lon"), field.astype(np.float32), unit)
+            tile = xr.Dataset(
+                bands | {"solar_zenith": (("lat", "lon"), zenith, {"units": "degree"})},
+                {"lat": lat, "lon": lon, "time": time},
+                {"satellite": satellite, "tile": "h02v05"},
+            )
+            code = get_satellite(satellite).file_code
+            folder = root / satellite / "GEONEX-L1G" / "h02v05" / "2019" / f"{31 + day:03d}"
+            write_tile(tile, folder / f"{code}_2019020{day}_2200_GLBG_h02v05_02.hdf")
+    return root
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
+    """Bands 7 and 12 of GOES-17, measured in its own files and not given to the network."""
+    words = ("--truth", "source", "--tiles", "h09v03")
+    assert evaluate(runs["unequal"], realdata_dir / "l1g", tmp_path / "out", *words) == 0
+    per_file = rows(tmp_path / "out" / "scores_per_file.csv")
+    linear = {(row["time"], row["band"]): float(row["rmse"]) for row in per_file if row["method"] == "linear"}
+    assert linear["2019-10-27T20:00Z", "12"] == pytest.approx(2.75, abs=0.01)
+    assert linear["2019-12-01T10:27Z", "12"] == pytest.approx(4.95, abs=0.01)
+    assert linear["2019-12-01T10:27Z", "7"] == pytest.approx(5.41, abs=0.01)
+    total = rows(tmp_path / "out" / "scores.csv")
+    assert tuple(total[0]) == COLUMNS
+    assert {row["band"] for row in total} == {"7", "12"}
+    assert {row["method"] for row in total} == {"model", "linear", "constant"}  # no band to copy
+    both = [
+        float(row["rmse"]) ** 2 * int(row["n"]) for row in per_file if (row["method"], row["band"]) == ("linear", "12")
+    ]
+    count = sum(int(row["n"]) for row in per_file if (row["method"], row["band"]) == ("linear", "12"))
+    entry = next(row for row in total if (row["method"], row["band"]) == ("linear", "12"))
+    assert float(entry["rmse"]) == pytest.approx(np.sqrt(sum(both) / count), rel=1e-6)
+    assert "Linear regression is better than the model in bands 7, 12." in capsys.readouterr().out
+
+
+def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
+    assert evaluate(runs["small"], archive, tmp_path / "out", "--days", "33-34", source="G16", target="H8") == 0
+    scores = {(row["method"], row["band"]): row for row in rows(tmp_path / "out" / "scores.csv")}
+    copied = scores["band_copy", "13"]
+    assert int(copied["n"]) == 2 * 300 * 300
+    assert float(copied["bias"]) == pytest.approx(-1, abs=0.01) and float(copied["rmse"]) == pytest.approx(1, abs=0.01)
+    assert ("band_copy", "2") not in scores  # AHI's green has no partner
+    assert float(scores["linear", "2"]["rmse"]) < 2e-4  # an exact line, to the file's precision
+    assert float(scores["constant", "13"]["rmse"]) == pytest.approx(8, abs=0.2)
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Fitted on 1 files of H8, none of which is scored here" in report
+
+
+def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
+    assert evaluate(runs["small"], archive, tmp_path / "out", source="G16", target="H8") == 0
+    assert "THE SAME FILES THAT ARE SCORED" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_report_stands_alone(runs, archive, tmp_path):
+    output = tmp_path / "out"
+    assert evaluate(runs["small"], archive, output, "--days", "33", source="G16", target="H8") == 0
+    report = (output / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', report) and "@import" not in report and "url(" not in report
+    names = {path.name for path in (output / "figures").iterdir()}
+    assert {"overview.png", "quicklook_1.png", "band02_map_1.png", "band02_scatter.png"} <= names
+    assert report.count("<img ") == len(names)
+    command = "satxlate evaluate --pictures 1 --checkpoint"
+    assert command in report and "--days 33" in report and "&quot;n_res&quot;: 1" in report
+    assert sorted(path.name for path in output.iterdir()) == [
+        "figures",
+        "report.html",
+        "scores.csv",
+        "scores_per_file.csv",
+    ]
+
+
+def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path):
+    root = make_archive(tmp_path / "archive")
+    bad = next((root / "G16").rglob("*_20190202_*.hdf"))
+    bad.write_bytes(bad.read_bytes()[:3000])
+    assert evaluate(runs["small"], root, tmp_path / "out", source="G16", target="H8") == 0
+    assert len(rows(tmp_path / "out" / "scores_per_file.csv")) == 2 * (3 + 2 + 3 + 3)
+    assert "1 file could not be scored" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_one_line_for_what_cannot_work(runs, archive, tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    small, unequal = runs["small"], runs["unequal"]
+    for run, root, words, pair, message in (
+        (small, empty, (), ("G16", "H8"), "holds no L1G file at all"),
+        (small, tmp_path / "nowhere", (), ("G16", "H8"), "is not a folder"),
+        (small, archive, (), ("G16", "G17"), "translates between G16, H8, not 'G17'"),
+        (small, archive, (), ("H8", "H8"), "both H8"),
+        (small, archive, ("--days", "200"), ("G16", "H8"), "no coincident files of G16 and H8"),
+        (small, archive, ("--truth", "source"), ("G16", "H8"), "one instrument"),
+        (unequal, archive, ("--truth", "source"), ("G16", "G17"), "gives it all of them"),
+        (unequal, archive, (), ("G17", "G16"), "no coincident files"),
+    ):
+        code = evaluate(run, root, tmp_path / "out", *words, source=pair[0], target=pair[1])
+        error = capsys.readouterr().err
+        assert code == 2 and message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "out").exists()
