@@ -8,7 +8,7 @@ from satxlate_jax.errors import InputError
 
 # verb -> (module with main(argv), what it does). A module is imported only when its verb is used.
 VERBS = {
-    "simulate": ("satxlate_jax.observations.simulate", "write L1G files of the same scenes as several satellites see them"),
+    "simulate": ("satxlate_jax.observations.simulate", "write L1G files of scenes as several satellites see them"),
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
     "translate": ("satxlate_jax.translation.archive", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),

@@ -254,37 +254,46 @@ def run_steps(config, case, arrays, dtype):
     return states, metrics, all_cycles
 
 
+def differences(states, arrays, prefix, config):
+    """{'after 3 steps: gen/...': largest difference} of every parameter recorded below prefix."""
+    found = {}
+    for index in (1, 3):
+        for part in ("gen", "dis"):
+            expected = arrays.below(f"{prefix}after{index}/{part}")
+            state = states[index - 1] if expected else None
+            ours = dict(leaves({"gen": state.generator, "dis": state.discriminator}[part])) if expected else {}
+            for path, value in leaves(to_nested(expected, config)):
+                found[f"after {index} steps: {part}/{path}"] = np.abs(np.asarray(ours[path], np.float64) - value).max()
+    return found
+
+
+def worst(found):
+    return max(found.items(), key=lambda item: item[1])
+
+
 def test_steps(case):
     """Parameters, losses, learning rates and cycles of full steps: both updates, Adam, decay."""
     arrays, double = Arrays(f"{case.name}_steps"), Arrays(f"{case.name}_f64")
     need("loss_gen" in arrays, "no training steps beside this configuration")
-    after = [index for index in (1, 3) if arrays.below(f"after{index}/gen")]
-    # Adam's first step is the sign of the gradient: where the release in float32 and in float64 part, rounding decides
-    # and only float64 can be compared
-    parted = any(
-        np.abs(arrays[f"after{index}/{part}/{key}"] - value).max() > 1e-6
-        for index in after
-        for part in ("gen", "dis")
-        for key, value in double.below(f"steps/after{index}/{part}").items()
-    )
     config = steps_config(case, arrays)
-    with jax.enable_x64(parted):
-        states, metrics, all_cycles = run_steps(config, case, arrays, jnp.float64 if parted else jnp.float32)
+    states, metrics, all_cycles = run_steps(config, case, arrays, jnp.float32)
     assert all_cycles == arrays["cycles"].tolist()
     for index, values in enumerate(metrics):
-        assert_close(values["generator/total"], arrays["loss_gen"][index], 1e-5 if index == 0 else 1e-4, "loss_gen")
-        assert_close(values["discriminator/total"], arrays["loss_dis"][index], 1e-5 if index == 0 else 1e-4, "loss_dis")
+        tolerance = 1e-5 if index == 0 else 1e-4
+        assert_close(values["generator/total"], arrays["loss_gen"][index], tolerance, "loss_gen")
+        assert_close(values["discriminator/total"], arrays["loss_dis"][index], tolerance, "loss_dis")
         assert_close(values["learning_rate"], arrays["lr_gen"][index], 1e-6, "lr_gen")
         constant = learning_rate(config.optimizer, jnp.asarray(index), decays=False)
         assert_close(constant, arrays["lr_dis"][index], 1e-6, "lr_dis")
-    source, prefix = (double, "steps/") if parted else (arrays, "")
-    assert after
-    for index in after:
-        for part, params in (("gen", states[index - 1].generator), ("dis", states[index - 1].discriminator)):
-            ours = dict(leaves(params))
-            for path, value in leaves(to_nested(source.below(f"{prefix}after{index}/{part}"), case.config)):
-                difference = np.abs(np.asarray(ours[path]) - value).max()
-                assert difference <= 2e-6, f"after {index} steps: {part}/{path} differs by {difference}"
+    found = differences(states, arrays, "", case.config)
+    if worst(found)[1] > 2e-6:
+        # Adam's first steps follow the gradient's sign, so where a relu's input or a gradient is of rounding's size,
+        # float32 decides by chance, in the release too; the release in double, which has to be there, is the judge.
+        assert double.below("steps/after1/gen"), worst(found)
+        with jax.enable_x64(True):
+            states, _, _ = run_steps(config, case, arrays, jnp.float64)
+        found = differences(states, double, "steps/", case.config)
+    assert worst(found)[1] <= 2e-6, worst(found)
 
 
 def test_frozen_parameters_stay_bit_identical(case):

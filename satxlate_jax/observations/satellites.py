@@ -87,7 +87,7 @@ class Satellite:
           InputError: the instrument has no such band.
         """
         if not 1 <= number <= len(self.bands):
-            raise InputError(f"{self.name} ({self.instrument}) has no band {number}; its bands are 1 to {len(self.bands)}")
+            raise InputError(f"{self.name} ({self.instrument}) has no band {number}, only 1 to {len(self.bands)}")
         return self.bands[number - 1]
 
 
@@ -133,7 +133,7 @@ _ABI = _bands(
     (1 / 300,) * 6 + (0.1,) * 9 + (0.3,),
 )
 _AHI = _bands(
-    (0.471, 0.510, 0.639, 0.857, 1.610, 2.257, 3.885, 6.243, 6.941, 7.347, 8.593, 9.637, 10.407, 11.240, 12.381, 13.281),
+    (0.471, 0.51, 0.639, 0.857, 1.61, 2.257, 3.885, 6.243, 6.941, 7.347, 8.593, 9.637, 10.407, 11.24, 12.381, 13.281),
     (1.0, 1.0, 0.5, 1.0) + (2.0,) * 12,
     (0.829, 0.512, 0.621, 0.663, 0.427, 0.333) + _THERMAL_MEANS,
     (0.292, 0.257, 0.325, 0.362, 0.283, 0.218) + _THERMAL_STDS,

@@ -192,7 +192,10 @@ def parameter_path(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
         (r"shared\.model\.0\.model\.(\d)\.(.+)", lambda m: ("shared", f"conv_{m[1]}")),
         (r"(encoders)\.([^.]+)\.model\.(\d+)\.(.+)", lambda m: (m[1], m[2], _encoder_block(int(m[3]), down))),
         (r"(decoders)\.([^.]+)\.conv_out\.(.+)", lambda m: (m[1], m[2], "conv_out")),
-        (r"(decoders)\.([^.]+)\.(?:inner_)?model\.(\d+)\.(.+)", lambda m: (m[1], m[2], _decoder_block(int(m[3]), down))),
+        (
+            r"(decoders)\.([^.]+)\.(?:inner_)?model\.(\d+)\.(.+)",
+            lambda m: (m[1], m[2], _decoder_block(int(m[3]), down)),
+        ),
         (r"models\.([^.]+)\.cnns\.(\d+)\.(\d+)\.(.+)", lambda m: (m[1], f"scale_{m[2]}", _layer(int(m[3]), layers))),
     ):
         match = re.fullmatch(pattern, name)
@@ -254,7 +257,8 @@ def check_same_structure(found: Mapping[str, Any], expected: Mapping[str, Any], 
         if path not in theirs:
             raise InputError(f"{what} lacks the parameter {path}, which the configuration's network has")
         if tuple(theirs[path].shape) != tuple(leaf.shape):
-            raise InputError(f"{what}: {path} is {tuple(theirs[path].shape)}, the configuration wants {tuple(leaf.shape)}")
+            shapes = f"is {tuple(theirs[path].shape)}, the configuration wants {tuple(leaf.shape)}"
+            raise InputError(f"{what}: {path} {shapes}")
     for path in theirs:
         if path not in ours:
             raise InputError(f"{what} has the parameter {path}, which the configuration's network lacks")
