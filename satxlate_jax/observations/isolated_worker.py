@@ -1,8 +1,10 @@
-"""The process in which `isolation` calls a function: it may crash, hang or run out of memory, and nothing else does.
+"""The processes in which `isolation` calls a function: they may crash, hang or run out of memory, the job does not.
 
-Started as `python -m satxlate_jax.observations.isolated_worker FD`; FD is its end of a socket. It receives the
-function, its limits and then one argument after the other, and answers each with ("done", result) or
-("failed", reason, detail). It imports what the function needs and no more.
+Started as `python -m satxlate_jax.observations.isolated_worker FD`; FD is one end of a socket. The process receives the
+function and its limits, imports what the function needs and no more, and forks a child that answers arguments with
+("done", result), ("failed", reason, detail) or ("again",), which asks for the argument once more; and with whether
+that child goes on. One that is no longer to be trusted ends, and another is forked from the clean process. When one
+dies, the process ends the same way, so that the other end sees how.
 """
 
 import os
@@ -10,15 +12,16 @@ import resource
 import signal
 import socket
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from satxlate_jax.observations import messages
+from satxlate_jax.observations.process_trust import is_distrusted
 
-# Beyond its time limit a worker ends itself even where nobody is left to end it.
-_GRACE_SECONDS = 5.0
-# The HDF4 library keeps a damaged file open when it cannot close it, and it can have 32 open: a worker with this many
-# says so and leaves, and a new one takes its place.
-_FILES_LEFT_OPEN = 8
+_OTHER_END_CLOSED = 0
+_DISTRUSTED = 75  # exit code; sysexits.h calls it a temporary failure
 
 
 def _limit_memory(memory: int) -> None:
@@ -41,36 +44,72 @@ def _open_files() -> int:
     return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
 
 
-def _answer(function, argument) -> tuple:
+def _answer(function: Callable[[Any], Any], argument: Any) -> tuple:
     try:
         return "done", function(argument)
     except MemoryError:
-        return "failed", "memory", "it needs more memory than a worker may use"
+        return "failed", "memory", "needs more memory than a worker may use"
     except Exception as error:
         return "failed", "error", f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def _serve(connection: socket.socket, function: Callable[[Any], Any], timeout: float, memory: int) -> int:
+    """Answers until the other end closes or this process is distrusted; returns the exit code that says which."""
+    _limit_memory(memory)
+    files = _open_files()
+    is_fresh = True
+    while True:
+        try:
+            argument = messages.receive(connection)
+        except (EOFError, OSError):
+            return _OTHER_END_CLOSED
+        signal.setitimer(signal.ITIMER_REAL, timeout)  # SIGALRM ends a process even inside a C library
+        answer = _answer(function, argument)
+        # The HDF4 library can have 32 files open and keeps a damaged one open when it fails to close it.
+        suspicious = is_distrusted() or answer[:2] == ("failed", "memory") or _open_files() > files
+        try:
+            messages.send(connection, (answer if is_fresh or not suspicious else ("again",), not suspicious))
+        except OSError:
+            return _OTHER_END_CLOSED
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if suspicious:
+            return _DISTRUSTED
+        is_fresh = False
+
+
 def main(descriptor: int) -> None:
-    """Serves until the other end closes, or until too many files were left open."""
+    """Serves until the other end closes or a child dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=descriptor)
     function, timeout, memory = messages.receive(connection)
-    _limit_memory(memory)
-    files = _open_files()
     messages.send(connection, "ready")
     while True:
-        try:
-            argument = messages.receive(connection)
-        except EOFError:
-            return
-        signal.setitimer(signal.ITIMER_REAL, timeout + _GRACE_SECONDS)
-        answer = _answer(function, argument)
-        leaves = _open_files() >= files + _FILES_LEFT_OPEN
-        messages.send(connection, (*answer, leaves))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if leaves:
-            return
+        child = os.fork()
+        if child == 0:
+            _run_child(connection, function, timeout, memory)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code < 0:
+            _end_by(-code)
+        if code != _DISTRUSTED:
+            sys.exit(code)
+
+
+def _run_child(connection: socket.socket, function: Callable[[Any], Any], timeout: float, memory: int) -> None:
+    code = 1
+    try:
+        code = _serve(connection, function, timeout, memory)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _end_by(signal_number: int) -> None:
+    if signal_number != signal.SIGKILL:  # which cannot be set
+        signal.signal(signal_number, signal.SIG_DFL)
+    os.kill(os.getpid(), signal_number)
 
 
 if __name__ == "__main__":

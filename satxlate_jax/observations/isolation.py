@@ -24,6 +24,7 @@ from satxlate_jax.observations import messages
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
 MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
 _START_SECONDS = 300.0  # importing from a network file system on a busy machine
+_GRACE_SECONDS = 10.0
 _AHEAD = 4  # files per worker that may be done before they are asked for
 
 
@@ -41,7 +42,7 @@ class Failure:
 
 
 class _Worker:
-    """One process and the socket to it."""
+    """One process that forks the ones that do the work (see `isolated_worker`), and the socket to them."""
 
     def __init__(self, work: tuple[Callable[[Any], Any], float, int]):
         _, self._timeout, _ = work
@@ -62,9 +63,10 @@ class _Worker:
                 stdout=self._words,
                 stderr=self._words,
                 env=environment,
+                start_new_session=True,  # a group of processes that can be ended together
             )
         self._last_words = ""
-        self.calls = 0
+        self.is_fresh = True  # whether the process that will do the next call has done none
         self._connection.settimeout(_START_SECONDS)
         try:
             messages.send(self._connection, work)
@@ -72,30 +74,33 @@ class _Worker:
         except (EOFError, OSError) as error:
             self.end(patience=5.0)
             raise RuntimeError(f"a process to read files in does not start: {self._last_words}") from error
-        self._connection.settimeout(self._timeout)
+        # It ends itself in time unless the system does not let it.
+        self._connection.settimeout(self._timeout + _GRACE_SECONDS)
 
     def call(self, argument: Any) -> tuple[Any, bool]:
         """The result or a Failure, and whether the process lives on."""
-        self.calls += 1
+        answer: tuple = ("again",)
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # it died after its last answer: see below
-                messages.send(self._connection, argument)
-            answer = messages.receive(self._connection)
+            while answer[0] == "again":
+                with suppress(BrokenPipeError, ConnectionResetError):  # it died after its last answer: see below
+                    messages.send(self._connection, argument)
+                answer, goes_on = messages.receive(self._connection)
+                self.is_fresh = not goes_on
         except TimeoutError:
             self.end()
-            return Failure("timeout", f"took longer than {self._timeout:g} s"), False
+            return self._late(), False
         except Exception:  # it is gone (EOFError, OSError), or what it says is no message
             self.end(patience=5.0)  # its own end says why
             return self._failure(), False
-        *kind, leaves = answer
-        if leaves:
-            self.end()
-        return kind[1] if kind[0] == "done" else Failure(kind[1], kind[2]), not leaves
+        return answer[1] if answer[0] == "done" else Failure(answer[1], answer[2]), True
+
+    def _late(self) -> Failure:
+        return Failure("timeout", f"took longer than {self._timeout:g} s")
 
     def _failure(self) -> Failure:
         code = self._process.returncode
         if code == -signal.SIGALRM:
-            return Failure("timeout", f"took longer than {self._timeout:g} s")
+            return self._late()
         how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
         words = self._last_words
         return Failure("crash", f"ended the process that read it ({how}{': ' + words if words else ''})")
@@ -107,15 +112,17 @@ class _Worker:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def kill(self) -> None:
-        """Ends the process at once. Safe from any thread; who waits for its answer gets a Failure."""
-        self._process.kill()
+        """Ends the processes at once. Safe from any thread; who waits for their answer gets a Failure."""
+        with suppress(ProcessLookupError, PermissionError):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self, patience: float = 0.0) -> None:
-        """Ends the process, giving it `patience` seconds to end by itself."""
+        """Ends the processes, giving them `patience` seconds to end by themselves."""
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
         self._connection.close()
         if not self._words.closed:
@@ -167,14 +174,13 @@ class IsolatedCalls:
         """
         while True:
             worker = self._worker()
-            is_fresh = worker.calls == 0
             outcome, lives = worker.call(argument)
             if lives:
                 self._idle.append(worker)
                 return outcome
             self._all.discard(worker)
             # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
-            if is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
+            if worker.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
                 return outcome
 
     def _worker(self) -> _Worker:

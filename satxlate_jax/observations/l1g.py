@@ -34,6 +34,7 @@ from satxlate_jax.observations.packing import (
     pack_angle,
     pack_band,
 )
+from satxlate_jax.observations.process_trust import distrust_process
 from satxlate_jax.observations.resampling import METHODS, Method, resample, resample_angle
 from satxlate_jax.observations.satellites import Band, get_satellite
 from satxlate_jax.observations.tile_dataset import ANGLES, check_variable, identify, make_tile
@@ -73,8 +74,10 @@ def _opened(path: Path) -> Iterator[SD]:
         finally:
             file.end()
     except InputError:
+        distrust_process()
         raise
     except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
+        distrust_process()
         raise L1GError(f"{str(path)!r} is damaged ({_in_a_line(error)})") from error
 
 
@@ -208,6 +211,7 @@ def read_tile(
     identity, wanted, arrays = _read_arrays(path, None if bands is None else tuple(bands), size, resampling)
     absent = [band.name for band in wanted if band.name not in arrays]
     if absent:
+        distrust_process()  # a library that is no longer sound overlooks data sets
         warnings.warn(f"{str(path)!r} lacks {', '.join(absent)}: read as missing", MissingBandWarning, stacklevel=2)
     dataset = make_tile(identity.satellite, identity.tile, identity.time, wanted, arrays, size)
     dataset.attrs["source"] = path.name

@@ -53,7 +53,7 @@ def test_a_process_serves_many_calls_and_is_replaced_when_it_dies_or_leaves_file
         assert second != first
         for _ in range(40):
             assert calls.call(partial(os.dup, 0)) < 20
-        assert calls.call(os.getpid) != second
+        assert calls.call(os.getpid) not in (first, second)
 
 
 def test_an_innocent_call_is_asked_again_when_its_process_dies_of_an_earlier_one():
@@ -134,12 +134,12 @@ def test_300_damaged_files_cost_only_themselves(tmp_path):
     write_tile(make_tile("G16", "h09v03", datetime(2019, 2, 1, 12, 30), bands, arrays, 300), whole)
     expected, content = read_tile(whole, bands=[3, 13]), whole.read_bytes()
     paths, damaged = [], set()
-    for number in range(330):
+    for number in range(400):
         path = tmp_path / str(number) / NAME
         path.parent.mkdir()
-        path.write_bytes(content if number % 11 == 0 else mutate(content, random))
+        path.write_bytes(content if number % 4 == 0 else mutate(content, random))
         paths.append(path)
-        if number % 11:
+        if number % 4:
             damaged.add(path)
     assert len(damaged) == 300
     results = list(read_isolated(paths, partial(read_tile, bands=[3, 13]), workers=2, timeout=20))
