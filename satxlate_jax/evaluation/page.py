@@ -128,7 +128,8 @@ def _is_number(value: Any) -> bool:
 
 def _cell(value: Any, is_text: bool, is_exact: bool) -> str:
     if _is_number(value):
-        return f'<td data-value="{value}">{f"{value:g}" if is_exact else format_number(value)}</td>'
+        raw = str(value).replace("inf", "Infinity")  # as the script reads it
+        return f'<td data-value="{raw}">{f"{value:g}" if is_exact else format_number(value)}</td>'
     mark = f" {value.mark}" if isinstance(value, Marked) else ""
     return f'<td class="{"text" if is_text else ""}{mark}">{escape(value)}</td>'
 
