@@ -1,6 +1,9 @@
 """A configuration: read from a file and the command line, checked before any data is read."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -63,20 +66,40 @@ def load_config(words: Sequence[str]) -> ConfigDict:
     argv = ["satxlate", *words]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
-        rest = values(argv)[1:]
-        config = values.config
+        with _siblings_importable(words):
+            rest = values(argv)[1:]
+            config = values.config
+            if config is not None:
+                config.keys()  # a file that could not be read says so only when it is used
     except (OSError, ImportError) as error:
         raise InputError(f"cannot read the configuration: {' '.join(str(error).split())}") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the configuration does not work: {' '.join(str(error).split())}") from None
     except AttributeError as error:
         raise InputError(f"the configuration has no field {error}; configs/default.py lists them all") from None
     except flags.Error as error:
-        raise InputError(f"{error}; a configuration's field is given as --config.FIELD=VALUE") from None
+        # absl puts a traceback of the configuration's own error into the message; its last line is the error
+        reason = [line for line in str(error).splitlines() if line.strip(" ^")][-1]
+        raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
     if config is None:
         raise InputError("name a configuration: --config=configs/NAME.py")
     validate(config)
     return config
+
+
+@contextlib.contextmanager
+def _siblings_importable(words: Sequence[str]) -> Iterator[None]:
+    """Lets DIR/configs/NAME.py say `from configs.default import ...`, wherever the command is given."""
+    given = [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    folders = [str(Path(name.partition(":")[0]).resolve().parent.parent) for name in given]
+    sys.path[:0] = folders
+    try:
+        yield
+    finally:
+        for folder in folders:
+            sys.path.remove(folder)
 
 
 def validate(config: Mapping[str, Any]) -> None:
