@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     config.seed = 0  # of the initialisation, the noise and the order of the examples
     config.steps = 200_000  # training steps; one step is a generator update, then a discriminator update
     config.batch_size = 8  # patches per satellite and step, over all devices of all processes
-    config.precision = "float32"  # 'float32' | 'bfloat16': of the networks' arithmetic; parameters and losses stay float32
+    config.precision = "float32"  # 'float32' | 'bfloat16': the networks' arithmetic; parameters, losses stay float32
     config.normalization = "published"  # 'published' | 'dataset': mean and deviation that make bands comparable
     config.initialization = "gaussian"  # 'gaussian' (0.02) | 'kaiming' | 'xavier' | 'orthogonal' | 'default' (as torch)
     config.init_from = ""  # a run whose weights to start from, to add a satellite to it; '' starts from scratch
@@ -41,7 +41,7 @@ def get_config() -> ConfigDict:
     config.data.dir = ""  # where `tfds build --data_dir` put the data; '' is tfds' own default
     # satellite -> its bands, 1-based as in BANDxx. A name may carry a label after '_' (H8_15: Himawari-8, 15 bands).
     config.data.satellites = ordered(G16=ALL_BANDS, G17=ALL_BANDS)
-    config.data.datasets = ConfigDict()  # satellite -> name of the data set's builder config, where it is not the satellite's
+    config.data.datasets = ConfigDict()  # satellite -> its data set's builder config, where it has another name
     config.data.streams = ()  # satellites to draw batches from; () is all of them
     config.data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
     config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
@@ -59,7 +59,7 @@ def get_config() -> ConfigDict:
     config.objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
     config.objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
     config.objective.cycle_step = 100_000  # steps after which one more cycle is added
-    config.objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew with fresh noise | 'shared': the generator step's
+    config.objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew, new noise | 'shared': the generator step's
 
     config.generator = ConfigDict()
     config.generator.family = "vae_gan"
@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
     config.generator.activation = "lrelu"  # relu | lrelu | prelu | selu | tanh | none
     config.generator.padding = "zero"  # zero | reflect | replicate
     # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
-    # In 'paper' 1-based bands of the first satellite, found in the others by wavelength; in 'released' 0-based channels.
+    # In 'paper' 1-based bands of the first satellite, in the others by wavelength; in 'released' 0-based channels.
     config.generator.skip_connection = placeholder(object)
 
     config.discriminator = ConfigDict()
