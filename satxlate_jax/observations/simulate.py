@@ -24,7 +24,7 @@ from tqdm import tqdm
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import catalog, grid
 from satxlate_jax.observations.l1g import write_tile
-from satxlate_jax.observations.satellites import SATELLITES, Satellite, get_satellite
+from satxlate_jax.observations.satellites import Satellite, get_satellite
 from satxlate_jax.observations.scenes.geometry import view_position
 from satxlate_jax.observations.scenes.itinerary import choose_tiles, choose_times
 from satxlate_jax.observations.scenes.noise import add_reflectance_noise, add_temperature_noise
@@ -41,8 +41,8 @@ _DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500
 def _generator(scene: Scene, satellite: Satellite, band: int) -> np.random.Generator:
     """The source of one band's noise: every band of every satellite has its own."""
     minutes = int(np.datetime64(scene.time, "m").astype(int))
-    tile = grid.parse_tile(scene.tile)
-    return np.random.default_rng([abs(scene.seed), *tile, abs(minutes), list(SATELLITES).index(satellite.name), band])
+    words = (scene.window.seed, *grid.parse_tile(scene.tile), abs(minutes), *satellite.name.encode(), band)
+    return np.random.default_rng(words)
 
 
 def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
@@ -73,7 +73,7 @@ def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
         if _DIMENSIONS[pixels][0] in tile.dims:
             axes = zip(_DIMENSIONS[pixels], grid.tile_grid(scene.tile, pixels), strict=True)
             tile = tile.assign_coords({name: (name, values) for name, values in axes})
-    tile.attrs["source"] = f"simulated by satxlate_jax, seed {scene.seed}"
+    tile.attrs["source"] = f"simulated by satxlate_jax, seed {scene.window.seed}"
     return tile[[*(band.name for band in satellite.bands), "solar_zenith", "solar_azimuth"]]
 
 
@@ -161,8 +161,10 @@ def simulate_archive(
     Raises:
       InputError: what was asked for cannot be simulated or written.
     """
-    if seed < 0 or workers < 1:
-        raise InputError(f"the seed must not be negative ({seed}) and there must be a worker ({workers})")
+    if seed < 0:
+        raise InputError(f"the seed must not be negative; it is {seed}")
+    if workers < 1:
+        raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
     plan = _plan(satellites, tiles, times, seed)
     paths: list[Path] = []
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from satxlate_jax.observations.scenes.fractals import Fractal
+from satxlate_jax.observations.scenes.fractals import Fractal, Window
 from satxlate_jax.observations.scenes.spectra import planck, spectral
 
 LAPSE_RATE = 6.5  # K/km
@@ -66,42 +66,46 @@ def _saturation_density(temperature: np.ndarray) -> np.ndarray:
     return (pressure / (461.5 * temperature)).astype(np.float32)  # kg/m3
 
 
+def _tropics(window: Window) -> np.ndarray:
+    """1 in the tropics, 0 towards the poles, float32 [row, 1]."""
+    return 1 / (1 + np.exp((np.abs(window.latitude) - 36) / 6))[:, None].astype(np.float32)
+
+
+def tropopause_height(window: Window, air: np.ndarray) -> np.ndarray:
+    """Height of the tropopause, float32 [row, column], km: high in the tropics and over warm air (sea level, K)."""
+    return np.clip(9.5 + 6.5 * _tropics(window) + 0.05 * (air - 290), 8, LEVELS[-1])
+
+
 def build_atmosphere(
-    seed: int,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    hours: float,
+    window: Window,
     air: np.ndarray,
-    warp: tuple[np.ndarray, np.ndarray],
+    tropopause: np.ndarray,
+    bent_map: tuple[np.ndarray, np.ndarray],
     moistening: np.ndarray,
 ) -> Atmosphere:
     """The clear air of a scene.
 
     Args:
-      seed: of everything random.
-      latitude: [row], degrees north.
-      longitude: [column], degrees east.
-      hours: since some fixed moment.
+      window: where and when.
       air: temperature at sea level, float32 [row, column], K.
-      warp: latitudes and longitudes that follow the wind, [row, column] each: the fields are drawn out along it.
-      moistening: relative humidity that clouds add to the middle and upper air, float32 [row, column], 0 to 1.
+      tropopause: its height, float32 [row, column], km.
+      bent_map: see `clouds.Weather`; humidity and ozone are drawn out along the wind.
+      moistening: what clouds add to the middle and upper air, float32 [row, column], 0 to about 1.
     """
-    tropics = 1 / (1 + np.exp((np.abs(latitude) - 36) / 6))[:, None].astype(np.float32)
-    tropopause = np.clip(9.5 + 6.5 * tropics + 0.05 * (air - 290), 8, LEVELS[-1])
-    low = np.clip(0.76 + 0.07 * _HUMIDITY_LOW.on_grid(seed, latitude, longitude, hours), 0.3, 0.98)
-    middle = np.exp(-1.1 + 0.55 * _HUMIDITY_MIDDLE.at(seed, *warp, hours, finest=0.15) + 0.8 * moistening)
-    high = np.exp(-1.3 + 0.55 * _HUMIDITY_HIGH.at(seed, *warp, hours, finest=0.15) + 1.0 * moistening)
+    low = np.clip(0.76 + 0.07 * _HUMIDITY_LOW.on_grid(window), 0.3, 0.98)
+    middle = np.exp(-1.1 + 0.55 * _HUMIDITY_MIDDLE.on_map(window, bent_map, finest=0.15) + 0.8 * moistening)
+    high = np.exp(-1.3 + 0.55 * _HUMIDITY_HIGH.on_map(window, bent_map, finest=0.15) + 1.0 * moistening)
     middle, high = np.clip(middle, 0.05, 0.95), np.clip(high, 0.04, 1.0)
     vapour = []
     for height in LEVELS[:-1] + np.float32(LEVEL_STEP / 2):
         temperature = air - LAPSE_RATE * np.minimum(height, tropopause)
-        to_middle = np.clip((height - 1.2) / 2.5, 0, 1)
+        to_middle = np.clip((height - 0.9) / 2.2, 0, 1)
         to_high = np.clip((height - 5) / 3, 0, 1)
         humidity = low * (1 - to_middle) + (middle * (1 - to_high) + high * to_high) * to_middle
-        humidity = np.where(height < tropopause, humidity, 0.02)
+        humidity = 0.02 + (humidity - 0.02) * np.clip((tropopause + 1 - height) / 2, 0, 1)
         vapour.append(humidity * _saturation_density(temperature) * np.float32(LEVEL_STEP * 1000))
-    ozone = 1.15 - 0.3 * tropics + 0.1 * _OZONE.at(seed, *warp, hours, finest=0.8)
-    haze = 0.1 * np.exp(0.7 * _HAZE.at(seed, *warp, hours, finest=0.2))
+    ozone = 1.15 - 0.3 * _tropics(window) + 0.1 * _OZONE.on_map(window, bent_map, finest=0.8)
+    haze = 0.1 * np.exp(0.7 * _HAZE.on_map(window, bent_map, finest=0.2))
     return Atmosphere(*(field.astype(np.float32) for field in (air, tropopause, np.stack(vapour), ozone, haze)))
 
 

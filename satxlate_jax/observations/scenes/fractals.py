@@ -86,6 +86,23 @@ def _enlarging(size: int, factor: int) -> csr_matrix:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Where and when fields are looked at, and in which of the possible worlds.
+
+    Attributes:
+      seed: of everything random.
+      latitude: [row], degrees north.
+      longitude: [column], degrees east; any number of turns.
+      hours: time since some fixed moment, hours.
+    """
+
+    seed: int
+    latitude: np.ndarray
+    longitude: np.ndarray
+    hours: float = 0.0
+
+
+@dataclass(frozen=True)
 class Fractal:
     """A random field of mean 0 and (over large areas) variance 1.
 
@@ -105,48 +122,34 @@ class Fractal:
     drift: float = 0.0
     lifetime: float | None = None
 
-    def on_grid(
-        self,
-        seed: int,
-        latitude: np.ndarray,
-        longitude: np.ndarray,
-        hours: float = 0.0,
-        finest: float = 0.04,
-        coarsest: float = math.inf,
-    ) -> np.ndarray:
-        """The field where rows and columns have their own latitude and longitude.
+    def on_grid(self, window: Window, finest: float = 0.04, coarsest: float = math.inf) -> np.ndarray:
+        """The field in a window.
 
         Args:
-          seed: of everything random.
-          latitude: [row], degrees north.
-          longitude: [column], degrees east; any number of turns.
-          hours: time since some fixed moment, hours.
+          window: where and when.
           finest: wavelength of the finest octave to include, degrees.
           coarsest: octaves of this wavelength and longer are left out, degrees; what another call has already given.
 
         Returns:
           float32 [row, column], dimensionless.
         """
-        total = np.zeros((latitude.size, longitude.size), np.float32)
+        total = np.zeros((window.latitude.size, window.longitude.size), np.float32)
         scale = math.sqrt((1 - _LACUNARITY ** (-2 * self.smoothness)) / _OCTAVE_VARIANCE)
         octave, wavelength = 0, self.longest
         while wavelength >= finest:
             if wavelength < coarsest:
                 amplitude = scale * (wavelength / self.longest) ** self.smoothness
-                total += np.float32(amplitude) * self._octave(seed, octave, wavelength, latitude, longitude, hours)
+                total += np.float32(amplitude) * self._octave(window, octave, wavelength)
             octave, wavelength = octave + 1, wavelength / _LACUNARITY
         return total
 
-    def at(
-        self, seed: int, latitude: np.ndarray, longitude: np.ndarray, hours: float = 0.0, finest: float = 0.04
-    ) -> np.ndarray:
-        """The field at arbitrary places, as of a warped map.
+    def on_map(self, window: Window, places: tuple[np.ndarray, np.ndarray], finest: float = 0.04) -> np.ndarray:
+        """The field on a warped map of a window.
 
         Args:
-          seed: of everything random.
-          latitude: [row, column], degrees north.
-          longitude: [row, column], degrees east.
-          hours: time since some fixed moment, hours.
+          window: where and when.
+          places: latitude and longitude at which each pixel of the window looks the field up, [row, column] each,
+            degrees.
           finest: wavelength of the finest octave to include, degrees.
 
         Returns:
@@ -154,38 +157,36 @@ class Fractal:
         """
         steps = (finest / 2, finest / 2 * self.stretch)
         axes = []
-        for values, step in zip((latitude, longitude), steps, strict=True):
-            axes.append(np.arange(float(values.min()) - step, float(values.max()) + 2 * step, step))
-        image = self.on_grid(seed, *axes, hours, finest)
-        places = [
-            (values - axis[0]) / step for values, axis, step in zip((latitude, longitude), axes, steps, strict=True)
-        ]
-        return map_coordinates(image, places, output=np.float32, order=1, mode="nearest")
+        for values, step in zip(places, steps, strict=True):
+            # Nodes at whole steps, wherever the window lies: neighbouring tiles interpolate between the same ones.
+            first, last = math.floor(values.min() / step), math.floor(values.max() / step)
+            axes.append(np.arange(first, last + 2) * step)
+        image = self.on_grid(Window(window.seed, *axes, window.hours), finest)
+        pixels = [(values - axis[0]) / step for values, axis, step in zip(places, axes, steps, strict=True)]
+        return map_coordinates(image, pixels, output=np.float32, order=1, mode="nearest")
 
-    def _octave(
-        self, seed: int, octave: int, wavelength: float, latitude: np.ndarray, longitude: np.ndarray, hours: float
-    ) -> np.ndarray:
+    def _octave(self, window: Window, octave: int, wavelength: float) -> np.ndarray:
         turn = max(4, round(360 / (wavelength * self.stretch)))  # nodes around the globe
-        north = (latitude + 90) / wavelength
-        east = (longitude + 180 - self.drift * hours) * (turn / 360)
+        north = (window.latitude + 90) / wavelength
+        east = (window.longitude + 180 - self.drift * window.hours) * (turn / 360)
         rows, columns = np.floor(north).astype(int), np.floor(east).astype(int)
         nodes_north = np.arange(rows.min(), rows.max() + 4)
         nodes_east = np.arange(columns.min(), columns.max() + 4)
-        values = self._nodes(seed, octave, wavelength, hours, nodes_north, nodes_east % turn)
+        values = self._nodes(window, octave, wavelength, nodes_north, nodes_east % turn)
         across = _matrix(rows - nodes_north[0], north - rows, nodes_north.size, "smoothing")
         along = _matrix(columns - nodes_east[0], east - columns, nodes_east.size, "smoothing")
         return across @ np.ascontiguousarray((along @ values.T).T)
 
     def _nodes(
-        self, seed: int, octave: int, wavelength: float, hours: float, rows: np.ndarray, columns: np.ndarray
+        self, window: Window, octave: int, wavelength: float, rows: np.ndarray, columns: np.ndarray
     ) -> np.ndarray:
-        name = zlib.crc32(self.name.encode())
+        key = window.seed, zlib.crc32(self.name.encode()), octave
         if self.lifetime is None:
-            return _lattice(_key(seed, name, octave), rows, columns)
+            return _lattice(_key(*key), rows, columns)
         # Turbulent structures live as long as the 2/3 power of their size; sine and cosine keep the variance.
         period = self.lifetime * (wavelength / self.longest) ** (2 / 3)
-        epoch = math.floor(hours / period)
-        phase = (hours / period - epoch) * math.pi / 2
-        older = _lattice(_key(seed, name, octave, epoch), rows, columns)
-        newer = _lattice(_key(seed, name, octave, epoch + 1), rows, columns)
+        epoch = math.floor(window.hours / period)
+        phase = (window.hours / period - epoch) * math.pi / 2
+        older = _lattice(_key(*key, epoch), rows, columns)
+        newer = _lattice(_key(*key, epoch + 1), rows, columns)
         return np.float32(math.cos(phase)) * older + np.float32(math.sin(phase)) * newer

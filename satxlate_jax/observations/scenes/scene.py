@@ -7,8 +7,9 @@ import numpy as np
 
 from satxlate_jax.observations.grid import tile_grid
 from satxlate_jax.observations.scenes import geometry
-from satxlate_jax.observations.scenes.atmosphere import Atmosphere, build_atmosphere
-from satxlate_jax.observations.scenes.clouds import CloudLayer, bend_wind, build_clouds, front_strength, optical_depth
+from satxlate_jax.observations.scenes.atmosphere import Atmosphere, build_atmosphere, tropopause_height
+from satxlate_jax.observations.scenes.clouds import CloudLayer, build_clouds, build_weather, optical_depth
+from satxlate_jax.observations.scenes.fractals import Window
 from satxlate_jax.observations.scenes.surface import Surface, air_temperature, build_surface, surface_temperature
 
 PIXELS = 300  # along a side of a tile on the scene's grid, 0.02 degrees
@@ -23,12 +24,9 @@ class Scene:
     Ground and air are on the tile's grid of 300 x 300; clouds reach MARGIN pixels farther on every side.
 
     Attributes:
-      seed: of everything random.
       tile: such as 'h09v03'.
       time: UTC.
-      hours: the same since a fixed moment.
-      latitude: [row], degrees north.
-      longitude: [column], degrees east.
+      window: the tile's grid, the time and the seed.
       surface: the ground.
       surface_temperature: float32 [row, column], K.
       atmosphere: the clear air.
@@ -38,12 +36,9 @@ class Scene:
       sun_azimuth: float32 [row, column], degrees clockwise from north.
     """
 
-    seed: int
     tile: str
     time: datetime
-    hours: float
-    latitude: np.ndarray
-    longitude: np.ndarray
+    window: Window
     surface: Surface
     surface_temperature: np.ndarray
     atmosphere: Atmosphere
@@ -71,26 +66,25 @@ def build_scene(tile: str, time: datetime, seed: int) -> Scene:
       InputError: there is no such tile.
     """
     latitude, longitude = tile_grid(tile, PIXELS)
-    wide = _widen(latitude), _widen(longitude)
-    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     hours = (time - _EPOCH) / timedelta(hours=1)
+    window = Window(seed, latitude, longitude, hours)
+    wide = Window(seed, _widen(latitude), _widen(longitude), hours)
+    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 
-    air = air_temperature(seed, *wide, time, hours)
-    ground = build_surface(seed, *wide, time, air)
-    warp = bend_wind(seed, *wide, hours)
-    front = front_strength(seed, warp, hours)
+    air = air_temperature(wide, time)
+    ground = build_surface(wide, air)
     sea = np.clip(0.5 - 4 * ground.elevation, 0, 1)
-    tropopause = np.clip(9.5 + 6.5 / (1 + np.exp((np.abs(wide[0]) - 36) / 6))[:, None] + 0.05 * (air - 290), 8, 17.5)
-    clouds = build_clouds(seed, *wide, hours, warp, front, sea, tropopause, air)
+    weather = build_weather(wide, sea, air, tropopause_height(wide, air))
+    clouds = build_clouds(wide, weather)
 
-    surface = Surface(
-        *(field[inner] for field in (ground.elevation, ground.greenness, ground.sandiness, ground.snow_line))
-    )
+    fields = (ground.elevation, ground.greenness, ground.sandiness, ground.snow_line)
+    surface = Surface(*(field[inner] for field in fields))
     covered = sum(1 - np.exp(-optical_depth(layer.kind, layer.amount[inner])) for layer in clouds[1:])
+    bent_map = tuple(axis[inner] for axis in weather.bent_map)
     atmosphere = build_atmosphere(
-        seed, latitude, longitude, hours, air[inner], tuple(axis[inner] for axis in warp), np.minimum(covered, 1.2)
+        window, air[inner], weather.tropopause[inner], bent_map, moistening=np.minimum(covered, 1.2)
     )
-    skin = surface_temperature(surface, seed, latitude, longitude, time, hours, air[inner])
+    skin = surface_temperature(surface, window, time, air[inner])
     sun = geometry.solar_position(time, latitude[:, None], longitude[None, :])
-    wind = (4.5 + 2.5 * front[inner]).astype(np.float32)
-    return Scene(seed, tile, time, hours, latitude, longitude, surface, skin, atmosphere, clouds, wind, *sun)
+    wind = (4.5 + 2.5 * weather.front[inner]).astype(np.float32)
+    return Scene(tile, time, window, surface, skin, atmosphere, clouds, wind, *sun)

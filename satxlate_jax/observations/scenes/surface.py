@@ -9,47 +9,48 @@ from datetime import datetime
 import numpy as np
 
 from satxlate_jax.observations.scenes import geometry
-from satxlate_jax.observations.scenes.fractals import Fractal, enlarge
+from satxlate_jax.observations.scenes.fractals import Fractal, Window, enlarge
 from satxlate_jax.observations.scenes.spectra import spectral
 
 _ELEVATION = Fractal("elevation", longest=14, smoothness=0.85)
+_VALLEYS = Fractal("valleys", longest=1.8, smoothness=0.8)
 _GREENNESS = Fractal("greenness", longest=9, smoothness=0.55)
 _SANDINESS = Fractal("sandiness", longest=5, smoothness=0.5)
 _SNOW = Fractal("snow", longest=3, smoothness=0.5)
 _CURRENTS = Fractal("currents", longest=5, smoothness=0.9, drift=0.002, lifetime=24 * 20)
 _AIR = Fractal("air temperature", longest=18, smoothness=1.2, drift=0.4, lifetime=60)
 
+_SEA_LEVEL = -0.1  # of the elevation field: a little more than half of the globe is sea
 _FINE = {"elevation": _ELEVATION, "greenness": _GREENNESS, "sandiness": _SANDINESS, "snow_line": _SNOW}
-_COAST = -0.1  # of the elevation field: a little more than half of the globe is sea
 
 
-def season(time: datetime) -> float:
+def _season(time: datetime) -> np.float32:
     """From -1 in the northern winter to 1 in the northern summer, three weeks behind the sun."""
-    return float(np.cos(2 * np.pi * (time.timetuple().tm_yday - 200) / 365))
+    return np.float32(np.cos(2 * np.pi * (time.timetuple().tm_yday - 200) / 365))
 
 
-def air_temperature(seed: int, latitude: np.ndarray, longitude: np.ndarray, time: datetime, hours: float) -> np.ndarray:
+def _sine_of_latitude(window: Window) -> np.ndarray:
+    return np.sin(np.radians(window.latitude))[:, None].astype(np.float32)
+
+
+def air_temperature(window: Window, time: datetime) -> np.ndarray:
     """Temperature of the air at sea level.
 
     Args:
-      seed: of everything random.
-      latitude: [row], degrees north.
-      longitude: [column], degrees east.
-      time: UTC.
-      hours: the same as hours since some fixed moment.
+      window: where and when.
+      time: UTC; for the season.
 
     Returns:
       float32 [row, column], K.
     """
-    south_north = np.sin(np.radians(latitude))[:, None].astype(np.float32)
-    weather = _AIR.on_grid(seed, latitude, longitude, hours, finest=0.5)
-    mean = 300 - 30 * south_north**2 + 9 * south_north * np.float32(season(time))
-    return mean + weather * (1 + 5 * np.abs(south_north))
+    sine = _sine_of_latitude(window)
+    weather = _AIR.on_grid(window, finest=0.5)
+    return 300 - 30 * sine**2 + 9 * sine * _season(time) + weather * (1 + 5 * np.abs(sine))
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What the ground is made of, each field [row, column].
+    """What the ground is made of, each field float32 [row, column].
 
     Attributes:
       elevation: km above the sea; negative is water.
@@ -65,31 +66,28 @@ class Surface:
     snow_line: np.ndarray
     factor: int = 1
 
-    def refined(self, seed: int, latitude: np.ndarray, longitude: np.ndarray, finest: float) -> "Surface":
+    def refined(self, window: Window, finest: float) -> "Surface":
         """The same ground on a finer grid of the same area, with the structures that the coarse one cannot hold.
 
         Args:
-          seed: of everything random.
-          latitude: [row], of the finer grid.
-          longitude: [column], of the finer grid.
+          window: the finer grid.
           finest: wavelength of its finest structures, degrees.
         """
-        factor = latitude.size // self.elevation.shape[0]
-        fields = {}
-        for name, fractal in _FINE.items():
-            detail = fractal.on_grid(seed, latitude, longitude, finest=finest, coarsest=0.04)
-            fields[name] = enlarge(getattr(self, name), factor) + detail
+        factor = window.latitude.size // self.elevation.shape[0]
+        fields = {
+            name: enlarge(getattr(self, name), factor) + fractal.on_grid(window, finest, coarsest=0.04)
+            for name, fractal in _FINE.items()
+        }
         return replace(self, **fields, factor=factor)
 
     def fractions(self) -> dict[str, np.ndarray]:
         """How much of each pixel is what: surface (a table of `spectra`) -> float32 [row, column], together 1."""
-        sharp = np.float32(self.factor)
-        land = np.clip(0.5 + self.elevation * (20 * sharp), 0, 1)
-        snow = land * np.clip(0.5 + self.snow_line * (1.5 * sharp), 0, 1)
+        land = np.clip(0.5 + self.elevation * np.float32(20 * self.factor), 0, 1)
+        snow = land * np.clip(0.5 + self.snow_line * np.float32(1.5 * self.factor), 0, 1)
         bare = land - snow
         vegetation = bare * np.clip(0.5 + 0.9 * self.greenness, 0, 1)
         sand = (bare - vegetation) * np.clip(0.3 + 0.5 * self.sandiness, 0, 1)
-        turbid = (1 - land) * np.clip(1 + self.elevation * 5, 0, 1) ** 2 * 0.8
+        turbid = 0.8 * (1 - land) * np.clip(1 + self.elevation * 10, 0, 1) ** 2
         return {
             "ocean": 1 - land - turbid,
             "turbid": turbid,
@@ -109,41 +107,33 @@ class Surface:
         Returns:
           float32 [row, column], dimensionless.
         """
-        parts = (np.float32(spectral(name, wavelength)) * fraction for name, fraction in fractions.items())
-        total = sum(parts)
-        # Brightness differs from field to field; leaves and soils darken together when wet.
+        total = sum(np.float32(spectral(name, wavelength)) * fraction for name, fraction in fractions.items())
+        # Brightness differs from place to place: by day in the solar bands, hardly in the thermal ones.
         return total * np.clip(1 + 0.18 * self.sandiness, 0.4, 1.6) if wavelength < 4 else total
 
 
-def build_surface(seed: int, latitude: np.ndarray, longitude: np.ndarray, time: datetime, air: np.ndarray) -> Surface:
-    """The ground on a grid.
+def build_surface(window: Window, air: np.ndarray) -> Surface:
+    """The ground in a window.
 
     Args:
-      seed: of the geography.
-      latitude: [row], degrees north.
-      longitude: [column], degrees east.
-      time: UTC; for the season.
+      window: where.
       air: temperature of the air at sea level, float32 [row, column], K.
     """
-    elevation = _ELEVATION.on_grid(seed, latitude, longitude) + _COAST
+    elevation = _ELEVATION.on_grid(window) + _SEA_LEVEL
     rise = np.maximum(elevation, 0)
-    elevation = np.where(elevation > 0, 1.1 * rise**1.7 + 0.08 * rise, 0.3 * elevation).astype(np.float32)
+    # Zero lines of a field branch like valleys: lower and greener than what lies between them.
+    ridge = np.minimum(np.abs(_VALLEYS.on_grid(window)), 1.5) - 0.6
+    mountains = (0.75 * rise**1.6 + 0.08 * rise) * (1 + 0.45 * ridge)
+    elevation = np.where(elevation > 0, mountains, 0.3 * elevation).astype(np.float32)
+    height = np.maximum(elevation, 0)
     # Wet tropics, dry subtropics, wet middle latitudes, with noise to blur the belts.
-    climate = (0.55 * np.cos(np.radians(latitude * 6)) + 0.1).astype(np.float32)[:, None]
-    greenness = 0.55 * _GREENNESS.on_grid(seed, latitude, longitude) + climate - 0.15 * np.maximum(elevation, 0)
-    snow = 0.25 * (271.5 - (air - 6.5 * np.maximum(elevation, 0))) + 0.6 * _SNOW.on_grid(seed, latitude, longitude)
-    return Surface(elevation, greenness, _SANDINESS.on_grid(seed, latitude, longitude), snow)
+    climate = (0.55 * np.cos(np.radians(window.latitude * 6)) + 0.1).astype(np.float32)[:, None]
+    greenness = 0.55 * _GREENNESS.on_grid(window) + climate - 0.15 * height - 0.5 * ridge
+    snow = 0.25 * (271.5 - (air - 6.5 * height)) + 0.6 * _SNOW.on_grid(window)
+    return Surface(elevation, greenness, _SANDINESS.on_grid(window), snow)
 
 
-def surface_temperature(
-    surface: Surface,
-    seed: int,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    time: datetime,
-    hours: float,
-    air: np.ndarray,
-) -> np.ndarray:
+def surface_temperature(surface: Surface, window: Window, time: datetime, air: np.ndarray) -> np.ndarray:
     """Temperature of the skin of sea and land, without clouds' shade.
 
     Land warms with the sun, an hour and a half behind it, dry soil most; it cools at night. Snow does not exceed
@@ -151,20 +141,17 @@ def surface_temperature(
 
     Args:
       surface: the ground.
-      seed: of everything random.
-      latitude: [row], degrees north.
-      longitude: [column], degrees east.
+      window: where and when.
       time: UTC.
-      hours: the same as hours since some fixed moment.
       air: temperature of the air at sea level, float32 [row, column], K.
 
     Returns:
       float32 [row, column], K.
     """
-    south_north = np.sin(np.radians(latitude))[:, None].astype(np.float32)
-    sea = 301.5 - 33 * south_north**2 + 3 * south_north * np.float32(season(time))
-    sea = np.maximum(sea + 1.1 * _CURRENTS.on_grid(seed, latitude, longitude, hours), 271.4)
-    zenith, _ = geometry.solar_position(time, latitude[:, None], longitude - 22.5)
+    sine = _sine_of_latitude(window)
+    sea = 301.5 - 33 * sine**2 + 3 * sine * _season(time) + 1.1 * _CURRENTS.on_grid(window)
+    sea = np.maximum(sea, 271.4)
+    zenith, _ = geometry.solar_position(time, window.latitude[:, None], window.longitude - 22.5)
     sun = np.maximum(np.cos(np.radians(zenith)), 0)
     parts = surface.fractions()
     soil = parts["soil"] + parts["sand"]

@@ -62,19 +62,19 @@ def _places_met(
 
 def look(scene: Scene, satellite: Satellite) -> View:
     """How a satellite sees the scene's clouds."""
-    zenith, azimuth = geometry.view_position(satellite.longitude, scene.latitude[:, None], scene.longitude[None, :])
+    latitude, longitude = scene.window.latitude, scene.window.longitude
+    zenith, azimuth = geometry.view_position(satellite.longitude, latitude[:, None], longitude[None, :])
     shade_zenith = np.minimum(scene.sun_zenith, np.float32(_LOWEST_SUN))
+    centre = PIXELS // 2, PIXELS // 2
     clouds, offsets, lit = [], [], []
     for layer in scene.clouds:
-        met = _places_met(layer.top, zenith, azimuth, scene.latitude)
+        met = _places_met(layer.top, zenith, azimuth, latitude)
         fields = (_sample(field, *met) for field in (layer.amount, layer.top, layer.ice, layer.radius))
         clouds.append(CloudLayer(layer.kind, *fields))
-        middle = PIXELS // 2
-        offset = geometry.slant_offset(
-            float(clouds[-1].top.mean()), zenith[middle, middle], azimuth[middle, middle], scene.latitude[middle]
-        )
-        offsets.append((float(offset[0]), float(offset[1])))
-        met = _places_met(layer.top, shade_zenith, scene.sun_azimuth, scene.latitude)
+        mean_top = float(clouds[-1].top.mean())
+        north, east = geometry.slant_offset(mean_top, zenith[centre], azimuth[centre], latitude[PIXELS // 2])
+        offsets.append((float(north), float(east)))
+        met = _places_met(layer.top, shade_zenith, scene.sun_azimuth, latitude)
         lit.append(optical_depth(layer.kind, _sample(layer.amount, *met)))
     heights = np.stack([np.maximum(scene.surface.elevation, 0), *(layer.top for layer in clouds)])
     paths = zenith, azimuth, geometry.air_mass(zenith)
