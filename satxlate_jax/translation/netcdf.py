@@ -109,13 +109,17 @@ def _grid_mapping() -> dict[str, Any]:
         "semi_major_axis": 6378137.0,
         "inverse_flattening": 298.257223563,
         "longitude_of_prime_meridian": 0.0,
+        "prime_meridian_name": "Greenwich",
+        "reference_ellipsoid_name": "WGS 84",
+        "horizontal_datum_name": "WGS_1984",
+        "geographic_crs_name": "WGS 84",
     }
 
 
 def _encoding(tile: xr.Dataset) -> dict[str, dict[str, Any]]:
     encoding: dict[str, dict[str, Any]] = {name: {"_FillValue": None} for name in ("lat", "lon")}
     if "time" in tile.coords:
-        encoding["time"] = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "int64"}
+        encoding["time"] = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
     chunks = tuple(min(_CHUNK, size) for size in (tile.sizes["lat"], tile.sizes["lon"]))
     for name, variable in tile.data_vars.items():
         if variable.dims[-2:] != ("lat", "lon"):

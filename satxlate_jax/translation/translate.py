@@ -181,7 +181,7 @@ class TileTranslator:
                 field[night] = np.nan
             attributes = band_attributes(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
             variables[band.name] = (("lat", "lon"), field, attributes)
-        variables["quality"] = (("lat", "lon"), quality.astype(np.uint8), _quality_attributes())
+        variables["quality"] = (("lat", "lon"), quality.astype(np.int8), _quality_attributes())
         attributes = {
             "satellite": target.split("_", 1)[0],
             "tile": tile.attrs.get("tile", ""),
@@ -212,7 +212,7 @@ def _quality_attributes() -> dict[str, Any]:
     return {
         "long_name": "what limits the synthesised bands at this pixel",
         "standard_name": "quality_flag",
-        "flag_masks": np.array(list(FLAGS.values()), np.uint8),
+        "flag_masks": np.array(list(FLAGS.values()), np.int8),
         "flag_meanings": " ".join(FLAGS),
     }
 

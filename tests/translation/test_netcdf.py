@@ -23,7 +23,7 @@ def tile():
     red = random.uniform(0, 1.6, shape).astype(np.float32)
     hot = random.uniform(180, 420, shape).astype(np.float32)
     hot[3, 4] = np.nan
-    quality = np.zeros(shape, np.uint8)
+    quality = np.zeros(shape, np.int8)
     quality[3, 4] = 1
     return xr.Dataset(
         {
@@ -32,7 +32,7 @@ def tile():
             "quality": (
                 ("lat", "lon"),
                 quality,
-                {"flag_masks": np.array([1], np.uint8), "flag_meanings": "input_missing"},
+                {"flag_masks": np.array([1], np.int8), "flag_meanings": "input_missing"},
             ),
         },
         {
@@ -82,6 +82,8 @@ def test_cf_metadata(tile, tmp_path):
         np.testing.assert_allclose([low, high], [180, 420])
         assert band.valid_range.dtype == np.int16
         assert file["quality"].flag_meanings == "input_missing"
+        # CF 1.8 knows no unsigned and no 64-bit integers
+        assert {variable.dtype.str[1:] for variable in file.variables.values()} <= {"i1", "i2", "i4", "f4", "f8"}
         # netCDF4 masks what lies outside the valid range: nothing does but the fill
         assert np.ma.count_masked(band[:]) == 1 and np.ma.count_masked(file["BAND01"][:]) == 0
 
