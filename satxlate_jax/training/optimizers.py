@@ -65,7 +65,7 @@ class Adam:
 
     def __init__(self, optimizer: Mapping[str, Any], trainable: Tree, *, decays: bool):
         self._optimizer = optimizer
-        self._trainable = trainable
+        self.trainable = trainable
         self._decays = decays
         self._moments = optax.scale_by_adam(b1=optimizer["beta1"], b2=optimizer["beta2"], eps=1e-8)
 
@@ -89,6 +89,6 @@ class Adam:
         gradients = jax.tree.map(lambda g, p: g + weight_decay * p, gradients, params)
         directions, moments = self._moments.update(gradients, optax.ScaleByAdamState(**state))
         params = jax.tree.map(
-            lambda p, d, trained: p - (rate * d).astype(p.dtype) if trained else p, params, directions, self._trainable
+            lambda p, d, trained: p - (rate * d).astype(p.dtype) if trained else p, params, directions, self.trainable
         )
         return params, moments._asdict()

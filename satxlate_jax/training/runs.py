@@ -18,6 +18,7 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import data_facts
 from satxlate_jax.training.config import skip_channels
 from satxlate_jax.training.event_files import PATTERN
+from satxlate_jax.training.grafting import describe, graft, new_satellites
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 
@@ -177,12 +178,15 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
+    parts = ("generator", "discriminator")
     given = Checkpoints(epath.Path(config.init_from) / "checkpoints")
-    parts = {
-        part: given.restore(only=part, like=sharding.like(mesh, getattr(state, part)))
-        for part in ("generator", "discriminator")
-    }
-    return state.replace(**parts), f"starting from the weights of {config.init_from}, step {given.latest_step()}"
+    new = new_satellites(config, given.facts(), config.init_from)
+    theirs = {part: given.restore(only=part) for part in parts}
+    grafted, origins = graft({part: getattr(state, part) for part in parts}, theirs, new, config.init_from)
+    trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
+    report = describe(origins, trainable)
+    origin = f"starting from the weights of {config.init_from}, step {given.latest_step()}:\n{report}"
+    return state.replace(**sharding.place(mesh, grafted)), origin
 
 
 def _scratch(train_step: TrainStep, key: jax.Array) -> TrainState:

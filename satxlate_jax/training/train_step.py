@@ -41,6 +41,9 @@ class TrainStep:
       discriminator_optimizer: updates the discriminators.
       optimizer: the `optimizer` section of the configuration, to report the learning rate.
       discriminator_fakes: 'fresh' | 'shared'.
+
+    Attributes:
+      trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class TrainStep:
         self._discriminator_optimizer = discriminator_optimizer
         self._optimizer = optimizer
         self._fresh_fakes = discriminator_fakes == "fresh"
+        optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
+        self.trainable = {part: updater.trainable for part, updater in optimizers.items()}
 
     def init(self, generator: Any, discriminator: Any) -> TrainState:
         """The state before the first step, from two nested dicts of parameters."""
