@@ -7,17 +7,19 @@ even looked at: a million names take seconds.
 
 import os
 import re
-import warnings
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from tqdm import tqdm
+
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import grid
+from satxlate_jax.observations.folder_walk import FolderIndex, walk
 from satxlate_jax.observations.satellites import SATELLITES, get_satellite
 
 VERSION = "02"
@@ -151,46 +153,6 @@ class _Filter:
         return True
 
 
-def _entries(folder: str) -> list[os.DirEntry]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        warnings.warn(f"{folder} cannot be read and is left out: {error.strerror}", stacklevel=5)
-        return []
-
-
-def _is_new_folder(entry: os.DirEntry, linked: set[tuple[int, int]]) -> bool:
-    """Whether to enter it. A link may lead back above itself: the second time through it ends here."""
-    try:
-        if not entry.is_dir() or not entry.is_symlink():
-            return entry.is_dir()
-        status = entry.stat()
-    except OSError:  # a link to itself
-        return False
-    identity = (status.st_dev, status.st_ino)
-    new = identity not in linked
-    linked.add(identity)
-    return new
-
-
-def _walk(root: str, wanted: _Filter) -> Iterator[TileFile]:
-    # Folders still to read, each with the last three folder names of its path.
-    waiting: list[tuple[str, tuple[str, ...]]] = [(root, Path(os.path.abspath(root)).parts[-3:])]
-    linked: set[tuple[int, int]] = set()
-    while waiting:
-        folder, names = waiting.pop()
-        for entry in _entries(folder):
-            file = _parse(entry.name, folder)
-            if file is not None:
-                if wanted.keeps(file) and not entry.is_dir():
-                    yield file
-            elif _is_new_folder(entry, linked):
-                inner = (*names, entry.name)[-3:]
-                if wanted.enters(inner):
-                    waiting.append((entry.path, inner))
-
-
 def find_tiles(
     root: str | os.PathLike,
     *,
@@ -200,6 +162,8 @@ def find_tiles(
     days: Iterable[int] | None = None,
     hours: Iterable[int] | None = None,
     all_versions: bool = False,
+    index: FolderIndex | None = None,
+    progress: bool = False,
 ) -> list[TileFile]:
     """The L1G files in a folder and all folders in it, sorted by satellite, time and tile.
 
@@ -214,6 +178,8 @@ def find_tiles(
       days: days of the year, 1 to 366; default all.
       hours: hours of the day, 0 to 23, UTC; default all.
       all_versions: whether to list every version and copy of a tile; by default only the one of the highest version.
+      index: what is known of the tree from an earlier search.
+      progress: whether to show a progress bar (on a terminal only).
 
     Raises:
       InputError: root is no folder, or there is no such satellite or tile.
@@ -227,7 +193,9 @@ def find_tiles(
     )
     for tile in wanted.tiles or ():
         grid.parse_tile(tile)
-    files = sorted(_walk(os.fspath(root), wanted), key=_order)
+    names = walk(os.fspath(root), lambda name: _NAME.fullmatch(name) is not None, wanted.enters, index)
+    found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
+    files = sorted((file for file in found if file is not None and wanted.keeps(file)), key=_order)
     return files if all_versions else newest_versions(files)
 
 
@@ -254,12 +222,25 @@ def coincident(
     Returns:
       Pairs, sorted by the first's time and tile.
     """
+    first, second = newest_versions(first), newest_versions(second)
+    others = {(file.tile, file.time): file for file in second}
+    pairs = [(file, others[file.tile, file.time]) for file in first if (file.tile, file.time) in others]
+    if tolerance:
+        done = {file.path for pair in pairs for file in pair}
+        rest = ([file for file in files if file.path not in done] for files in (first, second))
+        pairs += _closest(*rest, tolerance)
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
+
+
+def _closest(
+    first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta
+) -> list[tuple[TileFile, TileFile]]:
     candidates = defaultdict(list)
-    for file in newest_versions(second):
+    for file in second:
         candidates[file.tile].append(file)
     times = {tile: [file.time for file in files] for tile, files in candidates.items()}
     options = []
-    for file in newest_versions(first):
+    for file in first:
         if file.tile in times:
             begin = bisect_left(times[file.tile], file.time - tolerance)
             end = bisect_right(times[file.tile], file.time + tolerance)
@@ -270,7 +251,7 @@ def coincident(
         if file.path not in taken and other.path not in taken:
             taken.update((file.path, other.path))
             pairs.append((file, other))
-    return sorted(pairs, key=lambda pair: _order(pair[0]))
+    return pairs
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
