@@ -17,12 +17,14 @@ from tensorflow_datasets.core.utils import shard_utils
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations import manifest as manifests
+from satxlate_jax.observations import manifest, statistics
 from satxlate_jax.observations.catalog import TileFile
-from satxlate_jax.observations.examples import Example, tile_outcome
+from satxlate_jax.observations.examples import Example, TileReader
+from satxlate_jax.observations.grid import PIXELS
 from satxlate_jax.observations.quantization import MISSING, scale_and_offset
 from satxlate_jax.observations.satellites import SATELLITES
-from satxlate_jax.observations.selection import Selection, choose_files
+from satxlate_jax.observations.selection import ChosenFiles, Selection, choose_files
+from satxlate_jax.observations.tiling import patch_offsets
 
 # Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
 LEAST_SHARDS = 8
@@ -82,6 +84,22 @@ class _Shards(shard_utils.ShardConfig):
 class _DownloadConfig(tfds.download.DownloadConfig):
     def get_shard_config(self) -> shard_utils.ShardConfig:
         return _Shards(**dataclasses.asdict(super().get_shard_config()))
+
+
+def _with_beam_shards(config: Any, selection: Selection, chosen: ChosenFiles) -> Any:
+    """The same rule for Beam, whose workers cannot import the class above; there, empty shards do no harm."""
+    patches = len(patch_offsets(PIXELS[2.0], PIXELS[2.0], selection.patch_size, selection.stride))
+    most = patches * sum(len(files) for files in chosen.splits.values())
+    size = 2 * selection.patch_size**2 * len(selection.bands)
+    wanted = max(LEAST_SHARDS, shard_utils.ShardConfig.calculate_number_shards(most * size, most))
+    return dataclasses.replace(config, num_shards=config.num_shards or wanted)
+
+
+def _root_of(dl_manager: Any) -> Path:
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError as error:
+        raise InputError("name the root of a tree of L1G files with --manual_dir; it must be a folder") from error
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -149,41 +167,67 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=features, metadata=metadata)
 
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[Any]:
-        config = _DownloadConfig(**vars(download_config))
-        splits = super()._generate_splits(dl_manager, config)
+        selection = self.builder_config.selection
+        self._chosen = choose_files(selection, _root_of(dl_manager))
+        # Giving Beam options asks for Beam; without them tiles are read by processes of this machine.
+        self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
+        if self._uses_beam:
+            config = _with_beam_shards(download_config, selection, self._chosen)
+        else:
+            config = _DownloadConfig(**vars(download_config))
+        with TileReader(selection) as self._reader:
+            splits = super()._generate_splits(dl_manager, config)
+        folder = Path(self.data_path)
+        if self._uses_beam:
+            from satxlate_jax.observations import beam_tiles
+
+            for split in splits:
+                self._manifest.splits[split.name] = beam_tiles.read_counts(folder, split.name)
         self._manifest.check()
-        complete = config.max_examples_per_split is None
-        for split in splits:
+        for split in splits if config.max_examples_per_split is None else ():
             counted = self._manifest.splits[split.name].examples
-            assert not complete or counted == split.num_examples, f"{split.name}: {counted} != {split.num_examples}"
-        path = self.data_path / manifests.NAME
-        path.write_text(json.dumps(self._manifest.as_json(), indent=1))
-        logging.info("%s; %s tells of each", self._manifest.summary(), manifests.NAME)
+            assert counted == split.num_examples, f"{split.name}: {counted} examples read, {split.num_examples} written"
+        for name, content in (
+            (manifest.NAME, self._manifest.as_json()),
+            (statistics.NAME, self._manifest.statistics()),
+        ):
+            (folder / name).write_text(json.dumps(content, indent=1))
+        logging.info("%s; %s tells of each", self._manifest.summary(), manifest.NAME)
         return splits
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, Example]]]:
-        try:
-            root = Path(dl_manager.manual_dir)
-        except AssertionError as error:
-            raise InputError("name the root of a tree of L1G files with --manual_dir; it must be a folder") from error
-        selection = self.builder_config.selection
-        chosen = choose_files(selection, root)
-        self._manifest = manifests.Manifest(selection, chosen, root)
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        self._manifest = manifest.Manifest(self.builder_config.selection, self._chosen, _root_of(dl_manager))
         generators = {}
-        for split, files in chosen.splits.items():
-            examples = iter(self._generate_examples(split, files))
-            # tfds fails on a split without examples, which is no mistake: a test day may be all clouds and night.
-            first = next(examples, None)
-            if first is None:
+        for split, files in self._chosen.splits.items():
+            examples = self._beam_examples(split, files) if self._uses_beam else self._examples(split, files)
+            # tfds fails on a split without examples, which is no mistake: all of a test day may be missing.
+            if examples is None:
                 logging.warning("none of the %d files of split %s gave an example", len(files), split)
             else:
-                generators[split] = itertools.chain([first], examples)
+                generators[split] = examples
         if not generators:
             raise InputError(f"no file gives an example: {self._manifest.summary()}; are 'bands' right?")
         return generators
 
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, Example]]:
-        for file in tqdm(files, desc=f"{split} tiles", unit="tile", disable=None):
-            outcome = tile_outcome(file, self.builder_config.selection)
+        for outcome in self._reader.read_all(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
             self._manifest.add(split, outcome)
-            yield from outcome.examples
+            yield from outcome.examples()
+
+    def _examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, Example]] | None:
+        examples = iter(self._generate_examples(split, files))
+        first = next(examples, None)
+        return None if first is None else itertools.chain([first], examples)
+
+    def _beam_examples(self, split: str, files: Sequence[TileFile]) -> Any:
+        from satxlate_jax.observations import beam_tiles
+
+        selection = self.builder_config.selection
+        count = manifest.SplitCount(statistics.BandCounts(len(selection.bands)))
+        for file in files:
+            outcome = self._reader.read(file)
+            count.add(outcome)
+            if len(outcome):
+                return beam_tiles.ReadTiles(split, files, selection, Path(self.data_path))
+        self._manifest.splits[split] = count
+        return None

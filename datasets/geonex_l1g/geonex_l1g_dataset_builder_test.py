@@ -4,8 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # as `tfds build` does
 from geonex_l1g import geonex_l1g_dataset_builder  # noqa: E402
@@ -23,15 +25,47 @@ class GeonexL1gTest(tfds.testing.DatasetBuilderTestCase):
     BUILDER_CONFIG_NAMES_TO_TEST = [CONFIG]
     SPLITS = {"train": 18, "validation": 9, "test": 9}
 
-    def test_manifest_names_the_truncated_file(self):
-        builder = self._make_builder(CONFIG)
-        config = tfds.download.DownloadConfig(manual_dir=self.dummy_data)
+    def prepared(self, data_dir, **download):
+        builder = self.DATASET_CLASS(config=CONFIG, data_dir=f"{self.tmp_dir}/{data_dir}")
+        config = tfds.download.DownloadConfig(manual_dir=self.dummy_data, **download)
         builder.download_and_prepare(download_config=config)
-        manifest = json.loads((builder.data_path / "manifest.json").read_text())
+        return builder
+
+    def test_manifest_names_the_truncated_file(self):
+        manifest = json.loads((self.prepared("plain").data_path / "manifest.json").read_text())
         assert manifest["files"] == {"found": 5, "with_examples": 4, "without_examples": 1}
         (skipped,) = manifest["skipped"]
         assert skipped["file"].endswith("GO16_ABI05_20190602_1810_GLBG_h12v04_02.hdf")
         assert skipped["reason"] == "unreadable"
+
+    def test_beam_gives_the_same_examples_in_the_same_order_and_the_same_manifest(self):
+        plain = self.prepared("plain")
+        beam = self.prepared("beam", beam_runner=FnApiRunner())
+        for name in ("manifest.json", "statistics.json"):
+            assert (plain.data_path / name).read_text() == (beam.data_path / name).read_text()
+        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        for split, count in self.SPLITS.items():
+            pairs = zip(
+                plain.as_dataset(split=split, read_config=config),
+                beam.as_dataset(split=split, read_config=config),
+                strict=True,
+            )
+            for ours, theirs in pairs:
+                for name in ours:
+                    assert np.array_equal(ours[name], theirs[name]), name
+                count -= 1
+            assert count == 0
+        names = {path.name for path in beam.data_path.iterdir() if not path.suffix.startswith(".tfrecord")}
+        assert names == {path.name for path in plain.data_path.iterdir() if not path.suffix.startswith(".tfrecord")}
+
+    def test_array_record_holds_the_same(self):
+        self.prepared("plain", num_shards=3)
+        builder = self.DATASET_CLASS(config=CONFIG, data_dir=f"{self.tmp_dir}/other", file_format="array_record")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=self.dummy_data))
+        found = {
+            (example["file_name"], example["row"], example["column"]) for example in builder.as_data_source("train")
+        }
+        assert len(found) == 18
 
 
 if __name__ == "__main__":

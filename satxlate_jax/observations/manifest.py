@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from satxlate_jax.errors import InputError
+from satxlate_jax.observations.catalog import TileFile
 from satxlate_jax.observations.examples import BAD_REASONS, TileOutcome
 from satxlate_jax.observations.selection import ChosenFiles, Selection
+from satxlate_jax.observations.statistics import BandCounts
 
 NAME = "manifest.json"
 
@@ -21,38 +25,72 @@ class TooManyBadFilesError(InputError):
 
 @dataclass
 class SplitCount:
-    """Counts of one split, filled file by file.
+    """What became of one split's files, counted file by file; parts of a split add up.
 
     Attributes:
+      bands: counts of the stored codes.
       files: files looked at.
       files_with_examples: how many of them gave at least one example.
       examples: examples they gave.
       dropped_patches: reason -> patches left out of files, whether the file gave others or not.
-      skipped: one entry per file that gave no example: file, split, reason, detail.
+      skipped: file, reason and detail of each file that gave no example.
     """
 
+    bands: BandCounts
     files: int = 0
     files_with_examples: int = 0
     examples: int = 0
     dropped_patches: Counter = field(default_factory=Counter)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def add(self, split: str, outcome: TileOutcome) -> None:
-        """Counts what became of one file."""
+    def add(self, outcome: TileOutcome) -> None:
+        """Counts one file."""
         self.files += 1
-        self.examples += len(outcome.examples)
+        self.examples += len(outcome)
         self.dropped_patches.update(outcome.dropped_patches)
-        if outcome.examples:
+        if outcome.counts is not None:
+            self.bands.add(outcome.counts)
+        if len(outcome):
             self.files_with_examples += 1
         else:
-            self.skipped.append(
-                {"file": outcome.file, "split": split, "reason": outcome.reason, "detail": outcome.detail}
-            )
+            self.skipped.append((str(outcome.file.path), outcome.reason, outcome.detail))
+
+    def merge(self, other: "SplitCount") -> None:
+        """Adds another part of the same split."""
+        self.bands.merge(other.bands)
+        self.files += other.files
+        self.files_with_examples += other.files_with_examples
+        self.examples += other.examples
+        self.dropped_patches.update(other.dropped_patches)
+        self.skipped += other.skipped
 
     @property
     def bad_files(self) -> int:
         """Files that could not be used, as opposed to those that rightly gave nothing (night, no data)."""
-        return sum(entry["reason"] in BAD_REASONS for entry in self.skipped)
+        return sum(reason in BAD_REASONS for _, reason, _ in self.skipped)
+
+    def write(self, path: Path) -> None:
+        """Writes it where another process can read it."""
+        facts = {name: value for name, value in vars(self).items() if name != "bands"}
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                facts=np.array(json.dumps(facts)),
+                counts=self.bands.counts,
+                finite=self.bands.finite,
+                pixels=np.array(self.bands.pixels),
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> "SplitCount":
+        """Reads what `write` wrote."""
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            bands = BandCounts(len(file["counts"]))
+            bands.counts, bands.finite, bands.pixels = file["counts"], file["finite"], int(file["pixels"])
+        facts["dropped_patches"] = Counter(facts["dropped_patches"])
+        facts["skipped"] = [tuple(entry) for entry in facts["skipped"]]
+        return cls(bands, **facts)
 
 
 class Manifest:
@@ -62,7 +100,7 @@ class Manifest:
         self._selection = selection
         self._chosen = chosen
         self._root = root
-        self.splits = {split: SplitCount() for split in chosen.splits}
+        self.splits = {split: SplitCount(BandCounts(len(selection.bands))) for split in chosen.splits}
 
     def add(self, split: str, outcome: TileOutcome) -> None:
         """Counts one file, and stops the build as soon as too many are bad.
@@ -70,7 +108,7 @@ class Manifest:
         Raises:
           TooManyBadFilesError: more files are bad than max_bad_fraction allows.
         """
-        self.splits[split].add(split, outcome)
+        self.splits[split].add(outcome)
         if outcome.reason in BAD_REASONS:
             self.check()
 
@@ -80,47 +118,56 @@ class Manifest:
         bad = sum(count.bad_files for count in self.splits.values())
         if bad <= self._selection.max_bad_fraction * to_read:
             return
-        entry = next(
-            entry for count in self.splits.values() for entry in count.skipped if entry["reason"] in BAD_REASONS
-        )
+        skipped = [entry for count in self.splits.values() for entry in count.skipped]
+        file, _, detail = next(entry for entry in skipped if entry[1] in BAD_REASONS)
         raise TooManyBadFilesError(
-            f"already {bad} of {to_read} files of {self._selection.satellite} cannot be used, more than max_bad_fraction "
-            f"{self._selection.max_bad_fraction:g} allows ({_listed(self.reasons())}); the first is {entry['file']}: "
-            f"{entry['detail']}; mend the files or raise max_bad_fraction"
+            f"already {bad} of {to_read} files of {self._selection.satellite} cannot be used, more than "
+            f"max_bad_fraction {self._selection.max_bad_fraction:g} allows ({_listed(self.reasons())}); the first is "
+            f"{file} ({detail}); mend the files or raise max_bad_fraction"
         )
 
     def reasons(self) -> dict[str, int]:
         """Reason -> files that gave no example for it."""
-        counts = Counter(entry["reason"] for count in self.splits.values() for entry in count.skipped)
-        for reason, files in (("superseded", self._chosen.superseded), ("not drawn", self._chosen.not_drawn)):
-            if files:
-                counts[reason] += len(files)
-        return dict(counts.most_common())
+        counts = Counter(reason for count in self.splits.values() for _, reason, _ in count.skipped)
+        counts.update({"superseded": len(self._chosen.superseded), "not drawn": len(self._chosen.not_drawn)})
+        return dict((+counts).most_common())
 
     def as_json(self) -> dict[str, Any]:
         """The whole manifest; `files` adds up: found = with_examples + without_examples."""
-        skipped = [entry for count in self.splits.values() for entry in count.skipped]
-        skipped += _left_out(self._chosen.superseded, "superseded", "a newer version or another copy was taken")
-        skipped += _left_out(self._chosen.not_drawn, "not drawn", "left out by max_files")
+        skipped = [
+            self._entry(split, *entry) for split, count in self.splits.items() for entry in sorted(count.skipped)
+        ]
+        skipped += self._left_out(self._chosen.superseded, "superseded", "a newer version or another copy was taken")
+        skipped += self._left_out(self._chosen.not_drawn, "not drawn", "left out by max_files")
         with_examples = sum(count.files_with_examples for count in self.splits.values())
         return {
             "format": 1,
             "selection": self._selection.as_json(),
+            "root": str(self._root),
             "files": {"found": self._chosen.total, "with_examples": with_examples, "without_examples": len(skipped)},
             "reasons": self.reasons(),
             "splits": {split: _split_json(count) for split, count in self.splits.items()},
-            "root": str(self._root),
-            "skipped": [entry | {"file": os.path.relpath(entry["file"], self._root)} for entry in skipped],
+            "skipped": skipped,
         }
+
+    def statistics(self) -> dict[str, Any]:
+        """Statistics per split and band, see `statistics.read_statistics`."""
+        splits = {split: count.bands.as_json(self._selection.channels) for split, count in self.splits.items()}
+        return {"format": 1, "satellite": self._selection.satellite, "splits": splits}
 
     def summary(self) -> str:
         """One line for the end of a build."""
-        counts = ", ".join(f"{split} {count.examples}" for split, count in self.splits.items())
-        files = self.as_json()["files"]
-        text = (
-            f"{self._selection.satellite}: {files['with_examples']} of {files['found']} files gave examples ({counts})"
-        )
-        return text + (f"; without: {_listed(self.reasons())}" if files["without_examples"] else "")
+        examples = ", ".join(f"{split} {count.examples}" for split, count in self.splits.items())
+        useful = sum(count.files_with_examples for count in self.splits.values())
+        text = f"{self._selection.satellite}: {useful} of {self._chosen.total} files gave examples ({examples})"
+        reasons = self.reasons()
+        return text + (f"; without: {_listed(reasons)}" if reasons else "")
+
+    def _entry(self, split: str, file: str, reason: str, detail: str) -> dict[str, str]:
+        return {"file": os.path.relpath(file, self._root), "split": split, "reason": reason, "detail": detail}
+
+    def _left_out(self, files: Iterable[TileFile], reason: str, detail: str) -> list[dict[str, str]]:
+        return [self._entry("", str(file.path), reason, detail) for file in files]
 
 
 def _split_json(count: SplitCount) -> dict[str, Any]:
@@ -132,21 +179,5 @@ def _split_json(count: SplitCount) -> dict[str, Any]:
     }
 
 
-def _left_out(files: Iterable, reason: str, detail: str) -> list[dict[str, str]]:
-    return [{"file": str(file.path), "split": "", "reason": reason, "detail": detail} for file in files]
-
-
 def _listed(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest beside a prepared data set.
-
-    Raises:
-      InputError: there is none.
-    """
-    path = Path(folder, NAME)
-    if not path.is_file():
-        raise InputError(f"no {NAME} in {folder}; is it a data set that `tfds build datasets/geonex_l1g` made?")
-    return json.loads(path.read_text())
