@@ -9,6 +9,7 @@ from satxlate_jax.errors import InputError
 # verb -> (module with main(argv), what it does). A module is imported only when its verb is used.
 VERBS = {
     "simulate": ("satxlate_jax.observations.simulate", "write L1G files of scenes as several satellites see them"),
+    "catalog": ("satxlate_jax.observations.catalog_report", "list what an archive of L1G files holds and lacks"),
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
     "translate": ("satxlate_jax.translation.archive", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),

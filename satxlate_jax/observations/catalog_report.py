@@ -1,0 +1,131 @@
+"""`satxlate catalog`: what an archive of L1G files holds, where it has gaps, and which files coincide."""
+
+import argparse
+import csv
+import os
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
+from satxlate_jax.observations.coverage import Coverage, describe, measure_coverage
+from satxlate_jax.observations.folder_walk import FolderIndex
+from satxlate_jax.observations.pair_list import Pair, locate_pairs, read_pairs, write_pairs
+from satxlate_jax.observations.satellites import get_satellite
+
+INDEX = "index.jsonl"
+FIGURE = "coverage.png"
+TABLE = "tiles.csv"
+PAIRS = "pairs.csv"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="satxlate catalog",
+        description="Lists what a tree of L1G files holds: a table with gaps on the screen; in the output folder a "
+        f"figure ({FIGURE}), a table of tiles ({TABLE}) and, with --pairs, coincident files ({PAIRS}). Only names are "
+        f"read; what was read is remembered ({INDEX}), so that an interrupted or repeated search is short.",
+    )
+    parser.add_argument("root", help="root of the tree, or any folder above or in it")
+    parser.add_argument("--output", default="catalog", metavar="DIR", help="where to write (default: %(default)s)")
+    parser.add_argument("--satellites", metavar="G16,H8", help="default: all")
+    parser.add_argument("--tiles", metavar="h09v03,...", help="default: all")
+    parser.add_argument("--years", metavar="2018-2020", help="default: all")
+    parser.add_argument("--days", metavar="32-53,60", help="days of the year; default: all")
+    parser.add_argument("--hours", metavar="0,12-18", help="hours of the day, UTC; default: all")
+    parser.add_argument(
+        "--pairs",
+        metavar="G16,G17 | LIST.csv",
+        help="two satellites, to find their coincident files; or a list of pairs (columns timestamp, tile, year1 ... "
+        "file1 ... file2), to find its files in the tree",
+    )
+    parser.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="between a pair's times")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _write_tiles(coverages: list[Coverage], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["satellite", "tile", "files", "missing_times", "days", "missing_days"])
+        for coverage in coverages:
+            for tile, count in sorted(coverage.tiles.items()):
+                days = sum((tile, day) in coverage.tile_days for day in coverage.days)
+                missing = len(coverage.times) - count
+                writer.writerow([coverage.satellite, tile, count, missing, days, len(coverage.days) - days])
+    os.replace(temporary, path)
+
+
+def _find_pairs(text: str, files: list[TileFile], tolerance: timedelta) -> tuple[list[Pair], str]:
+    """The pairs asked for, and what to say about them."""
+    names = _names(text)
+    if len(names) == 2 and not os.path.exists(text):
+        first, second = (get_satellite(name).name for name in names)
+        if first == second:
+            raise InputError(f"--pairs {text} names one satellite twice; name two")
+        sides = ([file for file in files if file.satellite == name] for name in (first, second))
+        pairs = coincident(*sides, tolerance)
+        tiles = len({file.tile for file, _ in pairs})
+        return pairs, f"{first} and {second}: {len(pairs):,} coincident pairs in {tiles} tiles"
+    if len(names) != 2 and not text.endswith(".csv") and not os.path.exists(text):
+        raise InputError(f"--pairs {text} is neither two satellites, such as G16,G17, nor a list of pairs (CSV)")
+    listed = read_pairs(text)
+    pairs = locate_pairs(listed, files)
+    return pairs, f"{text}: {len(pairs):,} of its {len(listed):,} pairs are here"
+
+
+def main(argv: list[str]) -> None:
+    """Runs the verb.
+
+    Raises:
+      InputError: a mistake in what was handed in, or nothing was found.
+    """
+    arguments = _parser().parse_args(argv)
+    if arguments.tolerance < 0:
+        raise InputError(f"--tolerance {arguments.tolerance:g} is negative")
+    if not os.path.isdir(arguments.root):
+        raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
+    output = Path(arguments.output)
+    parsers = {
+        "satellites": _names,
+        "tiles": _names,
+        "years": parse_numbers,
+        "days": parse_numbers,
+        "hours": parse_numbers,
+    }
+    texts = {name: getattr(arguments, name) for name in parsers}
+    filters = {name: None if text is None else parsers[name](text) for name, text in texts.items()}
+    try:
+        with FolderIndex(output / INDEX) as index:
+            files = find_tiles(arguments.root, **filters, index=index, progress=True)
+        _report(files, arguments, output)
+    except OSError as error:
+        raise InputError(f"cannot write to '{output}' ({error.strerror or error})") from error
+
+
+def _report(files: list[TileFile], arguments: argparse.Namespace, output: Path) -> None:
+    if not files:
+        raise InputError(f"'{arguments.root}' holds no L1G file that was asked for")
+    coverages = measure_coverage(files)
+    print(describe(coverages))
+    _write_tiles(coverages, output / TABLE)
+    written = [output / TABLE]
+    if arguments.pairs:
+        pairs, sentence = _find_pairs(arguments.pairs, files, timedelta(minutes=arguments.tolerance))
+        print(f"\n{sentence}")
+        for first, second in pairs[:10]:
+            print(f"  {first.tile}  {first.time:%Y-%m-%d %H:%M}  {first.path.name}  {second.path.name}")
+        if len(pairs) > 10:
+            print(f"  ... and {len(pairs) - 10:,} more")
+        write_pairs(pairs, output / PAIRS)
+        written.append(output / PAIRS)
+    from satxlate_jax.observations.coverage_figure import draw_coverage  # matplotlib takes a second to import
+
+    draw_coverage(coverages, output / FIGURE)
+    written.append(output / FIGURE)
+    print(f"\nwritten: {', '.join(map(str, written))}")
