@@ -4,88 +4,30 @@ translator = satxlate_jax.load("RUN")
 other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 """
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
-from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.observations.normalization import denormalize, normalize
-from satxlate_jax.observations.satellites import Band, get_satellite
-from satxlate_jax.translation.missing import (
-    FLAGS,
-    NIGHT_ZENITH,
-    blank_impossible_temperatures,
-    fill_missing,
-    limit,
+from satxlate_jax.models.translator import build_translator
+from satxlate_jax.observations.satellites import Band
+from satxlate_jax.translation import bands as tile_bands
+from satxlate_jax.translation.missing import FLAGS, NIGHT_ZENITH, limit
+from satxlate_jax.translation.network import (
+    BLOCK,
+    encode_batch,
+    on_local_devices,
+    translate_array,
+    translate_batch,
+    translator_bands,
+    view_radius,
 )
 
-STANDARD_NAMES = {
-    "reflectance": "toa_bidirectional_reflectance",
-    "brightness_temperature": "toa_brightness_temperature",
-}
-
-
-@partial(jax.jit, static_argnums=(0, 3, 4))
-def _translate(translator: Translator, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
-    z = translator.encode(params, x, source)
-    return translator.decode(params, z, target, translator.skip_channels(x, source))
-
-
-def _network(translator: Translator, params: Any, x: np.ndarray, source: str, target: str) -> np.ndarray:
-    """Runs images of any size [n, h, w, band] through the network: padded to its stride, cropped after."""
-    height, width = x.shape[1:3]
-    below, right = -height % translator.stride, -width % translator.stride
-    padded = np.pad(x, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge") if below or right else x
-    return np.asarray(_translate(translator, params, padded, source, target))[:, :height, :width]
-
-
-def translate_array(
-    params: Mapping[str, Any],
-    translator: Translator,
-    x: np.ndarray,
-    source: str,
-    target: str,
-    statistics: Mapping[str, Mapping[str, Any]],
-    rule: str = "filled",
-) -> np.ndarray:
-    """Translates one image in physical units, without noise on the latent field.
-
-    Args:
-      params: the generator's, a nested dict.
-      translator: the network they belong to.
-      x: [h, w, band] of the source, in the order of the translator's bands, each in its unit; NaN where missing.
-      source: satellite of x.
-      target: satellite to make.
-      statistics: satellite -> {'mean': [band], 'std': [band]} in each band's unit, as a checkpoint's facts hold them.
-      rule: what missing and impossible values become. 'filled': missing pixels are filled from their neighbourhood
-        first and are NaN after, so that they cost only themselves. 'released': as the released code does: NaN spreads
-        through the network, and brightness temperatures below 180 K or above 350 K become NaN.
-
-    Returns:
-      float64 [h, w, target band] in each band's unit, not limited to any range under 'filled'.
-    """
-    if rule not in ("filled", "released"):
-        raise ValueError(f"unknown rule '{rule}'; there are 'filled' and 'released'")
-    filled, missing = fill_missing(x) if rule == "filled" else (x, None)
-    normalized = normalize(filled, np.asarray(statistics[source]["mean"]), np.asarray(statistics[source]["std"]))
-    output = _network(translator, params, normalized[None], source, target)[0]
-    values = denormalize(output, np.asarray(statistics[target]["mean"]), np.asarray(statistics[target]["std"]))
-    if missing is not None:
-        values[missing] = np.nan
-        return values
-    return blank_impossible_temperatures(values, _bands(translator, target))
-
-
-def _bands(translator: Translator, name: str) -> list[Band]:
-    satellite = get_satellite(name)
-    return [satellite.band(number) for number in translator.bands[name]]
+__all__ = ["TileTranslator", "load", "translate_array"]
 
 
 class TileTranslator:
@@ -96,10 +38,11 @@ class TileTranslator:
       facts: what the checkpoint says of itself: config, bands, normalisation, step, versions.
       network: the networks, as functions of `params`.
       run: name of the run's folder.
+      block: largest side of an image computed at once, pixels; larger ones go through in overlapping blocks.
     """
 
-    def __init__(self, params: Mapping[str, Any], facts: Mapping[str, Any], run: str):
-        self.params, self.facts, self.run = params, facts, run
+    def __init__(self, params: Mapping[str, Any], facts: Mapping[str, Any], run: str, block: int = BLOCK):
+        self.params, self.facts, self.run, self.block = on_local_devices(params, by_row=False), facts, run, block
         config = facts["config"]
         self.network = build_translator(
             config["generator"],
@@ -124,7 +67,7 @@ class TileTranslator:
         Raises:
           InputError: the checkpoint does not know that satellite.
         """
-        return tuple(_bands(self.network, self.domain(satellite)))
+        return translator_bands(self.network, self.domain(satellite))
 
     def domain(self, satellite: str) -> str:
         """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only 'H8_...' there is.
@@ -141,33 +84,141 @@ class TileTranslator:
             f"run '{self.run}' translates between {', '.join(self.satellites)}, not '{satellite}'; name one of those"
         )
 
-    def translate(self, tile: xr.Dataset, to: str, *, source: str | None = None) -> xr.Dataset:
-        """Translates a tile of any size.
+    def translate(
+        self,
+        tile: xr.Dataset | xr.DataArray | np.ndarray,
+        to: str,
+        *,
+        source: str | None = None,
+        samples: int = 0,
+        seed: int = 0,
+        latent: bool = False,
+    ) -> xr.Dataset | xr.DataArray | np.ndarray:
+        """Translates a tile of any size; what comes out is of the kind that went in.
 
         Args:
-          tile: as `read_tile` gives it: BANDxx (lat, lon) in K or reflectance, NaN where missing.
+          tile: physical units (K, reflectance 1), NaN where missing. A Dataset as `read_tile` gives it; a DataArray
+            with a dimension `band` (last two others lat, lon; its coordinate, where there is one, holds 1-based band
+            numbers); or a batch, numpy [..., h, w, band], in the order of `bands(source)`.
           to: the satellite to make.
-          source: the satellite of the tile; default its attribute `satellite`.
+          source: the satellite of the tile; default the attribute `satellite` of xarray input.
+          samples: draws of the latent noise to average, at least 2; 0 is the plain translation. A Dataset then holds
+            BANDxx_spread too; other kinds hold the mean.
+          seed: of the draws.
+          latent: also give the latent field, as `latent` (lat_latent, lon_latent, channel) of a Dataset; a batch gives
+            the latent field instead of the bands.
 
         Returns:
-          float32 BANDxx of the target on the same grid, missing where an input band is missing, reflective bands also
-          at night, limited to each band's valid range; `quality` (lat, lon) says which, bit by bit.
+          A Dataset: float32 BANDxx of the target on the same grid, missing where an input band is missing, reflective
+          bands also at night (sun at or below the horizon), limited to each band's valid range; `quality` (lat, lon)
+          says which, bit by bit. A DataArray or a batch: the same values without the night rule.
 
         Raises:
-          InputError: the checkpoint lacks a satellite, or the tile lacks a band.
+          InputError: the checkpoint lacks a satellite, or the tile lacks a band or has it in another unit.
         """
-        source_name = source or tile.attrs.get("satellite")
-        if source_name is None:
+        if samples < 0 or samples == 1:
+            raise InputError(f"samples is {samples}; give 0, or at least 2 for a spread")
+        if isinstance(tile, np.ndarray):
+            return self._translate_values(tile, to, source, samples, seed, latent)
+        source = source or tile.attrs.get("satellite")
+        if isinstance(tile, xr.DataArray):
+            return self._translate_data_array(tile, to, source, samples, seed)
+        return self.translate_tiles([tile], to, source=source, samples=samples, seed=seed, latent=latent)[0]
+
+    def translate_tiles(
+        self,
+        tiles: Sequence[xr.Dataset],
+        to: str,
+        *,
+        source: str | None = None,
+        samples: int = 0,
+        seed: int = 0,
+        latent: bool = False,
+    ) -> list[xr.Dataset]:
+        """Translates tiles of one satellite and one size together, side by side on all local devices.
+
+        Arguments, result and errors are those of `translate`.
+        """
+        source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
+        x = np.stack([tile_bands.stack_bands(tile, self.bands(source)) for tile in tiles])
+        values, spread = self._run(x, source, target, samples, seed)
+        outputs = []
+        for index, tile in enumerate(tiles):
+            missing = np.isnan(x[index]).any(-1)
+            output = self._as_dataset(values[index], missing, tile, target)
+            if spread is not None:
+                self._add_spread(output, spread[index], target, samples)
+            outputs.append(output)
+        if latent:
+            z = self._encode(x, source)
+            outputs = [
+                output.assign(latent=(("lat_latent", "lon_latent", "channel"), z[i]))
+                for i, output in enumerate(outputs)
+            ]
+        return outputs
+
+    def _domains(self, source: str | None, to: str) -> tuple[str, str]:
+        if source is None:
             raise InputError(
                 "the tile does not say which satellite saw it; pass source=, or set its attribute 'satellite'"
             )
-        source, target = self.domain(source_name), self.domain(to)
-        x = stack_bands(tile, _bands(self.network, source))
-        values = translate_array(self.params, self.network, x, source, target, self.facts["satellites"])
-        return self._as_tile(values, np.isnan(x).any(-1), tile, target)
+        return self.domain(source), self.domain(to)
 
-    def _as_tile(self, values: np.ndarray, missing: np.ndarray, tile: xr.Dataset, target: str) -> xr.Dataset:
-        bands = _bands(self.network, target)
+    def _run(
+        self, x: np.ndarray, source: str, target: str, samples: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        radius = view_radius(self.facts["config"]["generator"])
+        settings = {"radius": radius, "block": self.block, "draws": samples, "seed": seed}
+        return translate_batch(self.params, self.network, x, source, target, self.facts["satellites"], **settings)
+
+    def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
+        stride = self.network.stride
+        if x.shape[1] % stride or x.shape[2] % stride:
+            raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
+        return encode_batch(self.params, self.network, x, source, self.facts["satellites"])
+
+    def _translate_values(
+        self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
+    ) -> np.ndarray:
+        source, target = self._domains(source, to)
+        bands = self.bands(source)
+        if values.ndim < 3 or values.shape[-1] != len(bands):
+            numbers = ", ".join(str(band.number) for band in bands)
+            raise InputError(
+                f"a batch of {source} must be [..., h, w, {len(bands)}] (bands {numbers}), not {values.shape}"
+            )
+        x = values.reshape(-1, *values.shape[-3:]).astype(np.float32)
+        for image in x:
+            tile_bands.check_values(image, bands, "the batch")
+        if latent:
+            z = self._encode(x, source)
+            return z.reshape(*values.shape[:-3], *z.shape[1:])
+        output = limit(self._run(x, source, target, samples, seed)[0], self.bands(target))[0]
+        return output.reshape(*values.shape[:-1], -1).astype(np.float32)
+
+    def _translate_data_array(
+        self, tile: xr.DataArray, to: str, source: str | None, samples: int, seed: int
+    ) -> xr.DataArray:
+        source, target = self._domains(source, to)
+        if "band" not in tile.dims:
+            raise InputError(f"a DataArray needs a dimension 'band'; this one has {', '.join(map(str, tile.dims))}")
+        if "band" in tile.coords:
+            wanted = [band.number for band in self.bands(source)]
+            absent = [number for number in wanted if number not in tile["band"].values]
+            if absent:
+                raise InputError(
+                    f"the DataArray has no band {absent[0]} in its coordinate 'band', which the network needs"
+                )
+            tile = tile.sel(band=wanted)
+        moved = tile.transpose(..., "band")
+        values = self._translate_values(np.asarray(moved.values), to, source, samples, seed, latent=False)
+        coordinates = {name: value for name, value in moved.coords.items() if "band" not in value.dims}
+        coordinates["band"] = [band.number for band in self.bands(target)]
+        attributes = {"satellite": target.split("_", 1)[0], "source_satellite": source.split("_", 1)[0]}
+        return xr.DataArray(values, coordinates, moved.dims, attrs=attributes).transpose(*tile.dims)
+
+    def _as_dataset(self, values: np.ndarray, missing: np.ndarray, tile: xr.Dataset, target: str) -> xr.Dataset:
+        bands = self.bands(target)
         values, limited = limit(values, bands)
         quality = np.where(missing, FLAGS["input_missing"], 0) | np.where(limited.any(-1), FLAGS["limited"], 0)
         night = np.zeros(missing.shape, bool)
@@ -179,9 +230,9 @@ class TileTranslator:
             field = values[..., channel].astype(np.float32)
             if band.kind == "reflectance":
                 field[night] = np.nan
-            attributes = band_attributes(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
+            attributes = tile_bands.describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
             variables[band.name] = (("lat", "lon"), field, attributes)
-        variables["quality"] = (("lat", "lon"), quality.astype(np.int8), _quality_attributes())
+        variables["quality"] = (("lat", "lon"), quality.astype(np.int8), tile_bands.describe_quality())
         attributes = {
             "satellite": target.split("_", 1)[0],
             "tile": tile.attrs.get("tile", ""),
@@ -193,74 +244,21 @@ class TileTranslator:
         coordinates = {name: tile[name] for name in ("lat", "lon", "time") if name in tile.coords}
         return xr.Dataset(variables, coordinates, attributes)
 
-
-def band_attributes(band: Band, satellite: str) -> dict[str, Any]:
-    """What a band's variable says of itself: name, unit, wavelength (um), valid range."""
-    instrument = get_satellite(satellite).instrument
-    kind = "reflectance" if band.kind == "reflectance" else "brightness temperature"
-    return {
-        "long_name": f"{instrument} band {band.number} ({band.wavelength:g} um) top of atmosphere {kind}, synthesised",
-        "standard_name": STANDARD_NAMES[band.kind],
-        "units": band.unit,
-        "wavelength": band.wavelength,
-        "wavelength_units": "um",
-        "valid_range": np.array(band.valid_range, np.float32),
-    }
+    def _add_spread(self, output: xr.Dataset, spread: np.ndarray, target: str, samples: int) -> None:
+        for channel, band in enumerate(self.bands(target)):
+            field = np.where(np.isnan(output[band.name].values), np.nan, spread[..., channel]).astype(np.float32)
+            attributes = tile_bands.describe_spread(band, target, samples)
+            output[f"{band.name}_spread"] = (("lat", "lon"), field, attributes)
+            output[band.name].attrs["ancillary_variables"] = f"{band.name}_spread quality"
 
 
-def _quality_attributes() -> dict[str, Any]:
-    return {
-        "long_name": "what limits the synthesised bands at this pixel",
-        "standard_name": "quality_flag",
-        "flag_masks": np.array(list(FLAGS.values()), np.int8),
-        "flag_meanings": " ".join(FLAGS),
-    }
-
-
-def stack_bands(tile: xr.Dataset, bands: list[Band] | tuple[Band, ...]) -> np.ndarray:
-    """A tile's bands as one array.
-
-    Args:
-      tile: with BANDxx (lat, lon).
-      bands: which, in order.
-
-    Returns:
-      float32 [h, w, band] in each band's unit, NaN where missing.
-
-    Raises:
-      InputError: a band is absent, wholly missing, or in another unit.
-    """
-    name = tile.attrs.get("source") or "the tile"
-    for band in bands:
-        if band.name not in tile:
-            raise InputError(f"{name} has no {band.name} ({band.wavelength:g} um), which the network needs as input")
-    x = np.stack([np.asarray(tile[band.name].values, np.float32) for band in bands], axis=-1)
-    if x.ndim != 3:
-        raise InputError(f"{name}: bands must be two-dimensional (lat, lon), not of shape {x.shape[:-1]}")
-    for channel, band in enumerate(bands):
-        seen = x[..., channel][np.isfinite(x[..., channel])]
-        if not seen.size:
-            raise InputError(
-                f"{band.name} ({band.wavelength:g} um) of {name} is entirely missing, and the network needs it as input"
-            )
-        _check_unit(seen, band, tile[band.name].attrs.get("units", band.unit), name)
-    return x
-
-
-def _check_unit(values: np.ndarray, band: Band, units: str, name: str) -> None:
-    low, high = (-0.5, 2.0) if band.kind == "reflectance" else (130.0, 450.0)
-    middle = float(np.median(values))
-    if units not in (band.unit, {"1": "", "K": "kelvin"}[band.unit]) or not low <= middle <= high:
-        wanted = "reflectance from 0 to about 1" if band.unit == "1" else "brightness temperature in K"
-        raise InputError(f"{band.name} of {name} must be {wanted}; it is in '{units}' with a median of {middle:.4g}")
-
-
-def load(run: str | Path, step: int | None = None) -> TileTranslator:
+def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
     """A run's generator, ready to translate; nothing but the run is needed.
 
     Args:
       run: a run's folder (it holds checkpoints/).
       step: which checkpoint; default the newest.
+      block: largest side of an image computed at once, pixels.
 
     Raises:
       InputError: there is no checkpoint.
@@ -274,4 +272,4 @@ def load(run: str | Path, step: int | None = None) -> TileTranslator:
         params = checkpoints.restore(step, only="generator")
     finally:
         checkpoints.close()
-    return TileTranslator(params, facts, folder.resolve().name)
+    return TileTranslator(params, facts, folder.resolve().name, block)

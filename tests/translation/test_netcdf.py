@@ -9,8 +9,8 @@ import xarray as xr
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.translation.bands import describe_band
 from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf
-from satxlate_jax.translation.translate import band_attributes
 
 FACTS = {"config": {"generator": {"dim": 8}}, "satellites": {"G16": {"bands": [1, 7]}}, "versions": {"jax": "0"}}
 
@@ -27,8 +27,8 @@ def tile():
     quality[3, 4] = 1
     return xr.Dataset(
         {
-            "BAND01": (("lat", "lon"), red, band_attributes(abi.band(1), "G16")),
-            "BAND07": (("lat", "lon"), hot, band_attributes(abi.band(7), "G16")),
+            "BAND01": (("lat", "lon"), red, describe_band(abi.band(1), "G16")),
+            "BAND07": (("lat", "lon"), hot, describe_band(abi.band(7), "G16")),
             "quality": (
                 ("lat", "lon"),
                 quality,
