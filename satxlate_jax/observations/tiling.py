@@ -1,4 +1,4 @@
-"""Cut an image into patches, and blend patches back into an image."""
+"""Cut an image into patches."""
 
 import numpy as np
 
