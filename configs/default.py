@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
     config.data.augment = False  # turn and mirror patches at random, all bands alike
     config.data.patch_size = 64  # pixels; must be that of the data set
+    config.data.augment = False  # flip and rotate by 90 degrees at random, all bands alike; the release does not
 
     config.objective = ConfigDict()
     config.objective.variant = "paper"  # 'paper' | 'released' (design: what the paper says | what its code computes)

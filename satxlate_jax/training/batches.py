@@ -4,7 +4,7 @@ The only file that imports tensorflow, which feeds data and nothing else: it nev
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training.lanes import find_position, lane_count, lane_seed, shards_with_records
-from satxlate_jax.training.prepared import Records, describe_records, find_folder
+from satxlate_jax.training.prepared import Records, describe_records, find_folder, stored_statistics
 
 # Accelerators belong to jax; tensorflow would otherwise take all their memory.
 for _kind in ("GPU", "TPU"):
@@ -32,13 +32,20 @@ def data_facts(config: Any) -> dict[str, dict[str, list]]:
       config: the run's configuration, see configs/default.py.
 
     Returns:
-      satellite -> 'bands' (1-based), 'mean' and 'std' (per band, in the band's unit), in the configured order.
+      satellite -> 'bands' (1-based), 'mean' and 'std' (per band, in the band's unit), in the configured order: the
+      published ones, or with config.normalization 'dataset' those of the data set's training split.
+
+    Raises:
+      InputError: the data set or its statistics are missing, or it lacks a band.
     """
     facts = {}
     for satellite, bands in config.data.satellites.items():
-        if config.normalization != "published":
-            raise InputError(f"config.normalization is '{config.normalization}'; it must be 'published'")
-        mean, std = published_statistics(satellite, bands)
+        if config.normalization == "published":
+            mean, std = published_statistics(satellite, bands)
+        elif config.normalization == "dataset":
+            mean, std = stored_statistics(config, satellite)
+        else:
+            raise InputError(f"config.normalization is '{config.normalization}'; it must be 'published' or 'dataset'")
         facts[satellite] = {"bands": [int(band) for band in bands], "mean": mean.tolist(), "std": std.tolist()}
     return facts
 
@@ -140,7 +147,7 @@ def _find_records(config: Any, satellite: str, split: str, facts: Mapping[str, l
     return describe_records(config, satellite, split, facts, info)
 
 
-def _training_dataset(records: Records, config: Any, start_step: int, rows: Sequence[int]) -> tf.data.Dataset:
+def _training_dataset(records: Records, config: Any, start_step: int, rows: range) -> tf.data.Dataset:
     lanes = lane_count(config.batch_size, records.lengths)
     per_lane = config.batch_size // lanes
     opened = sorted({row % lanes for row in rows})
@@ -152,7 +159,24 @@ def _training_dataset(records: Records, config: Any, start_step: int, rows: Sequ
     )
     places = tf.constant([opened.index(row % lanes) * per_lane + row // lanes for row in rows])
     batches = drawn.batch(len(opened) * per_lane, drop_remainder=True).map(lambda batch: tf.gather(batch, places))
-    return _decoded(batches, records)
+    if not config.data.augment:
+        return _decoded(batches, records)
+    seed = lane_seed(config.seed, records.satellite, -1)  # a lane that does not exist
+    turns = tf.data.Dataset.range(start_step, tf.int64.max).map(lambda step: _draw_turns(seed, step, config.batch_size))
+    return _decoded(batches, records, turns.map(lambda drawn: drawn[rows.start : rows.stop]))
+
+
+def _draw_turns(seed: int, step: tf.Tensor, batch_size: int) -> tf.Tensor:
+    """Per row of the global batch: whether to reverse rows, reverse columns, and swap the two; int64 [row, 3]."""
+    return tf.random.stateless_uniform((batch_size, 3), (seed, step), 0, 2, tf.int64)
+
+
+def _turned(images: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+    """Flips and 90-degree rotations: the square's eight symmetries are what three such changes can do."""
+    changes = (lambda x: tf.reverse(x, [1]), lambda x: tf.reverse(x, [2]), lambda x: tf.transpose(x, (0, 2, 1, 3)))
+    for index, change in enumerate(changes):
+        images = tf.where(turns[:, index, None, None, None] == 1, change(images), images)
+    return images
 
 
 @tf.function(input_signature=[tf.TensorSpec((), tf.int64)] * 5, autograph=False)
@@ -207,7 +231,7 @@ def _validation_dataset(records: Records, batch_size: int, rows: range) -> tf.da
     return _decoded(dataset, records)
 
 
-def _decoded(serialized: tf.data.Dataset, records: Records) -> tf.data.Dataset:
+def _decoded(serialized: tf.data.Dataset, records: Records, turns: tf.data.Dataset | None = None) -> tf.data.Dataset:
     """Batches of serialised examples -> float32 [n, height, width, band] in network units."""
     channels = [records.stored_bands.index(band) for band in records.bands]
     everything = channels == list(range(len(records.stored_bands)))
@@ -223,5 +247,9 @@ def _decoded(serialized: tf.data.Dataset, records: Records) -> tf.data.Dataset:
 
     options = tf.data.Options()
     options.deterministic = True
-    decoded = serialized.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    if turns is None:
+        decoded = serialized.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    else:
+        zipped = tf.data.Dataset.zip(serialized, turns)
+        decoded = zipped.map(lambda drawn, turn: _turned(decode(drawn), turn), num_parallel_calls=tf.data.AUTOTUNE)
     return decoded.prefetch(PREFETCHED_BATCHES).with_options(options)

@@ -12,6 +12,8 @@ from etils import epath
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.quantization import scale_and_offset
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.observations.statistics import NAME as STATISTICS
+from satxlate_jax.observations.statistics import read_statistics
 
 DATASET = "geonex_l1g"
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
@@ -106,6 +108,30 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
         scale=scale / facts["std"],
         offset=(offset - facts["mean"]) / np.array(facts["std"]),
     )
+
+
+def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of a satellite's bands in its data set's training split.
+
+    Returns:
+      float64 [band] each, in each band's unit.
+
+    Raises:
+      InputError: there is no data set, it has no statistics, or a band that is absent or nowhere varies.
+    """
+    folder = epath.Path(find_folder(config, satellite))
+    stored = read_statistics(folder)["splits"].get("train", {})
+    chosen = []
+    for number in config.data.satellites[satellite]:
+        band = stored.get(get_satellite(satellite).band(number).name)
+        if band is None or not band["std"]:
+            raise InputError(
+                f"{folder / STATISTICS} has no mean and deviation of {satellite} band {number}, which "
+                "config.normalization=dataset needs; use config.normalization=published"
+            )
+        chosen.append((band["mean"], band["std"]))
+    mean, std = np.array(chosen, np.float64).T
+    return mean, std
 
 
 def _data_root(config: Any) -> epath.Path:
