@@ -4,6 +4,7 @@ It runs the very commands that a user types, one after the other, and prints eac
 """
 
 import argparse
+import contextlib
 import os
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.catalog import find_tiles
+from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 
 SATELLITES = ("G16", "G17", "H8")
 TEST_DAYS = "32-53"  # of 2019: the paper's test period, which the data sets keep out of training
@@ -25,24 +26,21 @@ PROGRAMS = {
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def _run(title: str, words: Sequence[str], log: Path, *, show: bool = True) -> None:
-    """Runs one command from the project's folder; its output goes to the terminal, or only to `log`.
+def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
+    """Runs one command from the project's folder; its output goes to the terminal, or to `log`.
 
     Raises:
       InputError: it failed.
     """
-    typed, program = PROGRAMS[words[0]]
+    typed, module = PROGRAMS[words[0]]
     print(f"\n== {title}\n   {typed} {shlex.join(words[1:])}", flush=True)
+    command = [sys.executable, "-m", module, *words[1:]]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     start = time.monotonic()
-    command = [sys.executable, "-m", program, *words[1:]]
-    if show:
-        code = subprocess.run(command, cwd=PROJECT, env=environment).returncode
-    else:
-        with log.open("w") as file:
-            code = subprocess.run(command, cwd=PROJECT, env=environment, stdout=file, stderr=file).returncode
+    with log.open("w") if log else contextlib.nullcontext() as file:
+        code = subprocess.run(command, cwd=PROJECT, env=environment, stdout=file, stderr=file).returncode
     if code:
-        where = "" if show else f"; its output is in {log}"
+        where = f"; its output is in {log}" if log else ""
         raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")
     print(f"   done in {time.monotonic() - start:.0f} s", flush=True)
 
@@ -66,36 +64,45 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     if not (PROJECT / "configs" / "demo.py").exists():
         raise InputError("the demo needs the project's checkout (configs/ and datasets/); clone it and run it there")
     output = output.resolve()
-    logs = output / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
     l1g, data, run, translated, scores = (output / name for name in ("l1g", "data", "run", "translated", "report"))
-    words = ["--output", str(l1g), "--satellites", ",".join(SATELLITES), "--tiles", str(tiles), "--times", str(times)]
-    words += ["--seed", str(seed), "--workers", str(os.cpu_count() or 1)]
-    _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", *words], logs / "simulate.log")
+    output.mkdir(parents=True, exist_ok=True)
+
+    words = [f"--output={l1g}", f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
+    words += [f"--seed={seed}", f"--workers={os.cpu_count() or 1}"]
+    _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", *words])
+
     for satellite in SATELLITES:
-        words = [f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
-        log = logs / f"build_{satellite}.log"
-        _run(f"2/5 build the data set of {satellite}", ["tfds", "build", "datasets/geonex_l1g", *words], log, show=False)
+        words = ["build", "datasets/geonex_l1g", f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
+        _run(f"2/5 build the data set of {satellite}", ["tfds", *words], output / f"build_{satellite}.log")
+
     words = ["--config=configs/demo.py", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
-    _run("3/5 train", ["satxlate", "train", *words], logs / "train.log")
-    test_files = find_tiles(l1g, satellites=["G17"], years=[2019], days=range(32, 54))
-    if not test_files:
-        raise InputError(f"the simulated archive {l1g} has no file of the test period; give more --times")
-    # a tile that Himawari-8 sees too: the last column is the westernmost, beyond 180 degrees
-    words = ["--checkpoint", str(run), "--to", "H8", str(max(test_files, key=lambda file: file.tile).path)]
-    _run("4/5 translate a test tile", ["satxlate", "translate", *words, "--output", str(translated)], logs / "translate")
-    words = ["--checkpoint", str(run), "--l1g", str(l1g), "--source", "G17", "--target", "H8"]
-    words += ["--year", "2019", "--days", TEST_DAYS, "--output", str(scores)]
-    _run("5/5 evaluate on the test days", ["satxlate", "evaluate", *words], logs / "evaluate.log")
+    _run("3/5 train", ["satxlate", "train", *words])
+
+    pairs = _test_pairs(l1g)
+    checkpoint = f"--checkpoint={run}"
+    words = [checkpoint, "--to=H8", str(pairs[0][0].path), f"--output={translated}"]
+    _run("4/5 translate a test tile of GOES-17 into one of Himawari-8", ["satxlate", "translate", *words])
+
+    words = [checkpoint, f"--l1g={l1g}", "--source=G17", "--target=H8", "--year=2019", f"--days={TEST_DAYS}"]
+    _run("5/5 evaluate on the test days", ["satxlate", "evaluate", *words, f"--output={scores}"])
     return scores / "report.html"
+
+
+def _test_pairs(l1g: Path) -> list[tuple[TileFile, TileFile]]:
+    """The files of GOES-17 and Himawari-8 that coincide in the test period."""
+    days = parse_numbers(TEST_DAYS)
+    pairs = coincident(*(find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8")))
+    if not pairs:
+        raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
+    return pairs
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb `demo`."""
     parser = argparse.ArgumentParser(
         prog="satxlate demo",
-        description="All of it on simulated tiles, small: simulate, build, train, translate, evaluate. On two CPU cores "
-        "it takes some minutes; run again with the same --output, it continues.",
+        description="All of it on simulated tiles, small: simulate, build, train, translate, evaluate. It takes some "
+        "minutes on two CPU cores; given the same --output again, it continues.",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for everything it makes")
     parser.add_argument("--tiles", type=int, default=4, metavar="N", help="simulated tiles (default %(default)s)")
