@@ -209,4 +209,4 @@ def main(argv: list[str]) -> None:
     paths = simulate_archive(
         options.output, satellites, options.tiles, options.times, options.seed, workers=options.workers
     )
-    print(f"{len(paths)} files of {', '.join(satellites)} under {options.output}")
+    print(f"wrote {len(paths)} L1G files of {', '.join(satellites)} under {options.output}")

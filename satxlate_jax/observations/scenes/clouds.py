@@ -34,7 +34,7 @@ _DETAIL = {
     "convection": (Fractal("convection detail", longest=0.5, smoothness=0.6, drift=0.3, lifetime=3), 0.15),
     "cirrus": (Fractal("cirrus detail", longest=0.8, smoothness=0.7, drift=0.8, lifetime=5), 0.3),
 }
-_DEPTH = {"low": 9.0, "middle": 8.0, "convection": 40.0, "cirrus": 1.1}  # optical depth at amount 1
+_DEPTH = {"low": 12.0, "middle": 8.0, "convection": 40.0, "cirrus": 1.1}  # optical depth at amount 1
 RELIEF = {"low": 0.5, "middle": 0.5, "convection": 2.5, "cirrus": 0.0}  # km that the top rises from amount 0 to 1
 
 
@@ -139,7 +139,7 @@ def _high(window: Window, weather: Weather, height: np.ndarray) -> dict[str, tup
     anvil = np.clip(0.75 * _CONVECTION.on_grid(window, finest=0.5) + unstable - 0.95, 0, 0.9)
     cirrus = 0.7 * _CIRRUS.on_map(window, weather.bent_map)
     cirrus = cirrus + 0.9 * _SHIELD.on_map(window, weather.bent_map, finest=0.3)
-    cirrus = cirrus + 0.7 * weather.front + 1.3 * anvil - 0.92
+    cirrus = cirrus + 0.7 * weather.front + 1.3 * anvil - 0.86
     cirrus_top = np.clip(weather.tropopause - 1.6 + 0.8 * height, 7.0, _HIGHEST)
     return {"convection": (towers, towers_top), "cirrus": (cirrus, np.maximum(cirrus_top, towers_top + 0.15))}
 
