@@ -10,8 +10,9 @@ from satxlate_jax.errors import InputError
 VERBS = {
     "simulate": ("satxlate_jax.observations.simulate", "write L1G files of scenes as several satellites see them"),
     "catalog": ("satxlate_jax.observations.catalog_report", "list what an archive of L1G files holds and lacks"),
+    "statistics": ("satxlate_jax.observations.statistics_report", "what prepared data sets hold per band"),
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
-    "translate": ("satxlate_jax.translation.archive", "turn one satellite's tiles into another's"),
+    "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
     "demo": ("satxlate_jax.demo", "all of it on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.import_torch", "turn a checkpoint of the PyTorch release into a run"),
