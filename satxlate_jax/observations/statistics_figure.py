@@ -38,7 +38,7 @@ def draw_histograms(found: Mapping[str, Mapping[str, Any]], path: str | os.PathL
         axes = figure.add_subplot(rows, columns, index + 1)
         for name, band_name, stored in entries:
             satellite = found[name]["satellite"]
-            _draw_band(axes, stored, f"{satellite} {band_name}", colours[name])
+            _draw_band(axes, stored, f"{name.split('/')[0]} {band_name}", colours[name])
             band = get_satellite(satellite).band(stored["number"])
             axes.axvspan(band.mean - band.std, band.mean + band.std, color="0.92", zorder=0)
             axes.axvline(band.mean, color="0.6", linewidth=0.8, zorder=1)
@@ -70,4 +70,3 @@ def _draw_band(axes: Axes, stored: Mapping[str, Any], label: str, colour: str) -
     density = np.array(histogram["counts"]) / (stored["values"] * histogram["step"])
     axes.stairs(density, edges, color=colour, fill=True, alpha=0.25)
     axes.stairs(density, edges, color=colour, linewidth=0.8, label=label)
-    axes.set_xlim(auto=True)

@@ -15,7 +15,8 @@ from satxlate_jax.observations.statistics import NAME, read_statistics
 FIGURE = "statistics.png"
 TABLE = "statistics.csv"
 SPLITS = ("train", "validation", "test")
-_COLUMNS = ("data_set", "band", "wavelength_um", "unit", "values", "finite_percent", "mean", "std")
+_STORED = ("wavelength_um", "unit", "values", "mean", "std", "min", "max")
+_HEADER = "  band      um unit  finite     mean                std             min    1 %   50 %   99 %    max"
 _PERCENTS = ("1", "50", "99")
 
 
@@ -65,15 +66,9 @@ def _rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
         for band_name, stored in data_set["bands"].items():
             band = get_satellite(data_set["satellite"]).band(stored["number"])
             finite = stored["finite_fraction"]
-            row = dict(zip(_COLUMNS, (name, band_name, stored["wavelength_um"], stored["unit"]), strict=False))
-            row |= {"values": stored["values"], "finite_percent": None if finite is None else 100 * finite}
-            row |= {
-                "mean": stored["mean"],
-                "std": stored["std"],
-                "published_mean": band.mean,
-                "published_std": band.std,
-            }
-            row |= {"min": stored["min"], "max": stored["max"]}
+            row = {"data_set": name, "band": band_name} | {key: stored[key] for key in _STORED}
+            row |= {"finite_percent": None if finite is None else 100 * finite}
+            row |= {"published_mean": band.mean, "published_std": band.std}
             rows.append(row | {f"p{percent}": value for percent, value in stored["percentiles"].items()})
     return rows
 
@@ -83,9 +78,7 @@ def describe(found: Mapping[str, Mapping[str, Any]], split: str) -> str:
     lines = [f"split '{split}'; in brackets the published mean and deviation"]
     for name, data_set in found.items():
         lines += ["", f"{name} ({data_set['satellite']})"]
-        lines.append(
-            "  band      um unit  finite     mean                std             min    1 %   50 %   99 %    max"
-        )
+        lines.append(_HEADER)
         for band_name, stored in data_set["bands"].items():
             lines.append(_line(band_name, stored, get_satellite(data_set["satellite"]).band(stored["number"])))
     return "\n".join(lines)
