@@ -42,7 +42,7 @@ def write_tile_netcdf(
       InputError: the file cannot be written.
     """
     path = Path(path)
-    described = _describe(tile, facts or {}, command)
+    described = describe_tile(tile, facts or {}, command)
     temporary = path.with_name(f".{path.name}.part")
     try:
         described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
@@ -53,8 +53,8 @@ def write_tile_netcdf(
         temporary.unlink(missing_ok=True)
 
 
-def _describe(tile: xr.Dataset, facts: Mapping[str, Any], command: str) -> xr.Dataset:
-    """The tile with everything CF asks for: coordinates' attributes, grid mapping, global attributes."""
+def describe_tile(tile: xr.Dataset, facts: Mapping[str, Any], command: str) -> xr.Dataset:
+    """A tile with everything CF asks for: coordinates' attributes, grid mapping, global attributes."""
     described = tile.copy()
     described["lat"].attrs = {
         "standard_name": "latitude",

@@ -1,7 +1,11 @@
 """The verb `translate` on real tiles: files and folders, restart, bad inputs, exit codes."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile
 from satxlate_jax.__main__ import main
+from satxlate_jax.translation.inputs import take_share
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
@@ -74,9 +79,61 @@ def test_bad_inputs_are_named_and_the_rest_goes_on(run, tiles, realdata_dir, tmp
     assert "1 written, 0 already there, 3 failed" in printed.out
     failures = [json.loads(line) for line in (tmp_path / "out" / "failures.jsonl").read_text().splitlines()]
     assert [failure["file"] for failure in failures] == [str(path) for path in files[1:]]
-    assert "is already G16" in failures[2]["reason"]
+    assert "is of G16; what is asked for can be made from G17" in failures[2]["reason"]
     assert all("\n" not in failure["reason"] for failure in failures)
     assert translate(run, tmp_path / "none", short, other) == 2
+
+
+def test_shares_of_several_processes_cover_every_file_once(run, tiles, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert translate(run, output, tiles, "--share", "0/2") == 0
+    assert len(list(output.iterdir())) == 1
+    assert translate(run, output, tiles, "--share", "1/2") == 0
+    assert capsys.readouterr().out.count("1 written, 0 already there") == 2
+    assert len(list(output.iterdir())) == 2
+    files = [
+        Path(f"GO17_ABI05_20191027_{hour:02d}00_GLBG_h0{tile}v03_02.hdf") for hour in range(4) for tile in range(5)
+    ]
+    shares = [take_share(files, f"{index}/3", whole_tiles=True) for index in range(3)]
+    assert sorted(file for share in shares for file in share) == sorted(files)
+    assert [len({file.name[31:37] for file in share}) for share in shares] == [2, 2, 1]
+
+
+def test_some_bands_with_their_spread(run, tiles, tmp_path):
+    assert translate(run, tmp_path / "out", tiles, "--days", "300", "--bands", "7,12", "--samples", "2") == 0
+    with xr.open_dataset(tmp_path / "out" / DAY.replace(".hdf", "_G16.nc")) as other:
+        names = {"BAND07", "BAND12", "BAND07_spread", "BAND12_spread", "quality", "crs"}
+        assert set(other.data_vars) == names
+        assert other["BAND12"].attrs["ancillary_variables"] == "BAND12_spread quality"
+        assert float(other["BAND12_spread"].mean()) > 0
+
+
+def test_a_list_of_pairs_chooses_files(run, realdata_dir, tmp_path, capsys):
+    root = realdata_dir / "l1g"
+    first = next(root.rglob("GO16*_h10v02_02.hdf"))
+    listed = tmp_path / "pairs.csv"
+    rows = ["timestamp,tile,file1,file2", f"2019-10-27 20:00:00,h10v02,/elsewhere/{first.name},GO17_{'x'}.hdf"]
+    rows[1] = rows[1].replace("GO17_x.hdf", "GO17_ABI05_20191027_2001_GLBG_h10v02_02.hdf")
+    listed.write_text("\n".join(rows) + "\n")
+    assert translate(run, tmp_path / "out", root, "--pairs", listed) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["GO17_ABI05_20191027_2001_GLBG_h10v02_02_G16.nc"]
+    assert translate(run, tmp_path / "out", root, "--pairs", listed, "--tiles", "h09v03") == 2
+    assert "lists" in capsys.readouterr().err
+
+
+def test_all_local_devices_work_side_by_side(run, realdata_dir, tmp_path):
+    """Three tiles of one kind on two devices, in a process of its own: the same files as on one device."""
+    files = sorted((realdata_dir / "l1g").rglob("GO17*_h10v0[246]_02.hdf"))
+    assert translate(run, tmp_path / "one", *files) == 0
+    command = [sys.executable, "-m", "satxlate_jax", "translate", "--checkpoint", run, "--to", "G16", *files]
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    words = [*map(str, command), "--output", str(tmp_path / "two")]
+    subprocess.run(words, check=True, env=os.environ | flags, timeout=300, capture_output=True)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir()) and len(names) == 3
+    for name in names:
+        with xr.open_dataset(tmp_path / "one" / name) as one, xr.open_dataset(tmp_path / "two" / name) as two:
+            np.testing.assert_allclose(one["BAND12"], two["BAND12"], atol=0.011)
 
 
 def test_one_line_for_what_cannot_work(run, tiles, tmp_path, capsys):
@@ -88,6 +145,7 @@ def test_one_line_for_what_cannot_work(run, tiles, tmp_path, capsys):
         ([tiles, "--days", "1-5"], "passes the filters"),
         ([tiles, "--days", "x"], "not a list of numbers"),
         ([tiles, "--source", "H8"], "translates between G16, G17, not 'H8'"),
+        ([tiles, "--share", "2/2"], "INDEX/COUNT"),
     ):
         assert translate(run, output, *words) == 2
         error = capsys.readouterr().err
