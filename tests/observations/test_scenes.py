@@ -267,3 +267,10 @@ def test_too_much_or_nothing_is_an_input_error():
         choose_times(["h12v04"], 0, 0)
     with pytest.raises(InputError, match="at most 694 times"):
         choose_times(["h12v04"], 5000, 0)
+
+
+def test_even_a_few_times_hold_one_by_day_for_testing():
+    for count in (2, 3, 8):
+        times = choose_times(["h12v10"], count, seed=0)
+        tested = [time for time in times if time.year == 2019 and 32 <= time.timetuple().tm_yday <= 53]
+        assert len(tested) == 1 and 16 <= tested[0].hour <= 21

@@ -81,7 +81,7 @@ def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list
 
 
 def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
-    test = max(1, round(_TEST_SHARE * count)) if count > 3 else 0
+    test = max(1, round(_TEST_SHARE * count)) if count > 1 else 0
     other = count - min(test, _TEST_DAYS)
     if other > _OTHER_DAYS:
         raise InputError(f"at most {_OTHER_DAYS + _TEST_DAYS} times can be simulated, each on its own day; not {count}")
@@ -99,7 +99,8 @@ def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
 def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
     """Moments on as many different days of all seasons, near local noon mostly, with some nights and twilights.
 
-    Data sets are split by day. About one moment in twelve falls into the paper's test period (2019, days 32 to 53), the
+    Data sets are split by day. Of two or more, about one in twelve, at least one and the first of them near noon, falls
+    into the test period of the paper (2019, days 32 to 53), the
     others outside it.
 
     Args:
