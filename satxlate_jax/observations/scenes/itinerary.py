@@ -99,8 +99,8 @@ def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
 def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
     """Moments on as many different days of all seasons, near local noon mostly, with some nights and twilights.
 
-    Data sets are split by day. One moment in twelve, at least one of two, falls into the paper's test period (2019, days
-    32 to 53), the first of them near noon; the others fall outside it.
+    Data sets are split by day. One moment in twelve, at least one of two, falls into the paper's test period (2019,
+    days 32 to 53), the first of them near noon; the others fall outside it.
 
     Args:
       tiles: whose mean longitude says when it is noon.
