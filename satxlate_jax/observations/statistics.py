@@ -27,13 +27,13 @@ class TileCounts:
     """How often each code occurs in one tile's patches, compactly.
 
     Attributes:
-      lowest: [band] the smallest code that occurs.
-      counts: per band, int [codes from `lowest` on]; empty arrays where there are no patches.
+      lowest: [band] the code that `counts` begin with.
+      counts: per band, int64 [codes from `lowest` on]; empty where there are no patches.
       finite: int64 [band] pixels of the tile with a value, whether in a patch or not.
       pixels: of the tile.
     """
 
-    lowest: np.ndarray
+    lowest: list[int]
     counts: list[np.ndarray]
     finite: np.ndarray
     pixels: int
@@ -43,14 +43,16 @@ def count_tile(codes: np.ndarray, patches: np.ndarray) -> TileCounts:
     """Counts one tile.
 
     Args:
-      codes: uint16 [height, width, band] of the whole tile.
-      patches: uint16 [n, patch, patch, band], the patches kept; n may be 0.
+      codes: uint16 [band, height, width] of the whole tile.
+      patches: uint16 [band, n, patch, patch], the patches kept; n may be 0.
     """
-    by_band = np.moveaxis(patches, -1, 0).reshape(codes.shape[-1], -1)
-    lowest = by_band.min(axis=1) if len(patches) else np.zeros(len(by_band), np.uint16)
-    counts = [np.bincount(band - low) for band, low in zip(by_band, lowest, strict=True)]
-    finite = (codes != MISSING).sum(axis=(0, 1))
-    return TileCounts(lowest, counts, finite, codes.shape[0] * codes.shape[1])
+    lowest, counts = [], []
+    for band in patches:
+        found = np.bincount(band.ravel())
+        low = int((found != 0).argmax()) if found.size else 0
+        lowest.append(low)
+        counts.append(found[low:])
+    return TileCounts(lowest, counts, (codes != MISSING).sum(axis=(1, 2)), codes[0].size)
 
 
 @dataclass

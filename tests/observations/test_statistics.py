@@ -12,16 +12,16 @@ BANDS = (SATELLITES["G16"].band(2), SATELLITES["G16"].band(7), SATELLITES["G16"]
 def codes_of_tile(seed):
     random = np.random.default_rng(seed)
     values = random.normal((0.3, 300, 280), (0.2, 8, 15), (40, 40, 3))
-    return quantize(values, BANDS)
+    return np.moveaxis(quantize(values, BANDS), -1, 0)
 
 
 def test_statistics_are_those_of_the_values():
     tiles = [codes_of_tile(seed) for seed in range(4)]
     counts, half = BandCounts(3), BandCounts(3)
     for index, codes in enumerate(tiles):
-        (counts if index % 2 else half).add(count_tile(codes, codes.reshape(4, 20, 20, 3)))
+        (counts if index % 2 else half).add(count_tile(codes, codes.reshape(3, 4, 20, 20)))
     counts.merge(half)
-    values = dequantize(np.stack(tiles), BANDS).reshape(-1, 3).astype(np.float64)
+    values = dequantize(np.stack(tiles, axis=-1).transpose(1, 2, 3, 0), BANDS).reshape(-1, 3).astype(np.float64)
     for index, (name, found) in enumerate(counts.as_json(BANDS).items()):
         assert name == BANDS[index].name and found["values"] == 6400
         tolerance = 1e-3 if found["unit"] == "K" else 1e-6  # dequantize rounds to float32
@@ -40,10 +40,10 @@ def test_statistics_are_those_of_the_values():
 
 def test_finite_fraction_is_of_all_pixels_read_and_the_rest_of_the_patches_kept():
     codes = codes_of_tile(0)
-    codes[:10, :, 1] = MISSING
+    codes[1, :10] = MISSING
     counts = BandCounts(3)
-    counts.add(count_tile(codes, codes[20:].reshape(1, 20, 40, 3)[:, :, :20]))
-    counts.add(count_tile(codes, codes[:0].reshape(0, 20, 20, 3)))
+    counts.add(count_tile(codes, codes[:, None, 20:, :20]))
+    counts.add(count_tile(codes, np.empty((3, 0, 20, 20), np.uint16)))
     found = counts.as_json(BANDS)
     assert [band["finite_fraction"] for band in found.values()] == [1.0, 0.75, 1.0]
     assert [band["values"] for band in found.values()] == [400] * 3
