@@ -1,5 +1,6 @@
 """Where the tests find what is not part of the repository."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -25,3 +26,12 @@ def fixtures_dir() -> Path:
 def realdata_dir() -> Path:
     """Real GOES tiles and granules."""
     return _outside("SATXLATE_REALDATA", PROJECT.parent / "shared" / "realdata")
+
+
+@pytest.fixture(scope="session")
+def default_config():
+    """`get_config` of configs/default.py."""
+    spec = importlib.util.spec_from_file_location("default_config", PROJECT / "configs" / "default.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config

@@ -194,10 +194,9 @@ def _numbers(value: Any) -> list[int]:
     """What skip_connection may be: None, a number, a list, or a string such as '5,7'."""
     if value is None:
         return []
-    if isinstance(value, str):
-        value = [word for word in value.split(",") if word.strip()]
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     try:
-        return [int(number) for number in (value if isinstance(value, list | tuple) else [value])]
+        return [int(word) for word in words]
     except (TypeError, ValueError):
         raise InputError(f"config.generator.skip_connection is {value!r}; give a number, a list or '5,7'") from None
 
