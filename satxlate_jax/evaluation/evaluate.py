@@ -37,13 +37,16 @@ def fit_baselines(comparison: Comparison) -> list[Baseline]:
     return baselines
 
 
-def evaluate(translator: TileTranslator, comparison: Comparison, *, pictures: int = 3) -> Results:
+def evaluate(
+    translator: TileTranslator, comparison: Comparison, *, pictures: int = 3, coastlines: bool = False
+) -> Results:
     """Translates and scores every case; all methods on the same pixels: where the model and the truth have a value.
 
     Args:
       translator: the model.
       comparison: what to compare.
       pictures: how many cases to keep for pictures, spread evenly.
+      coastlines: whether the pictures show them.
 
     Raises:
       InputError: no case had a pixel to score.
@@ -63,6 +66,7 @@ def evaluate(translator: TileTranslator, comparison: Comparison, *, pictures: in
             continue
         results.per_file.append((case, count_in(results, example)))
         if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
+            example.coastlines = coastlines
             results.examples.append(example)
     if not results.scored_bands:
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
@@ -144,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_files", type=int, metavar="N", help="score only N files, drawn with --seed")
     parser.add_argument("--fit_files", type=int, default=64, metavar="N", help="fit baselines on at most N files (64)")
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="cases to show in pictures (3)")
+    parser.add_argument("--coastlines", action="store_true", help="draw them (not for simulated scenes: invented land)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
     return parser
 
@@ -172,7 +177,7 @@ def main(argv: list[str]) -> None:
         (output / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    results = evaluate(translator, comparison, pictures=options.pictures)
+    results = evaluate(translator, comparison, pictures=options.pictures, coastlines=options.coastlines)
     write_csv(score_rows(results, results.total), COLUMNS, output / "scores.csv")
     write_csv(per_file_rows(results), ("tile", "time", "file", *COLUMNS), output / "scores_per_file.csv")
     headline = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))

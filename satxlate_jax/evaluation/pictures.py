@@ -7,38 +7,35 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.image import AxesImage
 
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
 from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.maps import (
+    COAST,
+    DIFFERENCES,
+    TEXT,
+    add_colour_bar,
+    band_label,
+    grey_map,
+    new_figure,
+    panels_of,
+    show_map,
+    unit_label,
+    value_range,
+)
 from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Example, Results
 from satxlate_jax.observations.satellites import Band, get_satellite
 
 COLOURS = {"model": "#1b6ca8", "linear": "#d1495b", "band_copy": "#e09f3e", "constant": "#8d96a3"}
 _MARKERS = {"model": "o", "linear": "s", "band_copy": "D", "constant": "|"}
-_STYLE = {"fontsize": 9}
-_MISSING = "#d9d9d9"
-
-
-def band_label(band: Band) -> str:
-    """Such as 'band 7, 3.9 um'."""
-    return f"band {band.number}, {band.wavelength:g} µm"
-
-
-def unit_label(band: Band) -> str:
-    """What an axis of that band shows, with its unit."""
-    return "brightness temperature (K)" if band.unit == "K" else "reflectance (1)"
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
 
 
 def draw_overview(results: Results) -> Figure:
     """RMSE of every method in every band, reflective and thermal bands in panels of their own."""
     kinds = [[band for band in results.scored_bands if band.unit == unit] for unit in ("1", "K")]
     kinds = [bands for bands in kinds if bands]
-    figure = _figure(9.5, 1.3 + 0.32 * max(len(bands) for bands in kinds))
+    figure = new_figure(9.5, 1.3 + 0.32 * max(len(bands) for bands in kinds))
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
     for axes, bands in zip(panels, kinds, strict=True):
         for method in reversed(results.methods):
@@ -53,15 +50,15 @@ def draw_overview(results: Results) -> Figure:
                 markeredgewidth=2 if method == "constant" else 0.8,
                 label=METHOD_NAMES.get(method, method),
             )
-        axes.set_yticks(range(len(bands)), [band_label(band) for band in bands], **_STYLE)
+        axes.set_yticks(range(len(bands)), [band_label(band) for band in bands], **TEXT)
         axes.set_ylim(len(bands) - 0.5, -0.5)
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"RMSE, {unit_label(bands[0])}", **_STYLE)
+        axes.set_xlabel(f"RMSE, {unit_label(bands[0])}", **TEXT)
         axes.grid(axis="x", color="#e5e5e5")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles), frameon=False, **_STYLE)
+    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles), frameon=False, **TEXT)
     return figure
 
 
@@ -102,10 +99,9 @@ def _best_of_shown(results: Results, example: Example) -> str:
 def _draw_true_colour(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]) -> Figure:
     shown = [(title, true_colour(satellite, values)) for title, satellite, values in fields]
     shown = [(title, picture) for title, picture in shown if picture is not None]
-    figure = _figure(3.4 * len(shown), 3.9)
-    for axes, (title, picture) in zip(_panels(figure, len(shown)), shown, strict=True):
-        alpha = np.isfinite(picture).all(-1, keepdims=True)
-        _show_map(axes, example, np.concatenate([np.nan_to_num(picture), alpha], axis=-1), title)
+    figure = new_figure(3.4 * len(shown), 3.9)
+    for axes, (title, picture) in zip(panels_of(figure, len(shown)), shown, strict=True):
+        _draw(axes, example, picture, title)
     figure.suptitle(f"true colour, {_when(example)}", fontsize=10)
     return figure
 
@@ -118,22 +114,20 @@ def _draw_infrared(example: Example, fields: Sequence[tuple[str, str, Mapping[in
         number = same if same is not None else infrared_band(satellite, values)
         if number is not None and np.isfinite(values[number]).any():
             shown.append((title, get_satellite(satellite).band(number), values[number]))
-    figure = _figure(3.3 * len(shown), 4.2)
-    for axes, (title, band, values) in zip(_panels(figure, len(shown)), shown, strict=True):
-        low, high = _range([values for _, other, values in shown if other.number == band.number])
-        look = {"cmap": _infrared_map(band), "vmin": low, "vmax": high}
-        image = _show_map(axes, example, values, f"{title}\n{band_label(band)}", **look)
-        bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, location="bottom", aspect=30)
-        bar.set_label(unit_label(band), **_STYLE)
-        bar.ax.tick_params(labelsize=8)
-        bar.locator = MaxNLocator(5)
-        bar.update_ticks()
+    figure = new_figure(3.3 * len(shown), 4.2)
+    for axes, (title, band, values) in zip(panels_of(figure, len(shown)), shown, strict=True):
+        low, high = value_range([values for _, other, values in shown if other.number == band.number])
+        look = {"cmap": grey_map(band), "vmin": low, "vmax": high}
+        image = _draw(axes, example, values, f"{title}\n{band_label(band)}", **look)
+        add_colour_bar(figure, image, [axes], unit_label(band), below=True)
     figure.suptitle(_when(example), fontsize=10)
     return figure
 
 
-def _infrared_map(band: Band) -> str:
-    return "gray_r" if band.unit == "K" else "gray"
+def _draw(axes: Axes, example: Example, values: np.ndarray, title: str, coast: str = COAST, **settings) -> AxesImage:
+    return show_map(
+        axes, example.lat, example.lon, values, title, coast=coast if example.coastlines else "", **settings
+    )
 
 
 def _when(example: Example) -> str:
@@ -150,17 +144,19 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
         errors.append((METHOD_NAMES[best], example.predictions[best][number] - truth))
     sizes = np.concatenate([np.abs(error[np.isfinite(error)]) for _, error in errors])
     limit = float(np.percentile(sizes, 99)) if sizes.size else 1.0
-    low, high = _range([truth, model])
-    figure = _figure(13.2, 3.9)
-    panels = _panels(figure, 2 + len(errors))
+    low, high = value_range([truth, model])
+    figure = new_figure(13.2, 3.6)
+    panels = panels_of(figure, 2 + len(errors))
     for axes, values, title in zip(panels, (truth, model), ("observed (truth)", "model"), strict=False):
-        image = _show_map(axes, example, values, title, cmap=_infrared_map(band), vmin=low, vmax=high)
-    _colour_bar(figure, image, panels[:2], unit_label(band))
+        image = _draw(axes, example, values, title, cmap=grey_map(band), vmin=low, vmax=high)
+    add_colour_bar(figure, image, panels[:2], unit_label(band))
     for axes, (name, error) in zip(panels[2:], errors, strict=True):
         rmse = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else math.nan
         title = f"{name} minus observed\nRMSE {rmse:.3g} {'K' if band.unit == 'K' else ''}".rstrip()
-        image = _show_map(axes, example, error, title, cmap="RdBu_r", vmin=-limit or -1, vmax=limit or 1)
-    _colour_bar(figure, image, panels[2:], f"error, {unit_label(band)}", extend="both")
+        image = _draw(
+            axes, example, error, title, coast="#555555", cmap=DIFFERENCES, vmin=-limit or -1, vmax=limit or 1
+        )
+    add_colour_bar(figure, image, panels[2:], f"error, {unit_label(band)}", extend="both")
     figure.suptitle(f"{results.comparison.task.target} {band_label(band)}: {_when(example)}", fontsize=10)
     return figure
 
@@ -172,8 +168,8 @@ def draw_scatter(results: Results, band: Band) -> Figure:
     histograms = [results.histograms[method, band.number] for method in methods]
     first, last = _occupied(histograms)
     edges = histograms[0].edges[first : last + 2]
-    figure = _figure(13.2, 4.1)
-    panels = _panels(figure, 3)
+    figure = new_figure(13.2, 4.1)
+    panels = panels_of(figure, 3)
     most = max(int(histogram.counts.max()) for histogram in histograms)
     for axes, method, histogram in zip(panels, methods, histograms, strict=False):
         counts = histogram.counts[first : last + 1, first : last + 1]
@@ -183,12 +179,12 @@ def draw_scatter(results: Results, band: Band) -> Figure:
         figures = results.total[method, band.number].figures()
         name = METHOD_NAMES.get(method, method)
         scores = f"RMSE {figures['rmse']:.3g}, bias {figures['bias']:+.3g}, r {figures['correlation']:.3f}"
-        axes.set_title(f"{name}\n{scores}", **_STYLE)
+        axes.set_title(f"{name}\n{scores}", **TEXT)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"observed {unit_label(band)}", **_STYLE)
-        axes.set_ylabel(f"{name} {unit_label(band)}", **_STYLE)
+        axes.set_xlabel(f"observed {unit_label(band)}", **TEXT)
+        axes.set_ylabel(f"{name} {unit_label(band)}", **TEXT)
         _grid(axes)
-    _colour_bar(figure, image, panels[: len(methods)], "pixels per bin")
+    add_colour_bar(figure, image, panels[: len(methods)], "pixels per bin")
     for axes in panels[len(methods) : 2]:
         axes.set_visible(False)
     _draw_error_histogram(results, band, panels[2])
@@ -213,9 +209,9 @@ def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
     axes.set_xlim(-limit, limit)
     axes.set_ylim(bottom=0)
     axes.axvline(0, color="#444444", linewidth=0.8)
-    axes.set_title("distribution of errors", **_STYLE)
-    axes.set_xlabel(f"predicted minus observed, {unit_label(band)}", **_STYLE)
-    axes.set_ylabel(f"% of pixels per {histogram.width:g} {'K' if band.unit == 'K' else ''}".rstrip(), **_STYLE)
+    axes.set_title("distribution of errors", **TEXT)
+    axes.set_xlabel(f"predicted minus observed, {unit_label(band)}", **TEXT)
+    axes.set_ylabel(f"% of pixels per {histogram.width:g} {'K' if band.unit == 'K' else ''}".rstrip(), **TEXT)
     axes.legend(frameon=False, fontsize=8)
     _grid(axes)
 
@@ -235,39 +231,3 @@ def _occupied(histograms: Sequence[JointHistogram]) -> tuple[int, int]:
             first = min(first, int(np.searchsorted(share, 1e-4, side="right")))
             last = max(last, int(np.searchsorted(share, 1 - 1e-4)))
     return max(first - 1, 0), min(max(last, first) + 1, len(histograms[0].counts) - 1)
-
-
-def _range(fields: Sequence[np.ndarray]) -> tuple[float, float]:
-    values = np.concatenate([field[np.isfinite(field)] for field in fields])
-    if not values.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _panels(figure: Figure, count: int) -> list[Axes]:
-    return list(figure.subplots(1, count, squeeze=False)[0])
-
-
-def _show_map(axes: Axes, example: Example, values: np.ndarray, title: str, **settings):
-    """An image on its tile, with latitude and longitude."""
-    half = abs(float(example.lat[1] - example.lat[0])) / 2
-    extent = (example.lon[0] - half, example.lon[-1] + half, example.lat[-1] - half, example.lat[0] + half)
-    image = axes.imshow(values, extent=extent, origin="upper", interpolation="nearest", **settings)
-    axes.set_facecolor(_MISSING)
-    axes.set_title(title, **_STYLE)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}°"))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}°"))
-    axes.tick_params(labelsize=8)
-    if axes.get_subplotspec().is_first_col():
-        axes.set_ylabel("latitude (degrees north)", **_STYLE)
-    axes.set_xlabel("longitude (degrees east)", **_STYLE)
-    return image
-
-
-def _colour_bar(figure: Figure, image, panels: Sequence[Axes], label: str, extend: str = "neither") -> None:
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.015, aspect=25, extend=extend)
-    bar.set_label(label, **_STYLE)
-    bar.ax.tick_params(labelsize=8)

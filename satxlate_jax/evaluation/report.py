@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from satxlate_jax import __version__
-from satxlate_jax.evaluation import pictures
+from satxlate_jax.evaluation import maps, pictures
 from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
 from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Results, per_file_rows, score_rows
 from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
@@ -35,7 +35,6 @@ _FIGURE_HEADS = {
 
 
 _EXACT = ("band", "wavelength", "wavelength_um")
-_COLOURS = 256  # of a figure's palette: a third of the bytes, and no difference to the eye on maps of one band
 
 
 class Figures:
@@ -48,7 +47,7 @@ class Figures:
         """Saves a figure as NAME.png and returns it as HTML."""
         drawn, packed = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png")
-        picture = Image.open(drawn).convert("RGB").quantize(_COLOURS, dither=Image.Dither.FLOYDSTEINBERG)
+        picture = Image.open(drawn).convert("RGB")
         picture.save(packed, format="png", optimize=True)
         temporary = self._folder / f".{name}.png.part"
         temporary.write_bytes(packed.getvalue())
@@ -173,7 +172,7 @@ def _band_title(results: Results, band: Band) -> str:
     winner, change = compare(results, band.number)
     unit = " K" if band.unit == "K" else ""
     rmse = format_number(results.rmse(MODEL, band.number), 3)
-    name = f"{results.comparison.task.target} {pictures.band_label(band)}"
+    name = f"{results.comparison.task.target} {maps.band_label(band)}"
     return f"{name}: model RMSE {rmse}{unit}, {describe_verdict(winner, change)[0]}"
 
 

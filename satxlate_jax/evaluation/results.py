@@ -41,6 +41,7 @@ class Example:
       source: source's band -> [h, w], every band that was read.
       truth: target's band -> [h, w].
       predictions: method -> target's band -> [h, w].
+      coastlines: whether pictures show them.
     """
 
     case: Case
@@ -50,6 +51,7 @@ class Example:
     source: Mapping[int, np.ndarray]
     truth: Mapping[int, np.ndarray]
     predictions: Mapping[str, Mapping[int, np.ndarray]]
+    coastlines: bool = False
 
 
 @dataclass
