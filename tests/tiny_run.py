@@ -80,10 +80,12 @@ def train_command(workdir: Path, data: Path, *words: str) -> list[str]:
     return [*command, f"--config.data.dir={data}", *words]
 
 
-def environment(cache: Path, devices: int = 1) -> dict[str, str]:
+def environment(cache: Path, devices: int = 1, compile_quickly: bool = False) -> dict[str, str]:
     """Of a training process: a compilation cache of its own, a number of virtual CPU devices."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     flags = f"--xla_force_host_platform_device_count={devices}"
+    if compile_quickly:  # slower programs, in half the time
+        flags += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     return kept | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": flags,
@@ -95,3 +97,26 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
 def run_training(command: Sequence[str], env: dict[str, str]) -> subprocess.CompletedProcess:
     """Runs a training process to its end."""
     return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
+
+
+def read_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every scalar in a run's event files as they are on disk: tag -> (step, value) in the order of the files.
+
+    Nothing is left out or sorted, unlike in TensorBoard's own readers, so that duplicates show.
+    """
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    scalars: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(run.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "scalars" or value.HasField("simple_value"):
+                    number = tensor_util.make_ndarray(value.tensor).item()
+                    scalars.setdefault(value.tag, []).append((event.step, number))
+    return scalars
+
+
+def learned_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """The scalars that must be the same in every life of a run: all but how fast it was."""
+    return {tag: points for tag, points in read_scalars(run).items() if not tag.startswith("speed/")}

@@ -98,7 +98,7 @@ def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Che
         raise InputError(
             f"--workdir {workdir}: this process does not see the first one's checkpoints; use a shared folder"
         )
-    if _from_first_process(facts["config"]) != facts["config"]:
+    if _from_first_process(facts["config"]) != facts["config"]:  # seen by the other; the first then loses it
         raise InputError("the processes were started with different configurations; give each the same command")
     return first["step"]
 

@@ -7,8 +7,11 @@ device or a pod; `jit` with these shardings lets the compiler put in the all-red
 import argparse
 import os
 import queue
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,29 @@ def start(arguments: argparse.Namespace) -> None:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"the processes did not find each other ({reason}); check --{', --'.join(given)}") from error
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Where several processes train, one that fails ends here and now, with its one line and exit code 2.
+
+    JAX would let it wait at its exit for the others, and they wait for it. Ended, they see a broken connection.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if jax.process_count() == 1:
+            raise
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            reason = " ".join(str(error).split())[:300]
+            error = InputError(
+                f"what the processes compute together failed ({reason}); see the other processes' output"
+            )
+        if isinstance(error, InputError | KeyboardInterrupt):
+            print(f"satxlate: {error or 'interrupted'}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+        os._exit(2)
 
 
 def _use_compilation_cache() -> None:

@@ -170,7 +170,8 @@ def main(argv: Sequence[str]) -> int:
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     sharding.start(arguments)
-    step = train(config, arguments.workdir, arguments.profile)
+    with sharding.leaving_at_once():
+        step = train(config, arguments.workdir, arguments.profile)
     if jax.process_index() == 0:
         again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])
         checkpoint = epath.Path(arguments.workdir) / "checkpoints" / str(step)

@@ -1,0 +1,187 @@
+"""One process or two, one device or eight: the same batches, the same losses, and one way to stop and go on."""
+
+import json
+import math
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from satxlate_jax.checkpoints import Checkpoints
+from tests import tiny_run
+
+STEPS = 50
+WORDS = (f"--config.steps={STEPS}", "--config.checkpoint_every=20", "--config.validate_every=25")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    tiny_run.write_records(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def one_device(data, cache, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("one_device")
+    result = tiny_run.run_training(
+        tiny_run.train_command(run, data, *WORDS), tiny_run.environment(cache, compile_quickly=True)
+    )
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def _start_pair(run: Path, data: Path, cache: Path, only_second: Sequence[str] = ()) -> list[subprocess.Popen]:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    return [
+        subprocess.Popen(
+            tiny_run.train_command(run, data, *WORDS, *(only_second if process else ()))
+            + [f"--coordinator=localhost:{port}", "--num_processes=2", f"--process_id={process}"],
+            cwd=tiny_run.PROJECT,
+            env=tiny_run.environment(cache, compile_quickly=True),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+
+
+def _finish(pair: list[subprocess.Popen]) -> list[str]:
+    outputs = [process.communicate(timeout=600) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], outputs
+    return [output for output, _ in outputs]
+
+
+def _assert_same_curves(run: Path, reference: Path) -> None:
+    ours, theirs = tiny_run.learned_scalars(run), tiny_run.learned_scalars(reference)
+    assert ours.keys() == theirs.keys()
+    assert [step for step, _ in ours["generator/total"]] == list(range(1, STEPS + 1))
+    for tag, points in theirs.items():
+        assert [step for step, _ in ours[tag]] == [step for step, _ in points], tag
+        np.testing.assert_allclose([y for _, y in ours[tag]], [y for _, y in points], rtol=2e-3, atol=2e-3, err_msg=tag)
+    # before differences of rounding have had time to grow
+    for tag in ("generator/total", "discriminator/total"):
+        np.testing.assert_allclose([y for _, y in ours[tag][:5]], [y for _, y in theirs[tag][:5]], rtol=1e-5)
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=SLOW), pytest.param(4, marks=SLOW), 8])
+def test_virtual_devices_give_the_losses_of_one(devices, tmp_path, data, cache, one_device):
+    environment = tiny_run.environment(cache, devices, compile_quickly=True)
+    result = tiny_run.run_training(tiny_run.train_command(tmp_path, data, *WORDS), environment)
+    assert result.returncode == 0, result.stderr
+    assert f"{devices} cpu device(s) of 1 process(es)" in result.stdout
+    _assert_same_curves(tmp_path, one_device)
+
+
+@pytest.fixture(scope="module")
+def two_processes(data, cache, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("two_processes")
+    first, second = _finish(_start_pair(run, data, cache))
+    assert "2 cpu device(s) of 2 process(es)" in first
+    assert "step" not in second, "only the first process speaks"
+    return run
+
+
+def test_two_processes_give_the_losses_of_one(two_processes, one_device):
+    _assert_same_curves(two_processes, one_device)
+    facts = Checkpoints(two_processes / "checkpoints").facts()
+    assert facts["process_count"] == 2 and facts["step"] == STEPS
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, data, cache, two_processes):
+    pair = _start_pair(tmp_path, data, cache)
+    for line in pair[0].stdout:
+        if line.startswith("step 30/"):
+            break
+    for process in pair:
+        process.kill()
+        process.communicate()
+    assert Checkpoints(tmp_path / "checkpoints").latest_step() in (None, 20)
+
+    # one of them is told to stop: both do, at the same step
+    pair = _start_pair(tmp_path, data, cache)
+    for line in pair[0].stdout:
+        if line.startswith("step 33/"):
+            break
+    pair[1].send_signal(signal.SIGTERM)
+    first, _ = _finish(pair)
+    stopped = Checkpoints(tmp_path / "checkpoints").latest_step()
+    assert f"stopped as asked after step {stopped} of {STEPS}" in first and stopped < STEPS
+
+    _finish(_start_pair(tmp_path, data, cache))
+    ours, theirs = (Checkpoints(run / "checkpoints").restore(STEPS) for run in (tmp_path, two_processes))
+    assert json.dumps(ours, default=lambda leaf: leaf.tobytes().hex()) == json.dumps(
+        theirs, default=lambda leaf: leaf.tobytes().hex()
+    )
+    assert tiny_run.learned_scalars(tmp_path) == tiny_run.learned_scalars(two_processes)
+
+
+def test_different_commands_are_noticed(tmp_path, data, cache):
+    pair = _start_pair(tmp_path, data, cache, ["--config.seed=5"])
+    (_, first), (_, second) = [process.communicate(timeout=600) for process in pair]
+    assert [process.returncode for process in pair] == [2, 2], first + second
+    assert "different configurations" in second
+
+
+COLLECTIVES = """
+import json, re, sys
+import jax, jax.numpy as jnp
+sys.path.insert(0, "tests")
+import tiny_run
+from satxlate_jax.training import runs, sharding, train
+from satxlate_jax.training.assembly import build_train_step
+config, mesh = tiny_run.get_config(), sharding.make_mesh()
+step = build_train_step(config)
+state = jax.eval_shape(lambda key: runs._scratch(step, key), jax.random.key(0))
+abstract = lambda tree, where: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
+rows, everywhere = sharding.by_rows(mesh), sharding.replicated(mesh)
+batch = {
+    name: jnp.zeros((config.batch_size, config.data.patch_size, config.data.patch_size, len(bands)))
+    for name, bands in config.data.satellites.items()
+}
+key = jax.eval_shape(lambda: jax.random.key(0))
+arguments = abstract(state, everywhere), abstract(batch, rows), abstract(key, everywhere), abstract(jnp.zeros(8), rows)
+text = train.jit_train_step(step, mesh).lower(*arguments, 1).compile().as_text()
+kinds, shapes = set(), []
+for line in text.splitlines():
+    found = re.search(r" = (.*?) (all-[a-z]+|reduce-scatter|collective-[a-z]+)(-start)?\\(", line)
+    if found:
+        kinds.add(found[2])
+        for shape in re.findall(r"[a-z]+[0-9]+\\[([0-9,]*)\\]", found[1]):
+            shapes.append([int(size) for size in shape.split(",") if size])
+parameters = [list(leaf.shape) for leaf in jax.tree.leaves((state.generator, state.discriminator))]
+print(json.dumps({"kinds": sorted(kinds), "shapes": shapes, "parameters": parameters}))
+"""
+
+
+def test_only_gradients_cross_the_network(tmp_path):
+    environment = tiny_run.environment(tmp_path, devices=8) | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    result = subprocess.run(
+        [sys.executable, "-c", COLLECTIVES], cwd=tiny_run.PROJECT, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["kinds"] == ["all-reduce"]
+    shapes, parameters = report["shapes"], report["parameters"]
+    assert all(shape in shapes for shape in parameters)
+    assert all(shape in parameters for shape in shapes if shape), "something else than a gradient or a loss"
+    # A parameter that several passes use has a gradient from each, and XLA for CPU adds them after the reduction.
+    sizes = {name: sum(math.prod(shape) for shape in of) for name, of in (("sent", shapes), ("parameters", parameters))}
+    assert sizes["parameters"] <= sizes["sent"] < 4 * sizes["parameters"], sizes
