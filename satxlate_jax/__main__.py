@@ -14,6 +14,9 @@ VERBS = {
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
     "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
+    "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
+    "animate": ("satxlate_jax.evaluation.animate", "a GIF or MP4 of translated tiles, observed beside synthetic"),
+    "bench": ("satxlate_jax.bench", "how fast this machine builds data sets and feeds training"),
     "demo": ("satxlate_jax.demo", "all of it on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.import_torch", "turn a checkpoint of the PyTorch release into a run"),
 }

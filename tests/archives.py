@@ -49,7 +49,7 @@ def write_archive(
 
 
 def build_data_set(root: Path, data_dir: Path, name: str, *, num_shards: int | None = None, **options) -> Path:
-    """Builds a data set in this process as `tfds build` does; returns its folder."""
+    """Builds a data set in this process as `tfds build` does; returns its folder. Without options a built-in one."""
     import tensorflow_datasets as tfds
 
     datasets = str(Path(__file__).parent.parent / "datasets")
@@ -59,7 +59,8 @@ def build_data_set(root: Path, data_dir: Path, name: str, *, num_shards: int | N
 
     with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
         warnings.simplefilter("ignore", DeprecationWarning)
-        builder = module.Builder(config=module.GeonexL1gConfig(name, **options), data_dir=data_dir)
+        config = module.GeonexL1gConfig(name, **options) if options else name
+        builder = module.Builder(config=config, data_dir=data_dir)
         download = tfds.download.DownloadConfig(manual_dir=root, num_shards=num_shards)
         builder.download_and_prepare(download_config=download)
     return Path(builder.data_dir)

@@ -39,12 +39,13 @@ class TileCounts:
     pixels: int
 
 
-def count_tile(codes: np.ndarray, patches: np.ndarray) -> TileCounts:
+def count_tile(patches: np.ndarray, finite: np.ndarray, pixels: int) -> TileCounts:
     """Counts one tile.
 
     Args:
-      codes: uint16 [band, height, width] of the whole tile.
       patches: uint16 [band, n, patch, patch], the patches kept; n may be 0.
+      finite: int64 [band] pixels of the whole tile with a value.
+      pixels: of the whole tile.
     """
     lowest, counts = [], []
     for band in patches:
@@ -52,7 +53,7 @@ def count_tile(codes: np.ndarray, patches: np.ndarray) -> TileCounts:
         low = int((found != 0).argmax()) if found.size else 0
         lowest.append(low)
         counts.append(found[low:])
-    return TileCounts(lowest, counts, (codes != MISSING).sum(axis=(1, 2)), codes[0].size)
+    return TileCounts(lowest, counts, finite, pixels)
 
 
 @dataclass

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.quantization import MISSING, dequantize, quantize
+from satxlate_jax.observations.quantization import dequantize, quantize
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.statistics import PERCENTILES, BandCounts, count_tile, read_statistics
 
@@ -19,7 +19,7 @@ def test_statistics_are_those_of_the_values():
     tiles = [codes_of_tile(seed) for seed in range(4)]
     counts, half = BandCounts(3), BandCounts(3)
     for index, codes in enumerate(tiles):
-        (counts if index % 2 else half).add(count_tile(codes, codes.reshape(3, 4, 20, 20)))
+        (counts if index % 2 else half).add(count_tile(codes.reshape(3, 4, 20, 20), np.full(3, 1600), 1600))
     counts.merge(half)
     values = dequantize(np.stack(tiles, axis=-1).transpose(1, 2, 3, 0), BANDS).reshape(-1, 3).astype(np.float64)
     for index, (name, found) in enumerate(counts.as_json(BANDS).items()):
@@ -40,10 +40,10 @@ def test_statistics_are_those_of_the_values():
 
 def test_finite_fraction_is_of_all_pixels_read_and_the_rest_of_the_patches_kept():
     codes = codes_of_tile(0)
-    codes[1, :10] = MISSING
+    finite = np.array([1600, 1200, 1600])
     counts = BandCounts(3)
-    counts.add(count_tile(codes, codes[:, None, 20:, :20]))
-    counts.add(count_tile(codes, np.empty((3, 0, 20, 20), np.uint16)))
+    counts.add(count_tile(codes[:, None, 20:, :20], finite, 1600))
+    counts.add(count_tile(np.empty((3, 0, 20, 20), np.uint16), finite, 1600))
     found = counts.as_json(BANDS)
     assert [band["finite_fraction"] for band in found.values()] == [1.0, 0.75, 1.0]
     assert [band["values"] for band in found.values()] == [400] * 3

@@ -1,0 +1,100 @@
+"""`satxlate bench input`: how fast a process reads batches for training, and how many steps per second that feeds.
+
+One pass in one process, no cache: records are read, shuffled, decoded and normalised as in training.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.bench_build import run_build, simulate_many
+from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.training.batches import training_batches
+
+TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
+TILES = 80  # of the data set it makes: 2,000 patches
+
+
+def _config(data: str, satellite: str, name: str, batch_size: int, augment: bool) -> ConfigDict:
+    bands = tuple(band.number for band in get_satellite(satellite).bands)
+    return ConfigDict(
+        {
+            "seed": 0,
+            "batch_size": batch_size,
+            "normalization": "published",
+            "data": {
+                "dir": data,
+                "satellites": {satellite: bands},
+                "datasets": {satellite: name},
+                "streams": (),
+                "shuffle_buffer": 2_048,
+                "patch_size": 64,
+                "augment": augment,
+            },
+        }
+    )
+
+
+def measure(config: ConfigDict, seconds: float) -> tuple[float, float, float]:
+    """Reads batches for some seconds.
+
+    Args:
+      config: the fields that `training_batches` reads.
+      seconds: how long to read once the first batch is there.
+
+    Returns:
+      Seconds to the first batch, patches per second by the clock, patches per CPU second of this process.
+    """
+    start = time.monotonic()
+    batches = training_batches(config)
+    patches = sum(len(images) for images in next(batches).values())
+    ready = time.monotonic() - start
+    # The shuffle buffers and what is prefetched are full after this.
+    for _ in islice(batches, config.data.shuffle_buffer // config.batch_size):
+        pass
+    clock, cpu, count = time.monotonic(), time.process_time(), 0
+    with tqdm(desc="bench input", unit="patch", disable=None) as progress:
+        while time.monotonic() - clock < seconds:
+            next(batches)
+            count += patches
+            progress.update(patches)
+    return ready, count / (time.monotonic() - clock), count / (time.process_time() - cpu)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the benchmark.
+
+    Raises:
+      InputError: a mistake in what was handed in, or no data set of 64 x 64 x 16 where it should be.
+    """
+    parser = argparse.ArgumentParser(prog="satxlate bench input", description=__doc__)
+    parser.add_argument("--data", metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)")
+    parser.add_argument("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")
+    parser.add_argument("--augment", action="store_true", help="with flips and rotations")
+    arguments = parser.parse_args(argv)
+    if arguments.batch_size < 1 or arguments.seconds <= 0:
+        raise InputError("--batch-size must be at least 1 and --seconds more than 0")
+    with tempfile.TemporaryDirectory() as folder:
+        satellite = name = arguments.satellite
+        if not arguments.data:
+            satellite, name = "G16", "bench"
+            simulate_many(Path(folder, "l1g"), 4, TILES)
+            print("building ...", flush=True)
+            run_build(Path(folder, "l1g"), Path(folder), {"name": name, "satellite": "G16"})
+        data = arguments.data or folder
+        config = _config(data, satellite, name, arguments.batch_size, arguments.augment)
+        ready, clock, core = measure(config, arguments.seconds)
+    print(f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {os.cpu_count()} cores")
+    print(f"per core: {core:,.0f} patches of 64x64x16/s (target {TARGET:,})")
+    step = 2 * arguments.batch_size
+    print(f"one core feeds {core / step:,.0f} steps/s of two satellites with batch size {arguments.batch_size}")

@@ -1,0 +1,49 @@
+import re
+from datetime import datetime
+
+import pytest
+
+from satxlate_jax.__main__ import main
+from tests.archives import build_data_set, write_archive
+
+
+def numbers_in(text, pattern):
+    return [float(number.replace(",", "")) for number in re.search(pattern, text).groups()]
+
+
+def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
+    write_archive(tmp_path / "l1g", {"G16": range(1, 17)}, ["h10v05"], [datetime(2020, 5, 1, 18)])
+    build_data_set(tmp_path / "l1g", tmp_path / "data", "G16")
+    words = ["--data", str(tmp_path / "data"), "--seconds", "0.2", "--batch-size", "4"]
+    assert main(["bench", "input", *words]) == 0
+    printed = capsys.readouterr().out
+    (rate,) = numbers_in(printed, r"per core: ([\d,]+) patches of 64x64x16/s")
+    (steps,) = numbers_in(printed, r"feeds ([\d,]+) steps/s of two satellites with batch size 4")
+    assert rate > 0 and abs(steps - rate / 8) <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "name a benchmark; there are build, input"),
+        (["speed"], "unknown benchmark 'speed'"),
+        (["input", "--data", "/nowhere"], "no data set of G16"),
+        (["input", "--seconds", "0"], "--seconds"),
+        (["build", "--tiles", "2"], "--tiles must be more than"),
+        (["build", "--l1g", "/nowhere"], "'/nowhere' is not a folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(words, complaint, capsys):
+    assert main(["bench", *words]) == 2
+    printed = capsys.readouterr().err
+    assert complaint in printed and "Traceback" not in printed
+
+
+@pytest.mark.slow
+def test_bench_build_tells_where_the_time_goes(tmp_path, capsys):
+    times = [datetime(2020, 5, 1, hour) for hour in range(12)]
+    write_archive(tmp_path, {"G16": range(1, 17)}, ["h10v05"], times)
+    assert main(["bench", "build", "--l1g", str(tmp_path), "--repeats", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "HDF4 decode (the floor)" in printed and "tiles/s" in printed
+    assert numbers_in(printed, r"the floor\) +([\d.]+) ms CPU a tile")[0] > 0
