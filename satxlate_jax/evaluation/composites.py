@@ -1,10 +1,10 @@
-"""Bands -> what the eye can read: true colour by day, infrared at any time.
+"""Bands -> what the eye can read: true colour by day, infrared and water vapour at any time.
 
-Sources: the natural-looking green for ABI is Bah, Gunshor and Schmit, Earth Space Sci. 5 (2018), 549-558:
-0.45 red + 0.10 vegetation + 0.45 blue.
+Sources of the green formulas: Bah, Gunshor and Schmit, Earth Space Sci. 5 (2018), 549-558 (CIMSS); the documentation
+of satpy's SimulatedGreen (its own and EDC's weights).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,15 @@ DAY_ZENITH = 80.0
 _RED, _BLUE, _GREEN, _VEGETATION = 0.64, 0.47, 0.51, 0.865  # um
 # windows first: they show clouds and surface; the others only where no window is there
 _INFRARED_ORDER = (10.35, 11.2, 12.3, 8.5, 3.9, 13.3, 9.61, 7.34, 6.95, 6.19)
+_WATER_VAPOUR = (6.19, 6.95, 7.34)  # um
 _GAMMA = 2.2
+
+# Weights of blue (0.47 um), red (0.64 um) and vegetation (0.865 um) that stand in for ABI's missing green band.
+GREEN_FORMULAS = {
+    "CIMSS": (0.45, 0.45, 0.10),
+    "satpy": (0.465, 0.465, 0.07),
+    "EDC": (0.45706946, 0.48358168, 0.06038137),
+}
 
 
 def find_band(satellite: str, wavelength: float, fields: Fields) -> int | None:
@@ -29,34 +37,69 @@ def find_band(satellite: str, wavelength: float, fields: Fields) -> int | None:
     return None
 
 
-def formula_green(red: np.ndarray, vegetation: np.ndarray, blue: np.ndarray) -> np.ndarray:
-    """The usual stand-in for ABI's missing green band, all reflectances (1)."""
-    return 0.45 * red + 0.10 * vegetation + 0.45 * blue
+def formula_green(blue: np.ndarray, red: np.ndarray, vegetation: np.ndarray, formula: str = "CIMSS") -> np.ndarray:
+    """A stand-in for ABI's missing green band, all reflectances (1).
+
+    Args:
+      blue: at 0.47 um, [...].
+      red: at 0.64 um, [...].
+      vegetation: at 0.865 um, [...].
+      formula: one of GREEN_FORMULAS.
+    """
+    weights = GREEN_FORMULAS[formula]
+    return weights[0] * blue + weights[1] * red + weights[2] * vegetation
 
 
-def true_colour(satellite: str, fields: Fields) -> np.ndarray | None:
-    """A true-colour picture; green is the 0.51 um band where there is one, else the usual formula.
+def true_colour(
+    satellite: str, fields: Fields, green: np.ndarray | None = None, formula: str = "CIMSS"
+) -> np.ndarray | None:
+    """A true-colour picture.
 
     Args:
       satellite: whose bands these are.
       fields: its bands, reflectances (1), NaN where missing.
+      green: reflectance at 0.51 um [h, w] to take, for example a synthesised one; default the satellite's own band, or
+        where it has none the formula.
+      formula: one of GREEN_FORMULAS.
 
     Returns:
       float [h, w, 3] in [0, 1], NaN where missing; None where a band is not among the fields.
     """
-    red, blue, green, vegetation = (
+    red, blue, own, vegetation = (
         find_band(satellite, wavelength, fields) for wavelength in (_RED, _BLUE, _GREEN, _VEGETATION)
     )
-    if red is None or blue is None or (green is None and vegetation is None):
+    if red is None or blue is None:
         return None
-    middle = fields[green] if green is not None else formula_green(fields[red], fields[vegetation], fields[blue])
-    picture = np.stack([fields[red], middle, fields[blue]], axis=-1)
+    if green is None and own is not None:
+        green = fields[own]
+    if green is None and vegetation is not None:
+        green = formula_green(fields[blue], fields[red], fields[vegetation], formula)
+    if green is None:
+        return None
+    picture = np.stack([fields[red], green, fields[blue]], axis=-1)
+    if not np.isfinite(picture).all(-1).any():
+        return None
     return np.clip(picture, 0, 1) ** (1 / _GAMMA)
+
+
+def green_band(satellite: str) -> int | None:
+    """The number of a satellite's green band (0.51 um), if its instrument has one."""
+    bands = get_satellite(satellite).bands
+    return find_band(satellite, _GREEN, dict.fromkeys(band.number for band in bands))
 
 
 def infrared_band(satellite: str, fields: Fields) -> int | None:
     """The best band for an infrared picture: the cleanest window among the fields."""
-    for wavelength in _INFRARED_ORDER:
+    return _first_seen(satellite, _INFRARED_ORDER, fields)
+
+
+def water_vapour_band(satellite: str, fields: Fields) -> int | None:
+    """The water-vapour band among the fields that looks highest in the atmosphere."""
+    return _first_seen(satellite, _WATER_VAPOUR, fields)
+
+
+def _first_seen(satellite: str, wavelengths: Sequence[float], fields: Fields) -> int | None:
+    for wavelength in wavelengths:
         number = find_band(satellite, wavelength, fields)
         if number is not None and np.isfinite(fields[number]).any():
             return number

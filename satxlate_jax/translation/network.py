@@ -16,7 +16,7 @@ from satxlate_jax.translation.blocks import apply_in_blocks
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing
 
 BLOCK = 640
-"""Largest side of what goes through the network at once, pixels: 0.9 GB at the published width of 64."""
+"""Largest side of what goes through the network at once, pixels: half a gigabyte at the published width of 64 (measured)."""
 
 RULES = ("filled", "released")
 

@@ -1,0 +1,171 @@
+"""The verb `animate`: translated tiles of one place through time, observed beside synthetic, as GIF or MP4."""
+
+import argparse
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+from tqdm import tqdm
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.evaluation import maps
+from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
+from satxlate_jax.evaluation.quicklook import View, read_view
+from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
+from satxlate_jax.observations.satellites import get_satellite
+
+
+def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[tuple[Path, list[TileFile]]]:
+    """The translated files in order of time, each with the files observed at that moment.
+
+    Args:
+      inputs: netCDF files that `translate` wrote, or folders of them, all of one tile.
+      root: of the tree of L1G files, for what was observed.
+      target: the satellite that was made; its observations are shown too where there are any.
+
+    Raises:
+      InputError: nothing to show, several tiles, or a source that is not under root.
+    """
+    files = [
+        file for text in inputs for file in (sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)])
+    ]
+    sources = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in files}
+    unknown = [file for file, source in sources.items() if source is None]
+    if unknown or not files:
+        what = f"'{unknown[0]}' is not named as `satxlate translate` names its files" if unknown else "no netCDF file"
+        raise InputError(f"{what}; give what translate wrote, or the folder it wrote to")
+    tiles = {source.tile for source in sources.values()}
+    if len(tiles) > 1:
+        raise InputError(f"an animation is of one tile, these are of {', '.join(sorted(tiles))}; give files of one")
+    observed = {}
+    for file in find_tiles(root, tiles=tiles):
+        observed.setdefault(file.time, {})[file.satellite] = file
+    frames = []
+    for file, source in sorted(sources.items(), key=lambda item: item[1].time):
+        present = observed.get(source.time, {})
+        if source.satellite not in present:
+            raise InputError(
+                f"the source of {file.name} is not under '{root}'; give the tree it was translated from as --l1g"
+            )
+        others = [present[target]] if target in present and target != source.satellite else []
+        frames.append((file, [present[source.satellite], *others]))
+    return frames
+
+
+def draw_frames(frames: Sequence[tuple[Path, list[TileFile]]], kind: str, coast: str) -> Iterator[np.ndarray]:
+    """Pictures [height, width, 3], uint8, all of one size and one scale."""
+    limits: dict[float, tuple[float, float]] = {}
+    for file, observed in frames:
+        views = [read_view(observed[0].path), read_view(file), *(read_view(other.path) for other in observed[1:])]
+        figure = maps.new_figure(4.3 * len(views), 4.9)
+        for axes, view in zip(maps.panels_of(figure, len(views)), views, strict=True):
+            _draw(figure, axes, view, _reference(views), kind, limits, coast)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _reference(views: Sequence[View]) -> float | None:
+    """The wavelength to show in infrared: the synthetic view's best window."""
+    synthetic = views[1]
+    number = infrared_band(synthetic.satellite, synthetic.fields)
+    return None if number is None else get_satellite(synthetic.satellite).band(number).wavelength
+
+
+def _draw(figure, axes, view: View, wavelength: float | None, kind: str, limits: dict, coast: str) -> None:
+    title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
+    if kind == "true_colour":
+        picture = true_colour(view.satellite, view.fields)
+        if picture is None:
+            raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
+        maps.show_map(axes, view.lat, view.lon, picture, title, coast=coast)
+        return
+    number = find_band(view.satellite, wavelength, view.fields) if wavelength else None
+    number = infrared_band(view.satellite, view.fields) if number is None else number
+    if number is None:
+        raise InputError(f"{view.name} holds no infrared band; use --kind true_colour")
+    band, values = get_satellite(view.satellite).band(number), view.fields[number]
+    low, high = limits.setdefault(
+        round(band.wavelength, 0), maps.value_range([values])
+    )  # the first frame sets the scale
+    look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
+    image = maps.show_map(axes, view.lat, view.lon, values, f"{title}\n{maps.band_label(band)}", coast=coast, **look)
+    maps.add_colour_bar(figure, image, [axes], maps.unit_label(band), below=True)
+
+
+def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+    """Writes a .gif or, where ffmpeg is installed, an .mp4; returns the number of frames.
+
+    Raises:
+      InputError: another ending, no ffmpeg, or the file cannot be written.
+    """
+    if path.suffix not in (".gif", ".mp4"):
+        raise InputError(f"--output is '{path}'; name a .gif or an .mp4 file")
+    temporary = path.with_name(f".part.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        count = _write_gif(pictures, temporary, frames_per_second) if path.suffix == ".gif" else 0
+        count = count or _write_mp4(pictures, temporary, frames_per_second)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+    images = [Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE) for picture in pictures]
+    duration = round(1000 / frames_per_second)
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    return len(images)
+
+
+def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise InputError("an .mp4 needs ffmpeg, which is not installed; install it, or name a .gif")
+    first = next(pictures)
+    height, width = (side // 2 * 2 for side in first.shape[:2])  # H.264 takes even sides only
+    form = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "-"]
+    command = [program, "-y", "-loglevel", "error", *form, "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    count = 0
+    for picture in (first, *pictures):
+        process.stdin.write(np.ascontiguousarray(picture[:height, :width]).tobytes())
+        count += 1
+    _, words = process.communicate()
+    if process.returncode:
+        raise InputError(f"ffmpeg could not write {path.name}: {' '.join(words.decode().split())}")
+    return count
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="satxlate animate",
+        description="Animate translated tiles of one place: what was observed beside what was synthesised.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")
+    parser.add_argument("--l1g", required=True, metavar="ROOT", help="root of the L1G files they were made from")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a .gif, or an .mp4 (needs ffmpeg)")
+    parser.add_argument("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
+    parser.add_argument("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
+    parser.add_argument("--fps", type=float, default=4.0, help="frames per second (4)")
+    parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    """The verb `animate`."""
+    options = _parser().parse_args(argv)
+    frames = find_frames(options.inputs, Path(options.l1g), options.truth)
+    coast = "" if options.no_coastlines else maps.COAST
+    pictures = draw_frames(frames, options.kind, coast)
+    shown = iter(tqdm(pictures, total=len(frames), desc="animate", unit="frame", disable=None))
+    count = write_animation(shown, Path(options.output), options.fps)
+    print(f"{count} frames in {options.output}")

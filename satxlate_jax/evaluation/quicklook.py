@@ -1,0 +1,249 @@
+"""The verb `quicklook`: tiles as pictures, observed or synthesised, and the difference of two."""
+
+import argparse
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.evaluation import maps
+from satxlate_jax.evaluation.composites import (
+    GREEN_FORMULAS,
+    Fields,
+    green_band,
+    infrared_band,
+    true_colour,
+    water_vapour_band,
+)
+from satxlate_jax.observations.l1g import read_tile
+from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
+
+
+@dataclass(frozen=True)
+class View:
+    """A tile to draw.
+
+    Attributes:
+      name: of the file, without its ending.
+      title: satellite, tile and time, in words.
+      satellite: whose bands these are.
+      fields: band -> [h, w], NaN where missing.
+      lat: [h] degrees north, north to south.
+      lon: [w] degrees east.
+    """
+
+    name: str
+    title: str
+    satellite: str
+    fields: Fields
+    lat: np.ndarray
+    lon: np.ndarray
+
+
+def read_view(path: Path) -> View:
+    """Reads an L1G file, or a netCDF that `translate` wrote.
+
+    Raises:
+      InputError: it is neither.
+    """
+    if path.suffix == ".nc":
+        try:
+            with xr.open_dataset(path, engine="netcdf4") as opened:
+                tile = opened.load()
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{path}' cannot be read as netCDF ({error})") from error
+        if "satellite" not in tile.attrs:
+            raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
+    else:
+        tile = read_tile(path)
+    return as_view(tile, path.stem)
+
+
+def as_view(tile: xr.Dataset, name: str) -> View:
+    """A tile, as `read_tile` or a translator gives it, for drawing.
+
+    Args:
+      tile: with BANDxx (lat, lon) and the attribute satellite.
+      name: for the pictures' files.
+    """
+    fields = {
+        int(key[4:]): tile[key].values
+        for key in map(str, tile.data_vars)
+        if key.startswith("BAND") and key[4:].isdecimal()
+    }
+    made_from = tile.attrs.get("source_satellite")
+    origin = f" synthesised from {made_from}" if made_from else " observed"
+    time = tile["time"].values.astype("datetime64[s]").astype(datetime) if "time" in tile.coords else None
+    when = f", {time:%Y-%m-%d %H:%M} UTC" if time else ""
+    satellite = tile.attrs["satellite"]
+    title = f"{satellite}{origin}, {tile.attrs.get('tile', '')}{when}"
+    return View(name, title, satellite, fields, tile["lat"].values, tile["lon"].values)
+
+
+def draw_views(view: View, green: View | None, against: View | None, coast: str) -> dict[str, Figure]:
+    """All pictures a tile allows.
+
+    Args:
+      view: the tile.
+      green: a translation of it to a satellite that has a green band.
+      against: another view of the same tile, to take the difference to.
+      coast: colour of the coastlines; '' draws none.
+
+    Returns:
+      Kind -> figure: 'true_colour', 'infrared', 'water_vapour', 'difference'.
+    """
+    figures = {}
+    colour = _draw_true_colour(view, green, coast)
+    if colour is not None:
+        figures["true_colour"] = colour
+    for kind, number in (
+        ("infrared", infrared_band(view.satellite, view.fields)),
+        ("water_vapour", water_vapour_band(view.satellite, view.fields)),
+    ):
+        if number is not None:
+            figures[kind] = _draw_band(view, get_satellite(view.satellite).band(number), coast)
+    if against is not None:
+        figures["difference"] = draw_difference(view, against)
+    return figures
+
+
+def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | None:
+    pictures = {}
+    own = green_band(view.satellite)
+    if green is not None:
+        number = green_band(green.satellite)
+        if number is None or number not in green.fields:
+            raise InputError(
+                f"{green.name} has no green band (0.51 um); translate to a satellite that has one, such as H8"
+            )
+        name = f"green synthesised\n({green.satellite} band {number})"
+        pictures[name] = true_colour(view.satellite, view.fields, green.fields[number])
+    if own is not None:
+        pictures[f"green of band {own}"] = true_colour(view.satellite, view.fields)
+    else:
+        for formula, (blue, red, vegetation) in GREEN_FORMULAS.items():
+            name = f"green by {formula}'s formula\n{blue:.3g} blue + {red:.3g} red + {vegetation:.2g} vegetation"
+            pictures[name] = true_colour(view.satellite, view.fields, formula=formula)
+    pictures = {name: picture for name, picture in pictures.items() if picture is not None}
+    if not pictures:
+        return None
+    figure = maps.new_figure(max(3.7 * len(pictures), 4.8), 4.4)
+    for axes, (name, picture) in zip(maps.panels_of(figure, len(pictures)), pictures.items(), strict=True):
+        maps.show_map(axes, view.lat, view.lon, picture, name, coast=coast)
+    figure.suptitle(f"{view.title}: true colour", fontsize=10)
+    return figure
+
+
+def _draw_band(view: View, band: Band, coast: str) -> Figure:
+    figure = maps.new_figure(5.6, 5.0)
+    axes = maps.panels_of(figure, 1)[0]
+    values = view.fields[band.number]
+    low, high = maps.value_range([values])
+    title = f"{view.title}\n{maps.band_label(band)}"
+    look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
+    image = maps.show_map(axes, view.lat, view.lon, values, title, coast=coast, **look)
+    maps.add_colour_bar(figure, image, [axes], maps.unit_label(band))
+    return figure
+
+
+def draw_difference(view: View, against: View) -> Figure:
+    """The first view's shared bands minus the other's, one row of maps per band.
+
+    Raises:
+      InputError: the views lie on different grids, or share no band.
+    """
+    if (
+        view.lat.shape != against.lat.shape
+        or not np.allclose(view.lat, against.lat)
+        or not np.allclose(view.lon, against.lon)
+    ):
+        raise InputError(
+            f"{view.name} and {against.name} lie on different grids; compare the same tile at one resolution"
+        )
+    pairs = [
+        (ours, theirs)
+        for ours, theirs in shared_bands(view.satellite, against.satellite, sorted(view.fields), sorted(against.fields))
+        if (np.isfinite(view.fields[ours]) & np.isfinite(against.fields[theirs])).any()
+    ]
+    if not pairs:
+        raise InputError(f"{view.name} and {against.name} share no band by wavelength that both hold")
+    figure = maps.new_figure(11.5, 3.4 * len(pairs) + 0.4)
+    grid = figure.subplots(len(pairs), 3, squeeze=False)
+    for panels, (ours, theirs) in zip(grid, pairs, strict=True):
+        band, other = get_satellite(view.satellite).band(ours), get_satellite(against.satellite).band(theirs)
+        fields = [view.fields[ours], against.fields[theirs]]
+        low, high = maps.value_range(fields)
+        names = [f"{side.satellite} {maps.band_label(b)}" for side, b in ((view, band), (against, other))]
+        for axes, values, name in zip(panels, fields, names, strict=False):
+            look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
+            image = maps.show_map(axes, view.lat, view.lon, values, name, **look)
+        maps.add_colour_bar(figure, image, panels[:2], maps.unit_label(band))
+        difference = fields[0] - fields[1]
+        seen = difference[np.isfinite(difference)]
+        limit = float(np.percentile(np.abs(seen), 99)) or 1.0
+        rmse = float(np.sqrt(np.mean(seen.astype(np.float64) ** 2)))
+        title = f"first minus second: RMSE {rmse:.3g}, mean {seen.mean():+.3g}"
+        look = {"cmap": maps.DIFFERENCES, "vmin": -limit, "vmax": limit}
+        image = maps.show_map(panels[2], view.lat, view.lon, difference, title, **look)
+        maps.add_colour_bar(figure, image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")
+    figure.suptitle(f"{view.title}\nminus {against.title}", fontsize=10)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG under a temporary name and renames it.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(temporary, format="png")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="satxlate quicklook",
+        description="Draw tiles, L1G files or translated netCDF: true colour, infrared and water vapour as the bands "
+        "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="L1G files or translated netCDF files")
+    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the pictures; made if absent")
+    parser.add_argument("--against", metavar="FILE", help="also draw the difference to this file, band by band")
+    parser.add_argument(
+        "--green", metavar="NC", help="a translation of INPUT that holds a green band (0.51 um), such as to H8"
+    )
+    parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    """The verb `quicklook`."""
+    options = _parser().parse_args(argv)
+    if (options.against or options.green) and len(options.inputs) > 1:
+        raise InputError("--against and --green belong to one INPUT; draw several one at a time")
+    coast = "" if options.no_coastlines else maps.COAST
+    green = read_view(Path(options.green)) if options.green else None
+    against = read_view(Path(options.against)) if options.against else None
+    output = Path(options.output)
+    written = []
+    for text in tqdm(options.inputs, desc="quicklook", unit="file", disable=None):
+        view = read_view(Path(text))
+        figures = draw_views(view, green, against, coast)
+        if not figures:
+            raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
+        output.mkdir(parents=True, exist_ok=True)
+        for kind, figure in figures.items():
+            path = output / f"{view.name}_{kind}.png"
+            save_figure(figure, path)
+            written.append(path.name)
+    print(f"{len(written)} pictures in {output}: {', '.join(written[:8])}{' ...' if len(written) > 8 else ''}")
