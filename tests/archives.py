@@ -48,7 +48,9 @@ def write_archive(
     return paths
 
 
-def build_data_set(root: Path, data_dir: Path, name: str, *, num_shards: int | None = None, **options) -> Path:
+def build_data_set(
+    root: Path, data_dir: Path, name: str, *, num_shards: int | None = None, file_format: str | None = None, **options
+) -> Path:
     """Builds a data set in this process as `tfds build` does; returns its folder. Without options a built-in one."""
     import tensorflow_datasets as tfds
 
@@ -60,7 +62,7 @@ def build_data_set(root: Path, data_dir: Path, name: str, *, num_shards: int | N
     with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
         warnings.simplefilter("ignore", DeprecationWarning)
         config = module.GeonexL1gConfig(name, **options) if options else name
-        builder = module.Builder(config=config, data_dir=data_dir)
+        builder = module.Builder(config=config, data_dir=data_dir, file_format=file_format)
         download = tfds.download.DownloadConfig(manual_dir=root, num_shards=num_shards)
         builder.download_and_prepare(download_config=download)
     return Path(builder.data_dir)

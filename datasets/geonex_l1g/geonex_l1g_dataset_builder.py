@@ -177,7 +177,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             config = _DownloadConfig(**vars(download_config))
         with TileReader(selection) as self._reader:
             splits = super()._generate_splits(dl_manager, config)
-        folder = Path(self.data_path)
+        folder = self.data_path
         if self._uses_beam:
             from satxlate_jax.observations import beam_tiles
 
@@ -228,6 +228,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             outcome = self._reader.read(file)
             count.add(outcome)
             if len(outcome):
-                return beam_tiles.ReadTiles(split, files, selection, Path(self.data_path))
+                return beam_tiles.ReadTiles(split, files, selection, self.data_path)
         self._manifest.splits[split] = count
         return None

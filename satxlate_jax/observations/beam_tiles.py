@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import apache_beam as beam
+from etils import epath
 
 from satxlate_jax.observations.catalog import TileFile, parse_name
 from satxlate_jax.observations.examples import Example, TileOutcome, TileReader
@@ -19,7 +19,7 @@ class ReadTiles(beam.PTransform):
     The files' names go to the workers through a file: of ten million names a pipeline's description is too big.
     """
 
-    def __init__(self, split: str, files: Sequence[TileFile], selection: Selection, folder: Path):
+    def __init__(self, split: str, files: Sequence[TileFile], selection: Selection, folder: epath.Path):
         """Writes the list of files.
 
         Args:
@@ -34,7 +34,7 @@ class ReadTiles(beam.PTransform):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Builds the pipeline."""
-        split, selection, folder = self._split, self._selection, Path(self._folder)
+        split, selection, folder = self._split, self._selection, epath.Path(self._folder)
         outcomes = (
             pbegin
             | "List" >> beam.io.ReadFromText(str(_list_path(folder, split)))
@@ -45,24 +45,24 @@ class ReadTiles(beam.PTransform):
         _ = (
             outcomes.counts
             | "Count" >> beam.CombineGlobally(_Count(len(selection.bands)))
-            | "Write" >> beam.Map(lambda count: count.write(_count_path(folder, split)))
+            | "Write" >> beam.Map(lambda count: _count_path(folder, split).write_bytes(count.to_bytes()))
         )
         return outcomes.examples
 
 
-def read_counts(folder: Path, split: str) -> SplitCount:
+def read_counts(folder: epath.Path, split: str) -> SplitCount:
     """What became of a split's files, once the pipeline has run; removes what `ReadTiles` left in the folder."""
-    count = SplitCount.read(_count_path(folder, split))
+    count = SplitCount.from_bytes(_count_path(folder, split).read_bytes())
     for path in (_count_path(folder, split), _list_path(folder, split)):
         path.unlink()
     return count
 
 
-def _list_path(folder: Path, split: str) -> Path:
+def _list_path(folder: epath.Path, split: str) -> epath.Path:
     return folder / f"files-{split}.jsonl"
 
 
-def _count_path(folder: Path, split: str) -> Path:
+def _count_path(folder: epath.Path, split: str) -> epath.Path:
     return folder / f"counts-{split}.npz"
 
 

@@ -1,5 +1,6 @@
 """What became of every file of an archive when a data set was built from it."""
 
+import io
 import json
 import os
 from collections import Counter
@@ -69,22 +70,23 @@ class SplitCount:
         """Files that could not be used, as opposed to those that rightly gave nothing (night, no data)."""
         return sum(reason in BAD_REASONS for _, reason, _ in self.skipped)
 
-    def write(self, path: Path) -> None:
-        """Writes it where another process can read it."""
+    def to_bytes(self) -> bytes:
+        """What another process can read with `from_bytes`."""
         facts = {name: value for name, value in vars(self).items() if name != "bands"}
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                facts=np.array(json.dumps(facts)),
-                counts=self.bands.counts,
-                finite=self.bands.finite,
-                pixels=np.array(self.bands.pixels),
-            )
+        content = io.BytesIO()
+        np.savez(
+            content,
+            facts=np.array(json.dumps(facts)),
+            counts=self.bands.counts,
+            finite=self.bands.finite,
+            pixels=np.array(self.bands.pixels),
+        )
+        return content.getvalue()
 
     @classmethod
-    def read(cls, path: Path) -> "SplitCount":
-        """Reads what `write` wrote."""
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+    def from_bytes(cls, content: bytes) -> "SplitCount":
+        """Reads what `to_bytes` made."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
             bands = BandCounts(len(file["counts"]))
             bands.counts, bands.finite, bands.pixels = file["counts"], file["finite"], int(file["pixels"])

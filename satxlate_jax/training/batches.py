@@ -216,16 +216,35 @@ def _lane_reader(records: Records, lanes: int, buffer: int) -> Callable[[tf.Tens
         return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(read_epoch)
 
     def read_shard(path: tf.Tensor, length: tf.Tensor, shuffle_seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
-        shard = tf.data.TFRecordDataset(path, buffer_size=1 << 20)
         # A shard with fewer or more records than promised would silently shift everything after it.
-        shard = shard.apply(tf.data.experimental.assert_cardinality(length))
+        shard = _open_shard(path, records.file_format).apply(tf.data.experimental.assert_cardinality(length))
         return shard.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False).skip(skip)
 
     return read_lane
 
 
+def _open_shard(path: tf.Tensor, file_format: str) -> tf.data.Dataset:
+    """The serialised examples of one shard, in order."""
+    if file_format == "tfrecord":
+        return tf.data.TFRecordDataset(path, buffer_size=1 << 20)
+    signature = tf.TensorSpec((), tf.string)
+    return tf.data.Dataset.from_generator(_array_records, args=(path,), output_signature=signature)
+
+
+def _array_records(path: bytes) -> Iterator[bytes]:
+    from array_record.python.array_record_module import ArrayRecordReader  # tfds brings it where it is to be had
+
+    reader = ArrayRecordReader(path.decode())
+    try:
+        for _ in range(reader.num_records()):
+            yield reader.read()
+    finally:
+        reader.close()
+
+
 def _validation_dataset(records: Records, batch_size: int, rows: range) -> tf.data.Dataset:
-    dataset = tf.data.TFRecordDataset(list(records.paths))
+    shards = tf.data.Dataset.from_tensor_slices(list(records.paths))
+    dataset = shards.flat_map(lambda path: _open_shard(path, records.file_format))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(records.lengths)))
     dataset = dataset.batch(batch_size, drop_remainder=True).map(lambda drawn: drawn[rows.start : rows.stop])
     return _decoded(dataset, records)

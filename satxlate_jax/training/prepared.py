@@ -16,6 +16,7 @@ from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
 
 DATASET = "geonex_l1g"
+FILE_FORMATS = ("tfrecord", "array_record")
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 
 
@@ -27,6 +28,7 @@ class Records:
       satellite: the domain in the configuration.
       split: 'train', 'validation' or 'test'.
       folder: of the data set.
+      file_format: one of FILE_FORMATS.
       paths: of its shards.
       lengths: records in each shard.
       stored_bands: 1-based bands in the records.
@@ -39,6 +41,7 @@ class Records:
     satellite: str
     split: str
     folder: str
+    file_format: str
     paths: tuple[str, ...]
     lengths: tuple[int, ...]
     stored_bands: tuple[int, ...]
@@ -91,8 +94,10 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} has patches of {patch_size} pixels, config.data.patch_size is "
             f"{config.data.patch_size}; change that, or {rebuild}"
         )
-    if info.file_format.value != "tfrecord":
-        raise InputError(f"the data set {folder} is {info.file_format.value}, training reads tfrecord; {rebuild}")
+    if info.file_format.value not in FILE_FORMATS:
+        raise InputError(
+            f"the data set {folder} is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}; {rebuild}"
+        )
     if split not in info.splits or not info.splits[split].num_examples:
         raise InputError(f"the data set {folder} of {satellite} has no example in split '{split}'; {rebuild}")
     scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in facts["bands"]])
@@ -100,6 +105,7 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
         satellite=satellite,
         split=split,
         folder=folder,
+        file_format=info.file_format.value,
         paths=tuple(str(path) for path in info.splits[split].filepaths),
         lengths=tuple(info.splits[split].shard_lengths),
         stored_bands=stored_bands,

@@ -215,6 +215,21 @@ def test_a_split_without_examples_is_an_error(config, archive, data_dir):
         next(validation_batches(config))
 
 
+def test_array_record_gives_the_same_batches(config, archive, tmp_path):
+    expected = list(islice(training_batches(config), 9))
+    validation = [batch["H8"] for batch in validation_batches(config)]
+    options = {"satellite": "H8", "bands": list(BANDS["H8"]), "patch_size": PATCH, "file_format": "array_record"}
+    folder = build_data_set(archive, tmp_path, "H8_small", **options)
+    config.data.dir, config.data.streams = str(tmp_path), ("H8",)
+    for start in (0, 5):
+        for before, batch in zip(expected[start:], training_batches(config, start), strict=False):
+            np.testing.assert_array_equal(batch["H8"], before["H8"])
+    np.testing.assert_array_equal([batch["H8"] for batch in validation_batches(config)], validation)
+    next(folder.glob("*train*")).write_bytes(b"")
+    with pytest.raises(InputError, match="'train' of H8"):
+        list(islice(training_batches(config), 9))
+
+
 def symmetries(image):
     """The square's eight, by numpy."""
     return [np.rot90(flipped, turns) for flipped in (image, image[::-1]) for turns in range(4)]
