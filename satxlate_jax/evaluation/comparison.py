@@ -3,10 +3,11 @@
 import random
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -44,6 +45,8 @@ class Comparison:
       cases: the files to score.
       fit_files: the target's files on which the baselines are fitted.
       fitted_apart: whether none of `fit_files` is scored.
+      fit_sources: the source's files, for baselines that need both satellites' distributions.
+      fit_pairs: coincident files that are not scored, for the paired baseline.
     """
 
     task: Task
@@ -52,6 +55,8 @@ class Comparison:
     cases: Sequence[Case]
     fit_files: Sequence[TileFile]
     fitted_apart: bool
+    fit_sources: Sequence[TileFile] = ()
+    fit_pairs: Sequence[tuple[TileFile, TileFile]] = ()
 
 
 def find_comparison(
@@ -65,6 +70,7 @@ def find_comparison(
     max_files: int | None = None,
     fit_files: int = 64,
     seed: int = 0,
+    minutes: Collection[int] | None = None,
     **filters,
 ) -> Comparison:
     """Looks through a tree of L1G files for what can be scored.
@@ -79,6 +85,7 @@ def find_comparison(
       max_files: score only that many, drawn with `seed`.
       fit_files: fit baselines on at most that many, drawn with `seed`.
       seed: of the draws.
+      minutes: score only files of these minutes of the hour; default all.
       filters: tiles, years, days, hours of the files to score, as `find_tiles` takes them.
 
     Raises:
@@ -93,15 +100,34 @@ def find_comparison(
         cases, truth_bands = _held_out_cases(task, root, filters), held_out_bands(task)
     else:
         cases, truth_bands = _coincident_cases(task, root, tolerance, filters), {band: band for band in bands[target]}
+    if minutes is not None:
+        cases = [case for case in cases if case.source.time.minute in minutes]
+        if not cases:
+            raise InputError(f"no file at minute {', '.join(map(str, minutes))}: {_what_is_there(root, filters)}")
     draw = random.Random(seed)
     if max_files is not None and len(cases) > max_files:
         cases = sorted(draw.sample(cases, max_files), key=lambda case: (case.source.time, case.source.tile))
+    return Comparison(task, truth, truth_bands, cases, **_files_to_fit(task, root, cases, tolerance, fit_files, draw))
+
+
+def _files_to_fit(
+    task: Task, root: str | Path, cases: Sequence[Case], tolerance: timedelta, most: int, draw: random.Random
+) -> dict[str, Any]:
+    """Files of both satellites that are not scored, where there are any; coincident ones never are."""
     scored = {case.truth.path for case in cases} | {case.source.path for case in cases}
-    files = find_tiles(root, satellites=[target])
-    apart = [file for file in files if file.path not in scored]
-    chosen = apart or files
-    chosen = sorted(draw.sample(chosen, fit_files)) if len(chosen) > fit_files else chosen
-    return Comparison(task, truth, truth_bands, cases, chosen, bool(apart) or not files)
+
+    def some(files: Sequence) -> list:
+        return sorted(draw.sample(files, most)) if len(files) > most else list(files)
+
+    targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
+    apart = [[file for file in files if file.path not in scored] for files in (targets, sources)]
+    pairs = [pair for pair in coincident(sources, targets, tolerance) if not {pair[0].path, pair[1].path} & scored]
+    return {
+        "fit_files": some(apart[0] or targets),
+        "fitted_apart": bool(apart[0]) or not targets,
+        "fit_sources": some(apart[1] or sources),
+        "fit_pairs": some(pairs),
+    }
 
 
 def held_out_bands(task: Task) -> dict[int, int]:

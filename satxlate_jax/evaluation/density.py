@@ -1,5 +1,6 @@
 """How predictions and truth are distributed together: a joint histogram per band that can be merged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,21 @@ class JointHistogram:
         offsets = np.arange(-(n - 1), n)
         counts = np.array([np.trace(self.counts, -offset) for offset in offsets])
         return offsets * self.width, counts
+
+    def error_percentiles(self, levels: Sequence[float]) -> list[float]:
+        """Sizes of the error below which so many percent of the pixels lie, to the width of a bin."""
+        errors, counts = self.errors()
+        n = len(self.counts)
+        sizes = counts[n - 1 :].copy()
+        sizes[1:] += counts[n - 2 :: -1]
+        share = 100 * sizes.cumsum() / max(sizes.sum(), 1)
+        return [float(errors[n - 1 :][np.searchsorted(share, level)]) for level in levels]
+
+    def distance(self) -> float:
+        """First Wasserstein distance of the two distributions, in the band's unit, to the width of a bin."""
+        total = max(self.counts.sum(), 1)
+        predicted, truth = self.counts.sum(1).cumsum() / total, self.counts.sum(0).cumsum() / total
+        return float(np.abs(predicted - truth).sum() * self.width)
 
     def merge(self, other: "JointHistogram") -> "JointHistogram":
         """Adds another's counts, in place."""

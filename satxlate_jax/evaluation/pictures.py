@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
+from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.maps import (
     COAST,
@@ -24,11 +25,19 @@ from satxlate_jax.evaluation.maps import (
     unit_label,
     value_range,
 )
-from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Example, Results
+from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.observations.satellites import Band, get_satellite
 
-COLOURS = {"model": "#1b6ca8", "linear": "#d1495b", "band_copy": "#e09f3e", "constant": "#8d96a3"}
-_MARKERS = {"model": "o", "linear": "s", "band_copy": "D", "constant": "|"}
+_MARKERS = {
+    "model": "o",
+    "linear": "s",
+    "band_copy": "D",
+    "quadratic": "^",
+    "matching": "P",
+    "sbaf": "X",
+    "constant": "|",
+}
 
 
 def draw_overview(results: Results) -> Figure:
@@ -37,18 +46,20 @@ def draw_overview(results: Results) -> Figure:
     kinds = [bands for bands in kinds if bands]
     figure = new_figure(9.5, 1.3 + 0.32 * max(len(bands) for bands in kinds))
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    answering = [
+        method for method in results.methods if any((method, b.number) in results.histograms for b in sum(kinds, []))
+    ]
     for axes, bands in zip(panels, kinds, strict=True):
-        for method in reversed(results.methods):
+        for method in reversed(answering):
             values = [results.rmse(method, band.number) for band in bands]
-            # a band copy of a same band can be exact: nothing to show on this axis
             axes.plot(
                 values,
                 range(len(bands)),
                 _MARKERS.get(method, "v"),
-                color=COLOURS.get(method, "#555555"),
+                color=colour_of(method),
                 markersize=9 if method == "constant" else 7,
                 markeredgewidth=2 if method == "constant" else 0.8,
-                label=METHOD_NAMES.get(method, method),
+                label=method_name(method),
             )
         axes.set_yticks(range(len(bands)), [band_label(band) for band in bands], **TEXT)
         axes.set_ylim(len(bands) - 0.5, -0.5)
@@ -58,7 +69,9 @@ def draw_overview(results: Results) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles), frameon=False, **TEXT)
+    figure.legend(
+        handles[::-1], labels[::-1], loc="outside upper center", ncols=min(len(handles), 6), frameon=False, **TEXT
+    )
     return figure
 
 
@@ -77,11 +90,11 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     if is_day(example.solar_zenith) and any(
         true_colour(satellite, values) is not None for _, satellite, values in fields[1:]
     ):
-        fields.append((METHOD_NAMES["linear"], task.target, example.predictions["linear"]))
+        fields.append((method_name("linear"), task.target, example.predictions["linear"]))
         return _draw_true_colour(example, fields)
     best = _best_of_shown(results, example)
     if best:
-        fields.append((f"{METHOD_NAMES[best]} (best baseline)", task.target, example.predictions[best]))
+        fields.append((f"{method_name(best)} (best baseline)", task.target, example.predictions[best]))
     return _draw_infrared(example, fields)
 
 
@@ -141,7 +154,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     best = results.best_baseline(number)[0]
     errors = [("model", model - truth)]
     if best:
-        errors.append((METHOD_NAMES[best], example.predictions[best][number] - truth))
+        errors.append((method_name(best), example.predictions[best][number] - truth))
     sizes = np.concatenate([np.abs(error[np.isfinite(error)]) for _, error in errors])
     limit = float(np.percentile(sizes, 99)) if sizes.size else 1.0
     low, high = value_range([truth, model])
@@ -177,7 +190,7 @@ def draw_scatter(results: Results, band: Band) -> Figure:
         image = axes.pcolormesh(edges, edges, shown, norm=LogNorm(1, max(most, 2)), cmap="magma_r")
         axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
         figures = results.total[method, band.number].figures()
-        name = METHOD_NAMES.get(method, method)
+        name = method_name(method)
         scores = f"RMSE {figures['rmse']:.3g}, bias {figures['bias']:+.3g}, r {figures['correlation']:.3f}"
         axes.set_title(f"{name}\n{scores}", **TEXT)
         axes.set_aspect("equal")
@@ -203,8 +216,8 @@ def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
         if method in (MODEL, results.best_baseline(band.number)[0]):
             total = share.cumsum()
             limits += [abs(errors[np.searchsorted(total, level)]) for level in (0.005, 0.995)]
-        axes.step(errors, 100 * share, where="mid", color=COLOURS.get(method, "#555555"), linewidth=1.4)
-        axes.plot([], [], color=COLOURS.get(method, "#555555"), label=METHOD_NAMES.get(method, method))
+        axes.step(errors, 100 * share, where="mid", color=colour_of(method), linewidth=1.4)
+        axes.plot([], [], color=colour_of(method), label=method_name(method))
     limit = max(max(limits, default=0.0), 5 * histogram.width)
     axes.set_xlim(-limit, limit)
     axes.set_ylim(bottom=0)

@@ -1,7 +1,5 @@
 """One HTML page that says how good each band is, beginning with what reads in a minute."""
 
-import base64
-import io
 import json
 import os
 import platform
@@ -12,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
 from satxlate_jax import __version__
 from satxlate_jax.evaluation import maps, pictures
+from satxlate_jax.evaluation.diagnosis import (
+    has_groups,
+    render_consistency,
+    render_groups,
+    render_sharpness,
+    render_uncertainty,
+)
+from satxlate_jax.evaluation.figures import Figures
+from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
-from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Results, per_file_rows, score_rows
+from satxlate_jax.evaluation.results import Results
+from satxlate_jax.evaluation.tables import per_file_rows, score_rows
 from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation.translate import TileTranslator
@@ -35,28 +41,6 @@ _FIGURE_HEADS = {
 
 
 _EXACT = ("band", "wavelength", "wavelength_um")
-
-
-class Figures:
-    """Draws figures into OUT/figures and hands them to the page as embedded images."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-
-    def embed(self, figure: Figure, name: str, caption: str) -> str:
-        """Saves a figure as NAME.png and returns it as HTML."""
-        drawn, packed = io.BytesIO(), io.BytesIO()
-        figure.savefig(drawn, format="png")
-        picture = Image.open(drawn).convert("RGB")
-        picture.save(packed, format="png", optimize=True)
-        temporary = self._folder / f".{name}.png.part"
-        temporary.write_bytes(packed.getvalue())
-        os.replace(temporary, self._folder / f"{name}.png")
-        data = base64.b64encode(packed.getvalue()).decode()
-        source = f"data:image/png;base64,{data}"
-        return (
-            f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
-        )
 
 
 def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> str:
@@ -81,10 +65,15 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         f'<p class="soft">Run {escape(translator.run)}, step {translator.step}; {len(results.per_file)} files scored; '
         f"made {now} by satxlate_jax {__version__}.</p>",
         '<nav><a href="#summary">Summary</a><a href="#pictures">Pictures</a><a href="#bands">Band by band</a>'
+        '<a href="#groups">Where</a><a href="#sharpness">Sharpness</a><a href="#consistency">Consistency</a>'
         '<a href="#scores">All scores</a><a href="#files">File by file</a><a href="#settings">Settings</a></nav>',
         _summary(results, words, figures),
         _pictures(results, figures),
         _bands(results, figures),
+        render_groups(results) if has_groups(results) else "",
+        render_sharpness(results, figures),
+        render_consistency(results),
+        render_uncertainty(results, figures),
         _scores(results),
         _files(results),
         _settings(results, translator, command),
@@ -107,7 +96,7 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
                 "given": "no" if results.is_synthesised(band.number) else "yes",
                 "unit": band.unit,
                 "model": results.rmse(MODEL, band.number),
-                "best": METHOD_NAMES.get(best, best or "–"),
+                "best": method_name(best),
                 "best_rmse": best_rmse,
                 "constant": results.rmse("constant", band.number),
                 "verdict": Marked.of(*describe_verdict(winner, change)),
@@ -179,7 +168,7 @@ def _band_title(results: Results, band: Band) -> str:
 def _scores(results: Results) -> str:
     rows = score_rows(results, results.total)
     for row in rows:
-        row["method"] = METHOD_NAMES.get(row["method"], row["method"])
+        row["method"] = method_name(row["method"])
     columns = {"band": "band", "wavelength_um": "µm", "method": "method", "unit": "unit"} | _FIGURE_HEADS
     notes = (
         "Bias is prediction minus observation; bias, MAE and RMSE in the band's unit. PSNR refers to a range of 1.6 "
@@ -193,9 +182,9 @@ def _scores(results: Results) -> str:
 def _files(results: Results) -> str:
     rows = per_file_rows(results)
     for row in rows:
-        row["method"] = METHOD_NAMES.get(row["method"], row["method"])
+        row["method"] = method_name(row["method"])
     columns = {"tile": "tile", "time": "time (UTC)", "band": "band", "method": "method", "unit": "unit"} | _FIGURE_HEADS
-    shown = [row for row in rows if row["method"] in (METHOD_NAMES[MODEL], METHOD_NAMES["linear"])][:2000]
+    shown = [row for row in rows if row["method"] in (method_name(MODEL), method_name("linear"))][:2000]
     parts = [f'<h2 id="files">File by file</h2><section>{render_table(shown, columns, exact=_EXACT)}']
     parts.append('<p class="soft">Model and linear regression; every method is in scores_per_file.csv.</p>')
     if results.left_out:

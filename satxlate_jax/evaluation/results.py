@@ -1,30 +1,21 @@
-"""What an evaluation found: scores in total and per file, examples for pictures, and their tables."""
+"""What an evaluation found: scores by group and file, and examples for pictures."""
 
-import csv
 import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from satxlate_jax.evaluation.baselines import has_partner
+from satxlate_jax.evaluation.calibration import Calibration
 from satxlate_jax.evaluation.comparison import Case, Comparison
+from satxlate_jax.evaluation.consistency import Consistency
 from satxlate_jax.evaluation.density import JointHistogram
-from satxlate_jax.evaluation.metrics import FIGURES, BandScore
+from satxlate_jax.evaluation.groups import ALL
+from satxlate_jax.evaluation.methods import MODEL
+from satxlate_jax.evaluation.metrics import BandScore
+from satxlate_jax.evaluation.spectra import PowerSpectrum
 from satxlate_jax.observations.satellites import Band, get_satellite
-
-MODEL = "model"
-COLUMNS = ("method", "source", "target", "band", "wavelength_um", "unit", *FIGURES)
-METHOD_NAMES = {
-    "model": "model",
-    "linear": "linear regression",
-    "band_copy": "band copy",
-    "constant": "constant",
-}
-"""How methods are called in words."""
 
 Scores = dict[tuple[str, int], BandScore]  # (method, target band)
 
@@ -41,6 +32,7 @@ class Example:
       source: source's band -> [h, w], every band that was read.
       truth: target's band -> [h, w].
       predictions: method -> target's band -> [h, w].
+      spread: target's band -> [h, w], the model's over draws, or None.
       coastlines: whether pictures show them.
     """
 
@@ -51,6 +43,7 @@ class Example:
     source: Mapping[int, np.ndarray]
     truth: Mapping[int, np.ndarray]
     predictions: Mapping[str, Mapping[int, np.ndarray]]
+    spread: Mapping[int, np.ndarray] | None = None
     coastlines: bool = False
 
 
@@ -61,20 +54,42 @@ class Results:
     Attributes:
       comparison: what was compared.
       methods: the model first, then the baselines.
-      total: over all files.
+      samples: draws of the latent noise, 0 for none.
+      by_group: (group of pixels, method, band) -> scores over all files.
       per_file: of each file that had something to score.
       histograms: (method, band) -> joint histogram of prediction and truth, over all files.
+      spectra: (method, band) -> power by wavelength, over all files.
+      calibration: band -> of the model's spread over draws.
+      consistency: of the model with itself.
       examples: some cases with their fields.
       left_out: file name and reason of cases that could not be scored.
     """
 
     comparison: Comparison
     methods: Sequence[str]
-    total: Scores = field(default_factory=dict)
+    samples: int = 0
+    by_group: dict[tuple[str, str, int], BandScore] = field(default_factory=dict)
     per_file: list[tuple[Case, Scores]] = field(default_factory=list)
     histograms: dict[tuple[str, int], JointHistogram] = field(default_factory=dict)
+    spectra: dict[tuple[str, int], PowerSpectrum] = field(default_factory=dict)
+    calibration: dict[int, Calibration] = field(default_factory=dict)
+    consistency: Consistency = field(default_factory=Consistency)
     examples: list[Example] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def total(self) -> Scores:
+        """Over all files and all pixels."""
+        return self.of_group(ALL)
+
+    def of_group(self, group: str) -> Scores:
+        """The scores of one group of pixels, over all files."""
+        return {(method, band): score for (name, method, band), score in self.by_group.items() if name == group}
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups that hold pixels, 'all' first."""
+        return list(dict.fromkeys([ALL, *(group for group, _, _ in self.by_group)]))
 
     def band(self, number: int) -> Band:
         """The target's band of that number."""
@@ -88,7 +103,7 @@ class Results:
 
     def rmse(self, method: str, band: int) -> float:
         """Root mean square error in the band's unit, NaN where the method has no answer."""
-        score = self.total.get((method, band))
+        score = self.by_group.get((ALL, method, band))
         return score.figures()["rmse"] if score else math.nan
 
     def is_synthesised(self, band: int) -> bool:
@@ -104,41 +119,3 @@ class Results:
             if not best and not math.isnan(rmse) or rmse < smallest * (1 - 1e-4) - 1e-6:
                 best, smallest = method, rmse
         return best, smallest
-
-
-def score_rows(results: Results, scores: Scores) -> list[dict[str, Any]]:
-    """Scores as rows with the columns of scores.csv, methods that have no answer for a band left out."""
-    task = results.comparison.task
-    order = {method: index for index, method in enumerate(results.methods)}
-    rows = []
-    for (method, number), score in sorted(scores.items(), key=lambda item: (item[0][1], order[item[0][0]])):
-        if not score.n:
-            continue
-        band = results.band(number)
-        row = {"method": method, "source": task.source, "target": task.target, "band": number}
-        rows.append(row | {"wavelength_um": band.wavelength, "unit": band.unit} | score.figures())
-    return rows
-
-
-def per_file_rows(results: Results) -> list[dict[str, Any]]:
-    """The scores of each file, with its tile, time and name before the columns of scores.csv."""
-    rows = []
-    for case, scores in results.per_file:
-        first = {"tile": case.source.tile, "time": f"{case.source.time:%Y-%m-%dT%H:%M}Z", "file": case.source.path.name}
-        rows += [first | row for row in score_rows(results, scores)]
-    return rows
-
-
-def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Writes rows under a temporary name, then renames it; numbers with seven significant digits."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in rows:
-            writer.writerow([_number(row[column]) for column in columns])
-    os.replace(temporary, path)
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.7g}" if isinstance(value, float) else value

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from satxlate_jax.evaluation.results import METHOD_NAMES, MODEL, Results
+from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.results import Results
 
 _TIE = 0.005  # relative difference in RMSE below which two methods are called equal
 
@@ -32,13 +33,18 @@ def headline(results: Results) -> str:
     ahead = [number for number, winner in won.items() if winner == "model"]
     sentences = [
         f"{task.source} to {task.target}: the model is closer to the truth than the best baseline in {len(ahead)} of "
-        f"{len(bands)} bands" + (f" ({list_bands(ahead)})." if ahead else ".")
+        f"{len(bands)} band{'s' * (len(bands) > 1)}" + (f" ({list_bands(ahead)})." if ahead else ".")
     ]
-    for method in results.methods[1:]:
-        better = [band.number for band in bands if _is_closer(results, method, band.number)]
-        if better and method != "constant":
-            name = METHOD_NAMES.get(method, method)
-            sentences.append(f"{name[0].upper() + name[1:]} is better than the model in {_bands(better)}.")
+    better = [
+        f"{method_name(method)} in {_bands(numbers)}"
+        for method in results.methods[1:]
+        if (numbers := [number for number, winner in won.items() if winner == method])
+    ]
+    if better:
+        sentences.append(f"Elsewhere a baseline is closer: {'; '.join(better)}.")
+    linear = [band.number for band in bands if _is_closer(results, "linear", band.number)]
+    if linear:
+        sentences.append(f"Linear regression is better than the model in {_bands(linear)}.")
     equal = [number for number, winner in won.items() if winner == "equal"]
     if equal:
         sentences.append(f"Model and best baseline are equal within 0.5 % in {_bands(equal)}.")

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.evaluation.baselines import BandCopy, Constant, LinearRegression, Task, has_partner, make_baselines
+from satxlate_jax.errors import InputError
+from satxlate_jax.evaluation.baselines import BandCopy, Constant, Task, has_partner
+from satxlate_jax.evaluation.matching import HistogramMatching, PairedLine
+from satxlate_jax.evaluation.methods import BASELINES, make_baselines
 from satxlate_jax.evaluation.metrics import BandScore
+from satxlate_jax.evaluation.regressions import BoostedTrees, LinearRegression, QuadraticRegression
+from satxlate_jax.evaluation.supervised_cnn import SupervisedCnn
 
 TASK = Task("G17", (8, 9, 10, 16), "G16", (7, 8, 9, 10, 12, 16))
 
@@ -20,7 +25,7 @@ def _tiles(n=3, missing=0.1, seed=0):
 
 def _fitted(baseline, tiles):
     for tile in tiles:
-        baseline.fit_tile(tile)
+        baseline.fit_target(tile)
     baseline.finish()
     return baseline
 
@@ -68,7 +73,8 @@ def test_a_band_never_seen_has_no_answer():
     for baseline in make_baselines(TASK):
         predicted = _fitted(baseline, tiles).predict(np.full((4, 4, 4), 250.0))
         assert np.isnan(predicted[..., 4]).all()
-        assert np.isfinite(predicted[..., 5]).all()
+        if baseline.name in ("band_copy", "linear", "quadratic", "constant"):
+            assert np.isfinite(predicted[..., 5]).all()
 
 
 def test_constant_is_the_mean_of_the_fitting_tiles():
@@ -86,6 +92,87 @@ def test_band_copy_goes_by_wavelength():
     # AHI 1, 3, 4, 5 are ABI 1, 2, 3, 5; AHI 2 (green) has no partner
     np.testing.assert_array_equal(copied, [0, np.nan, 1, 2] + list(range(4, 16)))
     assert has_partner(task, 3) and not has_partner(task, 2)
+
+
+def test_quadratic_regression_finds_a_parabola():
+    tiles = list(_tiles(missing=0.0))
+    for tile in tiles:
+        tile[..., 0] = 0.01 * (tile[..., 1] - 260) ** 2 + 0.02 * (tile[..., 2] - 260) * (tile[..., 3] - 260) + 250
+    quadratic = _fitted(QuadraticRegression(TASK), tiles)
+    predicted = quadratic.predict(tiles[0][..., [1, 2, 3, 5]])
+    np.testing.assert_allclose(predicted[..., 0], tiles[0][..., 0], atol=1e-3)
+
+
+def test_matching_gives_the_targets_distribution():
+    random = np.random.default_rng(0)
+    matching = HistogramMatching(TASK)
+    for _ in range(4):
+        matching.fit_source((250 + 5 * random.standard_normal((100, 100, 4))).astype(np.float32))
+        matching.fit_target((260 + 8 * random.standard_normal((100, 100, 6))).astype(np.float32))
+    matching.finish()
+    fresh = (250 + 5 * random.standard_normal((200, 200, 4))).astype(np.float32)
+    fresh[0, 0] = np.nan
+    predicted = matching.predict(fresh)
+    assert np.isnan(predicted[..., [0, 4]]).all() and np.isnan(predicted[0, 0]).all()
+    assert np.nanmean(predicted[..., 1]) == pytest.approx(260, abs=0.2)
+    assert np.nanstd(predicted[..., 1]) == pytest.approx(8, abs=0.2)
+    order = np.argsort(fresh[1:, :, 0].ravel())
+    assert (np.diff(predicted[1:, :, 1].ravel()[order]) > -1e-6).all()
+
+
+def test_a_line_per_band_from_pairs_is_polyfit():
+    random = np.random.default_rng(0)
+    sbaf, seen = PairedLine(TASK), []
+    for _ in range(3):
+        source = 250 + 5 * random.standard_normal((20, 20, 4))
+        target = 300 + 5 * random.standard_normal((20, 20, 6))
+        target[..., 1] = 1.05 * source[..., 0] - 9 + random.standard_normal((20, 20))
+        source[2, 3, 0] = np.nan
+        sbaf.fit_pair(source, target)
+        seen.append(np.stack([source[..., 0], target[..., 1]])[:, np.isfinite(source[..., 0])])
+    sbaf.finish()
+    slope, offset = np.polyfit(*np.concatenate(seen, axis=1), 1)
+    predicted = sbaf.predict(np.full((2, 2, 4), 251.0))
+    np.testing.assert_allclose(predicted[..., 1], slope * 251 + offset, rtol=1e-9)
+    assert np.isnan(predicted[..., 0]).all()
+
+
+def test_green_formulas_make_the_green_band_alone():
+    task = Task("G16", (1, 2, 3), "H8", (1, 2, 3))
+    values = np.broadcast_to(np.array([0.2, 0.3, 0.5]), (2, 2, 3))
+    predicted = BASELINES["green_cimss"](task).predict(values)
+    np.testing.assert_allclose(predicted[0, 0], [np.nan, 0.45 * 0.2 + 0.45 * 0.3 + 0.1 * 0.5, np.nan])
+    assert np.isnan(BASELINES["green_edc"](TASK).predict(np.full((2, 2, 4), 250.0))).all()
+
+
+def test_trees_and_the_supervised_network_learn_what_a_line_cannot(monkeypatch):
+    pytest.importorskip("sklearn")
+    for name, value in (("STEPS", 300), ("PATCH", 16)):  # seconds instead of minutes
+        monkeypatch.setattr(f"satxlate_jax.evaluation.supervised_cnn.{name}", value)
+    random = np.random.default_rng(0)
+
+    def tile():
+        values = 240 + 4 * random.standard_normal((80, 90, 6))
+        for channel, band in ((0, 285.0), (4, 251.0)):
+            values[..., channel] = band + 3 * np.abs(values[..., 1] - 240)
+        return values.astype(np.float32)
+
+    tiles = [tile() for _ in range(3)]
+    fresh = tile()
+    rmse = {}
+    for baseline in (LinearRegression(TASK), BoostedTrees(TASK), SupervisedCnn(TASK)):
+        predicted = _fitted(baseline, tiles).predict(fresh[..., [1, 2, 3, 5]])
+        rmse[baseline.name] = BandScore(200.0).update(predicted[..., 0], fresh[..., 0]).figures()["rmse"]
+        assert baseline.name == "linear" or np.isnan(predicted[..., 1]).all()  # a shared band is not theirs to make
+    assert rmse["trees"] < 0.2 * rmse["linear"] and rmse["cnn"] < 0.5 * rmse["linear"]
+
+
+def test_baselines_are_chosen_by_name():
+    assert "cnn" not in {baseline.name for baseline in make_baselines(TASK)}
+    assert [baseline.name for baseline in make_baselines(TASK, ["constant", "linear"])] == ["linear", "constant"]
+    assert len(make_baselines(TASK, ["all"])) == len(BASELINES)
+    with pytest.raises(InputError, match="there is no baseline 'magic'"):
+        make_baselines(TASK, ["magic"])
 
 
 @pytest.fixture(scope="module")

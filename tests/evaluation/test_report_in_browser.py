@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from satxlate_jax.evaluation.figures import Figures
 from satxlate_jax.evaluation.page import Marked, render_page, render_table
-from satxlate_jax.evaluation.report import Figures
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")

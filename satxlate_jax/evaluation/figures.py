@@ -1,0 +1,30 @@
+"""Figures on disk and in the page."""
+
+import base64
+import io
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from satxlate_jax.evaluation.page import escape
+
+
+class Figures:
+    """Draws figures into a folder and hands them to the page as embedded images."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def embed(self, figure: Figure, name: str, caption: str) -> str:
+        """Saves a figure as NAME.png and returns it as HTML."""
+        drawn, packed = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png")
+        Image.open(drawn).convert("RGB").save(packed, format="png", optimize=True)
+        temporary = self._folder / f".{name}.png.part"
+        temporary.write_bytes(packed.getvalue())
+        os.replace(temporary, self._folder / f"{name}.png")
+        source = f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
+        words = escape(caption)
+        return f'<figure><img alt="{words}" src="{source}"><figcaption>{words}</figcaption></figure>'

@@ -1,0 +1,145 @@
+"""Scores a translator and the baselines case by case; everything is summed, so that any number of files goes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.evaluation.baselines import Baseline
+from satxlate_jax.evaluation.calibration import Calibration
+from satxlate_jax.evaluation.comparison import Case, Comparison, read_bands, stack
+from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.fitting import fit_baselines
+from satxlate_jax.evaluation.groups import ALL, pixel_groups
+from satxlate_jax.evaluation.methods import MODEL
+from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
+from satxlate_jax.evaluation.results import Example, Results, Scores
+from satxlate_jax.evaluation.spectra import PowerSpectrum
+from satxlate_jax.translation.translate import TileTranslator
+
+
+def evaluate(
+    translator: TileTranslator,
+    comparison: Comparison,
+    baselines: Sequence[Baseline],
+    *,
+    pictures: int = 3,
+    coastlines: bool = False,
+    samples: int = 0,
+    seed: int = 0,
+) -> Results:
+    """Translates and scores every case; all methods on the same pixels: where the model and the truth have a value.
+
+    Args:
+      translator: the model.
+      comparison: what to compare.
+      baselines: unfitted; they are fitted here.
+      pictures: how many cases to keep for pictures, spread evenly.
+      coastlines: whether the pictures show them.
+      samples: draws of the latent noise; the model's answer is then their mean, and its spread is scored too.
+      seed: of the draws.
+
+    Raises:
+      InputError: no case had a pixel to score.
+    """
+    fit_baselines(comparison, baselines)
+    results = Results(comparison, [MODEL, *(baseline.name for baseline in baselines)], samples)
+    n_cases = len(comparison.cases)
+    for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
+        try:
+            example = predict_case(translator, comparison, case, baselines, results, seed)
+        except InputError as error:
+            results.left_out.append((case.source.path.name, str(error)))
+            continue
+        if example is None:
+            reason = f"{case.truth.path.name} holds none of the bands to compare with"
+            results.left_out.append((case.source.path.name, reason))
+            continue
+        results.per_file.append((case, count_in(results, example)))
+        if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
+            example.coastlines = coastlines
+            results.examples.append(example)
+    if not results.scored_bands:
+        name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
+        raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
+    return results
+
+
+def predict_case(
+    translator: TileTranslator,
+    comparison: Comparison,
+    case: Case,
+    baselines: Sequence[Baseline],
+    results: Results,
+    seed: int,
+) -> Example | None:
+    """All methods on one case; None where the truth file holds none of the bands to compare with."""
+    task, wanted = comparison.task, comparison.truth_bands
+    if comparison.truth == "source":
+        tile = truth = read_bands(case.source, [*task.source_bands, *wanted.values()])
+    else:
+        tile, truth = read_bands(case.source, task.source_bands), read_bands(case.truth, list(wanted.values()))
+    truths = {ours: truth[f"BAND{theirs:02d}"].values for ours, theirs in wanted.items()}
+    if not any(np.isfinite(values).any() for values in truths.values()):
+        return None
+    settings = {"source": task.source, "samples": results.samples, "seed": seed}
+    translated = translator.translate(tile, task.target, **settings)
+    model = {number: translated[f"BAND{number:02d}"].values for number in wanted}
+    predictions = {MODEL: model}
+    x = stack(tile, task.source_bands)
+    for baseline in baselines:
+        values = baseline.predict(x)
+        predictions[baseline.name] = {
+            number: np.where(np.isfinite(model[number]), values[..., task.target_bands.index(number)], np.nan)
+            for number in wanted
+        }
+    results.consistency.add_cycle(translator, x, task.source, task.target)
+    if comparison.truth == "coincident":
+        _add_latent(translator, results, x, stack(truth, task.target_bands))
+    spread = {number: translated[f"BAND{number:02d}_spread"].values for number in wanted} if results.samples else None
+    return Example(
+        case=case,
+        lat=tile["lat"].values,
+        lon=tile["lon"].values,
+        solar_zenith=tile["solar_zenith"].values if "solar_zenith" in tile else None,
+        source={int(name[4:]): tile[name].values for name in tile.data_vars if str(name).startswith("BAND")},
+        truth=truths,
+        predictions=predictions,
+        spread=spread,
+    )
+
+
+def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, truth: np.ndarray) -> None:
+    task = results.comparison.task
+    if not np.isfinite(truth).any((0, 1)).all():
+        return  # the target's file lacks a band that its encoder needs
+    stride = translator.network.stride
+    height, width = (size // stride * stride for size in x.shape[:2])
+    fields = [
+        translator.translate(values[:height, :width], task.target, source=name, latent=True)
+        for name, values in ((task.source, x), (task.target, truth))
+    ]
+    results.consistency.add_latent(*fields)
+
+
+def count_in(results: Results, example: Example) -> Scores:
+    """Adds one case to all sums; returns its own scores."""
+    groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
+    pixel = abs(float(example.lat[1] - example.lat[0]))
+    scores = {}
+    for method, fields in example.predictions.items():
+        for number, prediction in fields.items():
+            key, truth, band = (method, number), example.truth[number], results.band(number)
+            found = score_groups(prediction, truth, data_range(band), groups)
+            scores[key] = found[ALL]
+            for group, score in found.items():
+                if score.n:
+                    results.by_group.setdefault((group, *key), BandScore(data_range(band))).merge(score)
+            if found[ALL].n:
+                results.histograms.setdefault(key, JointHistogram.of(band)).update(prediction, truth)
+                results.spectra.setdefault(key, PowerSpectrum()).update(prediction, truth, example.lat, pixel)
+    for number, spread in (example.spread or {}).items():
+        calibration = results.calibration.setdefault(number, Calibration())
+        calibration.update(example.predictions[MODEL][number], spread, example.truth[number])
+    return scores
