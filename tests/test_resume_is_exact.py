@@ -14,35 +14,26 @@ import pytest
 from satxlate_jax.checkpoints import Checkpoints
 from tests import tiny_run
 
-WORDS = ("--config.steps=40", "--config.checkpoint_every=7", "--config.validate_every=10", "--config.image_every=20")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    tiny_run.write_records(root)
-    return root
+    return tiny_run.records(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
+    """Not the one of the run that is compared with: programs from a cache must compute the same as fresh ones."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(data, tmp_path_factory) -> Path:
-    """A run that nobody disturbed, with a compilation cache of its own: programs from a cache must compute the same."""
-    run = tmp_path_factory.mktemp("uninterrupted")
-    result = tiny_run.run_training(
-        tiny_run.train_command(run, data, *WORDS), tiny_run.environment(tmp_path_factory.mktemp("other"))
-    )
-    assert result.returncode == 0, result.stderr
-    return run
+def uninterrupted(tmp_path_factory) -> Path:
+    return tiny_run.finished_run(tmp_path_factory)
 
 
 def _start(run: Path, data: Path, cache: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        tiny_run.train_command(run, data, *WORDS, *words),
+        tiny_run.train_command(run, data, *tiny_run.WORDS, *words),
         cwd=tiny_run.PROJECT,
         env=tiny_run.environment(cache),
         stdout=subprocess.PIPE,
@@ -79,13 +70,13 @@ def _assert_same_run(run: Path, reference: Path) -> None:
     for mine, yours in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert np.asarray(mine).tobytes() == np.asarray(yours).tobytes()
     ours, theirs = tiny_run.learned_scalars(run), tiny_run.learned_scalars(reference)
-    assert [step for step, _ in theirs["generator/total"]] == list(range(1, 41))
+    assert [step for step, _ in theirs["generator/total"]] == list(range(1, tiny_run.STEPS + 1))
     assert ours == theirs
     assert not list(run.glob("*.tmp"))
 
 
 def _finish(run: Path, data: Path, cache: Path) -> str:
-    result = tiny_run.run_training(tiny_run.train_command(run, data, *WORDS), tiny_run.environment(cache))
+    result = tiny_run.run_training(tiny_run.train_command(run, data, *tiny_run.WORDS), tiny_run.environment(cache))
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -100,7 +91,7 @@ def test_sigkill_at_chosen_moments(tmp_path, data, cache, uninterrupted):
     process.kill()
     process.communicate()
     reached = Checkpoints(tmp_path / "checkpoints").latest_step()
-    assert reached is not None and reached < 40
+    assert reached is not None and reached < tiny_run.STEPS
     # while a checkpoint is being written in the background
     process = _start(tmp_path, data, cache)
     assert _kill_when(process, lambda: any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp")))
@@ -135,16 +126,18 @@ def test_sigterm_saves_and_says_how_to_continue(tmp_path, data, cache, uninterru
     assert process.returncode == 0, output
     step = Checkpoints(tmp_path / "checkpoints").latest_step()
     (line,) = [line for line in output.splitlines() if line.startswith("stopped as asked")]
-    assert f"after step {step} of 40" in line
+    assert f"after step {step} of {tiny_run.STEPS}" in line
     assert f"to continue: python -m satxlate_jax train --config={tiny_run.__file__} --workdir={tmp_path}" in line
-    assert 3 <= step < 40
+    assert 3 <= step < tiny_run.STEPS
     _finish(tmp_path, data, cache)
     expected = tiny_run.learned_scalars(uninterrupted)
     assert tiny_run.learned_scalars(tmp_path) == expected
+    ours, theirs = (Checkpoints(run / "checkpoints").restore() for run in (tmp_path, uninterrupted))
+    assert jax.tree.all(jax.tree.map(lambda mine, yours: mine.tobytes() == yours.tobytes(), ours, theirs))
 
 
 def test_a_finished_run_is_left_as_it_is(data, cache, uninterrupted):
     before = tiny_run.read_scalars(uninterrupted)
     output = _finish(uninterrupted, data, cache)
-    assert "trained 40 steps" in output
+    assert f"trained {tiny_run.STEPS} steps" in output
     assert tiny_run.read_scalars(uninterrupted) == before

@@ -13,6 +13,16 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parent.parent
 SATELLITES = {"G16": (2, 3, 5, 7, 13), "H8": (3, 4, 13)}
 PATCH_SIZE = 16
+STEPS = 50
+# What the runs that tests compare have in common
+WORDS = (
+    f"--config.steps={STEPS}",
+    "--config.checkpoint_every=7",
+    "--config.validate_every=10",
+    "--config.image_every=20",
+)
+
+_made: dict[str, Path] = {}
 
 
 def get_config() -> Any:
@@ -72,6 +82,25 @@ def write_records(root: Path, train: int = 40, validation: int = 16) -> None:
     for satellite in SATELLITES:
         builder = TinyBuilder(config=satellite, data_dir=root)
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
+
+
+def records(tmp_path_factory: Any) -> Path:
+    """Prepared data sets, made once."""
+    if "records" not in _made:
+        _made["records"] = tmp_path_factory.mktemp("records")
+        write_records(_made["records"])
+    return _made["records"]
+
+
+def finished_run(tmp_path_factory: Any) -> Path:
+    """A run of one process on one device that nobody disturbed, made once; its compilation cache is its own."""
+    if "run" not in _made:
+        run = tmp_path_factory.mktemp("finished_run")
+        env = environment(tmp_path_factory.mktemp("cache_of_finished_run"))
+        result = run_training(train_command(run, records(tmp_path_factory), *WORDS), env)
+        assert result.returncode == 0, result.stderr
+        _made["run"] = run
+    return _made["run"]
 
 
 def train_command(workdir: Path, data: Path, *words: str) -> list[str]:

@@ -104,7 +104,7 @@ def leaving_at_once() -> Iterator[None]:
                 f"what the processes compute together failed ({reason}); see the other processes' output"
             )
         if isinstance(error, InputError | KeyboardInterrupt):
-            print(f"satxlate: {error or 'interrupted'}", file=sys.stderr, flush=True)
+            print(f"satxlate: {str(error) or 'interrupted'}", file=sys.stderr, flush=True)
         else:
             traceback.print_exception(error)
         os._exit(2)

@@ -1,8 +1,11 @@
-"""Why a run may end before its last step: it is asked to, or its numbers are no longer finite."""
+"""How a run ends before its last step: it is asked to, something fails, or its numbers are no longer finite."""
 
+import logging
 import signal
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -35,6 +38,34 @@ class StopRequest:
     def __exit__(self, *error: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
+
+
+@contextmanager
+def without_echoes() -> Iterator[None]:
+    """Keeps failures of background writes from being reported twice.
+
+    They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
+    also print them, with tracebacks.
+    """
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    hook = sys.unraisablehook
+
+    def is_no_echo(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    def ignore_closed_loops(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    for logger in loggers:
+        logger.addFilter(is_no_echo)
+    sys.unraisablehook = ignore_closed_loops
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for logger in loggers:
+            logger.removeFilter(is_no_echo)
 
 
 class TrainingDivergedError(InputError):

@@ -25,7 +25,7 @@ from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config, streams
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
-from satxlate_jax.training.stopping import StopRequest, check_finite
+from satxlate_jax.training.stopping import StopRequest, check_finite, without_echoes
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 from satxlate_jax.training.validation import Validation
@@ -78,6 +78,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
     """
     with ExitStack() as stack:  # closed in reverse order, the checkpoints last
         stop = stack.enter_context(StopRequest())
+        stack.enter_context(without_echoes())
         mesh, facts, folder = sharding.make_mesh(), runs.run_facts(config), epath.Path(workdir)
         sharding.check_batch_size(config.batch_size, mesh)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
