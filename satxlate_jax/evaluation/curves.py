@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from satxlate_jax.evaluation.maps import TEXT, band_label, new_figure
 from satxlate_jax.evaluation.methods import MODEL, method_name
@@ -80,8 +81,11 @@ def draw_calibration(results: Results) -> Figure:
         ends = np.array([both.min() / 1.5, both.max() * 1.5]) if both.size else np.array([0.1, 1.0])
         axes.plot(ends, ends, color="#444444", linewidth=0.8)
         axes.plot(spread, error, marker="o", markersize=3, color=colour_of(MODEL))
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
         figures = results.calibration[band.number].figures()
         axes.set_title(
             f"{band_label(band)}\n{figures['within_1']:.0%} within 1, {figures['within_2']:.0%} within 2", **TEXT

@@ -43,13 +43,13 @@ def render_sharpness(results: Results, figures: Figures) -> str:
     rows = detail_rows(results)
     for row in rows:
         row["method"] = method_name(row["method"])
-    heads = ("|error| 50 %", "90 %", "99 %", "histogram distance", "sharpness", "effective resolution (km)")
+    heads = ("|error| 50 %", "90 %", "99 %", "distributions apart", "sharpness", "resolved (km)")
     columns = {"band": "band", "method": "method", "unit": "unit"} | dict(zip(DETAILS, heads, strict=True))
     note = (
-        "Half, 90 % and 99 % of the pixels have a smaller error. Histogram distance: first Wasserstein distance of the "
-        "distributions of output and truth. Sharpness: power of the output over that of the truth at wavelengths below "
-        "20 km; below 1 is too smooth. Effective resolution: the shortest wavelength down to which the error has less "
-        "than half the truth's power. The same numbers are in details.csv."
+        "Half, 90 % and 99 % of the pixels have a smaller error. Distributions apart: first Wasserstein distance of "
+        "those of output and truth. Sharpness: power of the output over that of the truth at wavelengths below 20 km; "
+        "below 1 is too smooth. Resolved: the effective resolution, the shortest wavelength down to which the error has "
+        "less than half the truth's power. The same numbers are in details.csv."
     )
     parts = ['<h2 id="sharpness">How sharp, how far off</h2><section>']
     figure = draw_spectra(results)

@@ -5,6 +5,8 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -19,9 +21,9 @@ class Figures:
 
     def embed(self, figure: Figure, name: str, caption: str) -> str:
         """Saves a figure as NAME.png and returns it as HTML."""
-        drawn, packed = io.BytesIO(), io.BytesIO()
-        figure.savefig(drawn, format="png")
-        Image.open(drawn).convert("RGB").save(packed, format="png", optimize=True)
+        canvas, packed = FigureCanvasAgg(figure), io.BytesIO()
+        canvas.draw()
+        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(packed, format="png")
         temporary = self._folder / f".{name}.png.part"
         temporary.write_bytes(packed.getvalue())
         os.replace(temporary, self._folder / f"{name}.png")

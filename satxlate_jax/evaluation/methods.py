@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import GREEN_BASELINES, BandCopy, Baseline, Constant, Task
+from satxlate_jax.evaluation.composites import GREEN_FORMULAS
 from satxlate_jax.evaluation.matching import HistogramMatching, PairedLine
 from satxlate_jax.evaluation.regressions import BoostedTrees, LinearRegression, QuadraticRegression
 from satxlate_jax.evaluation.supervised_cnn import SupervisedCnn
@@ -43,7 +44,8 @@ _WORDS = {
 def method_name(method: str) -> str:
     """A method in words."""
     if method.startswith("green_"):
-        return f"{method.removeprefix('green_').upper()} green formula"
+        formula = next(name for name in GREEN_FORMULAS if name.lower() == method.removeprefix("green_"))
+        return f"{formula} green formula"
     return _WORDS.get(method, method)
 
 

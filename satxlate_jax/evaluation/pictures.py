@@ -70,7 +70,7 @@ def draw_overview(results: Results) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
-        handles[::-1], labels[::-1], loc="outside upper center", ncols=min(len(handles), 6), frameon=False, **TEXT
+        handles[::-1], labels[::-1], loc="outside upper center", ncols=min(len(handles), 5), frameon=False, **TEXT
     )
     return figure
 

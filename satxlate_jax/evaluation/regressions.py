@@ -44,19 +44,28 @@ class LinearRegression(Baseline):
         inputs = pixels[:, self.input_channels]
         usable = np.isfinite(inputs).all(1)
         pixels, features = pixels[usable], self.features(inputs[usable])
+        patterns: dict[bytes, list[int]] = {}  # bands are mostly missing together: one product serves them all
         for channel in range(len(self._n)):
-            seen = np.isfinite(pixels[:, channel])
+            patterns.setdefault(np.isfinite(pixels[:, channel]).tobytes(), []).append(channel)
+        for pattern, channels in patterns.items():
+            seen = np.frombuffer(pattern, bool)
             if seen.any():
-                self._add(channel, np.concatenate([features[seen], pixels[seen, channel, None]], axis=1))
+                self._add(channels, features[seen], pixels[seen][:, channels])
 
-    def _add(self, channel: int, rows: np.ndarray) -> None:
-        n, total = len(rows), len(rows) + self._n[channel]
-        mean = rows.mean(0)
-        centred = rows - mean
-        step = mean - self._mean[channel]
-        self._moments[channel] += centred.T @ centred + np.outer(step, step) * (self._n[channel] * n / total)
-        self._mean[channel] += step * (n / total)
-        self._n[channel] = total
+    def _add(self, channels: list[int], features: np.ndarray, outputs: np.ndarray) -> None:
+        rows = np.concatenate([features, outputs], axis=1)
+        means = rows.mean(0)
+        centred = rows - means
+        products = centred.T @ centred
+        n, n_inputs = len(rows), features.shape[1]
+        for position, channel in enumerate(channels):
+            kept = [*range(n_inputs), n_inputs + position]
+            total = n + self._n[channel]
+            step = means[kept] - self._mean[channel]
+            self._moments[channel] += products[np.ix_(kept, kept)]
+            self._moments[channel] += np.outer(step, step) * (self._n[channel] * n / total)
+            self._mean[channel] += step * (n / total)
+            self._n[channel] = total
 
     def finish(self) -> None:
         """Solves the normal equations, scaled to unit variance; a direction without variance gets weight zero."""

@@ -85,7 +85,7 @@ class PowerSpectrum:
         """Power of the prediction over that of the truth in all wavelengths below so many km; NaN without a tile."""
         fine = np.sqrt(EDGES_KM[1:] * EDGES_KM[:-1]) < below_km
         truth, prediction = self.power[0, fine].sum(), self.power[1, fine].sum()
-        return float(prediction / truth) if truth > 0 else float("nan")
+        return round(float(prediction / truth), 9) if truth > 0 else float("nan")
 
     def effective_resolution(self) -> float:
         """The shortest wavelength, km, down to which the error has less than half the truth's power; NaN where none."""

@@ -77,6 +77,10 @@ def list_bands(numbers: Sequence[int]) -> str:
     return ", ".join(word for run in words for word in run)
 
 
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
 def _bands(numbers: Sequence[int]) -> str:
     return f"band{'s' * (len(numbers) > 1)} {list_bands(numbers)}"
 
@@ -116,9 +120,13 @@ def describe_fit(results: Results) -> str:
         f"Linear regression is unpaired, as the model is: fitted on {task.target}'s own tiles, from its bands "
         f"{list_bands(inputs)} (those that {task.source}'s input shares by wavelength) to each of its bands, then "
         f"applied to what {task.source} measured; for a band that is itself among the inputs it is the band copy. "
-        f"Constant: the mean of the band over the same tiles. Fitted on {len(comparison.fit_files)} files of "
-        f"{task.target}"
+        f"Constant: the mean of the band over the same tiles. Fitted on {_count(len(comparison.fit_files), 'file')} "
+        f"of {task.target}"
     )
+    if "sbaf" in results.methods and comparison.fit_pairs:
+        words += (
+            f" (SBAF: on {len(comparison.fit_pairs)} pairs of coincident files, which the model never sees as pairs)"
+        )
     if comparison.fitted_apart:
         return words + ", none of which is scored here."
     return words + ", THE SAME FILES THAT ARE SCORED, since there are no others: this favours the baselines."
