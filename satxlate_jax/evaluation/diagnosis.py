@@ -48,8 +48,8 @@ def render_sharpness(results: Results, figures: Figures) -> str:
     note = (
         "Half, 90 % and 99 % of the pixels have a smaller error. Distributions apart: first Wasserstein distance of "
         "those of output and truth. Sharpness: power of the output over that of the truth at wavelengths below 20 km; "
-        "below 1 is too smooth. Resolved: the effective resolution, the shortest wavelength down to which the error has "
-        "less than half the truth's power. The same numbers are in details.csv."
+        "below 1 is too smooth. Resolved: the effective resolution, the shortest wavelength down to which the error "
+        "has less than half the truth's power. The same numbers are in details.csv."
     )
     parts = ['<h2 id="sharpness">How sharp, how far off</h2><section>']
     figure = draw_spectra(results)

@@ -15,8 +15,8 @@ from satxlate_jax.observations.satellites import Band, get_satellite
 from satxlate_jax.translation.blocks import apply_in_blocks
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing
 
-BLOCK = 640
-"""Largest side of what goes through the network at once, pixels: half a gigabyte at the published width of 64 (measured)."""
+BLOCK = 700
+"""Largest side of what goes through the network at once, pixels: half a gigabyte at the published width (measured)."""
 
 RULES = ("filled", "released")
 
@@ -83,6 +83,7 @@ def run_network(
     target: str,
     *,
     radius: int = 0,
+    margin: int = 0,
     block: int | None = None,
     draws: int = 0,
     seed: int = 0,
@@ -96,6 +97,8 @@ def run_network(
       source: satellite of x.
       target: satellite to make.
       radius: `view_radius` of the network, needed with `block`.
+      margin: pixels by which the image is continued to all sides by reflection before and cut after, so that its
+        edges are not the network's zeros: with `radius` the error of the outermost pixels is that of the others.
       block: largest side computed at once, pixels; None: the whole image.
       draws: of the latent noise; 0 is none, the plain translation.
       seed: of the noise.
@@ -104,8 +107,9 @@ def run_network(
       float32 [n, h, w, target band]: the translation, or the mean over draws; and their standard deviation, or None.
     """
     height, width = x.shape[1:3]
-    below, right = -height % translator.stride, -width % translator.stride
-    padded = np.pad(x, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge") if below or right else x
+    margin = -(-margin // translator.stride) * translator.stride
+    sides = [(margin, margin - (size + 2 * margin) % -translator.stride) for size in (height, width)]
+    padded = np.pad(x, ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
     by_row = len(x) % len(jax.local_devices()) == 0
 
     def compute(piece: np.ndarray, row: int, column: int) -> np.ndarray:
@@ -124,7 +128,8 @@ def run_network(
         return np.concatenate([mean, np.sqrt(squares / max(draws - 1, 1))], axis=-1)
 
     size = block or max(padded.shape[1:3])
-    output = apply_in_blocks(compute, padded, size, radius, translator.stride)[:, :height, :width]
+    output = apply_in_blocks(compute, padded, size, radius, translator.stride)
+    output = output[:, margin : margin + height, margin : margin + width]
     return (output, None) if not draws else tuple(np.split(output, 2, axis=-1))
 
 
@@ -150,7 +155,7 @@ def translate_array(
       rule: what missing and impossible values become. 'filled': missing pixels are filled from their neighbourhood
         first and are NaN after, so that they cost only themselves. 'released': as the released code does: NaN spreads
         through the network, and brightness temperatures below 180 K or above 350 K become NaN.
-      settings: radius, block of `run_network`.
+      settings: radius, margin, block of `run_network`.
 
     Returns:
       float64 [h, w, target band] in each band's unit, not limited to any range under 'filled'.
@@ -182,7 +187,7 @@ def translate_batch(
       source: satellite of x.
       target: satellite to make.
       statistics: as for `translate_array`.
-      settings: radius, block, draws, seed of `run_network`.
+      settings: radius, margin, block, draws, seed of `run_network`.
 
     Returns:
       float64 [n, h, w, target band] in each band's unit, NaN where an input band is missing; and the standard
@@ -207,6 +212,7 @@ def encode_batch(
     x: np.ndarray,
     source: str,
     statistics: Mapping[str, Mapping[str, Any]],
+    margin: int = 0,
 ) -> np.ndarray:
     """The latent fields of images in physical units, without noise.
 
@@ -216,12 +222,17 @@ def encode_batch(
       x: [n, h, w, band] as for `translate_batch`; h and w multiples of the network's stride.
       source: satellite of x.
       statistics: as for `translate_array`.
+      margin: as for `run_network`.
 
     Returns:
       float32 [n, h / stride, w / stride, latent], dimensionless.
     """
     filled = np.stack([fill_missing(image)[0] for image in x])
-    return np.asarray(_encode(translator, params, _normalized(filled, source, statistics), source))
+    normalized = _normalized(filled, source, statistics)
+    around = -(-margin // translator.stride)
+    padded = np.pad(normalized, ((0, 0), *((around * translator.stride,) * 2,) * 2, (0, 0)), mode="reflect")
+    z = np.asarray(_encode(translator, params, padded, source))
+    return z[:, around : z.shape[1] - around, around : z.shape[2] - around]
 
 
 def translator_bands(translator: Translator, name: str) -> tuple[Band, ...]:

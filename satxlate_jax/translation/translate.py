@@ -38,12 +38,14 @@ class TileTranslator:
       facts: what the checkpoint says of itself: config, bands, normalisation, step, versions.
       network: the networks, as functions of `params`.
       run: name of the run's folder.
+      radius: how far the network sees to each side, pixels.
       block: largest side of an image computed at once, pixels; larger ones go through in overlapping blocks.
     """
 
     def __init__(self, params: Mapping[str, Any], facts: Mapping[str, Any], run: str, block: int = BLOCK):
         self.params, self.facts, self.run, self.block = on_local_devices(params, by_row=False), facts, run, block
         config = facts["config"]
+        self.radius = view_radius(config["generator"])
         self.network = build_translator(
             config["generator"],
             {name: tuple(entry["bands"]) for name, entry in facts["satellites"].items()},
@@ -167,15 +169,14 @@ class TileTranslator:
     def _run(
         self, x: np.ndarray, source: str, target: str, samples: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        radius = view_radius(self.facts["config"]["generator"])
-        settings = {"radius": radius, "block": self.block, "draws": samples, "seed": seed}
+        settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "draws": samples, "seed": seed}
         return translate_batch(self.params, self.network, x, source, target, self.facts["satellites"], **settings)
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
         stride = self.network.stride
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
-        return encode_batch(self.params, self.network, x, source, self.facts["satellites"])
+        return encode_batch(self.params, self.network, x, source, self.facts["satellites"], self.radius)
 
     def _translate_values(
         self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
