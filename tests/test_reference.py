@@ -14,9 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.errors import InputError
+from satxlate_jax.observations.normalization import normalize
+from satxlate_jax.observations.resampling import resample
+from satxlate_jax.observations.satellites import get_satellite, published_statistics
+from satxlate_jax.observations.tiling import cut_patches, patch_offsets
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.released import check_same_structure, config_from_released_yaml, to_nested
+from satxlate_jax.translation.translate import translate_array
 
 FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if "_configs" not in path.stem)
@@ -305,3 +311,104 @@ def test_frozen_parameters_stay_bit_identical(case):
     for path, value in leaves(case.generator):
         same = np.array_equal(value, np.asarray(after[path]))
         assert same == (f"/{new}/" not in f"/{path}"), path
+
+
+def translations(case):
+    """(key of the output, source, target, image [h, w, 16 bands]) of every translation recorded."""
+    first, second = (list(case.config.data.satellites) * 2)[:2]
+    for name, inputs in (("small", "small/in"), ("nan", "nan/in"), ("", "in")):
+        for pair in case.arrays.below(f"{name}/out" if name else "out"):
+            yield f"{name}/out/{pair}".lstrip("/"), *pair.split("/"), case.arrays[inputs]
+    if "inf/in_all_zero" in case.arrays:
+        yield "inf/out_all_zero", first, second, case.arrays["inf/in_all_zero"]
+
+
+def test_translation_in_physical_units(case):
+    """Values to 1e-5, and missing values exactly where the release has them."""
+    expected = list(translations(case))
+    need(expected, "no translations beside this configuration")
+    translator = case.objective.translator
+    statistics = {
+        name: dict(zip(("mean", "std"), published_statistics(name, bands), strict=True))
+        for name, bands in translator.bands.items()
+    }
+    for key, source, target, image in expected:
+        x = image[..., [number - 1 for number in translator.bands[source]]]
+        ours = translate_array(case.generator, translator, x, source, target, statistics, rule="released")
+        theirs = case.arrays[key]
+        assert ours.dtype == np.float64
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs), err_msg=key)
+        # 1e-5 of a kelvin's or a reflectance's usual size, the deviation of the band
+        scale = np.abs(theirs[np.isfinite(theirs)]).max() if np.isfinite(theirs).any() else 1.0
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * scale, err_msg=key)
+
+
+def test_encodings_in_translation(case):
+    latents = case.arrays.below("small/z")
+    need(latents, "no encodings of images in physical units beside this configuration")
+    translator = case.objective.translator
+    for source, expected in latents.items():
+        bands = translator.bands[source]
+        x = normalize(case.arrays["small/in"][..., [b - 1 for b in bands]], *published_statistics(source, bands))
+        z = translator.encode(case.generator, x[None], source)[0]
+        assert_close(np.moveaxis(np.asarray(z), -1, 0), expected, 1e-5, f"small/z/{source}")
+
+
+def test_published_statistics(case):
+    need("stats/mu_ABI" in case.arrays, "no statistics beside this configuration")
+    for satellite in ("G16", "H8"):
+        mean, std = published_statistics(satellite, range(1, 17))
+        instrument = get_satellite(satellite).instrument
+        np.testing.assert_array_equal(mean, case.arrays[f"stats/mu_{instrument}"])
+        np.testing.assert_array_equal(std, case.arrays[f"stats/sd_{instrument}"])
+
+
+def test_patches():
+    """Offsets and values, up to what the release refuses too: a patch larger than the tile."""
+    need((FOLDER / "patches.npz").exists(), "no patches.npz")
+    arrays = Arrays("patches")
+    for key, offsets in arrays.below("offsets").items():
+        size, patch = map(int, key.split("_"))
+        if size < patch:
+            with pytest.raises(InputError):
+                patch_offsets(size, size, patch)
+        else:
+            np.testing.assert_array_equal(patch_offsets(size, size, patch), offsets, err_msg=key)
+    for key, values in arrays.below("vals").items():
+        if key.endswith("/in"):
+            patch = int(key.removesuffix("/in").split("_")[1])
+            np.testing.assert_array_equal(cut_patches(values, patch), arrays[f"vals/{key[:-2]}out"], err_msg=key)
+    np.testing.assert_array_equal(patch_offsets(300, 300, 64), arrays["reader/offsets"])
+
+
+def test_kept_patches():
+    """The release drops a patch for a missing value and for an exact zero; we only for the first."""
+    need((FOLDER / "patches.npz").exists(), "no patches.npz")
+    arrays = Arrays("patches")
+    tile = np.ones((300, 300, 16), np.float32)
+    tile[tuple(arrays["reader/nan_index"].T)] = np.nan
+    zeros = arrays["reader/zero_index"]
+    tile[tuple(zeros.T)] = 0.0
+    patches = cut_patches(tile, 64)
+    finite = np.isfinite(patches).all((1, 2, 3))
+    without_zero = (patches != 0).all((1, 2, 3))
+    np.testing.assert_array_equal(np.flatnonzero(finite & without_zero), arrays["reader/kept_patch_index"])
+    assert finite.sum() > (finite & without_zero).sum()
+
+
+def test_resampling():
+    """Corner-aligned bilinear to 300 pixels; from 600 the release leaves the last row and column zero, we do not."""
+    need((FOLDER / "l1g_zoom.npz").exists(), "no l1g_zoom.npz")
+    arrays = Arrays("l1g_zoom")
+    names = {1: "raw600", 2: "raw1200", 3: "raw300", 4: "raw600_uint16_fill", 8: "raw600"}
+    for index, number in enumerate(arrays["bands"].tolist()):
+        if number not in names:
+            continue  # its int16 fill of -32768 is data to the release and missing to us
+        raw = arrays[names[number]]
+        numbers = resample(raw, raw.astype(np.int64) == 32768, 300, "bilinear")
+        ours = numbers * arrays["scale"][index] + arrays["offset"][index]
+        inner = slice(0, -1 if len(raw) == 600 else None)
+        theirs = arrays["out"][inner, inner, index]
+        np.testing.assert_allclose(ours[inner, inner], theirs, rtol=1e-5, atol=1e-7, err_msg=f"band {number}")
+        corner = raw[-1, -1] * arrays["scale"][index] + arrays["offset"][index]
+        assert ours[-1, -1] == pytest.approx(corner, rel=1e-6)
