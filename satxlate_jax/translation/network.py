@@ -16,7 +16,7 @@ from satxlate_jax.translation.blocks import apply_in_blocks
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing
 
 BLOCK = 700
-"""Largest side of what goes through the network at once, pixels: half a gigabyte at the published width (measured)."""
+"""Largest side of what goes through the network at once, pixels: 0.5 to 0.8 GB at the published width (measured)."""
 
 RULES = ("filled", "released")
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.evaluation.tables import COLUMNS
 from satxlate_jax.observations.grid import tile_grid
 from satxlate_jax.observations.satellites import get_satellite
+from tests.archives import write_archive
 from tests.random_run import save_random_run
 
 UNEQUAL = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
@@ -102,7 +104,10 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert float(scores["linear", "2"]["rmse"]) < 2e-4  # an exact line, to the file's precision
     assert float(scores["constant", "13"]["rmse"]) == pytest.approx(8, abs=0.2)
     report = (tmp_path / "out" / "report.html").read_text()
-    assert "Fitted on 1 file of H8 (SBAF: on 1 pairs of coincident files, which the model never sees as pairs), none of which is scored here" in report
+    assert (
+        "Fitted on 1 file of H8 (SBAF: on 1 pairs of coincident files, which the model never sees as pairs), none of which is scored here"
+        in report
+    )
 
 
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
@@ -151,3 +156,19 @@ def test_one_line_for_what_cannot_work(runs, archive, tmp_path, capsys):
         error = capsys.readouterr().err
         assert code == 2 and message in error and error.count("\n") == 1, error
     assert not (tmp_path / "out").exists()
+
+
+def test_the_papers_preset_chooses_its_files(runs, tmp_path, capsys):
+    """2019, days 32 to 53, 00:00 UTC; given filters narrow it, none widens it."""
+    smooth = (("G16", (2, 13)), ("H8", (2, 3, 13)))
+    times = [datetime(2019, 2, 1), datetime(2019, 2, 1, 0, 30), datetime(2019, 2, 22), datetime(2019, 2, 23)]
+    write_archive(tmp_path / "l1g", dict(smooth), ["h02v05"], times)
+    output = tmp_path / "out"
+    pair = {"source": "G16", "target": "H8"}
+    assert evaluate(runs["small"], tmp_path / "l1g", output, "--preset", "paper", **pair) == 0
+    assert {row["time"] for row in rows(output / "scores_per_file.csv")} == {"2019-02-01T00:00Z", "2019-02-22T00:00Z"}
+    narrowed = ("--preset", "paper", "--days", "53-60")
+    assert evaluate(runs["small"], tmp_path / "l1g", output, *narrowed, **pair) == 0
+    assert {row["time"] for row in rows(output / "scores_per_file.csv")} == {"2019-02-22T00:00Z"}
+    assert evaluate(runs["small"], tmp_path / "l1g", output, "--preset", "paper", "--days", "54-60", **pair) == 2
+    assert "no coincident files" in capsys.readouterr().err
