@@ -113,58 +113,76 @@ def translate_archive(
     Raises:
       InputError: an output cannot be written, or the target lacks a band asked for.
     """
-    target = translator.domain(to)
     kept = _kept_variables(translator, to, bands)
-    outcome = Outcome()
     waiting = [file for file in files if overwrite or not sink.is_complete(file)]
-    outcome.skipped = len(files) - len(waiting)
-    sources = {
-        name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name))
-        for name in translator.satellites
-        if name != target
-    }
-    read = partial(read_input, bands=sources, resolution_km=resolution_km)
-    bar = tqdm(total=len(waiting), desc=f"translate to {to}", unit="file", disable=None)
+    read = partial(read_input, bands=_source_bands(translator, to), resolution_km=resolution_km)
+    translate = partial(translator.translate_tiles, to=to, samples=samples, seed=seed)
+    at_once = len(jax.local_devices())
+    with tqdm(total=len(waiting), desc=f"translate to {to}", unit="file", disable=None) as bar:
+        run = _Run(Outcome(skipped=len(files) - len(waiting)), bar)
+        with ThreadPoolExecutor(1, "write") as writer:
+            writing: list[Future] = []
+            tiles = _read(waiting, read, max(min(workers, len(waiting)), 1), run)
+            for group in _group(tiles, at_once):
+                for file, output in _translate(translate, group, run):
+                    output = output[[name for name in output if kept(str(name))]]
+                    writing.append(writer.submit(sink.write, file, output))
+                    while len(writing) > at_once:
+                        run.finish(writing.pop(0))
+            while writing:
+                run.finish(writing.pop(0))
+    return run.outcome
 
-    def fail(file: Path, reason: str) -> None:
-        outcome.failures.append({"file": str(file), "reason": reason})
+
+@dataclass
+class _Run:
+    """What is counted while files go through."""
+
+    outcome: Outcome
+    bar: tqdm
+
+    def fail(self, file: Path, reason: str) -> None:
+        """Counts an input that could not be translated."""
+        self.outcome.failures.append({"file": str(file), "reason": reason})
         tqdm.write(f"skipped: {reason}")
-        bar.update()
+        self.bar.update()
 
-    def compute(group: list[tuple[Path, xr.Dataset]]) -> Iterator[tuple[Path, xr.Dataset]]:
-        try:
-            tiles = [tile for _, tile in group]
-            outputs = translator.translate_tiles(tiles, to, samples=samples, seed=seed)
-        except InputError as error:
-            if len(group) == 1:
-                fail(group[0][0], str(error))
-                return
-            for single in group:  # one of them is bad: the others must not suffer
-                yield from compute([single])
+    def finish(self, writing: Future) -> None:
+        """Waits for an output and counts it."""
+        writing.result()
+        self.outcome.written += 1
+        self.bar.update()
+
+
+def _source_bands(translator: TileTranslator, to: str) -> dict[str, tuple[int, ...]]:
+    """Satellite -> the bands to read of its files, for every satellite but the target."""
+    others = (name for name in translator.satellites if name != translator.domain(to))
+    return {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
+
+
+def _translate(
+    translate: Callable[[list[xr.Dataset]], list[xr.Dataset]], group: list[tuple[Path, xr.Dataset]], run: _Run
+) -> Iterator[tuple[Path, xr.Dataset]]:
+    """Translates tiles together; when one of them is bad, one by one, so that the others do not suffer."""
+    try:
+        outputs = translate([tile for _, tile in group])
+    except InputError as error:
+        if len(group) == 1:
+            run.fail(group[0][0], str(error))
             return
-        for (file, _), output in zip(group, outputs, strict=True):
-            yield file, output[[name for name in output if kept(str(name))]]
-
-    with bar, ThreadPoolExecutor(1, "write") as writer:
-        writing: list[Future] = []
-        read_tiles = _read(waiting, read, min(workers, len(waiting)) or 1, fail)
-        for group in _group(read_tiles, len(jax.local_devices())):
-            for file, output in compute(group):
-                writing.append(writer.submit(sink.write, file, output))
-                while len(writing) > len(jax.local_devices()):
-                    _finish(writing.pop(0), outcome, bar)
-        while writing:
-            _finish(writing.pop(0), outcome, bar)
-    return outcome
+        for single in group:
+            yield from _translate(translate, [single], run)
+        return
+    yield from zip((file for file, _ in group), outputs, strict=True)
 
 
 def _read(
-    files: Sequence[Path], read: Callable[[Path], xr.Dataset], workers: int, fail: Callable[[Path, str], None]
+    files: Sequence[Path], read: Callable[[Path], xr.Dataset], workers: int, run: _Run
 ) -> Iterator[tuple[Path, xr.Dataset]]:
     for file, tile in read_isolated(files, read, workers=workers):
         if isinstance(tile, Failure):
             reason = re.sub(r"^(Input|L1G)Error: ", "", tile.detail)
-            fail(file, reason if file.name in reason else f"{file.name}: {reason}")
+            run.fail(file, reason if file.name in reason else f"{file.name}: {reason}")
         else:
             yield file, tile
 
@@ -191,12 +209,6 @@ def _kept_variables(translator: TileTranslator, to: str, bands: Sequence[int] | 
         raise InputError(f"the run makes bands {', '.join(map(str, made))} of {to}, not band {absent[0]}")
     names = {made[number] for number in bands} if bands else set(made.values())
     return lambda name: name.removesuffix("_spread") in names or not name.startswith("BAND")
-
-
-def _finish(writing: Future, outcome: Outcome, bar: tqdm) -> None:
-    writing.result()
-    outcome.written += 1
-    bar.update()
 
 
 def write_failures(failures: Sequence[dict[str, str]], folder: Path, name: str = FAILURES) -> None:

@@ -104,10 +104,8 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert float(scores["linear", "2"]["rmse"]) < 2e-4  # an exact line, to the file's precision
     assert float(scores["constant", "13"]["rmse"]) == pytest.approx(8, abs=0.2)
     report = (tmp_path / "out" / "report.html").read_text()
-    assert (
-        "Fitted on 1 file of H8 (SBAF: on 1 pairs of coincident files, which the model never sees as pairs), none of which is scored here"
-        in report
-    )
+    assert "Fitted on 1 file of H8 (SBAF: on 1 pairs of coincident files" in report
+    assert "none of which is scored here" in report
 
 
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
