@@ -16,7 +16,7 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.models.translator import build_translator
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation import bands as tile_bands
-from satxlate_jax.translation.missing import FLAGS, NIGHT_ZENITH, limit
+from satxlate_jax.translation.missing import FLAGS, find_night, limit
 from satxlate_jax.translation.network import (
     BLOCK,
     encode_batch,
@@ -222,10 +222,9 @@ class TileTranslator:
         bands = self.bands(target)
         values, limited = limit(values, bands)
         quality = np.where(missing, FLAGS["input_missing"], 0) | np.where(limited.any(-1), FLAGS["limited"], 0)
-        night = np.zeros(missing.shape, bool)
-        if "solar_zenith" in tile:
-            night = tile["solar_zenith"].values >= NIGHT_ZENITH
-            quality |= np.where(night, FLAGS["night"], 0)
+        night = find_night(tile)
+        night = np.zeros(missing.shape, bool) if night is None else night
+        quality |= np.where(night, FLAGS["night"], 0)
         variables = {}
         for channel, band in enumerate(bands):
             field = values[..., channel].astype(np.float32)

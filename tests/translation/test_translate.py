@@ -127,6 +127,14 @@ def test_reflectance_is_missing_at_night_and_only_there(translator):
     np.testing.assert_array_equal((other["quality"].values & 2) > 0, zenith >= 90)
 
 
+def test_without_solar_angles_time_and_place_tell_the_night(translator):
+    day = translator.translate(make_tile(), "G16")  # 20 UTC off California: noon
+    night = translator.translate(make_tile().assign_coords(time=np.datetime64("2019-10-27T08:00", "ns")), "G16")
+    unknown = translator.translate(make_tile().drop_vars("time"), "G16")
+    assert np.isfinite(day["BAND01"]).all() and np.isfinite(unknown["BAND01"]).all()
+    assert np.isnan(night["BAND01"]).all() and np.isfinite(night["BAND07"]).all()
+
+
 def test_outputs_are_limited_to_the_valid_range_and_counted(tmp_path):
     run = save_random_run(tmp_path / "run", BANDS)
     wild = load(run)
