@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from satxlate_jax.observations.scenes.geometry import solar_position
 from satxlate_jax.observations.satellites import Band
+from satxlate_jax.observations.scenes.geometry import solar_position
 
 FLAGS = {"input_missing": 1, "night": 2, "limited": 4}
 """Meanings and bits of the quality variable."""
