@@ -34,11 +34,21 @@ def channels_last(x):
     return np.moveaxis(x, 1, -1)
 
 
+@functools.lru_cache(maxsize=12)
+def read_arrays(name):
+    """{key: array} of one file; nothing where there is no such file."""
+    path = FOLDER / f"{name}.npz"
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
 class Arrays:
-    """The arrays of one configuration, from all the files it has, read when asked for."""
+    """The arrays of one configuration, from all the files it has."""
 
     def __init__(self, *names):
-        self._files = [np.load(FOLDER / f"{name}.npz") for name in names if (FOLDER / f"{name}.npz").exists()]
+        self._files = [read_arrays(name) for name in names]
 
     def __contains__(self, key):
         return any(key in file for file in self._files)

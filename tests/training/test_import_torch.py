@@ -24,8 +24,10 @@ NAME = "g16g17_pubopt"  # the release's float32 and float64 agree there for thre
 
 @pytest.fixture(scope="module")
 def released(fixtures_dir):
-    arrays = np.load(fixtures_dir / f"{NAME}.npz")
-    steps = np.load(fixtures_dir / f"{NAME}_steps.npz")
+    with np.load(fixtures_dir / f"{NAME}.npz") as file:
+        arrays = dict(file)
+    with np.load(fixtures_dir / f"{NAME}_steps.npz") as file:
+        steps = dict(file)
     raw = json.loads((fixtures_dir / f"{NAME}.json").read_text())
     return arrays, steps, raw
 

@@ -18,7 +18,7 @@ def small_config(default_config, satellites, variant="paper", **fields):
     config.data.patch_size = SIZE
     config.objective.variant = variant
     config.objective.recon_kl_cyc_w = 0.03
-    config.generator.dim = config.discriminator.dim = 4
+    config.generator.dim = config.discriminator.dim = 2
     config.generator.n_res = 1
     config.update_from_flattened_dict(fields)
     validate(config)
