@@ -284,7 +284,12 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_arrays(dataset, identity, temporary, np.dtype(dtype))
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            # HDF4 keeps the path that it was given inside the file; by this one it learns nothing of the machine
+            _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
+        finally:
+            os.close(folder)
         os.replace(temporary, path)
     except (HDF4Error, OSError) as error:
         raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error

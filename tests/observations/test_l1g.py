@@ -399,3 +399,14 @@ def test_every_real_tile_can_be_read(realdata_dir):
             values = values[np.isfinite(values)]
             assert values.size == 0 or (-0.1 <= values.min() and values.max() < (2 if band.unit == "1" else 430))
         assert 0 <= tile.solar_zenith.min() and tile.solar_zenith.max() <= 180
+
+
+def test_a_written_file_holds_no_path_of_the_machine(tmp_path):
+    """HDF4 would keep the path that it was created under."""
+    numbers = np.full((300, 300), 9, np.uint16)
+    tile = read_tile(write_hdf(tmp_path / NAME, {"BAND07": (numbers, 0.01, 100.0, None)}), bands=[7])
+    path = tmp_path / "somebodys_folder" / NAME
+    write_tile(tile, path)
+    content = path.read_bytes()
+    assert b"somebodys_folder" not in content
+    assert str(tmp_path).encode() not in content
