@@ -12,6 +12,7 @@ VERBS = {
     "catalog": ("satxlate_jax.observations.catalog_report", "list what an archive of L1G files holds and lacks"),
     "statistics": ("satxlate_jax.observations.statistics_report", "what prepared data sets hold per band"),
     "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
+    "compile": ("satxlate_jax.training.compile", "what a training step costs on TPU chips that need not be there"),
     "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),

@@ -8,6 +8,7 @@ from satxlate_jax.errors import InputError
 # name -> (module with main(argv), what it measures)
 BENCHMARKS = {
     "build": ("satxlate_jax.observations.bench_build", "tiles and patches per second that `tfds build` prepares"),
+    "train": ("satxlate_jax.training.bench_train", "steps per second, set against this machine's convolutions"),
     "input": ("satxlate_jax.training.bench_input", "patches per second that training reads"),
 }
 

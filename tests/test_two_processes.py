@@ -132,22 +132,14 @@ def test_different_commands_are_noticed(tmp_path, data, cache):
 
 COLLECTIVES = """
 import json, re, sys
-import jax, jax.numpy as jnp
+import jax
 sys.path.insert(0, "tests")
 import tiny_run
-from satxlate_jax.training import runs, sharding, train
+from satxlate_jax.training import sharding, train
 from satxlate_jax.training.assembly import build_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)
-state = jax.eval_shape(lambda key: runs._scratch(step, key), jax.random.key(0))
-abstract = lambda tree, where: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
-rows, everywhere = sharding.by_rows(mesh), sharding.replicated(mesh)
-batch = {
-    name: jnp.zeros((config.batch_size, config.data.patch_size, config.data.patch_size, len(bands)))
-    for name, bands in config.data.satellites.items()
-}
-key = jax.eval_shape(lambda: jax.random.key(0))
-arguments = abstract(state, everywhere), abstract(batch, rows), abstract(key, everywhere), abstract(jnp.zeros(8), rows)
+state, *others = arguments = train.abstract_arguments(config, step, mesh)
 text = train.jit_train_step(step, mesh).lower(*arguments, 1).compile().as_text()
 kinds, shapes = set(), []
 for line in text.splitlines():

@@ -167,8 +167,7 @@ def starting_state(
     if step < 0:
         return initial_state(config, train_step, mesh)
     check_continues(facts, checkpoints.facts(step), checkpoints.directory / str(step))
-    shapes = jax.eval_shape(lambda key: _scratch(train_step, key), jax.random.key(0))
-    tree = checkpoints.restore(step, like=sharding.like(mesh, state_tree(shapes)))
+    tree = checkpoints.restore(step, like=sharding.like(mesh, state_tree(abstract_state(train_step))))
     state = TrainState(step=sharding.place(mesh, np.int32(step)), **tree)
     return state, f"continuing at step {step} from {checkpoints.directory / str(step)}"
 
@@ -194,6 +193,11 @@ def _scratch(train_step: TrainStep, key: jax.Array) -> TrainState:
     generator_key, discriminator_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
     objective = train_step.objective
     return train_step.init(objective.translator.init(generator_key), objective.discriminator.init(discriminator_key))
+
+
+def abstract_state(train_step: TrainStep) -> TrainState:
+    """The shapes and types of a state, without its values."""
+    return jax.eval_shape(lambda key: _scratch(train_step, key), jax.random.key(0))
 
 
 def state_tree(state: TrainState) -> dict[str, Any]:

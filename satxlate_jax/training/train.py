@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training import batches, runs, sharding
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.config import load_config, streams
+from satxlate_jax.training.config import load_config, satellite_bands, streams
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
 from satxlate_jax.training.stopping import StopRequest, check_finite, without_echoes
@@ -44,6 +44,22 @@ def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
         return state, metrics | {"stop": jnp.max(votes)}
 
     return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=sharding.replicated(mesh))
+
+
+def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Any, ...]:
+    """What `jit_train_step`'s function takes, without values, to compile it for devices that need not be there."""
+    rows = sharding.by_rows(mesh)
+    size, bands = config.data.patch_size, satellite_bands(config)
+    batch = {
+        satellite: jax.ShapeDtypeStruct(
+            (config.batch_size, size, size, len(bands[satellite])), jnp.float32, sharding=rows
+        )
+        for satellite in streams(config)
+    }
+    key = jax.eval_shape(lambda: jax.random.key(config.seed))
+    votes = jax.ShapeDtypeStruct((mesh.size,), jnp.float32, sharding=rows)
+    state, key = sharding.like(mesh, (runs.abstract_state(train_step), key))
+    return state, batch, key, votes
 
 
 @dataclass(frozen=True)
