@@ -31,7 +31,7 @@ def test_every_option_of_every_command_exists(verb, words):
 
 
 def test_every_file_named_exists():
-    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+    for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", README):
         assert (PROJECT / path).exists(), path
     for path in re.findall(r"configs/\w+\.py", README):
         assert (PROJECT / path).exists(), path
