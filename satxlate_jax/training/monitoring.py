@@ -29,7 +29,8 @@ def _reporting_a_full_disk(method: Callable) -> Callable:
             method(self, *arguments)
         except Exception as error:  # whatever TensorFlow or clu raise
             self._writer = None
-            reason = " ".join(str(error.__cause__ or error).split())[:200]
+            reason = " ".join(str(error.__cause__ or error).split())
+            reason = "no space left on device" if "No space left on device" in reason else reason[:200]
             raise InputError(
                 f"{self._workdir}: TensorBoard's events could not be written ({reason}); "
                 "free space or fix the folder's permissions, then start the same command again"

@@ -45,13 +45,13 @@ def without_echoes() -> Iterator[None]:
     """Keeps failures of background writes from being reported twice.
 
     They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
-    also print them, with tracebacks.
+    also print them, with tracebacks, and after a failure they go on to do so until the process ends.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     hook = sys.unraisablehook
 
     def is_no_echo(record: logging.LogRecord) -> bool:
-        return record.exc_info is None
+        return record.exc_info is None or not any(name in record.pathname for name in ("orbax", "clu", "asyncio"))
 
     def ignore_closed_loops(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
@@ -60,12 +60,10 @@ def without_echoes() -> Iterator[None]:
     for logger in loggers:
         logger.addFilter(is_no_echo)
     sys.unraisablehook = ignore_closed_loops
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        for logger in loggers:
-            logger.removeFilter(is_no_echo)
+    yield
+    sys.unraisablehook = hook
+    for logger in loggers:
+        logger.removeFilter(is_no_echo)
 
 
 class TrainingDivergedError(InputError):
