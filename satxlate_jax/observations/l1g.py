@@ -9,10 +9,9 @@ A damaged file can end the process inside the HDF4 library: read many files thro
 Source: Wang et al., Remote Sensing 2020, 12(8), 1267 (GeoNEX L1G).
 """
 
-import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from pyhdf.SD import SD, SDC
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import catalog, grid
+from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.hdf4_directory import find_damage
 from satxlate_jax.observations.packing import (
     DEGREES_PER_NUMBER,
@@ -35,7 +35,7 @@ from satxlate_jax.observations.packing import (
     pack_band,
 )
 from satxlate_jax.observations.process_trust import distrust_process
-from satxlate_jax.observations.resampling import METHODS, Method, resample, resample_angle
+from satxlate_jax.observations.resampling import METHODS, Method, resample_angle
 from satxlate_jax.observations.satellites import Band, get_satellite
 from satxlate_jax.observations.tile_dataset import ANGLES, check_variable, identify, make_tile
 
@@ -107,32 +107,17 @@ def _identity(path: Path, attributes: Mapping[str, Any]) -> catalog.TileFile:
     return parsed
 
 
-def _attribute_number(attributes: Mapping[str, Any], name: str) -> float:
-    value = attributes.get(name)
-    value = value[0] if isinstance(value, list | tuple) and value else value
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, method: Method) -> np.ndarray:
-    """One band in physical units on the grid, float32 [size, size]."""
+def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> BandNumbers:
     index, shape, hdf_type = data_set
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] not in _SIZES:
         raise _Unusable(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
     if hdf_type not in _INTEGERS:
         raise _Unusable("does not hold 16-bit integers")
     selected = file.select(index)
-    attributes = selected.attributes()
-    scale, offset = (_attribute_number(attributes, name) for name in ("Scale_Factor", "Offset_Constant"))
-    if not (math.isfinite(scale) and scale > 0 and math.isfinite(offset)):
+    band = BandNumbers.of(selected.get(), selected.attributes())
+    if not band.is_usable:
         raise _Unusable("has no usable Scale_Factor and Offset_Constant")
-    numbers = selected.get()
-    missing = find_missing(numbers, _attribute_number(attributes, "_FillValue"))
-    if missing is not None and missing.all():
-        return np.full((size, size), np.nan, np.float32)
-    values = resample(numbers, missing, size, method)
-    values *= scale
-    values += offset
-    return values.astype(np.float32, copy=False)
+    return band
 
 
 def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, *, is_azimuth: bool) -> np.ndarray:
@@ -148,10 +133,18 @@ def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int,
     return resample_angle(degrees, size, is_circular=is_azimuth)
 
 
-def _read_arrays(
-    path: Path, bands: Iterable[int] | None, size: int, method: Method
+def read_arrays(
+    path: Path,
+    bands: Iterable[int] | None,
+    size: int,
+    angles: Iterable[str],
+    convert: Callable[[BandNumbers, Band], np.ndarray],
 ) -> tuple[catalog.TileFile, list[Band], dict[str, np.ndarray]]:
-    """What the file is, the bands asked for, and what of them and of the solar angles it holds, by variable name."""
+    """What the file is, the bands asked for, and what of them (converted) and of the angles it holds, by variable.
+
+    Raises:
+      L1GError: the file cannot be read, or is something else.
+    """
     with _opened(path) as file:
         present = _data_sets(file)
         every = [name for number in range(1, 17) for name in (f"BAND{number:02d}", f"AHI_B{number:02d}")]
@@ -168,8 +161,9 @@ def _read_arrays(
             for band in wanted:
                 name = next((name for name in _band_names(band) if name in present), band.name)
                 if name in present:
-                    arrays[band.name] = _read_band(file, present[name], size, method)
-            for name, variable in (("Solar_Zenith", "solar_zenith"), ("Solar_Azimuth", "solar_azimuth")):
+                    arrays[band.name] = convert(_read_band(file, present[name]), band)
+            for variable in angles:
+                name = variable.title()
                 if name in present:
                     arrays[variable] = _read_angle(file, present[name], size, is_azimuth=variable == "solar_azimuth")
         except _Unusable as error:
@@ -177,6 +171,15 @@ def _read_arrays(
         except Exception as error:
             raise L1GError(f"{str(path)!r}: {name} is damaged ({_in_a_line(error)})") from error
     return identity, wanted, arrays
+
+
+def find_absent(path: Path, wanted: Iterable[Band], arrays: Mapping[str, np.ndarray]) -> str:
+    """Which of the bands the file lacks, in words; '' where it has all."""
+    absent = [band.name for band in wanted if band.name not in arrays]
+    if not absent:
+        return ""
+    distrust_process()  # a library that is no longer sound overlooks data sets
+    return f"{str(path)!r} lacks {', '.join(absent)}"
 
 
 def read_tile(
@@ -208,11 +211,13 @@ def read_tile(
     path, size = Path(path), grid.pixels_of(resolution_km)
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
-    identity, wanted, arrays = _read_arrays(path, None if bands is None else tuple(bands), size, resampling)
-    absent = [band.name for band in wanted if band.name not in arrays]
+    chosen = None if bands is None else tuple(bands)
+    identity, wanted, arrays = read_arrays(
+        path, chosen, size, ANGLES, lambda numbers, _: to_values(numbers, size, resampling)
+    )
+    absent = find_absent(path, wanted, arrays)
     if absent:
-        distrust_process()  # a library that is no longer sound overlooks data sets
-        warnings.warn(f"{str(path)!r} lacks {', '.join(absent)}: read as missing", MissingBandWarning, stacklevel=2)
+        warnings.warn(f"{absent}: read as missing", MissingBandWarning, stacklevel=2)
     dataset = make_tile(identity.satellite, identity.tile, identity.time, wanted, arrays, size)
     dataset.attrs["source"] = path.name
     return dataset
@@ -284,12 +289,7 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            # HDF4 keeps the path that it was given inside the file; by this one it learns nothing of the machine
-            _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
-        finally:
-            os.close(folder)
+        _write_arrays(dataset, identity, temporary, np.dtype(dtype))
         os.replace(temporary, path)
     except (HDF4Error, OSError) as error:
         raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error

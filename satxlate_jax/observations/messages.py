@@ -55,7 +55,7 @@ def _read(connection: socket.socket, size: int) -> memoryview:
     content = memoryview(np.empty(size, np.uint8))
     done = 0
     while done < size:
-        received = connection.recv_into(content[done:])
+        received = connection.recv_into(content[done:], 0, socket.MSG_WAITALL)
         if received == 0:
             raise EOFError
         done += received

@@ -25,9 +25,10 @@ def find_missing(numbers: np.ndarray, declared: float = np.nan) -> np.ndarray | 
     Returns:
       bool of the same shape, or None where nothing is missing.
     """
-    missing = numbers == fill_number(numbers.dtype)
+    fill = fill_number(numbers.dtype)
+    missing = numbers == fill
     limits = np.iinfo(numbers.dtype)
-    if float(declared).is_integer() and limits.min <= declared <= limits.max:
+    if float(declared).is_integer() and limits.min <= declared <= limits.max and declared != fill:
         missing |= numbers == int(declared)
     return missing if missing.any() else None
 

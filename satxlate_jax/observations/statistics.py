@@ -28,7 +28,7 @@ class TileCounts:
 
     Attributes:
       lowest: [band] the code that `counts` begin with.
-      counts: per band, int64 [codes from `lowest` on]; empty where there are no patches.
+      counts: per band, uint32 [codes from `lowest` on]; empty where there are no patches.
       finite: int64 [band] pixels of the tile with a value, whether in a patch or not.
       pixels: of the tile.
     """
@@ -39,21 +39,28 @@ class TileCounts:
     pixels: int
 
 
-def count_tile(patches: np.ndarray, finite: np.ndarray, pixels: int) -> TileCounts:
+def count_tile(codes: np.ndarray, cover: np.ndarray, finite: np.ndarray) -> TileCounts:
     """Counts one tile.
 
     Args:
-      patches: uint16 [band, n, patch, patch], the patches kept; n may be 0.
+      codes: uint16 [band, h, w].
+      cover: int [h, w], how many of the patches kept each pixel is in; a pixel counts as often.
       finite: int64 [band] pixels of the whole tile with a value.
-      pixels: of the whole tile.
     """
+    flat = cover.ravel()
+    # A few layers, of which most often the first is the whole tile: no patch is copied to be counted.
+    layers = [np.flatnonzero(flat > depth) for depth in range(int(flat.max()))]
     lowest, counts = [], []
-    for band in patches:
-        found = np.bincount(band.ravel())
+    for band in codes.reshape(len(codes), -1):
+        found = np.zeros(0, np.int64)
+        for layer in layers:
+            part = np.bincount(band if len(layer) == len(band) else band[layer], minlength=len(found))
+            part[: len(found)] += found
+            found = part
         low = int((found != 0).argmax()) if found.size else 0
         lowest.append(low)
-        counts.append(found[low:])
-    return TileCounts(lowest, counts, finite, pixels)
+        counts.append(found[low:].astype(np.uint32))  # half the bytes between processes
+    return TileCounts(lowest, counts, finite, flat.size)
 
 
 @dataclass

@@ -7,8 +7,10 @@ import pytest
 from satxlate_jax.observations.catalog import find_tiles, parse_name
 from satxlate_jax.observations.examples import MISSING_BANDS, NIGHT, NO_ANGLES, NOT_FINITE, UNREADABLE, tile_outcome
 from satxlate_jax.observations.l1g import read_tile, write_tile
-from satxlate_jax.observations.quantization import dequantize
+from satxlate_jax.observations.quantization import dequantize, quantize
+from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import Selection
+from satxlate_jax.observations.tile_codes import read_codes
 from tests.archives import smooth_tile
 
 NAME = "GO16_ABI05_20200104_1816_GLBG_h12v04_02.hdf"
@@ -99,6 +101,30 @@ def test_another_product_is_unreadable(realdata_dir, tmp_path):
     Path(tmp_path / NAME).symlink_to(other)
     outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of({"satellite": "G16"}))
     assert outcome.reason == UNREADABLE and "L1G" in outcome.detail
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+@pytest.mark.parametrize("resampling", ["area", "bilinear"])
+def test_codes_from_the_integers_are_those_of_the_values(tile, tmp_path, resampling, dtype):
+    tile["BAND01"].values[:40] = np.linspace(-0.7, 7, 300)  # beyond what integers and codes hold
+    tile["BAND08"].values[50, 60:70] = np.nan
+    write_tile(tile, tmp_path / NAME, dtype=dtype)
+    assert_same_codes(tmp_path / NAME, BANDS, resampling)
+
+
+@pytest.mark.parametrize("resampling", ["area", "bilinear"])
+def test_codes_of_real_tiles_are_those_of_the_values(realdata_dir, resampling):
+    for file in find_tiles(realdata_dir / "l1g", satellites=["G16"])[::8]:
+        assert_same_codes(file.path, range(1, 17), resampling)
+
+
+def assert_same_codes(path, bands, resampling):
+    codes, zenith = read_codes(path, bands, resampling=resampling, with_zenith=True)
+    slow = read_tile(path, bands=bands, resampling=resampling)
+    for number, found in zip(bands, codes, strict=True):
+        band = SATELLITES["G16"].band(number)
+        np.testing.assert_array_equal(found, quantize(slow[band.name].values[..., None], [band])[..., 0])
+    np.testing.assert_array_equal(zenith, slow["solar_zenith"].values)
 
 
 def test_real_tiles(realdata_dir):

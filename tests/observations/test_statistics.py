@@ -19,7 +19,7 @@ def test_statistics_are_those_of_the_values():
     tiles = [codes_of_tile(seed) for seed in range(4)]
     counts, half = BandCounts(3), BandCounts(3)
     for index, codes in enumerate(tiles):
-        (counts if index % 2 else half).add(count_tile(codes.reshape(3, 4, 20, 20), np.full(3, 1600), 1600))
+        (counts if index % 2 else half).add(count_tile(codes, np.ones((40, 40), int), np.full(3, 1600)))
     counts.merge(half)
     values = dequantize(np.stack(tiles, axis=-1).transpose(1, 2, 3, 0), BANDS).reshape(-1, 3).astype(np.float64)
     for index, (name, found) in enumerate(counts.as_json(BANDS).items()):
@@ -42,11 +42,22 @@ def test_finite_fraction_is_of_all_pixels_read_and_the_rest_of_the_patches_kept(
     codes = codes_of_tile(0)
     finite = np.array([1600, 1200, 1600])
     counts = BandCounts(3)
-    counts.add(count_tile(codes[:, None, 20:, :20], finite, 1600))
-    counts.add(count_tile(np.empty((3, 0, 20, 20), np.uint16), finite, 1600))
+    cover = np.zeros((40, 40), int)
+    counts.add(count_tile(codes, cover, finite))
+    cover[20:, :20] = 1
+    counts.add(count_tile(codes, cover, finite))
     found = counts.as_json(BANDS)
     assert [band["finite_fraction"] for band in found.values()] == [1.0, 0.75, 1.0]
     assert [band["values"] for band in found.values()] == [400] * 3
+
+
+def test_a_pixel_in_several_patches_counts_as_often():
+    codes = codes_of_tile(1)
+    cover = np.random.default_rng(0).integers(0, 4, (40, 40))
+    counts = BandCounts(3)
+    counts.add(count_tile(codes, cover, np.full(3, 1600)))
+    for band, found in zip(codes, counts.counts, strict=True):
+        np.testing.assert_array_equal(found, np.bincount(np.repeat(band.ravel(), cover.ravel()), minlength=65536))
 
 
 def test_no_values_no_statistics(tmp_path):

@@ -1,0 +1,46 @@
+"""One L1G file -> the codes that a data set stores of it."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from satxlate_jax.observations import grid
+from satxlate_jax.observations.band_numbers import to_codes
+from satxlate_jax.observations.l1g import L1GError, find_absent, read_arrays
+from satxlate_jax.observations.resampling import Method
+
+
+class MissingBandError(L1GError):
+    """A file lacks bands that were asked for."""
+
+
+def read_codes(
+    path: str | os.PathLike, bands: Iterable[int], *, resampling: Method = "area", with_zenith: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads bands of one L1G file onto the 2 km grid: the codes of what `read_tile` reads, in less time.
+
+    Args:
+      path: of the file.
+      bands: 1-based numbers of those to read, in the order of the result.
+      resampling: as for `read_tile`.
+      with_zenith: whether to read the solar zenith angle; the azimuth is never read.
+
+    Returns:
+      uint16 codes [band, 300, 300] (see `quantization`), and the solar zenith angle in degrees, float32 [300, 300], or
+      None where the file lacks it or it is not asked for.
+
+    Raises:
+      MissingBandError: the file lacks a band.
+      L1GError: the file cannot be read, or is something else.
+    """
+    path, size = Path(path), grid.pixels_of(2.0)
+    angles = ("solar_zenith",) if with_zenith else ()
+    _, wanted, arrays = read_arrays(
+        path, tuple(bands), size, angles, lambda numbers, band: to_codes(numbers, band, size, resampling)
+    )
+    absent = find_absent(path, wanted, arrays)
+    if absent:
+        raise MissingBandError(absent)
+    return np.stack([arrays[band.name] for band in wanted]), arrays.get("solar_zenith")
