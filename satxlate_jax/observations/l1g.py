@@ -176,10 +176,9 @@ def read_arrays(
 def find_absent(path: Path, wanted: Iterable[Band], arrays: Mapping[str, np.ndarray]) -> str:
     """Which of the bands the file lacks, in words; '' where it has all."""
     absent = [band.name for band in wanted if band.name not in arrays]
-    if not absent:
-        return ""
-    distrust_process()  # a library that is no longer sound overlooks data sets
-    return f"{str(path)!r} lacks {', '.join(absent)}"
+    if absent:
+        distrust_process()  # a library that is no longer sound overlooks data sets
+    return f"{str(path)!r} lacks {', '.join(absent)}" if absent else ""
 
 
 def read_tile(
@@ -211,10 +210,8 @@ def read_tile(
     path, size = Path(path), grid.pixels_of(resolution_km)
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
-    chosen = None if bands is None else tuple(bands)
-    identity, wanted, arrays = read_arrays(
-        path, chosen, size, ANGLES, lambda numbers, _: to_values(numbers, size, resampling)
-    )
+    bands = None if bands is None else tuple(bands)
+    identity, wanted, arrays = read_arrays(path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling))
     absent = find_absent(path, wanted, arrays)
     if absent:
         warnings.warn(f"{absent}: read as missing", MissingBandWarning, stacklevel=2)
@@ -289,7 +286,12 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_arrays(dataset, identity, temporary, np.dtype(dtype))
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            # HDF4 keeps the path that it was given inside the file; by this one it learns nothing of the machine
+            _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
+        finally:
+            os.close(folder)
         os.replace(temporary, path)
     except (HDF4Error, OSError) as error:
         raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error
