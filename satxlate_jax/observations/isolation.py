@@ -54,9 +54,6 @@ class _Worker:
             # each thread of a numeric library reserves address space, of which there is a limit
             OPENBLAS_NUM_THREADS="1",
             OMP_NUM_THREADS="1",
-            # glibc keeps the memory of one tile for the next instead of asking the system for it page by page
-            MALLOC_MMAP_THRESHOLD_=str(32 * 1024**2),
-            MALLOC_TRIM_THRESHOLD_=str(256 * 1024**2),
         )
         with theirs:
             self._process = subprocess.Popen(
