@@ -72,7 +72,9 @@ def load_config(words: Sequence[str]) -> ConfigDict:
             if config is not None:
                 config.keys()  # a file that could not be read says so only when it is used
     except (OSError, ImportError) as error:
-        raise InputError(f"cannot read the configuration: {' '.join(str(error).split())}") from None
+        # absl's own message is a page; what follows the last bracket is the reason
+        reason = " ".join(str(error).split()).rpartition("] ")[2]
+        raise InputError(f"cannot read the configuration {' '.join(_given(words))}: {reason}") from None
     except (ValueError, TypeError) as error:
         raise InputError(f"the configuration does not work: {' '.join(str(error).split())}") from None
     except AttributeError as error:
@@ -89,11 +91,14 @@ def load_config(words: Sequence[str]) -> ConfigDict:
     return config
 
 
+def _given(words: Sequence[str]) -> list[str]:
+    return [word.partition("=")[2] for word in words if word.startswith("--config=")]
+
+
 @contextlib.contextmanager
 def _siblings_importable(words: Sequence[str]) -> Iterator[None]:
     """Lets DIR/configs/NAME.py say `from configs.default import ...`, wherever the command is given."""
-    given = [word.partition("=")[2] for word in words if word.startswith("--config=")]
-    folders = [str(Path(name.partition(":")[0]).resolve().parent.parent) for name in given]
+    folders = [str(Path(name.partition(":")[0]).resolve().parent.parent) for name in _given(words)]
     sys.path[:0] = folders
     try:
         yield
