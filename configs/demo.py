@@ -11,7 +11,7 @@ from configs.base_g16g17h8 import get_config as base_config
 def get_config() -> ConfigDict:
     """The three-satellite configuration, narrow and short."""
     config = base_config()
-    config.steps = 400
+    config.steps = 300
     config.checkpoint_every = 100
     config.log_every = 10
     config.image_every = config.histogram_every = config.validate_every = 100

@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for everything it makes")
     parser.add_argument("--tiles", type=int, default=4, metavar="N", help="simulated tiles (default %(default)s)")
     parser.add_argument("--times", type=int, default=6, metavar="N", help="simulated moments (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=400, metavar="N", help="training steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=300, metavar="N", help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
     arguments = parser.parse_args(argv)
     report = run_demo(arguments.output, arguments.tiles, arguments.times, arguments.steps, arguments.seed)
