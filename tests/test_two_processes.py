@@ -23,7 +23,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    return tiny_run.shared_cache(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

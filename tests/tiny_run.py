@@ -92,6 +92,13 @@ def records(tmp_path_factory: Any) -> Path:
     return _made["records"]
 
 
+def shared_cache(tmp_path_factory: Any) -> Path:
+    """A compilation cache for all tests that do not look at what a cache does."""
+    if "cache" not in _made:
+        _made["cache"] = tmp_path_factory.mktemp("shared_cache")
+    return _made["cache"]
+
+
 def finished_run(tmp_path_factory: Any) -> Path:
     """A run of one process on one device that nobody disturbed, made once; its compilation cache is its own."""
     if "run" not in _made:
