@@ -38,6 +38,7 @@ _AT_LEAST = {
     "image_every": 1,
     "histogram_every": 1,
     "validate_every": 0,
+    "validation_batches": 1,
     "checkpoint_every": 1,
     "keep_last": 1,
     "keep_every": 0,
