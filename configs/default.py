@@ -45,7 +45,6 @@ def get_config() -> ConfigDict:
     config.data.streams = ()  # satellites to draw batches from; () is all of them
     config.data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
     config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
-    config.data.augment = False  # turn and mirror patches at random, all bands alike
     config.data.patch_size = 64  # pixels; must be that of the data set
     config.data.augment = False  # flip and rotate by 90 degrees at random, all bands alike; the release does not
 
@@ -59,6 +58,7 @@ def get_config() -> ConfigDict:
     config.objective.recon_z_cyc_w = 1.0  # latent after a half cycle
     config.objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
     config.objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
+    config.objective.recon_measured_w = 0.0  # image after a cycle through its own measured bands ('paper' only)
     config.objective.cycle_step = 100_000  # steps after which one more cycle is added
     config.objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew, new noise | 'shared': the generator step's
 
@@ -72,6 +72,7 @@ def get_config() -> ConfigDict:
     # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
     # In 'paper' 1-based bands of the first satellite, in the others by wavelength; in 'released' 0-based channels.
     config.generator.skip_connection = placeholder(object)
+    config.generator.spectral_path = False  # a learned 1 x 1 map from source to target bands around the network
 
     config.discriminator = ConfigDict()
     config.discriminator.dim = 64
@@ -88,4 +89,6 @@ def get_config() -> ConfigDict:
     config.optimizer.weight_decay = 1e-4  # L2, added to the gradient before Adam
     config.optimizer.decay_every = 25_000  # steps between decays of the generator's learning rate
     config.optimizer.decay_rate = 0.5
+    config.optimizer.clip_norm = 0.0  # largest norm of a network's gradient, all its parameters together; 0 no limit
+    config.optimizer.ema_decay = 0.0  # 0.999: keep a moving average of the generator, which translates; 0 none
     return config

@@ -73,19 +73,43 @@ def _at_least_float32(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def _split(params: Params) -> tuple[Params, Params]:
+    """The spectral path's parameters, empty without one, and the rest."""
+    return params.get("spectral", {}), {name: value for name, value in params.items() if name != "spectral"}
+
+
+class SpectralMap(nnx.Module):
+    """A 1 x 1 convolution without bias that begins as 'each band goes to (or comes from) its wavelength's slot'."""
+
+    def __init__(self, slots: Sequence[int], n_slots: int, *, decode: bool, rngs: nnx.Rngs):
+        del rngs  # nothing about it is random
+        kernel = jax.nn.one_hot(jnp.array(slots), n_slots)
+        self.kernel = nnx.Param(kernel.T if decode else kernel)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., band] to [..., slot], or back."""
+        return jnp.einsum("...i,io->...o", x, self.kernel[...].astype(x.dtype))
+
+
 class Translator:
     """What everything outside models/ sees of a generator: encode and decode, as functions of nested dicts.
+
+    With `slots` a linear spectral path runs around the network: z gets a channel more for each wavelength that any
+    satellite has, a 1 x 1 map of the image's bands, and the decoder adds a 1 x 1 map of them to its image. It begins
+    as a copy of the bands that both satellites have; the network then learns what a linear map per pixel cannot do.
 
     Attributes:
       bands: satellite -> its bands (1-based), in the configured order.
       stride: image heights and widths must be multiples of it.
       latent_channels: channels of z.
+      noisy_channels: how many of them, the first, take noise; the spectral path takes none.
     """
 
     def __init__(
         self,
         bands: Mapping[str, Sequence[int]],
         skips: Mapping[str, Sequence[int]],
+        slots: Mapping[str, Sequence[int]],
         *,
         dim: int,
         n_downsample: int,
@@ -97,7 +121,7 @@ class Translator:
     ):
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
         self.stride = 2**n_downsample
-        self.latent_channels = dim * self.stride
+        self.noisy_channels = dim * self.stride
         self._skips = {satellite: tuple(channels) for satellite, channels in skips.items()}
         settings = {"initialization": initialization, "dtype": dtype}
         sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res, "activation": activation, "padding": padding}
@@ -108,8 +132,13 @@ class Translator:
             decoder = functools.partial(Decoder, len(numbers), skip_count, **sizes, **settings)
             self._encoders[satellite], self._decoders[satellite] = Network(encoder), Network(decoder)
         # the shared block is always relu and zero padding, whatever the rest is
-        shared = functools.partial(ResidualBlock, self.latent_channels, padding="zero", activation="relu", **settings)
+        shared = functools.partial(ResidualBlock, self.noisy_channels, padding="zero", activation="relu", **settings)
         self._shared = Network(shared)
+        n_slots = 1 + max((slot for numbers in slots.values() for slot in numbers), default=-1)
+        self.latent_channels = self.noisy_channels + n_slots
+        maps = {s: functools.partial(SpectralMap, numbers, n_slots) for s, numbers in slots.items()}
+        self._to_slots = {s: Network(functools.partial(build, decode=False)) for s, build in maps.items()}
+        self._from_slots = {s: Network(functools.partial(build, decode=True)) for s, build in maps.items()}
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -121,6 +150,9 @@ class Translator:
         shared, *keys = jax.random.split(key, 1 + 2 * len(self.bands))
         encoders = {s: network.init(k) for (s, network), k in zip(self._encoders.items(), keys[::2], strict=True)}
         decoders = {s: network.init(k) for (s, network), k in zip(self._decoders.items(), keys[1::2], strict=True)}
+        for networks, parts in ((self._to_slots, encoders), (self._from_slots, decoders)):
+            for satellite, network in networks.items():
+                parts[satellite]["spectral"] = network.init(shared)
         return {"encoders": encoders, "decoders": decoders, "shared": self._shared.init(shared)}
 
     def encode(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
@@ -134,8 +166,11 @@ class Translator:
         Returns:
           z [batch, h / stride, w / stride, latent_channels], float32 or wider.
         """
-        z = self._encoders[satellite].apply(params["encoders"][satellite], x)
-        return _at_least_float32(self._shared.apply(params["shared"], z))
+        spectral, rest = _split(params["encoders"][satellite])
+        z = _at_least_float32(self._shared.apply(params["shared"], self._encoders[satellite].apply(rest, x)))
+        if not spectral:
+            return z
+        return jnp.concatenate([z, self._to_slots[satellite].apply(spectral, x).astype(z.dtype)], axis=-1)
 
     def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
         """An image of a satellite from a latent field.
@@ -149,7 +184,11 @@ class Translator:
         Returns:
           [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
         """
-        return _at_least_float32(self._decoders[satellite].apply(params["decoders"][satellite], z, source))
+        spectral, rest = _split(params["decoders"][satellite])
+        image = _at_least_float32(self._decoders[satellite].apply(rest, z[..., : self.noisy_channels], source))
+        if not spectral:
+            return image
+        return image + self._from_slots[satellite].apply(spectral, z[..., self.noisy_channels :])
 
     def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""
@@ -162,6 +201,7 @@ def build_translator(
     bands: Mapping[str, Sequence[int]],
     *,
     skips: Mapping[str, Sequence[int]] | None = None,
+    slots: Mapping[str, Sequence[int]] | None = None,
     initialization: str = "gaussian",
     precision: str = "float32",
 ) -> Translator:
@@ -171,6 +211,8 @@ def build_translator(
       generator: family, dim, n_downsample, n_res, activation, padding (configs/default.py says what they mean).
       bands: satellite -> its bands, 1-based.
       skips: satellite -> 0-based channels of its images that skip the latent space, equally many for each.
+      slots: satellite -> for each of its channels the slot of its wavelength, where there is a spectral path; then
+        n_downsample must be 0.
       initialization: of the convolution kernels.
       precision: 'float32' | 'bfloat16', of the arithmetic; parameters are float32.
     """
@@ -178,6 +220,7 @@ def build_translator(
     return Translator(
         bands,
         skips or {},
+        slots or {},
         initialization=initialization,
         dtype=jnp.bfloat16 if precision == "bfloat16" else None,
         **{field: generator[field] for field in fields},

@@ -7,7 +7,7 @@ import jax
 
 from satxlate_jax.models.discriminator import Discriminator, build_discriminator
 from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.training.config import satellite_bands, shared_by_pair, skip_channels, streams
+from satxlate_jax.training.config import satellite_bands, shared_by_pair, skip_channels, spectral_slots, streams
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import trainable_mask
 from satxlate_jax.training.train_step import TrainStep, make_train_step
@@ -20,6 +20,7 @@ def build_networks(config: Mapping[str, Any]) -> tuple[Translator, Discriminator
         config["generator"],
         bands,
         skips=skip_channels(config),
+        slots=spectral_slots(config),
         initialization=config["initialization"],
         precision=config["precision"],
     )

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, config_flags
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZATIONS, NORMS, PADDINGS
-from satxlate_jax.observations.satellites import get_satellite, shared_channels
+from satxlate_jax.observations.satellites import Band, get_satellite, is_shared, shared_channels
 from satxlate_jax.training.losses import GAN_TYPES
 from satxlate_jax.training.objective import VARIANTS
 
@@ -30,7 +30,7 @@ _CHOICES = {
     "discriminator.norm": NORMS,
     "discriminator.padding": tuple(PADDINGS),
 }
-# field -> smallest integer it may have
+# field -> smallest number it may have
 _AT_LEAST = {
     "steps": 0,
     "batch_size": 1,
@@ -51,6 +51,8 @@ _AT_LEAST = {
     "discriminator.n_layer": 1,
     "discriminator.num_scales": 1,
     "optimizer.decay_every": 1,
+    "optimizer.clip_norm": 0,
+    "optimizer.ema_decay": 0,
 }
 
 
@@ -120,6 +122,8 @@ def validate(config: Mapping[str, Any]) -> None:
     for field, smallest in _AT_LEAST.items():
         if _get(config, field) < smallest:
             raise InputError(f"config.{field} is {_get(config, field)}; it must be at least {smallest}")
+    if config["optimizer"]["ema_decay"] >= 1:
+        raise InputError(f"config.optimizer.ema_decay is {config['optimizer']['ema_decay']}; it must be less than 1")
     if not config["data"]["satellites"]:
         raise InputError("config.data.satellites names no satellite")
     for satellite, numbers in config["data"]["satellites"].items():
@@ -131,6 +135,7 @@ def validate(config: Mapping[str, Any]) -> None:
     if unknown:
         raise InputError(f"config.data.streams names {unknown[0]}, which is not in config.data.satellites")
     skip_channels(config)
+    spectral_slots(config)
     _validate_sizes(config, config["data"]["patch_size"])
 
 
@@ -232,3 +237,27 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
             what = "channel" if config["objective"]["variant"] == "released" else f"counterpart of {first}'s band"
             raise InputError(f"config.generator.skip_connection: {satellite} has no {what} {missing[0]}")
     return channels
+
+
+def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Satellite -> for each of its channels the slot of its wavelength on the spectral path; {} without one.
+
+    Slots are numbered in the order in which the satellites bring new wavelengths.
+
+    Raises:
+      InputError: the latent field is coarser than the image.
+    """
+    if not config["generator"]["spectral_path"]:
+        return {}
+    if config["generator"]["n_downsample"]:
+        raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
+    known: list[Band] = []  # one band for each slot
+    slots: dict[str, list[int]] = {}
+    for satellite, numbers in satellite_bands(config).items():
+        slots[satellite] = []
+        for band in (get_satellite(satellite).band(number) for number in numbers):
+            found = [slot for slot, other in enumerate(known) if is_shared(band, other) and slot not in slots[satellite]]
+            slots[satellite].append(found[0] if found else len(known))
+            if not found:
+                known.append(band)
+    return slots

@@ -12,7 +12,11 @@ satellites of the batch), decoders A (all), encodings z_k, one noise draw n_k pe
   cycle_z_recon   k, cycle, q      mse(z_k, encoding of the translation)    only the last k and cycle, times C
   kl_cyc          k, cycle, q      mean square of that encoding             only the last k and cycle, times C
   kl              k                mean square of z_k                       never
+  measured        k, q != k        mse(x_k, dec_k(enc_q(image of k in q's bands)))   never
 
+'measured' is not in the paper: the half-way image has k's own measurements in every band that k and q share and the
+translation (without gradient) only in the others. The ordinary cycle may hide in q's bands what it needs on the way
+back; here the way back must be inferred from measured bands, as in use. It is computed only if its weight is not 0.
 In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
 """
 
@@ -45,6 +49,7 @@ WEIGHTS = {
     "cycle_z_recon": "recon_z_cyc_w",
     "kl_cyc": "recon_kl_cyc_w",
     "kl": "recon_kl_w",
+    "measured": "recon_measured_w",
 }
 
 
@@ -124,6 +129,17 @@ class Objective:
                 encodings, back = self._return(generator, batch, noise, forward)
             yield encodings, back
 
+    def _measured_cycles(self, generator: Any, batch: Images, forward: Translations) -> list[jax.Array]:
+        """The term 'measured', without noise: how a translation is made when it is used."""
+        items = []
+        for k, q in ((k, q) for k in batch for q in self.translator.satellites if q != k and self.shared[k][q]):
+            given = batch[k][..., jnp.array(self.shared[k][q])]
+            half_way = jax.lax.stop_gradient(forward[k][q]).at[..., jnp.array(self.shared[q][k])].set(given)
+            z = self.translator.encode(generator, half_way, q)
+            back = self.translator.decode(generator, z, k, self.translator.skip_channels(half_way, q))
+            items.append(mean_squared_error(batch[k], back))
+        return items
+
     def _items(
         self, generator: Any, discriminator: Any, batch: Images, noise: Images, cycles: int
     ) -> tuple[dict[str, list[jax.Array]], Translations]:
@@ -143,6 +159,8 @@ class Objective:
             ],
             "kl": [mean_square(z) for z in latents.values()],
         }
+        if self.variant == "paper" and self.weights["measured"]:
+            items["measured"] = self._measured_cycles(generator, batch, forward)
         steps = list(self._cycles(generator, batch, noise, forward, cycles))
         loops = [(k, cycle, q) for k in batch for cycle in range(cycles) for q in batch]
         items["cycle_recon"] = [mean_squared_error(batch[k], steps[c][1][k][q]) for k, c, q in loops]

@@ -73,8 +73,12 @@ _REST = {
     "data.patch_size": 64,
     "objective.variant": "released",
     "objective.discriminator_fakes": "fresh",
+    "optimizer.clip_norm": 0.0,
+    "optimizer.ema_decay": 0.0,
     "generator.family": "vae_gan",
+    "objective.recon_measured_w": 0.0,
     "generator.skip_connection": None,
+    "generator.spectral_path": False,
 }
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
@@ -16,7 +17,7 @@ from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import data_facts
-from satxlate_jax.training.config import skip_channels
+from satxlate_jax.training.config import skip_channels, spectral_slots
 from satxlate_jax.training.event_files import PATTERN
 from satxlate_jax.training.grafting import describe, graft, new_satellites
 from satxlate_jax.training.train_state import TrainState
@@ -37,21 +38,25 @@ MAY_CHANGE = {
     "keep_last",
     "keep_every",
     "data.dir",
+    "optimizer.ema_decay",  # training never looks at the average
 }
 _ORDERED = {"data.satellites"}  # sections in which the order of the keys matters
 
 _PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+_AVERAGE = "generator_average"
 
 
 def run_facts(config: Any) -> dict[str, Any]:
     """What every checkpoint of a run carries, so that it can be used without its configuration file.
 
     Returns:
-      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips), 'seed', 'process_count', 'versions'.
+      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count', 'versions'.
     """
     satellites = data_facts(config)
     for satellite, channels in skip_channels(config).items():
         satellites[satellite]["skips"] = channels
+    for satellite, slots in spectral_slots(config).items():
+        satellites[satellite]["slots"] = slots
     packages = ("satxlate-jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
     facts = {
         "format": FORMAT,
@@ -151,7 +156,9 @@ def starting_state(
 ) -> tuple[TrainState, str]:
     """The state to begin with.
 
-    In order of precedence: the workdir's own newest checkpoint, the run that `config.init_from` names, scratch.
+    In order of precedence: the workdir's own newest checkpoint, the run that `config.init_from` names, scratch. A
+    moving average of the generator that is asked for and not in the checkpoint begins with the checkpoint's generator;
+    one that is there and no longer asked for is dropped.
 
     Args:
       config: the run's configuration.
@@ -167,13 +174,25 @@ def starting_state(
     if step < 0:
         return initial_state(config, train_step, mesh)
     check_continues(facts, checkpoints.facts(step), checkpoints.directory / str(step))
-    tree = checkpoints.restore(step, like=sharding.like(mesh, state_tree(abstract_state(train_step))))
+    expected = state_tree(abstract_state(train_step))
+    expected.pop(_AVERAGE, None)
+    held = _AVERAGE in checkpoints.parts(step)
+    if held:
+        expected[_AVERAGE] = expected["generator"]
+    tree = checkpoints.restore(step, like=sharding.like(mesh, expected))
+    if not train_step.keeps_average:
+        tree.pop(_AVERAGE, None)
+    elif not held:  # the average begins here; a copy, since the step takes over the memory of what it is given
+        tree[_AVERAGE] = jax.tree.map(jnp.copy, tree["generator"])
     state = TrainState(step=sharding.place(mesh, np.int32(step)), **tree)
     return state, f"continuing at step {step} from {checkpoints.directory / str(step)}"
 
 
 def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[TrainState, str]:
-    """The state before the first step, and where it comes from: the run `config.init_from`, or scratch."""
+    """The state before the first step, and where it comes from: the run `config.init_from`, or scratch.
+
+    Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
+    """
     state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
@@ -181,11 +200,16 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     given = Checkpoints(epath.Path(config.init_from) / "checkpoints")
     new = new_satellites(config, given.facts(), config.init_from)
     theirs = {part: given.restore(only=part) for part in parts}
+    if _AVERAGE in given.parts():
+        theirs["generator"] = given.restore(only=_AVERAGE)
     grafted, origins = graft({part: getattr(state, part) for part in parts}, theirs, new, config.init_from)
     trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
     report = describe(origins, trainable)
     origin = f"starting from the weights of {config.init_from}, step {given.latest_step()}:\n{report}"
-    return state.replace(**sharding.place(mesh, grafted)), origin
+    state = state.replace(**sharding.place(mesh, grafted))
+    if train_step.keeps_average:
+        state = state.replace(generator_average=sharding.place(mesh, grafted["generator"]))
+    return state, origin
 
 
 def _scratch(train_step: TrainStep, key: jax.Array) -> TrainState:
@@ -202,4 +226,5 @@ def abstract_state(train_step: TrainStep) -> TrainState:
 
 def state_tree(state: TrainState) -> dict[str, Any]:
     """A state as checkpoints hold it; its step is the checkpoint's."""
-    return {part: getattr(state, part) for part in _PARTS}
+    tree = {part: getattr(state, part) for part in _PARTS}
+    return tree if state.generator_average is None else tree | {_AVERAGE: state.generator_average}

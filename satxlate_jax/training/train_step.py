@@ -7,28 +7,30 @@ import jax
 import jax.numpy as jnp
 
 from satxlate_jax.training.objective import Objective
-from satxlate_jax.training.optimizers import Adam, learning_rate
+from satxlate_jax.training.optimizers import Adam, learning_rate, moving_average
 from satxlate_jax.training.train_state import TrainState
 
 Images = Mapping[str, jax.Array]
 
 
-def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int) -> dict[str, jax.Array]:
+def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int, quiet: int = 0) -> dict[str, jax.Array]:
     """One N(0, 1) draw per source, in the shape of its encoding.
 
     Args:
       key: a JAX key.
       batch: satellite -> [n, h, w, band].
       stride: pixels of the image per pixel of the encoding.
-      channels: of the encoding.
+      channels: of the encoding that take noise.
+      quiet: further channels, whose noise is 0.
 
     Returns:
-      satellite -> [n, h / stride, w / stride, channels].
+      satellite -> [n, h / stride, w / stride, channels + quiet].
     """
     noise = {}
     for satellite_key, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
         n, h, w, _ = x.shape
-        noise[satellite] = jax.random.normal(satellite_key, (n, h // stride, w // stride, channels), x.dtype)
+        drawn = jax.random.normal(satellite_key, (n, h // stride, w // stride, channels), x.dtype)
+        noise[satellite] = jnp.pad(drawn, ((0, 0), (0, 0), (0, 0), (0, quiet))) if quiet else drawn
     return noise
 
 
@@ -44,6 +46,7 @@ class TrainStep:
 
     Attributes:
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
+      keeps_average: whether states hold a moving average of the generator.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class TrainStep:
         self._generator_optimizer = generator_optimizer
         self._discriminator_optimizer = discriminator_optimizer
         self._optimizer = optimizer
+        self.keeps_average = optimizer["ema_decay"] > 0
         self._fresh_fakes = discriminator_fakes == "fresh"
         optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
         self.trainable = {part: updater.trainable for part, updater in optimizers.items()}
@@ -70,6 +74,7 @@ class TrainStep:
             discriminator=discriminator,
             generator_optimizer=self._generator_optimizer.init(generator),
             discriminator_optimizer=self._discriminator_optimizer.init(discriminator),
+            generator_average=jax.tree.map(jnp.copy, generator) if self.keeps_average else None,
         )
 
     def update(
@@ -95,7 +100,11 @@ class TrainStep:
         metrics["generator/total"] = total
         metrics["discriminator/total"] = discriminator_total
         metrics["learning_rate"] = learning_rate(self._optimizer, state.generator_optimizer["count"], decays=True)
-        state = TrainState(state.step + 1, generator, discriminator, generator_optimizer, discriminator_optimizer)
+        average = state.generator_average
+        if self.keeps_average:
+            average = moving_average(average, generator, self._optimizer["ema_decay"], state.step)
+        optimizers = generator_optimizer, discriminator_optimizer
+        state = TrainState(state.step + 1, generator, discriminator, *optimizers, average)
         return state, metrics
 
     def __call__(
@@ -115,7 +124,9 @@ class TrainStep:
         """
         translator = self.objective.translator
         keys = jax.random.split(jax.random.fold_in(key, state.step))
-        noise = [draw_noise(k, batch, translator.stride, translator.latent_channels) for k in keys]
+        channels = translator.noisy_channels
+        quiet = translator.latent_channels - channels
+        noise = [draw_noise(k, batch, translator.stride, channels, quiet) for k in keys]
         return self.update(state, batch, *noise, cycles=cycles)
 
 

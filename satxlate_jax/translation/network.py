@@ -37,7 +37,9 @@ def _decode_draw(
     translator: Translator, params: Any, inputs: tuple, source: str, target: str, key: jax.Array, row: int, column: int
 ) -> jax.Array:
     x, z = inputs
-    noisy = z + _latent_noise(key, row, column, z.shape).astype(z.dtype)
+    channels = translator.noisy_channels
+    noise = _latent_noise(key, row, column, (*z.shape[:3], channels)).astype(z.dtype)
+    noisy = z.at[..., :channels].add(noise)
     return translator.decode(params, noisy, target, translator.skip_channels(x, source))
 
 

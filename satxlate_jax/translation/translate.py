@@ -50,6 +50,7 @@ class TileTranslator:
             config["generator"],
             {name: tuple(entry["bands"]) for name, entry in facts["satellites"].items()},
             skips={name: tuple(entry.get("skips", ())) for name, entry in facts["satellites"].items()},
+            slots={name: entry["slots"] for name, entry in facts["satellites"].items() if "slots" in entry},
             precision=config.get("precision", "float32"),
         )
 
@@ -255,6 +256,8 @@ class TileTranslator:
 def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
     """A run's generator, ready to translate; nothing but the run is needed.
 
+    Where the checkpoint holds a moving average of the generator (config.optimizer.ema_decay), that is what translates.
+
     Args:
       run: a run's folder (it holds checkpoints/).
       step: which checkpoint; default the newest.
@@ -269,7 +272,8 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
         facts = checkpoints.facts(step)
-        params = checkpoints.restore(step, only="generator")
+        averaged = "generator_average" in checkpoints.parts(step)
+        params = checkpoints.restore(step, only="generator_average" if averaged else "generator")
     finally:
         checkpoints.close()
     return TileTranslator(params, facts, folder.resolve().name, block)

@@ -37,7 +37,7 @@ def everything(config, seed=0):
         name: jnp.asarray(numbers.standard_normal((2, SIZE, SIZE, len(bands))), jnp.float32)
         for name, bands in config.data.satellites.items()
     }
-    noise = draw_noise(keys[2], batch, objective.translator.stride, objective.translator.latent_channels)
+    noise = draw_noise(keys[2], batch, objective.translator.stride, objective.translator.noisy_channels)
     return objective, generator, discriminator, batch, noise
 
 
