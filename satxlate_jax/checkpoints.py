@@ -75,6 +75,19 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
 
+    def parts(self, step: int | None = None) -> list[str]:
+        """The top-level names of a checkpoint's tree.
+
+        Args:
+          step: default the newest.
+
+        Raises:
+          CheckpointError: there is no such checkpoint, or it cannot be read.
+        """
+        path = self._path(step)
+        with _reader() as checkpointer:
+            return list(_metadata(checkpointer, path))
+
     def restore(self, step: int | None = None, like: Tree | None = None, only: str | None = None) -> dict[str, Any]:
         """Reads a checkpoint's tree, bit for bit as it was saved.
 
@@ -92,12 +105,8 @@ class Checkpoints:
             in name, shape and type.
         """
         path = self._path(step)
-        handlers = {_TREE: ocp.PyTreeCheckpointHandler(), _FACTS: ocp.JsonCheckpointHandler()}
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as checkpointer:
-            try:
-                found = checkpointer.metadata(path).item_metadata[_TREE].tree
-            except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable step
-                raise _unreadable(path, error) from error
+        with _reader() as checkpointer:
+            found = _metadata(checkpointer, path)
             if only is not None:
                 if only not in found:
                     raise CheckpointError(f"{path}: holds no '{only}', only {', '.join(found)}")
@@ -207,6 +216,19 @@ class Checkpoints:
             f"{self.directory}: a checkpoint could not be written ({_reason(error)}); {kept}; "
             "free space or fix the folder's permissions, then start the same command again"
         )
+
+
+def _reader() -> ocp.Checkpointer:
+    handlers = {_TREE: ocp.PyTreeCheckpointHandler(), _FACTS: ocp.JsonCheckpointHandler()}
+    return ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers))
+
+
+def _metadata(checkpointer: ocp.Checkpointer, path: epath.Path) -> Tree:
+    """What a checkpoint's tree holds, without the values."""
+    try:
+        return checkpointer.metadata(path).item_metadata[_TREE].tree
+    except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable step
+        raise _unreadable(path, error) from error
 
 
 def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:

@@ -1,4 +1,7 @@
-"""The two optimizers: Adam with L2 in the gradient, decay of the generator's learning rate, freezing by path."""
+"""The two optimizers: Adam with L2 in the gradient, decay of the generator's learning rate, freezing by path.
+
+Off unless asked for: a limit to the gradient's norm, and a moving average of the parameters.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -51,11 +54,43 @@ def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(tree), flags)
 
 
+def clip_by_global_norm(gradients: Tree, trainable: Tree, limit: float) -> Tree:
+    """Gradients of one network, scaled down together where their norm exceeds a limit (Pascanu et al. 2013).
+
+    Args:
+      gradients: nested dict.
+      trainable: booleans of the same structure; only the gradients of what is trained count.
+      limit: the largest Euclidean norm of all of them together.
+    """
+    pairs = zip(jax.tree.leaves(gradients), jax.tree.leaves(trainable), strict=True)
+    norm = optax.tree.norm([gradient for gradient, trained in pairs if trained])
+    scale = jnp.minimum(1.0, limit / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny))
+    return jax.tree.map(lambda gradient: gradient * scale.astype(gradient.dtype), gradients)
+
+
+def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:
+    """The exponential moving average of parameters after one more step.
+
+    Early on the decay is (1 + step) / (10 + step) where that is less, so that the random start is soon forgotten (as
+    TensorFlow's ExponentialMovingAverage has it).
+
+    Args:
+      average: before, like `params`.
+      params: after the step's update.
+      decay: weight of what was before, 0 to 1.
+      step: steps taken before this one.
+    """
+    step = step.astype(jnp.float32)
+    weight = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    # in this form an average that equals its parameter stays bit-identical: what is frozen does not drift
+    return jax.tree.map(lambda mean, value: mean + weight.astype(value.dtype) * (value - mean), average, params)
+
+
 class Adam:
     """Adam (Kingma & Ba 2015) as the release configures it, its state a plain nested dict.
 
-    L2 weight decay is added to the gradient, before the moments (not decoupled). Frozen leaves have neither update
-    nor decay: they stay bit-identical.
+    L2 weight decay is added to the gradient, before the moments (not decoupled), and after the gradient was limited
+    to `clip_norm`, where that is not 0. Frozen leaves have neither update nor decay: they stay bit-identical.
 
     Args:
       optimizer: the `optimizer` section of a configuration.
@@ -86,6 +121,8 @@ class Adam:
         """
         weight_decay = self._optimizer["weight_decay"]
         rate = learning_rate(self._optimizer, state["count"], decays=self._decays)
+        if self._optimizer["clip_norm"]:
+            gradients = clip_by_global_norm(gradients, self.trainable, self._optimizer["clip_norm"])
         gradients = jax.tree.map(lambda g, p: g + weight_decay * p, gradients, params)
         directions, moments = self._moments.update(gradients, optax.ScaleByAdamState(**state))
         params = jax.tree.map(

@@ -109,7 +109,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         if saved < 0:
             monitor.write_run(facts, runs.state_tree(state))
         progress = stack.enter_context(Progress(start, config.steps))
-        progress.say(f"{origin}; {mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es)")
+        progress.say(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
         clock = Clock(config.batch_size * len(streams(config)))
         losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
         validation = Validation(config, mesh, train_step.objective, facts["satellites"])
@@ -133,7 +133,7 @@ def _loop(
         # 1. The old state is looked at. What was seen at the step that is resumed from is on record already.
         if step > start:
             with clock.measure("look"):
-                run.validation.look(step, state.generator, run.monitor)
+                run.validation.look(step, state.translating, run.monitor)
 
         # 2. It is saved when due, after all events up to its step: a checkpoint is never ahead of TensorBoard.
         last = step >= config.steps or run.losses.stop_agreed

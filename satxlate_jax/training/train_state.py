@@ -17,6 +17,7 @@ class TrainState:
       discriminator: parameters of the discriminators.
       generator_optimizer: its optimizer's state, a nested dict.
       discriminator_optimizer: the same of the discriminators.
+      generator_average: the moving average of `generator`; None unless config.optimizer.ema_decay asks for it.
     """
 
     step: jax.Array
@@ -24,6 +25,12 @@ class TrainState:
     discriminator: dict[str, Any]
     generator_optimizer: dict[str, Any]
     discriminator_optimizer: dict[str, Any]
+    generator_average: dict[str, Any] | None = None
+
+    @property
+    def translating(self) -> dict[str, Any]:
+        """The generator that is shown, scored and translates: the average where one is kept."""
+        return self.generator if self.generator_average is None else self.generator_average
 
     def replace(self, **changes: Any) -> "TrainState":
         """A copy with some fields changed."""
