@@ -79,24 +79,25 @@ def _split(params: Params) -> tuple[Params, Params]:
 
 
 class SpectralMap(nnx.Module):
-    """A 1 x 1 convolution without bias that begins as 'each band goes to (or comes from) its wavelength's slot'."""
+    """A 1 x 1 convolution that begins as 'each band goes to (or comes from) its wavelength's slot'."""
 
     def __init__(self, slots: Sequence[int], n_slots: int, *, decode: bool, rngs: nnx.Rngs):
         del rngs  # nothing about it is random
         kernel = jax.nn.one_hot(jnp.array(slots), n_slots)
         self.kernel = nnx.Param(kernel.T if decode else kernel)
+        self.bias = nnx.Param(jnp.zeros(self.kernel.shape[1]))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., band] to [..., slot], or back."""
-        return jnp.einsum("...i,io->...o", x, self.kernel[...].astype(x.dtype))
+        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
 
 
 class Translator:
     """What everything outside models/ sees of a generator: encode and decode, as functions of nested dicts.
 
     With `slots` a linear spectral path runs around the network: z gets a channel more for each wavelength that any
-    satellite has, a 1 x 1 map of the image's bands, and the decoder adds a 1 x 1 map of them to its image. It begins
-    as a copy of the bands that both satellites have; the network then learns what a linear map per pixel cannot do.
+    satellite has, a 1 x 1 map of the image's bands, and the decoder adds a 1 x 1 map of them to its image. The network
+    then learns what a linear map per pixel cannot do.
 
     Attributes:
       bands: satellite -> its bands (1-based), in the configured order.

@@ -20,6 +20,7 @@ from satxlate_jax.training.batches import data_facts
 from satxlate_jax.training.config import skip_channels, spectral_slots
 from satxlate_jax.training.event_files import PATTERN
 from satxlate_jax.training.grafting import describe, graft, new_satellites
+from satxlate_jax.training.spectral_start import spectral_start, with_spectral_start
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 
@@ -194,6 +195,9 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
     """
     state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
+    if config.generator.spectral_path:
+        generator = with_spectral_start(state.generator, sharding.place(mesh, spectral_start(config)))
+        state = state.replace(generator=generator)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     parts = ("generator", "discriminator")

@@ -1,0 +1,140 @@
+"""The spectral path: begins as what least squares gives, runs around the network, and is taught by measured cycles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from satxlate_jax import load
+from satxlate_jax.errors import InputError
+from satxlate_jax.models.translator import build_translator
+from satxlate_jax.observations.satellites import published_statistics
+from satxlate_jax.training.assembly import build_networks, build_objective
+from satxlate_jax.training.batches import training_batches
+from satxlate_jax.training.config import spectral_slots, validate
+from satxlate_jax.training.spectral_start import PATCHES, spectral_start, with_spectral_start
+from satxlate_jax.training.train_step import draw_noise
+from tests.tiny_run import environment, get_config, records, run_training, shared_cache, train_command
+
+# G16 has 2, 3, 5, 7, 13 and H8 has 3, 4, 13: 0.64, 0.86 and 10.3 um are shared, 1.6 and 3.9 um are not
+SLOTS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    """The tiny configuration with a spectral path."""
+    config = get_config()
+    config.generator.spectral_path = True
+    return config
+
+
+def silent(params: dict) -> dict:
+    """Parameters whose network gives zero, so that only the spectral path is left."""
+    params = jax.tree.map(lambda leaf: leaf, params)
+    for decoder in params["decoders"].values():
+        decoder["conv_out"] = jax.tree.map(jnp.zeros_like, decoder["conv_out"])
+    return params
+
+
+def test_slots_are_wavelengths(config):
+    assert spectral_slots(config) == SLOTS
+    config.generator.spectral_path = False
+    assert spectral_slots(config) == {}
+
+
+def test_a_coarser_latent_field_is_refused(config):
+    config.generator.n_downsample = 1
+    with pytest.raises(InputError, match="spectral_path needs config.generator.n_downsample 0"):
+        validate(config)
+
+
+def test_it_starts_as_copy_and_least_squares(config, tmp_path_factory):
+    """In physical units: shared bands are copied, lacking ones are what numpy's least squares makes of the records."""
+    config.data.dir = str(records(tmp_path_factory))
+    translator, _ = build_networks(config)
+    params = with_spectral_start(translator.init(jax.random.key(0)), spectral_start(config))
+    stream = training_batches(config)
+    drawn = np.concatenate([next(stream)["G16"] for _ in range(PATCHES // config.batch_size)])
+    mean, std = published_statistics("G16", (2, 3, 5, 7, 13))
+    pixels = drawn.reshape(-1, 5).astype(np.float64) * std + mean
+    inputs = np.column_stack([pixels[:, [0, 1, 4]], np.ones(len(pixels))])
+    weights = np.linalg.lstsq(inputs, pixels[:, [2, 3]], rcond=None)[0]
+
+    own_mean, own_std = published_statistics("H8", (3, 4, 13))
+    image = np.random.default_rng(3).normal(size=(1, 16, 16, 3))
+    translated = translator.decode(silent(params), translator.encode(params, image.astype(np.float32), "H8"), "G16")
+    translated = np.asarray(translated, np.float64) * std + mean
+    physical = image * own_std + own_mean
+    expected = np.concatenate([physical, np.ones((1, 16, 16, 1))], -1) @ weights
+    np.testing.assert_allclose(translated[..., [0, 1]], physical[..., [0, 1]], atol=1e-5)
+    np.testing.assert_allclose(translated[..., 4], physical[..., 2], atol=1e-3)
+    np.testing.assert_allclose(translated[..., [2, 3]], expected, atol=2e-3)
+    back = translator.decode(silent(params), translator.encode(params, image.astype(np.float32), "H8"), "H8")
+    np.testing.assert_allclose(back, image, atol=1e-5)
+
+
+def test_the_path_takes_no_noise(config):
+    translator, _ = build_networks(config)
+    batch = {"G16": jnp.zeros((2, 16, 16, 5))}
+    quiet = translator.latent_channels - translator.noisy_channels
+    noise = draw_noise(jax.random.key(0), batch, 1, translator.noisy_channels, quiet)["G16"]
+    assert quiet == 5 and noise.shape[-1] == translator.latent_channels
+    assert not noise[..., -quiet:].any() and noise[..., :-quiet].all()
+
+
+def test_without_it_nothing_changes(config):
+    """The same parameters, the same image: the path only adds."""
+    with_path, _ = build_networks(config)
+    plain = build_translator(config.generator, with_path.bands)
+    params = with_path.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
+    z = with_path.encode(params, x, "H8")
+    stripped = jax.tree.map(lambda leaf: leaf, params)
+    for part in ("encoders", "decoders"):
+        for networks in stripped[part].values():
+            del networks["spectral"]
+    np.testing.assert_allclose(plain.encode(stripped, x, "H8"), z[..., : plain.latent_channels], atol=1e-6)
+    added = with_path.decode(params, z, "G16") - plain.decode(stripped, z[..., : plain.latent_channels], "G16")
+    np.testing.assert_allclose(added[..., [0, 1, 4]], x, atol=1e-6)  # the fresh path copies in network units
+    np.testing.assert_allclose(added[..., [2, 3]], 0, atol=1e-6)
+
+
+def test_a_measured_cycle_hides_nothing(config):
+    """By hand: k's measurements replace the shared bands half-way; no gradient flows through the rest."""
+    config.objective.recon_measured_w = 2.0
+    objective = build_objective(config)
+    translator = objective.translator
+    params = translator.init(jax.random.key(0))
+    critic = objective.discriminator.init(jax.random.key(1))
+    batch = {"G16": jax.random.normal(jax.random.key(2), (2, 16, 16, 5))}
+    batch["H8"] = jax.random.normal(jax.random.key(3), (2, 16, 16, 3))
+    noise = draw_noise(jax.random.key(4), batch, 1, translator.noisy_channels, 5)
+    total, parts = objective.generator_loss(params, critic, batch, noise, 1)
+
+    half_way = batch["G16"][..., jnp.array([0, 1, 4])]  # H8 has no band of its own here: all of it is measured
+    back = translator.decode(params, translator.encode(params, half_way, "H8"), "G16")
+    np.testing.assert_allclose(parts["items"]["measured"][0], jnp.mean((back - batch["G16"]) ** 2), rtol=1e-5)
+    filled = parts["translations"]["H8"]["G16"].at[..., jnp.array([0, 1, 4])].set(batch["H8"])
+    back = translator.decode(params, translator.encode(params, filled, "G16"), "H8")
+    np.testing.assert_allclose(parts["items"]["measured"][1], jnp.mean((back - batch["H8"]) ** 2), rtol=1e-5)
+
+    config.objective.recon_measured_w = 0.0
+    without, parts_without = build_objective(config).generator_loss(params, critic, batch, noise, 1)
+    assert "measured" not in parts_without["terms"]
+    np.testing.assert_allclose(total - without, 2 * parts["terms"]["measured"], rtol=1e-4)
+
+
+def test_a_run_with_it_trains_and_translates(tmp_path_factory, tmp_path):
+    """The command, its checkpoint and what `load` makes of it: untrained, the lacking band is the regression's."""
+    words = ("--config.generator.spectral_path=True", "--config.objective.recon_measured_w=1.0")
+    words += ("--config.steps=1", "--config.optimizer.learning_rate=1e-9")
+    command = train_command(tmp_path / "run", records(tmp_path_factory), *words)
+    result = run_training(command, environment(shared_cache(tmp_path_factory)))
+    assert result.returncode == 0, result.stderr
+    translator = load(tmp_path / "run")
+    mean, std = published_statistics("H8", (3, 4, 13))
+    images = mean + std * np.random.default_rng(0).normal(size=(1, 16, 16, 3)).clip(-1, 1)
+    translated = translator.translate(images, to="G16", source="H8")
+    np.testing.assert_allclose(translated[..., [0, 1]], images[..., [0, 1]], atol=0.02)
+    np.testing.assert_allclose(translated[..., 4], images[..., 2], atol=0.5)
