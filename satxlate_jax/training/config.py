@@ -26,6 +26,7 @@ _CHOICES = {
     "generator.family": ("vae_gan",),
     "generator.activation": ACTIVATIONS,
     "generator.padding": tuple(PADDINGS),
+    "generator.spectral_path": ("none", "copy", "regression"),
     "discriminator.activation": ACTIVATIONS,
     "discriminator.norm": NORMS,
     "discriminator.padding": tuple(PADDINGS),
@@ -247,7 +248,7 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
     Raises:
       InputError: the latent field is coarser than the image.
     """
-    if not config["generator"]["spectral_path"]:
+    if config["generator"]["spectral_path"] == "none":
         return {}
     if config["generator"]["n_downsample"]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")

@@ -78,7 +78,7 @@ _REST = {
     "generator.family": "vae_gan",
     "objective.recon_measured_w": 0.0,
     "generator.skip_connection": None,
-    "generator.spectral_path": False,
+    "generator.spectral_path": "none",
 }
 
 

@@ -195,7 +195,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
     """
     state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
-    if config.generator.spectral_path:
+    if config.generator.spectral_path != "none":
         generator = with_spectral_start(state.generator, sharding.place(mesh, spectral_start(config)))
         state = state.replace(generator=generator)
     if not config.init_from:

@@ -1,9 +1,9 @@
-"""Where the spectral path begins: the band copy and the linear regressions that unpaired data already gives.
+"""Where the spectral path begins: with the band copy, or also with the linear regressions that unpaired data gives.
 
 The path carries an image as one value per wavelength ("slot"), in the units of the first satellite that has it. A
-satellite's own bands fill their slots. The others are filled by least squares, fitted on the training images of a
-satellite that has them, from the bands that both share: what `evaluate` calls the linear baseline. So the network
-starts as that baseline and learns the rest.
+satellite's own bands fill their slots. With `generator.spectral_path = 'copy'` the others begin empty, at the mean;
+with 'regression' they are filled by least squares, fitted on the training images of a satellite that has them, from
+the bands that both share: what `evaluate` calls the linear baseline. Then the network starts as that baseline.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def spectral_start(config: Any) -> Maps:
     The same in every process, whatever their number.
 
     Args:
-      config: a configuration with `generator.spectral_path`; the training records are read.
+      config: a configuration with a spectral path; 'regression' reads training records.
 
     Returns:
       {'encoders': {satellite: {'kernel': [band, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
@@ -62,7 +62,7 @@ def spectral_start(config: Any) -> Maps:
         own = np.eye(n_slots)[numbers]  # [band, slot]
         maps["encoders"][satellite] = {"kernel": own * slope[:, None], "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    moments = _slot_moments(config, scales)
+    moments = _slot_moments(config, scales) if config.generator.spectral_path == "regression" else {}
     for satellite, numbers in slots.items():
         for slot in set(range(n_slots)) - set(numbers):
             _fill_slot(maps["encoders"][satellite], scales[satellite], slots, moments, numbers, slot)

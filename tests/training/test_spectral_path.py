@@ -25,7 +25,7 @@ SLOTS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
 def config() -> ConfigDict:
     """The tiny configuration with a spectral path."""
     config = get_config()
-    config.generator.spectral_path = True
+    config.generator.spectral_path = "regression"
     return config
 
 
@@ -39,7 +39,7 @@ def silent(params: dict) -> dict:
 
 def test_slots_are_wavelengths(config):
     assert spectral_slots(config) == SLOTS
-    config.generator.spectral_path = False
+    config.generator.spectral_path = "none"
     assert spectral_slots(config) == {}
 
 
@@ -127,7 +127,7 @@ def test_a_measured_cycle_hides_nothing(config):
 
 def test_a_run_with_it_trains_and_translates(tmp_path_factory, tmp_path):
     """The command, its checkpoint and what `load` makes of it: untrained, the lacking band is the regression's."""
-    words = ("--config.generator.spectral_path=True", "--config.objective.recon_measured_w=1.0")
+    words = ("--config.generator.spectral_path=copy", "--config.objective.recon_measured_w=1.0")
     words += ("--config.steps=1", "--config.optimizer.learning_rate=1e-9")
     command = train_command(tmp_path / "run", records(tmp_path_factory), *words)
     result = run_training(command, environment(shared_cache(tmp_path_factory)))
