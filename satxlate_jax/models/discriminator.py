@@ -34,11 +34,20 @@ class PatchScorer(nnx.Module):
 class Discriminator:
     """One patchwise critic per satellite and scale, as functions of nested dicts."""
 
-    def __init__(self, bands: Mapping[str, Sequence[int]], *, num_scales: int, dtype: jnp.dtype, **architecture):
+    def __init__(
+        self,
+        bands: Mapping[str, Sequence[int]],
+        *,
+        num_scales: int,
+        dtype: jnp.dtype,
+        abreast: int,
+        remat: bool,
+        **architecture,
+    ):
         self.num_scales = num_scales
         settings = {**architecture, "initialization": "gaussian", "dtype": dtype}
         self._networks = {
-            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings))
+            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings), abreast=abreast, remat=remat)
             for satellite, numbers in bands.items()
         }
 
@@ -57,11 +66,11 @@ class Discriminator:
 
         Args:
           params: as `init` gives them.
-          x: [batch, h, w, band] of that satellite, network units.
+          x: [batch, h, w, band] of that satellite, network units; packed where built so.
           satellite: as whose image to judge it.
 
         Returns:
-          One [batch, h', w', 1] per scale, finest first, float32 or wider.
+          One [batch, h', w', 1] per scale, packed like x, finest first, float32 or wider.
         """
         scores = []
         for index in range(self.num_scales):
@@ -73,7 +82,12 @@ class Discriminator:
 
 
 def build_discriminator(
-    discriminator: Mapping[str, Any], bands: Mapping[str, Sequence[int]], *, precision: str = "float32"
+    discriminator: Mapping[str, Any],
+    bands: Mapping[str, Sequence[int]],
+    *,
+    precision: str = "float32",
+    abreast: int = 1,
+    remat: bool = False,
 ) -> Discriminator:
     """A discriminator from the `discriminator` section of a configuration (configs/default.py).
 
@@ -81,7 +95,11 @@ def build_discriminator(
       discriminator: dim, n_layer, norm, activation, padding, num_scales.
       bands: satellite -> its bands, 1-based.
       precision: 'float32' | 'bfloat16', of the arithmetic.
+      abreast: images come packed, so many side by side (abreast.py); norm 'none' or 'in'.
+      remat: less memory for more time, see `Network`.
     """
     fields = ("dim", "n_layer", "norm", "activation", "padding", "num_scales")
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
-    return Discriminator(bands, dtype=dtype, **{field: discriminator[field] for field in fields})
+    return Discriminator(
+        bands, dtype=dtype, abreast=abreast, remat=remat, **{field: discriminator[field] for field in fields}
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 PADDINGS = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -143,9 +144,10 @@ class ResidualBlock(nnx.Module):
 def average_pool(x: jax.Array) -> jax.Array:
     """3x3 stride-2 average over the pixels inside the image: [batch, h, w, c] -> [batch, ceil(h/2), ceil(w/2), c]."""
     window, strides, around = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
-    total = jax.lax.reduce_window(x, jnp.zeros((), x.dtype), jax.lax.add, window, strides, around)
+    zero = np.zeros((), x.dtype)  # of numpy: of a traced zero JAX does not see that this is a sum, with a gradient
+    total = jax.lax.reduce_window(x, zero, jax.lax.add, window, strides, around)
     inside = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
-    return total / jax.lax.reduce_window(inside, jnp.zeros((), x.dtype), jax.lax.add, window, strides, around)
+    return total / jax.lax.reduce_window(inside, zero, jax.lax.add, window, strides, around)
 
 
 def upsample_nearest(x: jax.Array) -> jax.Array:

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from satxlate_jax.models.abreast import spread
+
 Params = dict[str, Any]
 
 
@@ -17,10 +19,15 @@ class Network:
 
     Args:
       build: makes the NNX module from `rngs=`; called only to learn the structure and to initialise.
+      abreast: images side by side in the channels of what it is applied to, see abreast.py; the parameters are those
+        of single images.
+      remat: compute what is inside again for the gradient, rather than keep it: less memory, more time.
     """
 
-    def __init__(self, build: Callable[..., nnx.Module]):
+    def __init__(self, build: Callable[..., nnx.Module], *, abreast: int = 1, remat: bool = False):
         self._build = build
+        self._abreast = abreast
+        self._remat = remat
         abstract = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(params=jax.random.key(0))))
         self._structure, state = nnx.split(abstract)
         self.shapes = nnx.to_pure_dict(state)
@@ -31,4 +38,8 @@ class Network:
 
     def apply(self, params: Params, *arguments: Any) -> Any:
         """Calls the network with these parameters."""
-        return nnx.merge(self._structure, params)(*arguments)
+
+        def call(params: Params, *arguments: Any) -> Any:
+            return nnx.merge(self._structure, spread(params, self._abreast))(*arguments)
+
+        return (jax.checkpoint(call) if self._remat else call)(params, *arguments)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from satxlate_jax.models.abreast import places
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, upsample_nearest
 from satxlate_jax.models.params import Network, Params
 
@@ -69,7 +70,7 @@ class Decoder(nnx.Module):
 
 
 def _at_least_float32(x: jax.Array) -> jax.Array:
-    """Losses and the world outside the networks never see bfloat16."""
+    """Images are never bfloat16, nor is what goes around the network."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -119,27 +120,32 @@ class Translator:
         padding: str,
         initialization: str,
         dtype: jnp.dtype,
+        abreast: int,
+        remat: bool,
     ):
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
         self.stride = 2**n_downsample
         self.noisy_channels = dim * self.stride
-        self._skips = {satellite: tuple(channels) for satellite, channels in skips.items()}
+        self._skips = {satellite: places(channels, abreast) for satellite, channels in skips.items()}
+        self._dtype = dtype
+        network = functools.partial(Network, abreast=abreast, remat=remat)
         settings = {"initialization": initialization, "dtype": dtype}
         sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res, "activation": activation, "padding": padding}
         self._encoders, self._decoders = {}, {}
         for satellite, numbers in self.bands.items():
-            skip_count = len(self._skips.get(satellite, ()))
+            skip_count = len(skips.get(satellite, ()))
             encoder = functools.partial(Encoder, len(numbers), **sizes, **settings)
             decoder = functools.partial(Decoder, len(numbers), skip_count, **sizes, **settings)
-            self._encoders[satellite], self._decoders[satellite] = Network(encoder), Network(decoder)
+            self._encoders[satellite], self._decoders[satellite] = network(encoder), network(decoder)
         # the shared block is always relu and zero padding, whatever the rest is
         shared = functools.partial(ResidualBlock, self.noisy_channels, padding="zero", activation="relu", **settings)
-        self._shared = Network(shared)
+        self._shared = network(shared)
+        self._split_at = self.noisy_channels * abreast
         n_slots = 1 + max((slot for numbers in slots.values() for slot in numbers), default=-1)
         self.latent_channels = self.noisy_channels + n_slots
         maps = {s: functools.partial(SpectralMap, numbers, n_slots) for s, numbers in slots.items()}
-        self._to_slots = {s: Network(functools.partial(build, decode=False)) for s, build in maps.items()}
-        self._from_slots = {s: Network(functools.partial(build, decode=True)) for s, build in maps.items()}
+        self._to_slots = {s: network(functools.partial(build, decode=False)) for s, build in maps.items()}
+        self._from_slots = {s: network(functools.partial(build, decode=True)) for s, build in maps.items()}
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -165,12 +171,14 @@ class Translator:
           satellite: where x comes from.
 
         Returns:
-          z [batch, h / stride, w / stride, latent_channels], float32 or wider.
+          z [batch, h / stride, w / stride, latent_channels], of the precision of the arithmetic; float32 or wider with
+          a spectral path, whose bands must not be rounded.
         """
         spectral, rest = _split(params["encoders"][satellite])
-        z = _at_least_float32(self._shared.apply(params["shared"], self._encoders[satellite].apply(rest, x)))
+        z = self._shared.apply(params["shared"], self._encoders[satellite].apply(rest, x))
         if not spectral:
             return z
+        z = _at_least_float32(z)
         return jnp.concatenate([z, self._to_slots[satellite].apply(spectral, x).astype(z.dtype)], axis=-1)
 
     def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
@@ -186,10 +194,12 @@ class Translator:
           [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
         """
         spectral, rest = _split(params["decoders"][satellite])
-        image = _at_least_float32(self._decoders[satellite].apply(rest, z[..., : self.noisy_channels], source))
+        # without the cast a float32 z, such as one with noise, would make all the decoder's sums float32
+        noisy = z[..., : self._split_at].astype(self._dtype or z.dtype)
+        image = _at_least_float32(self._decoders[satellite].apply(rest, noisy, source))
         if not spectral:
             return image
-        return image + self._from_slots[satellite].apply(spectral, z[..., self.noisy_channels :])
+        return image + self._from_slots[satellite].apply(spectral, z[..., self._split_at :])
 
     def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""
@@ -205,6 +215,8 @@ def build_translator(
     slots: Mapping[str, Sequence[int]] | None = None,
     initialization: str = "gaussian",
     precision: str = "float32",
+    abreast: int = 1,
+    remat: bool = False,
 ) -> Translator:
     """A translator from the `generator` section of a configuration.
 
@@ -216,6 +228,8 @@ def build_translator(
         n_downsample must be 0.
       initialization: of the convolution kernels.
       precision: 'float32' | 'bfloat16', of the arithmetic; parameters are float32.
+      abreast: images and latent fields come packed, so many images side by side (abreast.py); n_downsample must be 0.
+      remat: less memory for more time, see `Network`.
     """
     fields = ("dim", "n_downsample", "n_res", "activation", "padding")
     return Translator(
@@ -224,5 +238,7 @@ def build_translator(
         slots or {},
         initialization=initialization,
         dtype=jnp.bfloat16 if precision == "bfloat16" else None,
+        abreast=abreast,
+        remat=remat,
         **{field: generator[field] for field in fields},
     )

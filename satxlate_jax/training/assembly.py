@@ -5,26 +5,29 @@ from typing import Any
 
 import jax
 
+from satxlate_jax.models.abreast import places
 from satxlate_jax.models.discriminator import Discriminator, build_discriminator
 from satxlate_jax.models.translator import Translator, build_translator
 from satxlate_jax.training.config import satellite_bands, shared_by_pair, skip_channels, spectral_slots, streams
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import trainable_mask
+from satxlate_jax.training.pair_budget import ANY, PairBudget
 from satxlate_jax.training.train_step import TrainStep, make_train_step
 
 
 def build_networks(config: Mapping[str, Any]) -> tuple[Translator, Discriminator]:
     """The translator and the discriminators of a configuration."""
     bands = satellite_bands(config)
+    settings = {name: config[name] for name in ("precision", "abreast", "remat")}
     translator = build_translator(
         config["generator"],
         bands,
         skips=skip_channels(config),
         slots=spectral_slots(config),
         initialization=config["initialization"],
-        precision=config["precision"],
+        **settings,
     )
-    return translator, build_discriminator(config["discriminator"], bands, precision=config["precision"])
+    return translator, build_discriminator(config["discriminator"], bands, **settings)
 
 
 def build_objective(config: Mapping[str, Any]) -> Objective:
@@ -34,10 +37,40 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
     return Objective(
         translator,
         discriminator,
-        shared=shared_by_pair(config),
+        shared={
+            k: {q: places(channels, config["abreast"]) for q, channels in others.items()}
+            for k, others in shared_by_pair(config).items()
+        },
         weights={term: section[name] for term, name in WEIGHTS.items()},
         variant=section["variant"],
         gan_type=section["gan_type"],
+    )
+
+
+def build_pair_budget(config: Mapping[str, Any], objective: Objective) -> PairBudget | None:
+    """What draws the pairs of a step; None where the budget is 0 or all of them."""
+    count, bands = config["objective"]["pairs_per_step"], satellite_bands(config)
+    if not count or count >= len(bands) * len(streams(config)):
+        return None
+    widest = max(bands.values(), key=len)
+    skips, slots = skip_channels(config), spectral_slots(config)
+    n_slots = 1 + max((slot for numbers in slots.values() for slot in numbers), default=-1)
+    settings = {name: config[name] for name in ("precision", "abreast", "remat")}
+    translator = build_translator(
+        config["generator"],
+        {ANY: widest},
+        skips={ANY: next(iter(skips.values()))},
+        slots={ANY: [n_slots - 1] * len(widest)} if slots else None,
+        **settings,
+    )
+    abreast = config["abreast"]
+    return PairBudget(
+        objective,
+        translator,
+        build_discriminator(config["discriminator"], {ANY: widest}, **settings),
+        widths={name: len(numbers) * abreast for name, numbers in bands.items()},
+        skips={name: places(channels, abreast) for name, channels in skips.items()},
+        count=count,
     )
 
 
@@ -55,4 +88,5 @@ def build_train_step(config: Mapping[str, Any]) -> TrainStep:
         "discriminator": jax.eval_shape(objective.discriminator.init, jax.random.key(0)),
     }
     rules = freeze_rules(config)
-    return make_train_step(config, objective, lambda part: trainable_mask(shapes[part], f"{part}/", rules))
+    budget = build_pair_budget(config, objective)
+    return make_train_step(config, objective, budget, lambda part: trainable_mask(shapes[part], f"{part}/", rules))

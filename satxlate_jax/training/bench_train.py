@@ -76,7 +76,7 @@ def measure_steps(config: Any, steps: int) -> dict[str, float]:
       'compile_seconds', 'operations' (per step, of all devices), 'seconds' (median per step), 'examples' (per step).
     """
     mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.batch_size, mesh)
+    sharding.check_batch_size(config.batch_size, mesh, config.abreast)
     train_step = build_train_step(config)
     state, _ = runs.initial_state(config, train_step, mesh)
     _, shapes, *_ = arguments = abstract_arguments(config, train_step, mesh)

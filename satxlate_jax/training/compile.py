@@ -100,7 +100,7 @@ def read_collectives(program: str) -> dict[str, tuple[int, int]]:
 
 def compile_step(config: Any, mesh: Mesh) -> Report:
     """Compiles the training step of a configuration for the chips of a mesh, which need not be there."""
-    sharding.check_batch_size(config.batch_size, mesh)
+    sharding.check_batch_size(config.batch_size, mesh, config.abreast)
     train_step = build_train_step(config)
     begin = time.monotonic()
     step = jit_train_step(train_step, mesh).lower(*abstract_arguments(config, train_step, mesh), 1).compile()

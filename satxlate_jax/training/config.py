@@ -35,6 +35,7 @@ _CHOICES = {
 _AT_LEAST = {
     "steps": 0,
     "batch_size": 1,
+    "abreast": 1,
     "log_every": 1,
     "image_every": 1,
     "histogram_every": 1,
@@ -45,6 +46,7 @@ _AT_LEAST = {
     "keep_every": 0,
     "data.patch_size": 1,
     "objective.cycle_step": 1,
+    "objective.pairs_per_step": 0,
     "generator.dim": 1,
     "generator.n_downsample": 0,
     "generator.n_res": 0,
@@ -125,6 +127,9 @@ def validate(config: Mapping[str, Any]) -> None:
             raise InputError(f"config.{field} is {_get(config, field)}; it must be at least {smallest}")
     if config["optimizer"]["ema_decay"] >= 1:
         raise InputError(f"config.optimizer.ema_decay is {config['optimizer']['ema_decay']}; it must be less than 1")
+    _validate_abreast(config)
+    if config["objective"]["pairs_per_step"] and config["objective"]["variant"] != "paper":
+        raise InputError("config.objective.pairs_per_step needs config.objective.variant 'paper'")
     if not config["data"]["satellites"]:
         raise InputError("config.data.satellites names no satellite")
     for satellite, numbers in config["data"]["satellites"].items():
@@ -138,6 +143,20 @@ def validate(config: Mapping[str, Any]) -> None:
     skip_channels(config)
     spectral_slots(config)
     _validate_sizes(config, config["data"]["patch_size"])
+
+
+def _validate_abreast(config: Mapping[str, Any]) -> None:
+    """Whether images can go side by side: no norm may mix their channels."""
+    abreast = config["abreast"]
+    if abreast == 1:
+        return
+    if config["batch_size"] % abreast:
+        raise InputError(f"config.batch_size {config['batch_size']} is not a multiple of config.abreast {abreast}")
+    if config["generator"]["n_downsample"]:
+        raise InputError(f"config.abreast {abreast} needs config.generator.n_downsample 0: no layer norm")
+    if config["discriminator"]["norm"] not in ("none", "in"):
+        norm = config["discriminator"]["norm"]
+        raise InputError(f"config.abreast {abreast} needs config.discriminator.norm 'none' or 'in', not '{norm}'")
 
 
 def _get(config: Mapping[str, Any], field: str) -> Any:
@@ -257,7 +276,8 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
     for satellite, numbers in satellite_bands(config).items():
         slots[satellite] = []
         for band in (get_satellite(satellite).band(number) for number in numbers):
-            found = [slot for slot, other in enumerate(known) if is_shared(band, other) and slot not in slots[satellite]]
+            free = [slot for slot in range(len(known)) if slot not in slots[satellite]]
+            found = [slot for slot in free if is_shared(band, known[slot])]
             slots[satellite].append(found[0] if found else len(known))
             if not found:
                 known.append(band)

@@ -8,14 +8,19 @@ import jax.numpy as jnp
 GAN_TYPES = ("lsgan", "nsgan")
 
 
+def _widened(x: jax.Array) -> jax.Array:
+    """Losses are never computed in bfloat16."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def mean_squared_error(first: jax.Array, second: jax.Array) -> jax.Array:
     """Mean over all elements of the squared difference of two arrays of the same shape; a scalar."""
-    return jnp.mean(jnp.square(first - second))
+    return jnp.mean(jnp.square(_widened(first) - _widened(second)))
 
 
 def mean_square(z: jax.Array) -> jax.Array:
     """Mean over all elements of z squared: twice the Kullback-Leibler term of a unit-variance Gaussian at z."""
-    return jnp.mean(jnp.square(z))
+    return jnp.mean(jnp.square(_widened(z)))
 
 
 def _adversarial(score: jax.Array, is_real: bool, gan_type: str) -> jax.Array:

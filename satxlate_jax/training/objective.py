@@ -53,6 +53,11 @@ WEIGHTS = {
 }
 
 
+def _pick(x: jax.Array, channels: Sequence[int]) -> jax.Array:
+    """Some of the channels, without a copy where it is all of them."""
+    return x if tuple(channels) == tuple(range(x.shape[-1])) else x[..., jnp.array(channels)]
+
+
 def _mean(items: Sequence[jax.Array]) -> jax.Array:
     return jnp.mean(jnp.stack(items)) if items else jnp.zeros(())
 
@@ -133,7 +138,7 @@ class Objective:
         """The term 'measured', without noise: how a translation is made when it is used."""
         items = []
         for k, q in ((k, q) for k in batch for q in self.translator.satellites if q != k and self.shared[k][q]):
-            given = batch[k][..., jnp.array(self.shared[k][q])]
+            given = _pick(batch[k], self.shared[k][q])
             half_way = jax.lax.stop_gradient(forward[k][q]).at[..., jnp.array(self.shared[q][k])].set(given)
             z = self.translator.encode(generator, half_way, q)
             back = self.translator.decode(generator, z, k, self.translator.skip_channels(half_way, q))
@@ -152,9 +157,7 @@ class Objective:
             "gan": [generator_adversarial(score(discriminator, forward[k][q], q), self.gan_type) for k, q in pairs],
             "recon": [mean_squared_error(x, forward[k][k]) for k, x in batch.items()],
             "shared": [
-                mean_squared_error(
-                    batch[k][..., jnp.array(self.shared[k][q])], forward[k][q][..., jnp.array(self.shared[q][k])]
-                )
+                mean_squared_error(_pick(batch[k], self.shared[k][q]), _pick(forward[k][q], self.shared[q][k]))
                 for k, q in shared_pairs
             ],
             "kl": [mean_square(z) for z in latents.values()],
@@ -194,6 +197,10 @@ class Objective:
             terms |= {term: cycles * terms[term] for term in ("cycle_recon", "cycle_z_recon", "kl_cyc")}
         total = sum(self.weights[term] * value for term, value in terms.items())
         return total, {"terms": terms, "items": items, "translations": forward}
+
+    def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:
+        """{k: {q: dec_q(z_k + n_k)}} of the satellites of the batch, for the discriminators."""
+        return self.translate_all(generator, batch, noise, tuple(batch))[1]
 
     def discriminator_loss(
         self, discriminator: Any, batch: Images, fakes: Translations

@@ -57,6 +57,8 @@ _IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w")
 _REST = {
     "seed": 0,
     "precision": "float32",
+    "abreast": 1,
+    "remat": False,
     "normalization": "published",
     "init_from": "",
     "freeze": (),
@@ -72,6 +74,7 @@ _REST = {
     "data.augment": False,
     "data.patch_size": 64,
     "objective.variant": "released",
+    "objective.pairs_per_step": 0,
     "objective.discriminator_fakes": "fresh",
     "optimizer.clip_norm": 0.0,
     "optimizer.ema_decay": 0.0,

@@ -27,7 +27,7 @@ from satxlate_jax.training.train_step import TrainStep
 FORMAT = 1
 MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
 
-# What may differ between a checkpoint and the command that continues from it: nothing that a step computes with.
+# What may differ between a checkpoint and the command that continues from it: nothing that changes what a step does.
 MAY_CHANGE = {
     "steps",
     "log_every",
@@ -39,6 +39,8 @@ MAY_CHANGE = {
     "keep_last",
     "keep_every",
     "data.dir",
+    "abreast",  # this and the next change the order of sums, as the number of devices does, and nothing else
+    "remat",
     "optimizer.ema_decay",  # training never looks at the average
 }
 _ORDERED = {"data.satellites"}  # sections in which the order of the keys matters
@@ -51,7 +53,8 @@ def run_facts(config: Any) -> dict[str, Any]:
     """What every checkpoint of a run carries, so that it can be used without its configuration file.
 
     Returns:
-      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count', 'versions'.
+      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count',
+      'versions'.
     """
     satellites = data_facts(config)
     for satellite, channels in skip_channels(config).items():

@@ -146,16 +146,18 @@ def by_rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Every device must get the same number of rows.
+def check_batch_size(batch_size: int, mesh: Mesh, abreast: int = 1) -> None:
+    """Every device must get the same number of rows, a multiple of `abreast`.
 
     Raises:
       InputError: it would not.
     """
-    if batch_size % mesh.size:
+    parts = mesh.size * abreast
+    if batch_size % parts:
         raise InputError(
-            f"config.batch_size {batch_size} cannot be cut into {mesh.size} equal parts, one for each device; "
-            f"the next that can is {-(-batch_size // mesh.size) * mesh.size}"
+            f"config.batch_size {batch_size} cannot be cut into {parts} equal parts, "
+            f"{'one' if abreast == 1 else abreast} for each device; "
+            f"the next that can is {-(-batch_size // parts) * parts}"
         )
 
 

@@ -21,9 +21,10 @@ from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training import batches, runs, sharding
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.config import load_config, satellite_bands, streams
 from satxlate_jax.training.monitoring import Monitor
+from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
 from satxlate_jax.training.stopping import StopRequest, check_finite, without_echoes
 from satxlate_jax.training.train_state import TrainState
@@ -62,6 +63,13 @@ def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[
     return state, batch, key, votes
 
 
+def _plain_objective(config: Any) -> Objective:
+    """What looks at single images."""
+    config = config.copy_and_resolve_references()
+    config.abreast = 1
+    return build_objective(config)
+
+
 @dataclass(frozen=True)
 class _Run:
     """What stays the same from the first step to the last."""
@@ -96,7 +104,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         stop = stack.enter_context(StopRequest())
         stack.enter_context(without_echoes())
         mesh, facts, folder = sharding.make_mesh(), runs.run_facts(config), epath.Path(workdir)
-        sharding.check_batch_size(config.batch_size, mesh)
+        sharding.check_batch_size(config.batch_size, mesh, config.abreast)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
         saved = runs.open_workdir(folder, facts, checkpoints)
@@ -112,7 +120,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         progress.say(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
         clock = Clock(config.batch_size * len(streams(config)))
         losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
-        validation = Validation(config, mesh, train_step.objective, facts["satellites"])
+        validation = Validation(config, mesh, _plain_objective(config), facts["satellites"])
         trace = stack.enter_context(Trace(folder, profile))
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))

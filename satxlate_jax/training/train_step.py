@@ -6,9 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from satxlate_jax.models.abreast import pack
 from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.optimizers import Adam, learning_rate, moving_average
+from satxlate_jax.training.pair_budget import PairBudget
 from satxlate_jax.training.train_state import TrainState
+
+_PAIRS = 2**31  # folded into a step's key for its pairs
 
 Images = Mapping[str, jax.Array]
 
@@ -43,6 +47,8 @@ class TrainStep:
       discriminator_optimizer: updates the discriminators.
       optimizer: the `optimizer` section of the configuration, to report the learning rate.
       discriminator_fakes: 'fresh' | 'shared'.
+      abreast: images side by side in the networks' channels, as the objective's networks were built.
+      budget: draws the pairs of satellites that each step looks at; None looks at all.
 
     Attributes:
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
@@ -56,12 +62,16 @@ class TrainStep:
         discriminator_optimizer: Adam,
         optimizer: Mapping[str, Any],
         discriminator_fakes: str,
+        abreast: int = 1,
+        budget: PairBudget | None = None,
     ):
         self.objective = objective
         self._generator_optimizer = generator_optimizer
         self._discriminator_optimizer = discriminator_optimizer
         self._optimizer = optimizer
         self.keeps_average = optimizer["ema_decay"] > 0
+        self._abreast = abreast
+        self._budget = budget
         self._fresh_fakes = discriminator_fakes == "fresh"
         optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
         self.trainable = {part: updater.trainable for part, updater in optimizers.items()}
@@ -78,10 +88,19 @@ class TrainStep:
         )
 
     def update(
-        self, state: TrainState, batch: Images, generator_noise: Images, discriminator_noise: Images, *, cycles: int
+        self,
+        state: TrainState,
+        batch: Images,
+        generator_noise: Images,
+        discriminator_noise: Images,
+        pairs: jax.Array | None = None,
+        *,
+        cycles: int,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One step with given noise; `__call__` draws it."""
-        objective = self.objective
+        """One step with given noise and pairs of satellites (None: all); `__call__` draws them."""
+        objective = self.objective if pairs is None else self._budget.drawn(pairs, batch)
+        given = batch, generator_noise, discriminator_noise
+        batch, generator_noise, discriminator_noise = jax.tree.map(lambda x: pack(x, self._abreast), given)
         loss = jax.value_and_grad(objective.generator_loss, has_aux=True)
         (total, parts), gradients = loss(state.generator, state.discriminator, batch, generator_noise, cycles)
         generator, generator_optimizer = self._generator_optimizer.update(
@@ -89,7 +108,7 @@ class TrainStep:
         )
         fakes = parts["translations"]
         if self._fresh_fakes:
-            _, fakes = objective.translate_all(generator, batch, discriminator_noise, tuple(batch))
+            fakes = objective.fakes(generator, batch, discriminator_noise)
         fakes = jax.lax.stop_gradient(fakes)
         loss = jax.value_and_grad(objective.discriminator_loss, has_aux=True)
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
@@ -115,7 +134,7 @@ class TrainStep:
         Args:
           state: before the step.
           batch: satellite -> [n, h, w, band], network units.
-          key: the run's key; the step's own noise comes from it and `state.step`.
+          key: the run's key; the step's own noise and pairs come from it and `state.step`.
           cycles: how often the cycle terms go there and back; static.
 
         Returns:
@@ -123,19 +142,24 @@ class TrainStep:
           float32 scalars.
         """
         translator = self.objective.translator
-        keys = jax.random.split(jax.random.fold_in(key, state.step))
+        key = jax.random.fold_in(key, state.step)
+        keys = jax.random.split(key)
         channels = translator.noisy_channels
         quiet = translator.latent_channels - channels
         noise = [draw_noise(k, batch, translator.stride, channels, quiet) for k in keys]
-        return self.update(state, batch, *noise, cycles=cycles)
+        pairs = self._budget.draw(jax.random.fold_in(key, _PAIRS), batch) if self._budget else None
+        return self.update(state, batch, *noise, pairs, cycles=cycles)
 
 
-def make_train_step(config: Mapping[str, Any], objective: Objective, trainable: Callable[[str], Any]) -> TrainStep:
+def make_train_step(
+    config: Mapping[str, Any], objective: Objective, budget: PairBudget | None, trainable: Callable[[str], Any]
+) -> TrainStep:
     """The step of a configuration.
 
     Args:
       config: a configuration (configs/default.py).
       objective: its losses.
+      budget: draws the pairs of satellites of a step, or None.
       trainable: 'generator' | 'discriminator' -> booleans in the shape of its parameters.
     """
     section = config["optimizer"]
@@ -145,4 +169,6 @@ def make_train_step(config: Mapping[str, Any], objective: Objective, trainable: 
         Adam(section, trainable("discriminator"), decays=False),
         section,
         config["objective"]["discriminator_fakes"],
+        config["abreast"],
+        budget,
     )

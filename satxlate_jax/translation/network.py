@@ -29,7 +29,8 @@ def _translate(translator: Translator, params: Any, x: jax.Array, source: str, t
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _encode(translator: Translator, params: Any, x: jax.Array, source: str) -> jax.Array:
-    return translator.encode(params, x, source)
+    z = translator.encode(params, x, source)
+    return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 
 @partial(jax.jit, static_argnums=(0, 3, 4))

@@ -128,6 +128,7 @@ def test_bfloat16_computes_narrow_and_answers_wide():
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(translators[1].init(jax.random.key(0))))
     x = jax.random.normal(jax.random.key(1), (1, 8, 8, 2))
     wide, narrow = (translator.encode(params, x, "G16") for translator in translators)
-    assert narrow.dtype == jnp.float32
+    assert narrow.dtype == jnp.bfloat16
+    assert translators[1].decode(params, narrow + 0.0, "G16").dtype == jnp.float32
     difference = float(jnp.abs(wide - narrow).max() / jnp.abs(wide).max())
     assert 1e-4 < difference < 5e-2

@@ -1,0 +1,60 @@
+"""Several images side by side in a network's channels: the same numbers for hardware whose rows hold 128 of them.
+
+A TPU keeps and multiplies channels in rows of 128. Features of 64 channels fill half of each: half of the memory, of
+its traffic and of the arithmetic units is spent on nothing. So two images can go through a network as one of twice the
+channels, channel c of image p being channel c * abreast + p, with kernels that are zero between the images: what was
+padding becomes the other image. On other hardware the zeros are work like any other, and one image at a time is best.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def pack(x: jax.Array, abreast: int) -> jax.Array:
+    """[n, h, w, channel] -> [n / abreast, h, w, channel * abreast]; neighbouring images come side by side."""
+    if abreast == 1:
+        return x
+    n, h, w, channels = x.shape
+    apart = x.reshape(n // abreast, abreast, h, w, channels)
+    return apart.transpose(0, 2, 3, 4, 1).reshape(n // abreast, h, w, channels * abreast)
+
+
+def unpack(x: jax.Array, abreast: int) -> jax.Array:
+    """The inverse of `pack`."""
+    if abreast == 1:
+        return x
+    n, h, w, channels = x.shape
+    apart = x.reshape(n, h, w, channels // abreast, abreast)
+    return apart.transpose(0, 4, 1, 2, 3).reshape(n * abreast, h, w, channels // abreast)
+
+
+def spread(params: Any, abreast: int) -> Any:
+    """Parameters that do to packed images what `params` do to single ones.
+
+    Args:
+      params: nested dict of kernels [..., in, out], biases [out] and slopes; norms over all channels of an image have
+        no such form.
+      abreast: images side by side.
+    """
+    if abreast == 1:
+        return params
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: _spread_leaf(path[-1].key, leaf, abreast), params)
+
+
+def _spread_leaf(name: str, leaf: jax.Array, abreast: int) -> jax.Array:
+    if name == "slope":
+        return leaf
+    if name == "bias":
+        return jnp.repeat(leaf, abreast)
+    *window, inputs, outputs = leaf.shape
+    between = jnp.eye(abreast, dtype=leaf.dtype)[:, None, :]  # nothing goes from one image to another
+    apart = leaf[..., :, None, :, None] * between
+    return apart.reshape(*window, inputs * abreast, outputs * abreast)
+
+
+def places(channels: Sequence[int], abreast: int) -> tuple[int, ...]:
+    """Where channels of single images are in packed ones."""
+    return tuple(channel * abreast + image for channel in channels for image in range(abreast))
