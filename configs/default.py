@@ -79,8 +79,8 @@ def get_config() -> ConfigDict:
     # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
     # In 'paper' 1-based bands of the first satellite, in the others by wavelength; in 'released' 0-based channels.
     config.generator.skip_connection = placeholder(object)
-    # A learned 1 x 1 map from the source's to the target's bands around the network: 'none' | 'copy' | 'regression',
-    # which say how it begins: shared bands copied; also the others by least squares on the target's images.
+    # A learned 1 x 1 map from the source's to the target's bands around the network: 'none' | 'copy' | 'linear' |
+    # 'quadratic'. It begins by copying shared bands, the last two with the others by regression on the target's images.
     config.generator.spectral_path = "none"
 
     config.discriminator = ConfigDict()

@@ -26,7 +26,7 @@ def get_config(band: str = "0") -> ConfigDict:
     config.image_every = config.histogram_every = config.validate_every = 200
     config.generator.dim = config.discriminator.dim = 16
     config.generator.n_res = 1
-    config.generator.spectral_path = "regression"
+    config.generator.spectral_path = "quadratic"
     config.objective.recon_measured_w = 1.0
     config.optimizer.learning_rate = 1e-3
     config.optimizer.decay_every = 50

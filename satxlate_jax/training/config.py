@@ -26,7 +26,7 @@ _CHOICES = {
     "generator.family": ("vae_gan",),
     "generator.activation": ACTIVATIONS,
     "generator.padding": tuple(PADDINGS),
-    "generator.spectral_path": ("none", "copy", "regression"),
+    "generator.spectral_path": ("none", "copy", "linear", "quadratic"),
     "discriminator.activation": ACTIVATIONS,
     "discriminator.norm": NORMS,
     "discriminator.padding": tuple(PADDINGS),
@@ -271,6 +271,8 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
         return {}
     if config["generator"]["n_downsample"]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
+    if config["generator"]["spectral_path"] == "quadratic" and config["abreast"] > 1:
+        raise InputError("config.generator.spectral_path 'quadratic' needs config.abreast 1; 'linear' does not")
     known: list[Band] = []  # one band for each slot
     slots: dict[str, list[int]] = {}
     for satellite, numbers in satellite_bands(config).items():

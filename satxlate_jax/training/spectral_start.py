@@ -1,9 +1,10 @@
-"""Where the spectral path begins: with the band copy, or also with the linear regressions that unpaired data gives.
+"""Where the spectral path begins: with the band copy, or also with the regressions that unpaired data gives.
 
 The path carries an image as one value per wavelength ("slot"), in the units of the first satellite that has it. A
 satellite's own bands fill their slots. With `generator.spectral_path = 'copy'` the others begin empty, at the mean;
-with 'regression' they are filled by least squares, fitted on the training images of a satellite that has them, from
-the bands that both share: what `evaluate` calls the linear baseline. Then the network starts as that baseline.
+with 'linear' and 'quadratic' they are filled by least squares, fitted on the training images of a satellite that has
+them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
+calls by the same name.
 """
 
 from collections.abc import Mapping
@@ -12,33 +13,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from satxlate_jax.models.translator import spectral_features
 from satxlate_jax.training.batches import data_facts, training_batches
-from satxlate_jax.training.config import spectral_slots
+from satxlate_jax.training.config import spectral_slots, streams
 
 PATCHES = 1_024
 """Patches of each satellite that the regressions are fitted on."""
 
 Maps = dict[str, dict[str, dict[str, np.ndarray]]]
-
-
-class _Moments:
-    """Mean and covariance of pixels, added up batch by batch in float64."""
-
-    def __init__(self, channels: int):
-        self._n, self._sum, self._products = 0, np.zeros(channels), np.zeros((channels, channels))
-
-    def add(self, pixels: np.ndarray) -> None:
-        pixels = pixels.astype(np.float64)
-        self._n += len(pixels)
-        self._sum += pixels.sum(0)
-        self._products += pixels.T @ pixels
-
-    def regression(self, inputs: list[int], output: int) -> tuple[np.ndarray, float]:
-        """Weights and offset of the least squares from some channels to another; collinear ones share the weight."""
-        mean = self._sum / self._n
-        covariance = self._products / self._n - np.outer(mean, mean)
-        weights = np.linalg.lstsq(covariance[np.ix_(inputs, inputs)], covariance[inputs, output], rcond=1e-9)[0]
-        return weights, float(mean[output] - mean[inputs] @ weights)
+Scales = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def spectral_start(config: Any) -> Maps:
@@ -47,25 +30,37 @@ def spectral_start(config: Any) -> Maps:
     The same in every process, whatever their number.
 
     Args:
-      config: a configuration with a spectral path; 'regression' reads training records.
+      config: a configuration with a spectral path; all but 'copy' read training records.
 
     Returns:
-      {'encoders': {satellite: {'kernel': [band, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
-      [slot, band], 'bias': [band]}}}, float32, network units.
+      {'encoders': {satellite: {'kernel': [feature, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
+      [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`.
     """
     slots = spectral_slots(config)
     scales = _slot_scales(data_facts(config), slots)
+    quadratic = config.generator.spectral_path == "quadratic"
     n_slots = 1 + max(slot for numbers in slots.values() for slot in numbers)
     maps: Maps = {"encoders": {}, "decoders": {}}
-    for satellite, numbers in slots.items():
-        slope, offset = scales[satellite]
-        own = np.eye(n_slots)[numbers]  # [band, slot]
-        maps["encoders"][satellite] = {"kernel": own * slope[:, None], "bias": offset @ own}
+    for satellite, (slope, offset) in scales.items():
+        own = np.eye(n_slots)[slots[satellite]]  # [band, slot]
+        products = spectral_features(np.zeros((1, len(own))), quadratic).shape[1] - len(own)
+        kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_slots))])
+        maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    moments = _slot_moments(config, scales) if config.generator.spectral_path == "regression" else {}
-    for satellite, numbers in slots.items():
-        for slot in set(range(n_slots)) - set(numbers):
-            _fill_slot(maps["encoders"][satellite], scales[satellite], slots, moments, numbers, slot)
+    if config.generator.spectral_path != "copy":
+        lessons = [
+            _Lesson(learner, teacher, lacking, slots, scales, quadratic)
+            for learner in slots
+            for teacher, lacking in _teachers(streams(config), slots, learner).items()
+        ]
+        if lessons:
+            batches = training_batches(config)
+            for _ in range(-(-PATCHES // config.batch_size)):
+                batch = next(batches)
+                for lesson in lessons:
+                    lesson.add(batch[lesson.teacher])
+        for lesson in lessons:
+            lesson.fill(maps["encoders"][lesson.learner])
     return jax.tree.map(lambda leaf: leaf.astype(np.float32), maps)
 
 
@@ -77,9 +72,64 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps) -> dict[str, A
     return changed
 
 
-def _slot_scales(
-    facts: Mapping[str, Mapping[str, list]], slots: Mapping[str, list[int]]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+class _Lesson:
+    """The regression, on a teacher's images, that fills slots which the learner lacks; added up in float64.
+
+    Inputs are the shared bands in the learner's network units, outputs the lacking ones in those of the slots, so the
+    solution is the learner's kernel.
+    """
+
+    def __init__(
+        self,
+        learner: str,
+        teacher: str,
+        lacking: list[int],
+        slots: Mapping[str, list[int]],
+        scales: Scales,
+        quadratic: bool,
+    ):
+        self.learner, self.teacher, self._lacking, self._quadratic = learner, teacher, lacking, quadratic
+        shared = [slot for slot in slots[learner] if slot in slots[teacher]]
+        self._inputs, self._outputs = ([slots[teacher].index(slot) for slot in part] for part in (shared, lacking))
+        self._ours = [slots[learner].index(slot) for slot in shared]
+        self._n_bands = len(slots[learner])
+        self._to_slots, (slope, offset) = scales[teacher], scales[learner]
+        self._own_scale = slope[self._ours], offset[self._ours]
+        self._n, self._sum, self._products = 0, 0.0, 0.0
+
+    def add(self, images: np.ndarray) -> None:
+        """Takes in images of the teacher [n, h, w, band], network units."""
+        slope, offset = self._to_slots
+        pixels = images.reshape(-1, images.shape[-1]).astype(np.float64) * slope + offset
+        own_slope, own_offset = self._own_scale
+        features = spectral_features((pixels[:, self._inputs] - own_offset) / own_slope, self._quadratic)
+        rows = np.concatenate([features, pixels[:, self._outputs]], axis=1)
+        self._n += len(rows)
+        self._sum += rows.sum(0)
+        self._products += rows.T @ rows
+
+    def fill(self, encoder: dict[str, np.ndarray]) -> None:
+        """Writes the solution into the learner's map; collinear features share the weight."""
+        mean = self._sum / self._n
+        covariance = self._products / self._n - np.outer(mean, mean)
+        n = len(mean) - len(self._outputs)
+        scale = np.sqrt(np.maximum(np.diag(covariance)[:n], 1e-12))
+        scaled = covariance[:n, :n] / np.outer(scale, scale)
+        weights = np.linalg.lstsq(scaled, covariance[:n, n:] / scale[:, None], rcond=1e-10)[0] / scale[:, None]
+        encoder["kernel"][np.ix_(self._feature_rows(), self._lacking)] = weights
+        encoder["bias"][self._lacking] = mean[n:] - mean[:n] @ weights
+
+    def _feature_rows(self) -> list[int]:
+        """Where the features of the shared bands are among those of all the learner's bands."""
+        if not self._quadratic:
+            return self._ours
+        everything = [(i, j) for i in range(self._n_bands) for j in range(i, self._n_bands)]
+        rows = {pair: self._n_bands + index for index, pair in enumerate(everything)}
+        pairs = [(a, b) for index, a in enumerate(self._ours) for b in self._ours[index:]]
+        return self._ours + [rows[min(pair), max(pair)] for pair in pairs]
+
+
+def _slot_scales(facts: Mapping[str, Mapping[str, list]], slots: Mapping[str, list[int]]) -> Scales:
     """Satellite -> slope and offset [band] from its network units to those of the slots."""
     units: dict[int, tuple[float, float]] = {}  # slot -> mean and deviation that its first satellite is normalised by
     scales = {}
@@ -92,35 +142,13 @@ def _slot_scales(
     return scales
 
 
-def _slot_moments(config: Any, scales: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, _Moments]:
-    """Satellite -> the moments of its training images in the units of the slots."""
-    moments: dict[str, _Moments] = {}
-    batches = training_batches(config)
-    for _ in range(-(-PATCHES // config.batch_size)):
-        for satellite, images in next(batches).items():
-            slope, offset = scales[satellite]
-            pixels = images.reshape(-1, images.shape[-1]) * slope + offset
-            moments.setdefault(satellite, _Moments(len(slope))).add(pixels)
-    return moments
-
-
-def _fill_slot(
-    encoder: dict[str, np.ndarray],
-    scale: tuple[np.ndarray, np.ndarray],
-    slots: Mapping[str, list[int]],
-    moments: Mapping[str, _Moments],
-    numbers: list[int],
-    slot: int,
-) -> None:
-    """Fills a slot that a satellite lacks by regression, fitted on the satellite that shares most bands with it."""
-    teachers = [name for name in moments if slot in slots[name] and set(slots[name]) & set(numbers)]
-    if not teachers:
-        return
-    teacher = max(teachers, key=lambda name: len(set(slots[name]) & set(numbers)))
-    shared = sorted(set(slots[teacher]) & set(numbers))
-    inputs = [slots[teacher].index(other) for other in shared]
-    weights, constant = moments[teacher].regression(inputs, slots[teacher].index(slot))
-    slope, offset = scale
-    ours = [numbers.index(other) for other in shared]
-    encoder["kernel"][ours, slot] = weights * slope[ours]
-    encoder["bias"][slot] = constant + weights @ offset[ours]
+def _teachers(senders: tuple[str, ...], slots: Mapping[str, list[int]], learner: str) -> dict[str, list[int]]:
+    """Satellite -> the slots that a learner is taught by it: the sender of images that shares most bands with it."""
+    teachers: dict[str, list[int]] = {}
+    ours = set(slots[learner])
+    for slot in sorted({slot for numbers in slots.values() for slot in numbers} - ours):
+        able = [name for name in senders if slot in slots[name] and ours & set(slots[name])]
+        if able:
+            teacher = max(able, key=lambda name: len(ours & set(slots[name])))
+            teachers.setdefault(teacher, []).append(slot)
+    return teachers

@@ -25,7 +25,7 @@ SLOTS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
 def config() -> ConfigDict:
     """The tiny configuration with a spectral path."""
     config = get_config()
-    config.generator.spectral_path = "regression"
+    config.generator.spectral_path = "linear"
     return config
 
 
@@ -43,14 +43,22 @@ def test_slots_are_wavelengths(config):
     assert spectral_slots(config) == {}
 
 
+def test_products_cannot_go_abreast(config):
+    config.generator.spectral_path, config.abreast = "quadratic", 2
+    with pytest.raises(InputError, match="'quadratic' needs config.abreast 1"):
+        validate(config)
+
+
 def test_a_coarser_latent_field_is_refused(config):
     config.generator.n_downsample = 1
     with pytest.raises(InputError, match="spectral_path needs config.generator.n_downsample 0"):
         validate(config)
 
 
-def test_it_starts_as_copy_and_least_squares(config, tmp_path_factory):
+@pytest.mark.parametrize("kind", ["copy", "linear", "quadratic"])
+def test_it_starts_as_copy_and_least_squares(kind, config, tmp_path_factory):
     """In physical units: shared bands are copied, lacking ones are what numpy's least squares makes of the records."""
+    config.generator.spectral_path = kind
     config.data.dir = str(records(tmp_path_factory))
     translator, _ = build_networks(config)
     params = with_spectral_start(translator.init(jax.random.key(0)), spectral_start(config))
@@ -58,15 +66,20 @@ def test_it_starts_as_copy_and_least_squares(config, tmp_path_factory):
     drawn = np.concatenate([next(stream)["G16"] for _ in range(PATCHES // config.batch_size)])
     mean, std = published_statistics("G16", (2, 3, 5, 7, 13))
     pixels = drawn.reshape(-1, 5).astype(np.float64) * std + mean
-    inputs = np.column_stack([pixels[:, [0, 1, 4]], np.ones(len(pixels))])
-    weights = np.linalg.lstsq(inputs, pixels[:, [2, 3]], rcond=None)[0]
+
+    def features(bands: np.ndarray) -> np.ndarray:
+        bands = (bands - mean[[0, 1, 4]]) / std[[0, 1, 4]]
+        squares = [bands[..., i] * bands[..., j] for i in range(3) for j in range(3)] if kind == "quadratic" else []
+        return np.stack([*np.moveaxis(bands, -1, 0), *squares, np.ones(bands.shape[:-1])], -1)
+
+    weights = np.linalg.lstsq(features(pixels[:, [0, 1, 4]]), pixels[:, [2, 3]], rcond=None)[0]
 
     own_mean, own_std = published_statistics("H8", (3, 4, 13))
     image = np.random.default_rng(3).normal(size=(1, 16, 16, 3))
     translated = translator.decode(silent(params), translator.encode(params, image.astype(np.float32), "H8"), "G16")
     translated = np.asarray(translated, np.float64) * std + mean
     physical = image * own_std + own_mean
-    expected = np.concatenate([physical, np.ones((1, 16, 16, 1))], -1) @ weights
+    expected = features(physical) @ weights if kind != "copy" else np.broadcast_to(mean[[2, 3]], (1, 16, 16, 2))
     np.testing.assert_allclose(translated[..., [0, 1]], physical[..., [0, 1]], atol=1e-5)
     np.testing.assert_allclose(translated[..., 4], physical[..., 2], atol=1e-3)
     np.testing.assert_allclose(translated[..., [2, 3]], expected, atol=2e-3)
