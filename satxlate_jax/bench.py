@@ -9,6 +9,7 @@ from satxlate_jax.errors import InputError
 BENCHMARKS = {
     "build": ("satxlate_jax.observations.bench_build", "tiles and patches per second that `tfds build` prepares"),
     "train": ("satxlate_jax.training.bench_train", "steps per second, set against this machine's convolutions"),
+    "satellites": ("satxlate_jax.training.bench_satellites", "what a step costs as satellites are added"),
     "input": ("satxlate_jax.training.bench_input", "patches per second that training reads"),
 }
 
@@ -19,7 +20,7 @@ def main(argv: list[str]) -> int | None:
     Raises:
       InputError: there is no such benchmark.
     """
-    names = "\n".join(f"  {name:<8} {text}" for name, (_, text) in BENCHMARKS.items())
+    names = "\n".join(f"  {name:<10} {text}" for name, (_, text) in BENCHMARKS.items())
     if argv and argv[0] in ("-h", "--help"):
         print(f"usage: satxlate bench NAME ...\n\n{__doc__}\n\nbenchmarks (each has --help):\n{names}")
         return 0

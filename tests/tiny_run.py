@@ -4,7 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,9 @@ def get_config() -> Any:
     return config
 
 
-def write_records(root: Path, train: int = 40, validation: int = 16) -> None:
+def write_records(
+    root: Path, train: int = 40, validation: int = 16, satellites: Mapping[str, Sequence[int]] = SATELLITES
+) -> None:
     """Prepared data sets as `tfds build` leaves them, of smooth random patches."""
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
 
@@ -53,10 +55,10 @@ def write_records(root: Path, train: int = 40, validation: int = 16) -> None:
         class TinyBuilder(tfds.core.GeneratorBasedBuilder):
             name = "geonex_l1g"
             VERSION = tfds.core.Version("1.0.0")
-            BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=satellite) for satellite in SATELLITES]
+            BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=satellite) for satellite in satellites]
 
             def _info(self):
-                bands = SATELLITES[self.builder_config.name]
+                bands = satellites[self.builder_config.name]
                 shape = (PATCH_SIZE, PATCH_SIZE, len(bands))
                 patch = tfds.features.Tensor(shape=shape, dtype=np.uint16, encoding="bytes")
                 metadata = {"satellite": self.builder_config.name, "bands": list(bands), "patch_size": PATCH_SIZE}
@@ -71,15 +73,15 @@ def write_records(root: Path, train: int = 40, validation: int = 16) -> None:
 
             def _generate_examples(self, seed, count):
                 satellite = self.builder_config.name
-                channels = [get_satellite(satellite).band(number) for number in SATELLITES[satellite]]
-                mean, std = published_statistics(satellite, SATELLITES[satellite])
+                channels = [get_satellite(satellite).band(number) for number in satellites[satellite]]
+                mean, std = published_statistics(satellite, satellites[satellite])
                 random = np.random.default_rng([seed, *satellite.encode()])
                 rows, columns = np.mgrid[:PATCH_SIZE, :PATCH_SIZE] / PATCH_SIZE
                 for index in range(count):
                     waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
                     yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels)}
 
-    for satellite in SATELLITES:
+    for satellite in satellites:
         builder = TinyBuilder(config=satellite, data_dir=root)
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.__main__ import main
+from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
 from satxlate_jax.training.assembly import build_objective, build_pair_budget, build_train_step
 from satxlate_jax.training.config import validate
@@ -133,3 +135,20 @@ def test_a_budget_of_all_pairs_is_the_whole_objective():
     assert build_pair_budget(config, build_objective(config)) is None
     with pytest.raises(InputError, match="pairs_per_step needs config.objective.variant 'paper'"):
         small_config(**{"objective.variant": "released", "objective.recon_measured_w": 0.0})
+
+
+def test_six_satellites_train_and_resume_exactly(tmp_path, tmp_path_factory, monkeypatch):
+    """configs/six_satellites.py, small: three steps at once, and one and two after a stop."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
+    config = f"--config={tiny_run.PROJECT / 'configs' / 'six_satellites.py'}"
+    names = ("G16", "G17", "G18", "G19", "H8", "H9")
+    tiny_run.write_records(tmp_path / "data", satellites=dict.fromkeys(names, tuple(range(1, 17))))
+    words = [config, f"--config.data.dir={tmp_path / 'data'}", f"--config.data.patch_size={tiny_run.PATCH_SIZE}"]
+    words += ["--config.generator.dim=2", "--config.generator.n_res=1", "--config.discriminator.dim=2"]
+    words += ["--config.data.shuffle_buffer=16", "--config.batch_size=2"]
+    for run, steps in (("whole", 3), ("parts", 1), ("parts", 3)):
+        assert main(["train", *words, f"--workdir={tmp_path / run}", f"--config.steps={steps}"]) == 0
+    whole, parts = (Checkpoints(tmp_path / run / "checkpoints").restore() for run in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    losses = tiny_run.learned_scalars(tmp_path / "whole")["generator/total"]
+    assert [step for step, _ in losses] == [3] and np.isfinite(losses[0][1])
