@@ -62,7 +62,7 @@ def losses(objective, generator, discriminator, batch, noise, cycles):
     ("cycles", "fields"),
     [
         (2, {}),
-        (1, {"generator.skip_connection": 13, "generator.spectral_path": True}),
+        (1, {"generator.skip_connection": 13, "generator.spectral_path": "linear"}),
         (1, {"data.streams": ("G16", "H8")}),
     ],
     ids=["two cycles", "skip and spectral path", "fewer sources than targets"],
