@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,21 @@ def write_archive(
                 write_tile(smooth_tile(satellite, tile, time, bands), path)
                 paths.append(path)
     return paths
+
+
+def compressed_streams(content: bytes) -> list[tuple[int, int]]:
+    """Begin and end of each deflated data set in a file's bytes, in the order of writing: bands, then solar angles."""
+    streams, place = [], content.find(b"\x78")
+    while place >= 0:
+        stream = zlib.decompressobj()
+        try:
+            stream.decompress(content[place:])
+            if stream.eof:
+                streams.append((place, len(content) - len(stream.unused_data)))
+        except zlib.error:
+            pass
+        place = content.find(b"\x78", max(place + 1, streams[-1][1] if streams else 0))
+    return streams
 
 
 def build_data_set(

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from satxlate_jax.errors import InputError
-from tests.archives import build_data_set, write_archive
+from satxlate_jax.observations.manifest import SplitCount
+from satxlate_jax.observations.statistics import BandCounts
+from tests.archives import build_data_set, compressed_streams, write_archive
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILDER = PROJECT / "datasets" / "geonex_l1g"
@@ -110,3 +112,20 @@ def test_real_tiles_split_by_tile(realdata_dir, tmp_path, satellite, bands, file
     splits = manifest["splits"].values()
     assert sum(split["examples"] + sum(split["dropped_patches"].values()) for split in splits) == 25 * files
     assert all(split["examples"] for split in splits) and len(splits) == 3
+
+
+def test_a_damaged_angle_that_nobody_needs_is_told(tmp_path):
+    times = [datetime(2020, 5, day, 18) for day in range(1, 5)]
+    files = write_archive(tmp_path / "l1g", {"G17": (8, 16)}, ["h09v03"], times)
+    content = bytearray(files[2].read_bytes())
+    begin, end = compressed_streams(bytes(content))[-1]  # Solar_Zenith
+    content[(begin + end) // 2] ^= 255
+    files[2].write_bytes(content)
+    folder = build_data_set(tmp_path / "l1g", tmp_path / "data", **CONFIG)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["files"] == {"found": 4, "with_examples": 4, "without_examples": 0}
+    assert manifest["faults"] == {"damaged solar angles": 1}
+    (faulty,) = manifest["faulty"]
+    assert (tmp_path / "l1g" / faulty["file"]) == files[2] and faulty["fault"].startswith("Solar_Zenith is damaged")
+    count = SplitCount(BandCounts(2), faulty=[("a", "b")])
+    assert SplitCount.from_bytes(count.to_bytes()).faulty == [("a", "b")]  # as Beam's workers tell it

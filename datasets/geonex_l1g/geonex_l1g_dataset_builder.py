@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import app, logging
+from tensorflow_datasets.core.example_serializer import Serializer
 from tensorflow_datasets.core.utils import shard_utils
+from tensorflow_datasets.core.writer import Writer
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import manifest, statistics
 from satxlate_jax.observations.catalog import TileFile
-from satxlate_jax.observations.examples import Example, TileReader
+from satxlate_jax.observations.examples import TileReader
 from satxlate_jax.observations.grid import PIXELS
 from satxlate_jax.observations.quantization import MISSING, scale_and_offset
 from satxlate_jax.observations.satellites import SATELLITES
@@ -84,6 +86,13 @@ class _Shards(shard_utils.ShardConfig):
 class _DownloadConfig(tfds.download.DownloadConfig):
     def get_shard_config(self) -> shard_utils.ShardConfig:
         return _Shards(**dataclasses.asdict(super().get_shard_config()))
+
+
+class _AsItIs(Serializer):
+    """Takes examples that are records already."""
+
+    def serialize_example(self, example: bytes) -> bytes:
+        return example
 
 
 def _with_beam_shards(config: Any, selection: Selection, chosen: ChosenFiles) -> Any:
@@ -166,17 +175,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         return self.dataset_info_from_configs(features=features, metadata=metadata)
 
-    def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[Any]:
+    def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[tfds.core.SplitInfo]:
         selection = self.builder_config.selection
         self._chosen = choose_files(selection, _root_of(dl_manager))
         # Giving Beam options asks for Beam; without them tiles are read by processes of this machine.
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
-        if self._uses_beam:
-            config = _with_beam_shards(download_config, selection, self._chosen)
-        else:
-            config = _DownloadConfig(**vars(download_config))
-        with TileReader(selection) as self._reader:
-            splits = super()._generate_splits(dl_manager, config)
+        with TileReader(selection, serialized=not self._uses_beam) as self._reader:
+            if self._uses_beam:
+                config = _with_beam_shards(download_config, selection, self._chosen)
+                splits = super()._generate_splits(dl_manager, config)
+            else:
+                config = _DownloadConfig(**vars(download_config))
+                generators = self._split_generators(dl_manager)
+                splits = [self._write_split(name, records, config) for name, records in generators.items()]
         folder = self.data_path
         if self._uses_beam:
             from satxlate_jax.observations import beam_tiles
@@ -195,11 +206,30 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         logging.info("%s; %s tells of each", self._manifest.summary(), manifest.NAME)
         return splits
 
+    def _write_split(
+        self, split: str, records: Iterator[tuple[str, bytes]], config: _DownloadConfig
+    ) -> tfds.core.SplitInfo:
+        """What tfds does with examples from a generator, for examples that came as records from their processes."""
+        template = self._get_filename_template(split_name=split)
+        writer = Writer(
+            serializer=_AsItIs(self.info.features.get_serialized_info()),
+            filename_template=template,
+            hash_salt=split,
+            disable_shuffling=False,
+            example_writer=self._example_writer(),
+            shard_config=config.get_shard_config(),
+            ignore_duplicates=config.ignore_duplicates,
+        )
+        for key, record in itertools.islice(records, config.max_examples_per_split):
+            writer.write(key, record)
+        lengths, size = writer.finalize()
+        return tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
+
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         self._manifest = manifest.Manifest(self.builder_config.selection, self._chosen, _root_of(dl_manager))
         generators = {}
         for split, files in self._chosen.splits.items():
-            examples = self._beam_examples(split, files) if self._uses_beam else self._examples(split, files)
+            examples = self._beam_examples(split, files) if self._uses_beam else self._records(split, files)
             # tfds fails on a split without examples, which is no mistake: all of a test day may be missing.
             if examples is None:
                 logging.warning("none of the %d files of split %s gave an example", len(files), split)
@@ -209,15 +239,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise InputError(f"no file gives an example: {self._manifest.summary()}; are 'bands' right?")
         return generators
 
-    def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, Example]]:
+    def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
         for outcome in self._reader.read_all(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
             self._manifest.add(split, outcome)
-            yield from outcome.examples()
+            yield from zip(outcome.keys(), outcome.records or (), strict=True)
 
-    def _examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, Example]] | None:
-        examples = iter(self._generate_examples(split, files))
-        first = next(examples, None)
-        return None if first is None else itertools.chain([first], examples)
+    def _records(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]] | None:
+        records = iter(self._generate_examples(split, files))
+        first = next(records, None)
+        return None if first is None else itertools.chain([first], records)
 
     def _beam_examples(self, split: str, files: Sequence[TileFile]) -> Any:
         from satxlate_jax.observations import beam_tiles

@@ -1,5 +1,6 @@
 """One L1G file -> the patches it gives a data set, or the reason why it gives none."""
 
+import pickle
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,15 +13,18 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile
 from satxlate_jax.observations.grid import parse_tile
 from satxlate_jax.observations.isolation import Failure, IsolatedCalls
+from satxlate_jax.observations.l1g_faults import MissingBandError
 from satxlate_jax.observations.quantization import MISSING
+from satxlate_jax.observations.records import serialize_patches
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.statistics import TileCounts, count_tile
-from satxlate_jax.observations.tile_codes import MissingBandError, read_codes
+from satxlate_jax.observations.tile_codes import read_codes
 from satxlate_jax.observations.tiling import cut_patches, patch_offsets
 
 UNREADABLE = "unreadable"
 MISSING_BANDS = "missing bands"
 NO_ANGLES = "no solar angles"
+DAMAGED_ANGLES = "damaged solar angles"
 NOT_FINITE = "no finite patch"
 NIGHT = "night"
 # Reasons that mean that something is wrong with the file; the others are what satellites do.
@@ -43,8 +47,10 @@ class TileOutcome:
       patch_size: pixels along a side of a patch.
       reason: why there are no patches; '' where there are.
       detail: the reason in words.
+      fault: what is wrong with a part of the file that was not needed, in words; '' where nothing is.
       dropped_patches: reason -> patches of the file that were left out.
       counts: of the codes, for the statistics; None where the file could not be read.
+      records: the examples as serialised tf.train.Example, where they were asked for; None otherwise.
     """
 
     file: TileFile
@@ -53,8 +59,10 @@ class TileOutcome:
     patch_size: int = 0
     reason: str = ""
     detail: str = ""
+    fault: str = ""
     dropped_patches: Counter = field(default_factory=Counter)
     counts: TileCounts | None = None
+    records: list[pickle.PickleBuffer] | list[bytes] | None = None
 
     def __len__(self) -> int:
         return 0 if self.offsets is None else len(self.offsets)
@@ -72,12 +80,27 @@ class TileOutcome:
         return self.codes[row : row + self.patch_size, column : column + self.patch_size]
 
     def examples(self) -> Iterator[tuple[str, Example]]:
-        """(key, example) pairs; the keys are unique in an archive and say nothing of folders. Patches are views."""
+        """(key, example) pairs. Patches are views."""
+        if len(self):
+            place = self._place()
+            for key, (row, column) in zip(self.keys(), self.offsets.tolist(), strict=True):
+                yield key, {"patch": self._patch(row, column), "row": row, "column": column} | place
+
+    def keys(self) -> list[str]:
+        """Of the examples; they are unique in an archive and say nothing of folders."""
+        return [f"{self.file.path.name}/{row}/{column}" for row, column in self.offsets.tolist()] if len(self) else []
+
+    def serialized(self) -> "TileOutcome":
+        """The same with records instead of codes; another process receives each of them as `bytes`."""
         if not len(self):
-            return
-        name = self.file.path.name
+            return self
+        records = serialize_patches(self.codes, self.offsets.tolist(), self.patch_size, self._place())
+        return replace(self, codes=None, records=[pickle.PickleBuffer(record) for record in records])
+
+    def _place(self) -> dict[str, int | str]:
+        """What all examples of the file have in common."""
         h, v = parse_tile(self.file.tile)
-        place = {
+        return {
             "year": self.file.year,
             "dayofyear": self.file.day_of_year,
             "hour": self.file.hour,
@@ -85,10 +108,8 @@ class TileOutcome:
             "tile": self.file.tile,
             "h": h,
             "v": v,
-            "file_name": name,
+            "file_name": self.file.path.name,
         }
-        for row, column in self.offsets.tolist():
-            yield f"{name}/{row}/{column}", {"patch": self._patch(row, column), "row": row, "column": column} | place
 
 
 def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
@@ -105,7 +126,7 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
       Patches, or the reason why there are none; a file that cannot be read is such a reason, never an exception.
     """
     try:
-        codes, zenith = read_codes(
+        codes, zenith, faults = read_codes(
             file.path, selection.bands, resampling=selection.resampling, with_zenith=selection.daylight_only
         )
     except MissingBandError as error:
@@ -114,7 +135,12 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
         return TileOutcome(file, reason=UNREADABLE, detail=str(error))
     if selection.daylight_only and zenith is None:
         return TileOutcome(file, reason=NO_ANGLES, detail="daylight_only needs Solar_Zenith, which the file lacks")
-    return _cut(file, codes, zenith, selection)
+    return replace(_cut(file, codes, zenith, selection), fault="; ".join(faults))
+
+
+def serialized_outcome(file: TileFile, selection: Selection) -> TileOutcome:
+    """As `tile_outcome`, with records instead of codes."""
+    return tile_outcome(file, selection).serialized()
 
 
 class TileReader:
@@ -123,14 +149,16 @@ class TileReader:
     A context manager; may be used from several threads.
     """
 
-    def __init__(self, selection: Selection, workers: int | None = None):
+    def __init__(self, selection: Selection, workers: int | None = None, *, serialized: bool = False):
         """Prepares; processes start when they are needed.
 
         Args:
           selection: what to cut from the files.
           workers: processes; default one per CPU.
+          serialized: whether to give records instead of codes (see `TileOutcome`), which spares who writes them.
         """
-        self._calls = IsolatedCalls(partial(tile_outcome, selection=selection), workers=workers)
+        read = serialized_outcome if serialized else tile_outcome
+        self._calls = IsolatedCalls(partial(read, selection=selection), workers=workers)
 
     def read(self, file: TileFile) -> TileOutcome:
         """What became of one file."""

@@ -10,6 +10,7 @@ Source: Wang et al., Remote Sensing 2020, 12(8), 1267 (GeoNEX L1G).
 """
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,40 +27,18 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.observations import catalog, grid
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.hdf4_directory import find_damage
-from satxlate_jax.observations.packing import (
-    DEGREES_PER_NUMBER,
-    PACKING,
-    fill_number,
-    find_missing,
-    pack_angle,
-    pack_band,
-)
+from satxlate_jax.observations.l1g_faults import L1GError, MissingBandWarning, UnusableError, find_absent, in_a_line
+from satxlate_jax.observations.packing import PACKING, fill_number, pack_angle, pack_band, unpack_angle
 from satxlate_jax.observations.process_trust import distrust_process
 from satxlate_jax.observations.resampling import METHODS, Method, resample_angle
 from satxlate_jax.observations.satellites import Band, get_satellite
-from satxlate_jax.observations.tile_dataset import ANGLES, check_variable, identify, make_tile
+from satxlate_jax.observations.tile_dataset import ANGLES, check_tile, identify, make_tile
 
 DEFLATE_LEVEL = 4
 _SIZES = tuple(grid.PIXELS.values())
 _INTEGERS = {SDC.UINT16: np.dtype(np.uint16), SDC.INT16: np.dtype(np.int16)}
 _HDF_TYPES = {"uint16": SDC.UINT16, "int16": SDC.INT16}
 _DIMENSION_LABELS = {300: "2km", 600: "1km", 1200: "500m"}
-
-
-class L1GError(InputError):
-    """A file that cannot be read as L1G, or data that cannot be written as such; the message names the file."""
-
-
-class MissingBandWarning(UserWarning):
-    """A file lacks bands that were asked for; they are read as missing everywhere."""
-
-
-class _Unusable(Exception):
-    """What is wrong with a data set, to follow its name."""
-
-
-def _in_a_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @contextmanager
@@ -78,7 +57,20 @@ def _opened(path: Path) -> Iterator[SD]:
         raise
     except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
         distrust_process()
-        raise L1GError(f"{str(path)!r} is damaged ({_in_a_line(error)})") from error
+        raise L1GError(f"{str(path)!r} is damaged ({in_a_line(error)})") from error
+
+
+def decode(path: str | os.PathLike) -> int:
+    """Reads every number of a file and does nothing with it: what nobody can do without who reads it.
+
+    Returns:
+      Bytes read.
+
+    Raises:
+      L1GError: the file cannot be read.
+    """
+    with _opened(Path(path)) as file:
+        return sum(file.select(index).get().nbytes for index in range(file.info()[0]))
 
 
 def _data_sets(file: SD) -> dict[str, tuple[int, tuple[int, ...], int]]:
@@ -94,11 +86,9 @@ def _band_names(band: Band) -> tuple[str, str]:
     return band.name, f"AHI_B{band.number:02d}"
 
 
-def _identity(path: Path, attributes: Mapping[str, Any]) -> catalog.TileFile:
+def _identity(path: Path, file: SD) -> catalog.TileFile:
     """Satellite, tile and time, from the file's name or, where it was renamed, from what write_tile left in it."""
-    parsed = catalog.parse_name(path)
-    if parsed is None and "l1g_name" in attributes:
-        parsed = catalog.parse_name(str(attributes["l1g_name"]))
+    parsed = catalog.parse_name(path) or catalog.parse_name(str(file.attributes().get("l1g_name", "")))
     if parsed is None:
         raise L1GError(
             f"{str(path)!r} is not named as an L1G file, so its satellite, tile and time are unknown; "
@@ -110,27 +100,34 @@ def _identity(path: Path, attributes: Mapping[str, Any]) -> catalog.TileFile:
 def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> BandNumbers:
     index, shape, hdf_type = data_set
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] not in _SIZES:
-        raise _Unusable(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
+        raise UnusableError(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
     if hdf_type not in _INTEGERS:
-        raise _Unusable("does not hold 16-bit integers")
+        raise UnusableError("does not hold 16-bit integers")
     selected = file.select(index)
     band = BandNumbers.of(selected.get(), selected.attributes())
     if not band.is_usable:
-        raise _Unusable("has no usable Scale_Factor and Offset_Constant")
+        raise UnusableError("has no usable Scale_Factor and Offset_Constant")
     return band
 
 
-def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int], size: int, *, is_azimuth: bool) -> np.ndarray:
-    """One solar angle in degrees on the grid, float32 [size, size]."""
+def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> np.ndarray:
+    """The integers of one solar angle."""
     index, shape, hdf_type = data_set
     if len(shape) != 2 or not all(0 < pixels <= max(_SIZES) for pixels in shape) or hdf_type not in _INTEGERS:
-        raise _Unusable("is not an image of at most 1200 x 1200 16-bit integers")
-    numbers = file.select(index).get()
-    missing = find_missing(numbers)
-    degrees = numbers * DEGREES_PER_NUMBER
-    if missing is not None:
-        degrees[missing] = np.nan
-    return resample_angle(degrees, size, is_circular=is_azimuth)
+        raise UnusableError("is not an image of at most 1200 x 1200 16-bit integers")
+    return file.select(index).get()
+
+
+def _find_fault(file: SD, name: str, data_set: tuple[int, tuple[int, ...], int]) -> str | None:
+    """What is wrong with a solar angle, in words."""
+    try:
+        _read_angle(file, data_set)
+    except UnusableError as error:
+        return f"{name} {error}"
+    except Exception as error:
+        distrust_process()
+        return f"{name} is damaged ({in_a_line(error)})"
+    return None
 
 
 def read_arrays(
@@ -139,21 +136,34 @@ def read_arrays(
     size: int,
     angles: Iterable[str],
     convert: Callable[[BandNumbers, Band], np.ndarray],
-) -> tuple[catalog.TileFile, list[Band], dict[str, np.ndarray]]:
-    """What the file is, the bands asked for, and what of them (converted) and of the angles it holds, by variable.
+    *,
+    needless: Iterable[str] = (),
+) -> tuple[catalog.TileFile, list[Band], dict[str, np.ndarray], list[str]]:
+    """Reads bands and angles of a file.
+
+    Args:
+      path: of the file.
+      bands: 1-based numbers; None is all.
+      size: pixels along a side of the angles' result.
+      angles: to read, of ANGLES.
+      convert: what to make of a band.
+      needless: angles that are looked at to know whether they are sound, and not read.
+
+    Returns:
+      What the file is, the bands asked for, what of them (converted) and of the angles it holds, by variable, and what
+      is wrong with `needless` ones, in words.
 
     Raises:
       L1GError: the file cannot be read, or is something else.
     """
     with _opened(path) as file:
         present = _data_sets(file)
-        every = [name for number in range(1, 17) for name in (f"BAND{number:02d}", f"AHI_B{number:02d}")]
-        if not any(name in present for name in every):
+        if not any(re.fullmatch(r"(BAND|AHI_B)(0[1-9]|1[0-6])", name) for name in present):
             raise L1GError(
                 f"{str(path)!r} is HDF4 but not L1G: it has no BAND01 to BAND16, "
                 f"but {', '.join(list(present)[:3]) or 'nothing'}{' ...' if len(present) > 3 else ''}"
             )
-        identity = _identity(path, file.attributes())
+        identity = _identity(path, file)
         satellite = get_satellite(identity.satellite)
         wanted = list(satellite.bands) if bands is None else [satellite.band(number) for number in bands]
         arrays = {}
@@ -165,20 +175,15 @@ def read_arrays(
             for variable in angles:
                 name = variable.title()
                 if name in present:
-                    arrays[variable] = _read_angle(file, present[name], size, is_azimuth=variable == "solar_azimuth")
-        except _Unusable as error:
+                    degrees = unpack_angle(_read_angle(file, present[name]))
+                    arrays[variable] = resample_angle(degrees, size, is_circular=variable == "solar_azimuth")
+        except UnusableError as error:
             raise L1GError(f"{str(path)!r}: {name} {error}") from error
         except Exception as error:
-            raise L1GError(f"{str(path)!r}: {name} is damaged ({_in_a_line(error)})") from error
-    return identity, wanted, arrays
-
-
-def find_absent(path: Path, wanted: Iterable[Band], arrays: Mapping[str, np.ndarray]) -> str:
-    """Which of the bands the file lacks, in words; '' where it has all."""
-    absent = [band.name for band in wanted if band.name not in arrays]
-    if absent:
-        distrust_process()  # a library that is no longer sound overlooks data sets
-    return f"{str(path)!r} lacks {', '.join(absent)}" if absent else ""
+            raise L1GError(f"{str(path)!r}: {name} is damaged ({in_a_line(error)})") from error
+        names = [variable.title() for variable in needless]
+        faults = [_find_fault(file, name, present[name]) for name in names if name in present]
+    return identity, wanted, arrays, [fault for fault in faults if fault]
 
 
 def read_tile(
@@ -211,7 +216,9 @@ def read_tile(
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
     bands = None if bands is None else tuple(bands)
-    identity, wanted, arrays = read_arrays(path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling))
+    identity, wanted, arrays, _ = read_arrays(
+        path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling)
+    )
     absent = find_absent(path, wanted, arrays)
     if absent:
         warnings.warn(f"{absent}: read as missing", MissingBandWarning, stacklevel=2)
@@ -273,16 +280,8 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     if dtype not in _HDF_TYPES:
         raise InputError(f"L1G files hold uint16 or int16, not '{dtype}'")
     identity = identify(dataset, path.name)
-    bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
-    if not bands:
+    if not check_tile(dataset, identity, _SIZES):
         raise InputError(f"the dataset for {str(path)!r} has no variable BAND01 to BAND16")
-    for band in bands:
-        check_variable(dataset, band.name, identity.tile, band.unit)
-        if dataset[band.name].shape[0] not in _SIZES:
-            raise InputError(f"{band.name} has {dataset[band.name].shape[0]} pixels a side; L1G has 300, 600 or 1200")
-    for name in ANGLES:
-        if name in dataset:
-            check_variable(dataset, name, identity.tile)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +293,7 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
             os.close(folder)
         os.replace(temporary, path)
     except (HDF4Error, OSError) as error:
-        raise L1GError(f"{str(path)!r} cannot be written ({_in_a_line(error)})") from error
+        raise L1GError(f"{str(path)!r} cannot be written ({in_a_line(error)})") from error
     finally:
         with suppress(OSError):  # renamed already, or never made
             temporary.unlink()

@@ -13,7 +13,7 @@ import numpy as np
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile
-from satxlate_jax.observations.examples import BAD_REASONS, TileOutcome
+from satxlate_jax.observations.examples import BAD_REASONS, DAMAGED_ANGLES, TileOutcome
 from satxlate_jax.observations.selection import ChosenFiles, Selection
 from satxlate_jax.observations.statistics import BandCounts
 
@@ -35,6 +35,7 @@ class SplitCount:
       examples: examples they gave.
       dropped_patches: reason -> patches left out of files, whether the file gave others or not.
       skipped: file, reason and detail of each file that gave no example.
+      faulty: file and fault of each file with damage that did not matter, whether it gave examples or not.
     """
 
     bands: BandCounts
@@ -43,6 +44,7 @@ class SplitCount:
     examples: int = 0
     dropped_patches: Counter = field(default_factory=Counter)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
+    faulty: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, outcome: TileOutcome) -> None:
         """Counts one file."""
@@ -51,6 +53,8 @@ class SplitCount:
         self.dropped_patches.update(outcome.dropped_patches)
         if outcome.counts is not None:
             self.bands.add(outcome.counts)
+        if outcome.fault:
+            self.faulty.append((str(outcome.file.path), outcome.fault))
         if len(outcome):
             self.files_with_examples += 1
         else:
@@ -64,6 +68,7 @@ class SplitCount:
         self.examples += other.examples
         self.dropped_patches.update(other.dropped_patches)
         self.skipped += other.skipped
+        self.faulty += other.faulty
 
     @property
     def bad_files(self) -> int:
@@ -91,7 +96,8 @@ class SplitCount:
             bands = BandCounts(len(file["counts"]))
             bands.counts, bands.finite, bands.pixels = file["counts"], file["finite"], int(file["pixels"])
         facts["dropped_patches"] = Counter(facts["dropped_patches"])
-        facts["skipped"] = [tuple(entry) for entry in facts["skipped"]]
+        for name in ("skipped", "faulty"):
+            facts[name] = [tuple(entry) for entry in facts[name]]
         return cls(bands, **facts)
 
 
@@ -135,12 +141,20 @@ class Manifest:
         return dict((+counts).most_common())
 
     def as_json(self) -> dict[str, Any]:
-        """The whole manifest; `files` adds up: found = with_examples + without_examples."""
+        """The whole manifest; `files` adds up: found = with_examples + without_examples.
+
+        `faulty` files are among either: what is damaged in them was not needed.
+        """
         skipped = [
             self._entry(split, *entry) for split, count in self.splits.items() for entry in sorted(count.skipped)
         ]
         skipped += self._left_out(self._chosen.superseded, "superseded", "a newer version or another copy was taken")
         skipped += self._left_out(self._chosen.not_drawn, "not drawn", "left out by max_files")
+        faulty = [
+            {"file": os.path.relpath(file, self._root), "split": split, "fault": fault}
+            for split, count in self.splits.items()
+            for file, fault in sorted(count.faulty)
+        ]
         with_examples = sum(count.files_with_examples for count in self.splits.values())
         return {
             "format": 1,
@@ -148,8 +162,10 @@ class Manifest:
             "root": str(self._root),
             "files": {"found": self._chosen.total, "with_examples": with_examples, "without_examples": len(skipped)},
             "reasons": self.reasons(),
+            "faults": {DAMAGED_ANGLES: len(faulty)} if faulty else {},
             "splits": {split: _split_json(count) for split, count in self.splits.items()},
             "skipped": skipped,
+            "faulty": faulty,
         }
 
     def statistics(self) -> dict[str, Any]:
@@ -163,7 +179,9 @@ class Manifest:
         useful = sum(count.files_with_examples for count in self.splits.values())
         text = f"{self._selection.satellite}: {useful} of {self._chosen.total} files gave examples ({examples})"
         reasons = self.reasons()
-        return text + (f"; without: {_listed(reasons)}" if reasons else "")
+        text += f"; without: {_listed(reasons)}" if reasons else ""
+        faulty = sum(len(count.faulty) for count in self.splits.values())
+        return text + (f"; with {DAMAGED_ANGLES}, not needed: {faulty}" if faulty else "")
 
     def _entry(self, split: str, file: str, reason: str, detail: str) -> dict[str, str]:
         return {"file": os.path.relpath(file, self._root), "split": split, "reason": reason, "detail": detail}

@@ -60,3 +60,12 @@ def pack_angle(degrees: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Degrees to a file's numbers; not finite is missing."""
     numbers = np.rint(degrees.astype(np.float64) / DEGREES_PER_NUMBER)
     return np.where(np.isfinite(numbers), numbers, fill_number(dtype)).astype(dtype)
+
+
+def unpack_angle(numbers: np.ndarray) -> np.ndarray:
+    """A file's numbers to degrees, float64; NaN is missing."""
+    degrees = numbers * DEGREES_PER_NUMBER
+    missing = find_missing(numbers)
+    if missing is not None:
+        degrees[missing] = np.nan
+    return degrees

@@ -48,15 +48,14 @@ def count_tile(codes: np.ndarray, cover: np.ndarray, finite: np.ndarray) -> Tile
       finite: int64 [band] pixels of the whole tile with a value.
     """
     flat = cover.ravel()
-    # A few layers, of which most often the first is the whole tile: no patch is copied to be counted.
-    layers = [np.flatnonzero(flat > depth) for depth in range(int(flat.max()))]
+    # Most pixels are in one patch; the few that are in more are counted again, so that no patch is copied.
+    first, again = np.flatnonzero(flat), np.repeat(np.arange(flat.size), np.maximum(flat - 1, 0))
+    pixels = np.empty(len(first) + len(again), np.int64)  # what bincount wants, the same for all bands
     lowest, counts = [], []
     for band in codes.reshape(len(codes), -1):
-        found = np.zeros(0, np.int64)
-        for layer in layers:
-            part = np.bincount(band if len(layer) == len(band) else band[layer], minlength=len(found))
-            part[: len(found)] += found
-            found = part
+        pixels[: len(first)] = band if len(first) == len(band) else band.take(first)
+        pixels[len(first) :] = band.take(again)
+        found = np.bincount(pixels)
         low = int((found != 0).argmax()) if found.size else 0
         lowest.append(low)
         counts.append(found[low:].astype(np.uint32))  # half the bytes between processes

@@ -8,28 +8,26 @@ import numpy as np
 
 from satxlate_jax.observations import grid
 from satxlate_jax.observations.band_numbers import to_codes
-from satxlate_jax.observations.l1g import L1GError, find_absent, read_arrays
+from satxlate_jax.observations.l1g import read_arrays
+from satxlate_jax.observations.l1g_faults import MissingBandError, find_absent
 from satxlate_jax.observations.resampling import Method
-
-
-class MissingBandError(L1GError):
-    """A file lacks bands that were asked for."""
+from satxlate_jax.observations.tile_dataset import ANGLES
 
 
 def read_codes(
     path: str | os.PathLike, bands: Iterable[int], *, resampling: Method = "area", with_zenith: bool = False
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Reads bands of one L1G file onto the 2 km grid: the codes of what `read_tile` reads, in less time.
 
     Args:
       path: of the file.
       bands: 1-based numbers of those to read, in the order of the result.
       resampling: as for `read_tile`.
-      with_zenith: whether to read the solar zenith angle; the azimuth is never read.
+      with_zenith: whether to read the solar zenith angle; otherwise it is only looked at, as the azimuth always is.
 
     Returns:
-      uint16 codes [band, 300, 300] (see `quantization`), and the solar zenith angle in degrees, float32 [300, 300], or
-      None where the file lacks it or it is not asked for.
+      uint16 codes [band, 300, 300] (see `quantization`); the solar zenith angle in degrees, float32 [300, 300], or
+      None where the file lacks it or it is not asked for; and what is wrong with angles that were only looked at.
 
     Raises:
       MissingBandError: the file lacks a band.
@@ -37,10 +35,15 @@ def read_codes(
     """
     path, size = Path(path), grid.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()
-    _, wanted, arrays = read_arrays(
-        path, tuple(bands), size, angles, lambda numbers, band: to_codes(numbers, band, size, resampling)
+    _, wanted, arrays, faults = read_arrays(
+        path,
+        tuple(bands),
+        size,
+        angles,
+        lambda numbers, band: to_codes(numbers, band, size, resampling),
+        needless=[name for name in ANGLES if name not in angles],
     )
     absent = find_absent(path, wanted, arrays)
     if absent:
         raise MissingBandError(absent)
-    return np.stack([arrays[band.name] for band in wanted]), arrays.get("solar_zenith")
+    return np.stack([arrays[band.name] for band in wanted]), arrays.get("solar_zenith"), faults

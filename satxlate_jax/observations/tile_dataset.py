@@ -4,7 +4,7 @@ float32 variables BAND01 .. on (lat, lon), `solar_zenith` and `solar_azimuth` in
 south), lon and the scalar time, attributes satellite and tile.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -89,7 +89,30 @@ def identify(dataset: xr.Dataset, name: str) -> TileFile:
     return identity
 
 
-def check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None = None) -> None:
+def check_tile(dataset: xr.Dataset, identity: TileFile, sizes: Sequence[int]) -> list[Band]:
+    """Whether bands and angles of a tile can be written; the bands it has.
+
+    Args:
+      dataset: the tile.
+      identity: which satellite and tile it shows.
+      sizes: pixels along a side that a band may have.
+
+    Raises:
+      InputError: a variable lies on another grid or is in another unit.
+    """
+    bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
+    for band in bands:
+        _check_variable(dataset, band.name, identity.tile, band.unit)
+        if dataset[band.name].shape[0] not in sizes:
+            allowed = f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}"
+            raise InputError(f"{band.name} has {dataset[band.name].shape[0]} pixels a side; L1G has {allowed}")
+    for name in ANGLES:
+        if name in dataset:
+            _check_variable(dataset, name, identity.tile)
+    return bands
+
+
+def _check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None = None) -> None:
     """Whether a variable lies on the tile's grid (north up, west left) and has the unit it must have.
 
     Raises:

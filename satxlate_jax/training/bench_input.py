@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.bench_build import run_build, simulate_many
+from satxlate_jax.observations.bench_build import simulate_many
+from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.training.batches import training_batches
 
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
             satellite, name = "G16", "bench"
             simulate_many(Path(folder, "l1g"), 4, TILES)
             print("building ...", flush=True)
-            run_build(Path(folder, "l1g"), Path(folder), {"name": name, "satellite": "G16"})
+            run_builds(Path(folder, "l1g"), Path(folder), [{"name": name, "satellite": "G16"}])
         data = arguments.data or folder
         config = _config(data, satellite, name, arguments.batch_size, arguments.augment)
         ready, clock, core = measure(config, arguments.seconds)

@@ -11,7 +11,7 @@ from satxlate_jax.observations.quantization import dequantize, quantize
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.tile_codes import read_codes
-from tests.archives import smooth_tile
+from tests.archives import compressed_streams, smooth_tile
 
 NAME = "GO16_ABI05_20200104_1816_GLBG_h12v04_02.hdf"
 BANDS = (1, 8, 13)
@@ -96,6 +96,21 @@ def test_every_file_without_examples_has_a_reason(tile, tmp_path):
     assert tile_outcome(parse_name(tmp_path / NAME), Selection.of({"satellite": "G16"})).reason == UNREADABLE
 
 
+def test_damaged_solar_angles_cost_nothing_that_does_not_need_them_and_are_told(tile, tmp_path):
+    assert outcome_of(tile, tmp_path).fault == ""
+    content = bytearray((tmp_path / NAME).read_bytes())
+    streams = compressed_streams(bytes(content))
+    assert len(streams) == len(BANDS) + 1
+    begin, end = streams[-1]  # Solar_Zenith, which is written after the bands
+    content[(begin + end) // 2] ^= 255
+    (tmp_path / NAME).write_bytes(content)
+    options = {"satellite": "G16", "bands": list(BANDS)}
+    outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of(options))
+    assert len(outcome) == 25 and outcome.fault.startswith("Solar_Zenith is damaged")
+    outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of(options | {"daylight_only": True}))
+    assert outcome.reason == UNREADABLE and "Solar_Zenith" in outcome.detail
+
+
 def test_another_product_is_unreadable(realdata_dir, tmp_path):
     other = next(path for path in (realdata_dir / "other_hdf4").iterdir() if path.suffix == ".hdf")
     Path(tmp_path / NAME).symlink_to(other)
@@ -119,7 +134,8 @@ def test_codes_of_real_tiles_are_those_of_the_values(realdata_dir, resampling):
 
 
 def assert_same_codes(path, bands, resampling):
-    codes, zenith = read_codes(path, bands, resampling=resampling, with_zenith=True)
+    codes, zenith, faults = read_codes(path, bands, resampling=resampling, with_zenith=True)
+    assert not faults
     slow = read_tile(path, bands=bands, resampling=resampling)
     for number, found in zip(bands, codes, strict=True):
         band = SATELLITES["G16"].band(number)

@@ -2,6 +2,7 @@
 
 import operator
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -67,6 +68,27 @@ def test_arrays_can_be_written_to():
     for _, outcome in read_isolated([(3, 4)], np.ones, workers=1):
         outcome += 1
         np.testing.assert_array_equal(outcome, np.full((3, 4), 2.0))
+
+
+def test_what_was_read_only_arrives_as_bytes():
+    content = np.random.default_rng(0).bytes(5_000_000)  # more than a socket holds
+    ((_, (first, second)),) = read_isolated([content], read_only_halves, workers=1)
+    assert type(first) is bytes and first + second == content
+
+
+def read_only_halves(content):
+    half = memoryview(content)[: len(content) // 2]
+    return pickle.PickleBuffer(half), pickle.PickleBuffer(memoryview(content)[len(half) :])
+
+
+def test_a_module_that_lies_about_takes_no_part(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not me')")
+    program = (
+        "import operator, os; from satxlate_jax.observations.isolation import read_isolated\n"
+        "print(list(read_isolated([os.getpid], operator.call))[0][1])"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout.strip().isdigit(), said.stderr
 
 
 def test_paths_are_taken_only_a_few_ahead_and_leaving_early_ends_what_runs():
