@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from satxlate_jax.training import runs, sharding
+from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config, streams
 from satxlate_jax.training.train import abstract_arguments, jit_train_step
@@ -49,7 +50,8 @@ def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dic
     operations = 2 * 9 * channels**2 * size**2 * batch
     rates = {}
     for name, function in functions.items():
-        compiled = jax.jit(function).lower(x, kernel).compile()
+        options = compiler_options(jax.default_backend())
+        compiled = jax.jit(function, compiler_options=options).lower(x, kernel).compile()
         seconds = _time(lambda compiled=compiled: compiled(x, kernel), repeats)
         rates[name] = operations / statistics.median(seconds)
     return rates

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training import batches, runs, sharding
+from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.config import load_config, satellite_bands, streams
 from satxlate_jax.training.monitoring import Monitor
@@ -44,7 +45,9 @@ def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
         state, metrics = train_step(state, batch, key, cycles=cycles)
         return state, metrics | {"stop": jnp.max(votes)}
 
-    return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=sharding.replicated(mesh))
+    options = compiler_options(mesh.devices.flat[0].platform)
+    everywhere = sharding.replicated(mesh)
+    return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=everywhere, compiler_options=options)
 
 
 def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Any, ...]:
