@@ -20,14 +20,20 @@ def get_config(band: str = "0") -> ConfigDict:
     config = default_config()
     kept = tuple(number for number in ALL_BANDS if number != dropped + 1)
     config.data.satellites = ordered(G16=kept, G17=ALL_BANDS)
-    config.steps = 200
-    config.checkpoint_every = 100
+    config.steps = 60
+    config.checkpoint_every = 30
     config.log_every = 10
-    config.image_every = config.histogram_every = config.validate_every = 200
+    config.image_every = config.histogram_every = config.validate_every = 60
+    config.data.augment = True
     config.generator.dim = config.discriminator.dim = 16
     config.generator.n_res = 1
+    # The path is the quadratic regression, and stays it: products of bands must not be steered by large gradients.
     config.generator.spectral_path = "quadratic"
-    config.objective.recon_measured_w = 1.0
+    config.freeze = ("generator/.*/spectral/",)
+    config.objective.recon_measured_w = 5.0
+    config.objective.gan_w = 0.1
+    config.objective.discriminator_fakes = "shared"
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.decay_every = 50
+    config.optimizer.ema_decay = 0.9
+    config.optimizer.clip_norm = 1.0
     return config
