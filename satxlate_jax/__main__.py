@@ -15,6 +15,7 @@ VERBS = {
     "compile": ("satxlate_jax.training.compile", "what a training step costs on TPU chips that need not be there"),
     "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
+    "compare": ("satxlate_jax.evaluation.across_runs", "the scores of many evaluations in one table"),
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
     "animate": ("satxlate_jax.evaluation.animate", "a GIF or MP4 of translated tiles, observed beside synthetic"),
     "bench": ("satxlate_jax.bench", "how fast this machine builds data sets and feeds training"),

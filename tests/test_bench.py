@@ -20,6 +20,11 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
     (rate,) = numbers_in(printed, r"per core: ([\d,]+) patches of 64x64x16/s")
     (steps,) = numbers_in(printed, r"feeds ([\d,]+) steps/s of two satellites with batch size 4")
     assert rate > 0 and abs(steps - rate / 8) <= 1
+    for name in ("TPU v5e chip", "A100 40 GB"):
+        least, needed, fed = numbers_in(
+            printed, rf"{name}: .* at least (\d+) ms .*, ([\d,]+) patches/s\); one core feeds ([\d.]+)"
+        )
+        assert abs(needed - 16 / (least / 1000)) < 0.04 * needed and abs(fed - rate / needed) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -45,5 +50,18 @@ def test_bench_build_tells_where_the_time_goes(tmp_path, capsys):
     write_archive(tmp_path, {"G16": range(1, 17)}, ["h10v05"], times)
     assert main(["bench", "build", "--l1g", str(tmp_path), "--repeats", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "HDF4 decode (the floor)" in printed and "tiles/s" in printed
-    assert numbers_in(printed, r"the floor\) +([\d.]+) ms CPU a tile")[0] > 0
+    (decode,) = numbers_in(printed, r"the floor\) +([\d.]+) ms CPU a tile")
+    rows = [
+        numbers_in(printed, rf"\n  {name} +(-?[\d.]+) ms")[0]
+        for name in (
+            "scaling, resampling",
+            "quantising",
+            "cutting, counting, serialising",
+            "between processes, shuffling, writing",
+        )
+    ]
+    (everything,) = numbers_in(printed, r"\n  all +([\d.]+) ms")
+    assert decode > 0 and abs(decode + sum(rows) - everything) < 0.5
+    floors, verdict = re.search(r"at most 1.5 floors; measured: ([\d.]+), (met|missed)", printed).groups()
+    assert abs(float(floors) - everything / decode) < 0.1 and verdict == ("met" if float(floors) <= 1.5 else "missed")
+    assert numbers_in(printed, r"by the clock, 1 reading process .*?: ([\d.]+) tiles/s")[0] > 0

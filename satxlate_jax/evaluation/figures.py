@@ -10,7 +10,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.page import escape
+
+
+def save_figure(figure: Figure, path: Path) -> bytes:
+    """Writes a figure as PNG under a temporary name, then renames it; returns what was written.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    canvas, packed = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(packed, format="png")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(packed.getvalue())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
+    return packed.getvalue()
 
 
 class Figures:
@@ -21,12 +40,7 @@ class Figures:
 
     def embed(self, figure: Figure, name: str, caption: str) -> str:
         """Saves a figure as NAME.png and returns it as HTML."""
-        canvas, packed = FigureCanvasAgg(figure), io.BytesIO()
-        canvas.draw()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(packed, format="png")
-        temporary = self._folder / f".{name}.png.part"
-        temporary.write_bytes(packed.getvalue())
-        os.replace(temporary, self._folder / f"{name}.png")
-        source = f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
+        written = save_figure(figure, self._folder / f"{name}.png")
+        source = f"data:image/png;base64,{base64.b64encode(written).decode()}"
         words = escape(caption)
         return f'<figure><img alt="{words}" src="{source}"><figcaption>{words}</figcaption></figure>'

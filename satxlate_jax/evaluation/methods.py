@@ -25,6 +25,9 @@ _ORDER = (
 )
 BASELINES: dict[str, type[Baseline]] = {baseline.name: baseline for baseline in _ORDER}
 
+PAIRED = tuple(name for name, baseline in BASELINES.items() if "pairs" in baseline.wants)
+"""Those fitted on coincident files of both satellites, which is more than the model is given."""
+
 SLOW = ("trees", "cnn")
 """Those that take minutes; only fitted when asked for."""
 

@@ -1,7 +1,6 @@
 """The verb `quicklook`: tiles as pictures, observed or synthesised, and the difference of two."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from satxlate_jax.evaluation.composites import (
     true_colour,
     water_vapour_band,
 )
+from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.observations.l1g import read_tile
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
 
@@ -194,20 +194,6 @@ def draw_difference(view: View, against: View) -> Figure:
         maps.add_colour_bar(figure, image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")
     figure.suptitle(f"{view.title}\nminus {against.title}", fontsize=10)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG under a temporary name and renames it.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(temporary, format="png")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
 
 
 def _parser() -> argparse.ArgumentParser:

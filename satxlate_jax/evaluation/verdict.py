@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.results import Results
 
-_TIE = 0.005  # relative difference in RMSE below which two methods are called equal
+TIE = 0.005
+"""Relative difference in RMSE below which two methods are called equal."""
 
 
 def compare(results: Results, band: int) -> tuple[str, float]:
@@ -22,7 +23,7 @@ def compare(results: Results, band: int) -> tuple[str, float]:
     if rmse == 0:
         return ("equal", 0.0) if model == 0 else (best, math.inf)
     change = model / rmse - 1
-    return ("equal" if abs(change) < _TIE else "model" if change < 0 else best), change
+    return ("equal" if abs(change) < TIE else "model" if change < 0 else best), change
 
 
 def headline(results: Results) -> str:
@@ -62,7 +63,7 @@ def headline(results: Results) -> str:
 
 
 def _is_closer(results: Results, method: str, band: int) -> bool:
-    return results.rmse(method, band) < results.rmse(MODEL, band) * (1 - _TIE)
+    return results.rmse(method, band) < results.rmse(MODEL, band) * (1 - TIE)
 
 
 def list_bands(numbers: Sequence[int]) -> str:

@@ -47,12 +47,20 @@ def spread(params: Any, abreast: int) -> Any:
 def _spread_leaf(name: str, leaf: jax.Array, abreast: int) -> jax.Array:
     if name == "slope":
         return leaf
+    # products with zeros and ones, exact at this precision; axes of length `abreast` would fill 128 places on a TPU
+    highest = jax.lax.Precision.HIGHEST
+    to_outputs = _copies(leaf.shape[-1], abreast, leaf.dtype)
     if name == "bias":
-        return jnp.repeat(leaf, abreast)
-    *window, inputs, outputs = leaf.shape
-    between = jnp.eye(abreast, dtype=leaf.dtype)[:, None, :]  # nothing goes from one image to another
-    apart = leaf[..., :, None, :, None] * between
-    return apart.reshape(*window, inputs * abreast, outputs * abreast)
+        return jnp.matmul(leaf, to_outputs, precision=highest)
+    to_inputs = _copies(leaf.shape[-2], abreast, leaf.dtype)
+    everywhere = jnp.einsum("...io,iI,oO->...IO", leaf, to_inputs, to_outputs, precision=highest)
+    image_in, image_out = (jnp.arange(size * abreast) % abreast for size in leaf.shape[-2:])
+    return jnp.where(image_in[:, None] == image_out, everywhere, 0)  # nothing goes from one image to another
+
+
+def _copies(channels: int, abreast: int, dtype: jnp.dtype) -> jax.Array:
+    """[channel, channel * abreast]: 1 where the second is a copy of the first."""
+    return (jnp.arange(channels)[:, None] == jnp.arange(channels * abreast) // abreast).astype(dtype)
 
 
 def places(channels: Sequence[int], abreast: int) -> tuple[int, ...]:

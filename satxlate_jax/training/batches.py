@@ -3,13 +3,16 @@
 The only file that imports tensorflow, which feeds data and nothing else: it never sees an accelerator.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_datasets as tfds
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
+import tensorflow as tf  # noqa: E402
+import tensorflow_datasets as tfds  # noqa: E402
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import published_statistics
@@ -21,6 +24,10 @@ for _kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], _kind)
 
 PREFETCHED_BATCHES = 4
+
+# Functions for tf.data are plain tensor code; what autograph makes of them would only lie about in the temporary folder
+# when a run is killed.
+_plain = tf.autograph.experimental.do_not_convert
 
 Batch = dict[str, np.ndarray]
 
@@ -158,12 +165,16 @@ def _training_dataset(records: Records, config: Any, start_step: int, rows: rang
         read_lane, cycle_length=len(opened), block_length=per_lane, num_parallel_calls=tf.data.AUTOTUNE
     )
     places = tf.constant([opened.index(row % lanes) * per_lane + row // lanes for row in rows])
-    batches = drawn.batch(len(opened) * per_lane, drop_remainder=True).map(lambda batch: tf.gather(batch, places))
+    batches = drawn.batch(len(opened) * per_lane, drop_remainder=True).map(
+        _plain(lambda batch: tf.gather(batch, places))
+    )
     if not config.data.augment:
         return _decoded(batches, records)
     seed = lane_seed(config.seed, records.satellite, -1)  # a lane that does not exist
-    turns = tf.data.Dataset.range(start_step, tf.int64.max).map(lambda step: _draw_turns(seed, step, config.batch_size))
-    return _decoded(batches, records, turns.map(lambda drawn: drawn[rows.start : rows.stop]))
+    turns = tf.data.Dataset.range(start_step, tf.int64.max).map(
+        _plain(lambda step: _draw_turns(seed, step, config.batch_size))
+    )
+    return _decoded(batches, records, turns.map(_plain(lambda drawn: drawn[rows.start : rows.stop])))
 
 
 def _draw_turns(seed: int, step: tf.Tensor, batch_size: int) -> tf.Tensor:
@@ -202,9 +213,11 @@ def _lane_reader(records: Records, lanes: int, buffer: int) -> Callable[[tf.Tens
     paths = tf.constant([records.paths[shard] for shard, _ in shards])
     lengths = tf.constant([length for _, length in shards], tf.int64)
 
+    @_plain
     def read_lane(start: tf.Tensor) -> tf.data.Dataset:
         lane, seed, first_epoch, first_visit, first_skip = tf.unstack(start)
 
+        @_plain
         def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             order, shuffle_seeds = _lane_order(lane, lanes, len(shards), seed, epoch)
             begin = tf.where(epoch == first_epoch, first_visit, 0)
@@ -215,6 +228,7 @@ def _lane_reader(records: Records, lanes: int, buffer: int) -> Callable[[tf.Tens
 
         return tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(read_epoch)
 
+    @_plain
     def read_shard(path: tf.Tensor, length: tf.Tensor, shuffle_seed: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
         # A shard with fewer or more records than promised would silently shift everything after it.
         shard = _open_shard(path, records.file_format).apply(tf.data.experimental.assert_cardinality(length))
@@ -244,9 +258,9 @@ def _array_records(path: bytes) -> Iterator[bytes]:
 
 def _validation_dataset(records: Records, batch_size: int, rows: range) -> tf.data.Dataset:
     shards = tf.data.Dataset.from_tensor_slices(list(records.paths))
-    dataset = shards.flat_map(lambda path: _open_shard(path, records.file_format))
+    dataset = shards.flat_map(_plain(lambda path: _open_shard(path, records.file_format)))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(records.lengths)))
-    dataset = dataset.batch(batch_size, drop_remainder=True).map(lambda drawn: drawn[rows.start : rows.stop])
+    dataset = dataset.batch(batch_size, drop_remainder=True).map(_plain(lambda drawn: drawn[rows.start : rows.stop]))
     return _decoded(dataset, records)
 
 
@@ -258,6 +272,7 @@ def _decoded(serialized: tf.data.Dataset, records: Records, turns: tf.data.Datas
     shape = (-1, records.patch_size, records.patch_size, len(records.stored_bands))
     feature = {"patch": tf.io.FixedLenFeature((), tf.string)}
 
+    @_plain
     def decode(drawn: tf.Tensor) -> tf.Tensor:
         codes = tf.reshape(tf.io.decode_raw(tf.io.parse_example(drawn, feature)["patch"], tf.uint16), shape)
         if not everything:
@@ -270,5 +285,7 @@ def _decoded(serialized: tf.data.Dataset, records: Records, turns: tf.data.Datas
         decoded = serialized.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     else:
         zipped = tf.data.Dataset.zip(serialized, turns)
-        decoded = zipped.map(lambda drawn, turn: _turned(decode(drawn), turn), num_parallel_calls=tf.data.AUTOTUNE)
+        decoded = zipped.map(
+            _plain(lambda drawn, turn: _turned(decode(drawn), turn)), num_parallel_calls=tf.data.AUTOTUNE
+        )
     return decoded.prefetch(PREFETCHED_BATCHES).with_options(options)

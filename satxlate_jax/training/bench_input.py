@@ -1,10 +1,10 @@
-"""`satxlate bench input`: how fast a process reads batches for training, and how many steps per second that feeds.
+"""`satxlate bench input`: how fast a process reads batches for training, and what that feeds.
 
-One pass in one process, no cache: records are read, shuffled, decoded and normalised as in training.
+One pass in one process, no cache: records are read, shuffled, decoded and normalised as in training. Patches per core
+are per CPU second of the process, so that they do not depend on what else the machine does; the clock is told beside.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,11 +17,16 @@ from tqdm import tqdm
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.bench_build import simulate_many
 from satxlate_jax.observations.build_process import run_builds
+from satxlate_jax.observations.isolation import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.training.batches import training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
 TILES = 80  # of the data set it makes: 2,000 patches
+# What the compiler says of the published two-satellite step in bfloat16 (launch/README.md): it is bound by its memory
+# traffic, so that an accelerator's bandwidth says how long it takes at least.
+STEP_PATCHES, STEP_BYTES = 16, 24.5e9
+ACCELERATORS = {"TPU v5e chip": 819e9, "A100 40 GB": 1555e9}  # bytes/s, the makers' figures
 
 
 def _config(data: str, satellite: str, name: str, batch_size: int, augment: bool) -> ConfigDict:
@@ -95,7 +100,27 @@ def main(argv: Sequence[str]) -> None:
         data = arguments.data or folder
         config = _config(data, satellite, name, arguments.batch_size, arguments.augment)
         ready, clock, core = measure(config, arguments.seconds)
-    print(f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {os.cpu_count()} cores")
-    print(f"per core: {core:,.0f} patches of 64x64x16/s (target {TARGET:,})")
-    step = 2 * arguments.batch_size
-    print(f"one core feeds {core / step:,.0f} steps/s of two satellites with batch size {arguments.batch_size}")
+    print("\n".join(describe(ready, clock, core, arguments.batch_size)))
+
+
+def describe(ready: float, clock: float, core: float, batch_size: int) -> list[str]:
+    """The report.
+
+    Args:
+      ready: seconds to the first batch.
+      clock: patches per second by the clock.
+      core: patches per CPU second.
+      batch_size: per satellite.
+    """
+    lines = [
+        f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {count_cpus()} cores",
+        f"per core: {core:,.0f} patches of 64x64x16/s (target {TARGET:,}: {'met' if core >= TARGET else 'missed'})",
+        f"one core feeds {core / (2 * batch_size):,.0f} steps/s of two satellites with batch size {batch_size}",
+    ]
+    for name, bandwidth in ACCELERATORS.items():
+        seconds = STEP_BYTES / bandwidth
+        lines.append(
+            f"  {name}: a step of {STEP_PATCHES} patches takes at least {1e3 * seconds:.0f} ms ({1 / seconds:.0f} "
+            f"steps/s, {STEP_PATCHES / seconds:,.0f} patches/s); one core feeds {core * seconds / STEP_PATCHES:.1f}"
+        )
+    return lines

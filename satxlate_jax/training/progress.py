@@ -51,6 +51,7 @@ class Clock:
         stepping = max(now - self._since - sum(self._spent[what] for what in self.APART), 1e-9)
         rate = self._steps / stepping
         values = {"speed/steps_per_second": rate, "speed/examples_per_second": rate * self._examples_per_step}
+        values["speed/step_seconds"] = stepping / max(self._steps, 1)
         values["speed/input_wait_seconds_per_step"] = self._spent["input_wait"] / max(self._steps, 1)
         values |= {f"speed/{what}_seconds": self._spent[what] for what in self.APART}
         self._spent.clear()

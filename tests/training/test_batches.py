@@ -1,6 +1,8 @@
 import shutil
+import sys
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +284,14 @@ def test_statistics_that_are_missing(config, data_dir, tmp_path):
     (tmp_path / "data/geonex_l1g/G16_small/1.0.0/statistics.json").unlink()
     with pytest.raises(InputError, match="no statistics.json in"):
         data_facts(config)
+
+
+def test_nothing_is_left_in_the_temporary_folder(config):
+    config.data.augment = True
+    next(training_batches(config))
+    next(validation_batches(config))
+    generated = [module for name, module in sys.modules.items() if name.startswith("__autograph_generated_file")]
+    ours = ("_lane", "_epoch", "_shard", "decode(drawn", "_turned", "_draw_turns", "places", "rows.start")
+    for module in generated:  # by tensorflow from functions handed to it; a process that is killed leaves them
+        text = Path(module.__file__).read_text()
+        assert not [name for name in ours if name in text], text
