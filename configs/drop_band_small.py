@@ -30,10 +30,11 @@ def get_config(band: str = "0") -> ConfigDict:
     # The path is the quadratic regression, and stays it: products of bands must not be steered by large gradients.
     config.generator.spectral_path = "quadratic"
     config.freeze = ("generator/.*/spectral/",)
-    config.objective.recon_measured_w = 5.0
-    config.objective.gan_w = 0.1
+    config.objective.recon_measured_w = 10.0
+    config.objective.gan_w = 0.02
     config.objective.discriminator_fakes = "shared"
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.ema_decay = 0.9
+    config.optimizer.ema_decay = 0.95
+    config.optimizer.decay_every = 20
     config.optimizer.clip_norm = 1.0
     return config
