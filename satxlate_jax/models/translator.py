@@ -120,7 +120,7 @@ class Translator:
 
     With `slots` a spectral path runs around the network: z gets a channel more for each wavelength that any satellite
     has, a 1 x 1 map of the image's bands (linear or quadratic), and the decoder adds a 1 x 1 map of them to its image.
-    The network, which then begins as zero, learns what a map per pixel cannot do.
+    The network learns what a map per pixel cannot do.
 
     Attributes:
       bands: satellite -> its bands (1-based), in the configured order.
@@ -184,9 +184,6 @@ class Translator:
         for networks, parts in ((self._to_slots, encoders), (self._from_slots, decoders)):
             for satellite, network in networks.items():
                 parts[satellite]["spectral"] = network.init(shared)
-        for satellite in self._from_slots:  # what the path gives at first is not disturbed by a random network
-            last = decoders[satellite]["conv_out"]["conv"]
-            last["kernel"] = jnp.zeros_like(last["kernel"])
         return {"encoders": encoders, "decoders": decoders, "shared": self._shared.init(shared)}
 
     def encode(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
