@@ -12,7 +12,7 @@ from satxlate_jax.evaluation.comparison import Case, Comparison
 from satxlate_jax.evaluation.consistency import Consistency
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.methods import MODEL
+from satxlate_jax.evaluation.methods import MODEL, PAIRED
 from satxlate_jax.evaluation.metrics import BandScore
 from satxlate_jax.evaluation.spectra import PowerSpectrum
 from satxlate_jax.observations.satellites import Band, get_satellite
@@ -110,10 +110,18 @@ class Results:
         """Whether the network was given no band of that wavelength."""
         return not has_partner(self.comparison.task, band)
 
-    def best_baseline(self, band: int) -> tuple[str, float]:
-        """The baseline of the smallest RMSE in that band, and its RMSE; ('', NaN) where none has an answer."""
+    def best_baseline(self, band: int, *, paired: bool = False) -> tuple[str, float]:
+        """The baseline of the smallest RMSE in that band, and its RMSE; ('', NaN) where none has an answer.
+
+        Args:
+          band: the target's.
+          paired: among those fitted on coincident files, which is more than the model is given; default among the
+            others, with which the model is compared.
+        """
         best, smallest = "", math.nan
         for method in self.methods[1:]:
+            if (method in PAIRED) != paired:
+                continue
             rmse = self.rmse(method, band)
             # equal but for rounding (a regression on the band itself) leaves the simpler one, which comes first
             if not best and not math.isnan(rmse) or rmse < smallest * (1 - 1e-4) - 1e-6:

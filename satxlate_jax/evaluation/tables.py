@@ -66,13 +66,13 @@ def detail_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def latex_table(results: Results) -> str:
-    """Model, best baseline and constant by band, as a LaTeX table (booktabs)."""
+    """Model, best unpaired baseline and constant by band, as a LaTeX table (booktabs)."""
     task = results.comparison.task
     lines = [
         rf"% {task.source} to {task.target}; RMSE over {len(results.per_file)} files; needs \usepackage{{booktabs}}",
         r"\begin{tabular}{rrlrrlrr}",
         r"\toprule",
-        r"band & $\lambda$ ($\mu$m) & unit & model & best baseline & & constant & SSIM \\",
+        r"band & $\lambda$ ($\mu$m) & unit & model & best unpaired baseline & & constant & SSIM \\",
         r"\midrule",
     ]
     for band in results.scored_bands:

@@ -11,15 +11,16 @@ TIE = 0.005
 
 
 def compare(results: Results, band: int) -> tuple[str, float]:
-    """How the model compares with the best baseline of a band.
+    """How the model compares with the best baseline of a band, of those that are given no more than it.
 
     Returns:
-      'model', the name of a better baseline, or 'equal'; and the model's RMSE relative to the baseline's, minus 1.
+      'model', the name of a better baseline, 'equal', or '' where no baseline has an answer; and the model's RMSE
+      relative to the baseline's, minus 1.
     """
     model = results.rmse(MODEL, band)
     best, rmse = results.best_baseline(band)
     if not best:
-        return "model", math.nan
+        return "", math.nan
     if rmse == 0:
         return ("equal", 0.0) if model == 0 else (best, math.inf)
     change = model / rmse - 1
@@ -32,9 +33,10 @@ def headline(results: Results) -> str:
     bands = results.scored_bands
     won = {band.number: compare(results, band.number)[0] for band in bands}
     ahead = [number for number, winner in won.items() if winner == "model"]
+    judged = [number for number, winner in won.items() if winner]
     sentences = [
-        f"{task.source} to {task.target}: the model is closer to the truth than the best baseline in {len(ahead)} of "
-        f"{len(bands)} band{'s' * (len(bands) > 1)}" + (f" ({list_bands(ahead)})." if ahead else ".")
+        f"{task.source} to {task.target}: the model is closer to the truth than the best unpaired baseline in "
+        f"{len(ahead)} of {_count(len(judged), 'band')}" + (f" ({list_bands(ahead)})." if ahead else ".")
     ]
     better = [
         f"{method_name(method)} in {_bands(numbers)}"
@@ -48,10 +50,17 @@ def headline(results: Results) -> str:
         sentences.append(f"Linear regression is better than the model in {_bands(linear)}.")
     equal = [number for number, winner in won.items() if winner == "equal"]
     if equal:
-        sentences.append(f"Model and best baseline are equal within 0.5 % in {_bands(equal)}.")
+        sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands(equal)}.")
     beaten = [b.number for b in bands if results.rmse(MODEL, b.number) >= results.rmse("constant", b.number)]
     if beaten:
         sentences.append(f"In {_bands(beaten)} the model is no better than a constant.")
+    paired = [
+        b.number for b in bands if results.best_baseline(b.number, paired=True)[1] < results.rmse(MODEL, b.number)
+    ]
+    if paired:
+        sentences.append(
+            f"A line fitted on coincident pairs, more than the model is given, is closer in {_bands(paired)}."
+        )
     made = [band.number for band in bands if results.is_synthesised(band.number)]
     if made and len(made) < len(bands):
         inside = [number for number in made if won[number] == "model"]
@@ -88,8 +97,8 @@ def _bands(numbers: Sequence[int]) -> str:
 
 def describe_verdict(winner: str, change: float) -> tuple[str, str]:
     """A verdict of `compare` in words, and whether it is 'good', 'bad' or '' for the model."""
-    if winner == "equal":
-        return "equal", ""
+    if winner in ("", "equal"):
+        return winner or "no unpaired baseline", ""
     if winner == "model":
         return "model better" + ("" if math.isnan(change) else f" by {-change:.0%}"), "good"
     return "model worse" + ("" if math.isinf(change) else f": error × {1 + change:.3g}"), "bad"

@@ -106,6 +106,10 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Fitted on 1 file of H8 (SBAF: on 1 pairs of coincident files" in report
     assert "none of which is scored here" in report
+    # a line fitted on pairs is the best there is, but is not what the model is measured against
+    assert float(scores["sbaf", "13"]["rmse"]) < 0.02
+    assert "A line fitted on coincident pairs, more than the model is given, is closer in bands 3, 13." in report
+    assert "SBAF" not in (tmp_path / "out" / "scores.tex").read_text()
 
 
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
