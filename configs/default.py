@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     # Images side by side in the networks' channels, which changes no result: 2 fills a TPU's rows of 128 at width 64
     # and halves the memory traffic; 1 is best on CPUs and GPUs.
     config.abreast = 1
-    config.remat = False  # compute activations again for the gradient: less memory for more time, for many satellites
+    config.remat = False  # compute activations again for the gradient: on accelerators less memory for more time
     config.normalization = "published"  # 'published' | 'dataset': mean and deviation that make bands comparable
     config.initialization = "gaussian"  # 'gaussian' (0.02) | 'kaiming' | 'xavier' | 'orthogonal' | 'default' (as torch)
     config.init_from = ""  # a run whose weights to start from, to add a satellite to it; '' starts from scratch

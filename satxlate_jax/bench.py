@@ -9,6 +9,7 @@ from satxlate_jax.errors import InputError
 BENCHMARKS = {
     "build": ("satxlate_jax.observations.bench_build", "tiles and patches per second that `tfds build` prepares"),
     "train": ("satxlate_jax.training.bench_train", "steps per second, set against this machine's convolutions"),
+    "logging": ("satxlate_jax.training.bench_logging", "what logging every step costs"),
     "satellites": ("satxlate_jax.training.bench_satellites", "what a step costs as satellites are added"),
     "input": ("satxlate_jax.training.bench_input", "patches per second that training reads"),
 }

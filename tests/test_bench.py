@@ -4,6 +4,7 @@ from datetime import datetime
 import pytest
 
 from satxlate_jax.__main__ import main
+from tests import tiny_run
 from tests.archives import build_data_set, write_archive
 
 
@@ -30,7 +31,7 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "name a benchmark; there are build, train, satellites, input"),
+        ([], "name a benchmark; there are build, train, logging, satellites, input"),
         (["speed"], "unknown benchmark 'speed'"),
         (["input", "--data", "/nowhere"], "no data set of G16"),
         (["input", "--seconds", "0"], "--seconds"),
@@ -65,3 +66,11 @@ def test_bench_build_tells_where_the_time_goes(tmp_path, capsys):
     floors, verdict = re.search(r"at most 1.5 floors; measured: ([\d.]+), (met|missed)", printed).groups()
     assert abs(float(floors) - everything / decode) < 0.1 and verdict == ("met" if float(floors) <= 1.5 else "missed")
     assert numbers_in(printed, r"by the clock, 1 reading process .*?: ([\d.]+) tiles/s")[0] > 0
+
+
+def test_bench_logging_compares_with_and_without(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words = [f"--config={tiny_run.__file__}", "--config.data.patch_size=8", "--config.batch_size=2"]
+    assert main(["bench", "logging", *words, "--steps=2", "--rounds=1"]) == 0
+    off, on, ratio = numbers_in(capsys.readouterr().out, r"([\d.]+) steps/s without.* ([\d.]+) with every.* ([\d.]+)%")
+    assert off > 0 and ratio == pytest.approx(100 * on / off, rel=0.05)

@@ -56,7 +56,7 @@ def test_every_loss_term_is_there_step_by_step(server):
     terms = ("gan", "recon", "shared", "cycle_recon", "cycle_z_recon", "kl", "kl_cyc", "total")
     losses = [f"generator/{term}" for term in terms] + ["discriminator/total"]
     speeds = ["speed/steps_per_second", "speed/examples_per_second", "speed/input_wait_seconds_per_step"]
-    speeds += ["speed/save_seconds", "speed/look_seconds", "speed/compile_seconds"]
+    speeds += ["speed/step_seconds", "speed/save_seconds", "speed/look_seconds", "speed/compile_seconds"]
     for tag in [*losses, *speeds, "learning_rate"]:
         assert tag in tags
         points = json.loads(_get(server, "plugin/scalars/scalars", run=".", tag=tag))
