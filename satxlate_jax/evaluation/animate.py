@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +60,46 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
 
 def draw_frames(frames: Sequence[tuple[Path, list[TileFile]]], kind: str, coast: str) -> Iterator[np.ndarray]:
     """Pictures [height, width, 3], uint8, all of one size and one scale."""
-    limits: dict[float, tuple[float, float]] = {}
-    for file, observed in frames:
-        views = [read_view(observed[0].path), read_view(file), *(read_view(other.path) for other in observed[1:])]
+    limits = {} if kind == "true_colour" else find_scales(frames)
+    for frame in frames:
+        views = _read_views(frame)
         figure = maps.new_figure(4.3 * len(views), 4.9)
         for axes, view in zip(maps.panels_of(figure, len(views)), views, strict=True):
             _draw(figure, axes, view, _reference(views), kind, limits, coast)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _read_views(frame: tuple[Path, list[TileFile]]) -> list[View]:
+    file, observed = frame
+    return [read_view(observed[0].path), read_view(file), *(read_view(other.path) for other in observed[1:])]
+
+
+def find_scales(frames: Sequence[tuple[Path, list[TileFile]]], most: int = 12) -> dict[int, tuple[float, float]]:
+    """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K.
+
+    Args:
+      frames: as `find_frames` gives them.
+      most: read so many of them, spread evenly.
+    """
+    seen: dict[int, list[np.ndarray]] = {}
+    for index in np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int)):
+        views = _read_views(frames[index])
+        for view in views:
+            number = _shown_band(view, _reference(views))
+            if np.isfinite(view.fields[number]).any():
+                key = round(get_satellite(view.satellite).band(number).wavelength)
+                seen.setdefault(key, []).append(np.array(maps.value_range([view.fields[number]])))
+    return {key: maps.value_range(ranges, percent=0) for key, ranges in seen.items()}
+
+
+def _shown_band(view: View, wavelength: float | None) -> int:
+    number = find_band(view.satellite, wavelength, view.fields) if wavelength else None
+    number = infrared_band(view.satellite, view.fields) if number is None else number
+    if number is None:
+        raise InputError(f"{view.name} holds no infrared band; use --kind true_colour")
+    return number
 
 
 def _reference(views: Sequence[View]) -> float | None:
@@ -85,21 +117,16 @@ def _draw(figure, axes, view: View, wavelength: float | None, kind: str, limits:
             raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
         maps.show_map(axes, view.lat, view.lon, picture, title, coast=coast)
         return
-    number = find_band(view.satellite, wavelength, view.fields) if wavelength else None
-    number = infrared_band(view.satellite, view.fields) if number is None else number
-    if number is None:
-        raise InputError(f"{view.name} holds no infrared band; use --kind true_colour")
+    number = _shown_band(view, wavelength)
     band, values = get_satellite(view.satellite).band(number), view.fields[number]
-    low, high = limits.setdefault(
-        round(band.wavelength, 0), maps.value_range([values])
-    )  # the first frame sets the scale
+    low, high = limits.get(round(band.wavelength)) or maps.value_range([values])
     look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
     image = maps.show_map(axes, view.lat, view.lon, values, f"{title}\n{maps.band_label(band)}", coast=coast, **look)
     maps.add_colour_bar(figure, image, [axes], maps.unit_label(band), below=True)
 
 
 def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
-    """Writes a .gif or, where ffmpeg is installed, an .mp4; returns the number of frames.
+    """Writes a .gif or, where there is an ffmpeg, an .mp4; returns the number of frames.
 
     Raises:
       InputError: another ending, no ffmpeg, or the file cannot be written.
@@ -126,19 +153,37 @@ def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
     return len(images)
 
 
-def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
-    program = shutil.which("ffmpeg")
+def find_ffmpeg() -> str:
+    """Path of the ffmpeg that the package imageio-ffmpeg brings, or else of the one on PATH.
+
+    Raises:
+      InputError: there is neither.
+    """
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe  # of the extra 'video'
+
+        return get_ffmpeg_exe()
+    except (ImportError, RuntimeError):  # RuntimeError: a package without a program for this machine
+        program = shutil.which("ffmpeg")
     if program is None:
-        raise InputError("an .mp4 needs ffmpeg, which is not installed; install it, or name a .gif")
+        raise InputError("an .mp4 needs ffmpeg; pip install imageio-ffmpeg (or 'satxlate-jax[video]'), or name a .gif")
+    return program
+
+
+def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+    program = find_ffmpeg()
     first = next(pictures)
     height, width = (side // 2 * 2 for side in first.shape[:2])  # H.264 takes even sides only
     form = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "-"]
     command = [program, "-y", "-loglevel", "error", *form, "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     count = 0
-    for picture in (first, *pictures):
-        process.stdin.write(np.ascontiguousarray(picture[:height, :width]).tobytes())
-        count += 1
+    try:
+        for picture in chain([first], pictures):
+            process.stdin.write(np.ascontiguousarray(picture[:height, :width]).tobytes())
+            count += 1
+    except BrokenPipeError:
+        pass  # it ended early; its words and its exit code follow
     _, words = process.communicate()
     if process.returncode:
         raise InputError(f"ffmpeg could not write {path.name}: {' '.join(words.decode().split())}")
@@ -152,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")
     parser.add_argument("--l1g", required=True, metavar="ROOT", help="root of the L1G files they were made from")
-    parser.add_argument("--output", required=True, metavar="FILE", help="a .gif, or an .mp4 (needs ffmpeg)")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)")
     parser.add_argument("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
     parser.add_argument("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
     parser.add_argument("--fps", type=float, default=4.0, help="frames per second (4)")

@@ -1,13 +1,17 @@
 """The verbs `quicklook` and `animate` on real tiles, and the composites behind them."""
 
-import shutil
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from satxlate_jax.__main__ import main
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import composites
+from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
 from satxlate_jax.observations.coastlines import coastlines_within
 from tests.random_run import save_random_run
 
@@ -69,9 +73,43 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
         assert main(words) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-    if shutil.which("ffmpeg") is None:
-        assert main([*film, str(tmp_path / "day.mp4")]) == 2
-        assert "needs ffmpeg" in capsys.readouterr().err
+
+
+def test_a_film_holds_every_picture_in_order(tmp_path):
+    """Three pictures of one colour each with an odd side, written as MP4 and decoded again."""
+    pytest.importorskip("imageio_ffmpeg")
+    colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
+    pictures = [np.full((81, 120, 3), colour, np.uint8) for colour in colours]
+    film = tmp_path / "film.mp4"
+    assert write_animation(iter(pictures), film, 5.0) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+    command = [find_ffmpeg(), "-i", str(film), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    read = subprocess.run(command, capture_output=True, check=True)
+    assert re.search(rb"Video: h264.*120x80.* 5 fps", read.stderr)
+    decoded = np.frombuffer(read.stdout, np.uint8).reshape(-1, 80, 120, 3)
+    assert len(decoded) == 3
+    for picture, colour in zip(decoded, colours, strict=True):
+        np.testing.assert_allclose(picture.mean((0, 1)), colour, atol=6)
+
+
+def test_without_ffmpeg_a_film_is_refused_clearly(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # as if not installed
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="needs ffmpeg; pip install imageio-ffmpeg"):
+        write_animation(iter([np.zeros((4, 4, 3), np.uint8)]), tmp_path / "film.mp4", 5.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
+    """A program that ends at once, in the middle of the pictures."""
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(InputError, match="could not write .part.film.mp4: no such codec"):
+        write_animation(iter([np.zeros((900, 900, 3), np.uint8)] * 4), tmp_path / "film.mp4", 5.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["ffmpeg"]
 
 
 def test_green_is_the_band_or_the_formula():
