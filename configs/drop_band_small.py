@@ -1,7 +1,7 @@
 """The band-drop experiment, small enough for two CPU cores: GOES-16 without one band, GOES-17 with all.
 
 The argument is the zero-based band that is hidden, 0 to 15. Beyond the published objective it uses the spectral path
-and measured cycles. README.md, "Results", has the scores and the commands.
+and measured cycles. `compare` puts the scores of the sixteen runs into one table.
 
     python -m satxlate_jax train --config=configs/drop_band_small.py:12 --workdir=RUN --config.data.dir=DATA
 """
