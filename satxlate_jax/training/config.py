@@ -273,6 +273,10 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
     if config["generator"]["spectral_path"] == "quadratic" and config["abreast"] > 1:
         raise InputError("config.generator.spectral_path 'quadratic' needs config.abreast 1; 'linear' does not")
+    unequal = len({len(numbers) for numbers in satellite_bands(config).values()}) > 1
+    if config["generator"]["spectral_path"] == "quadratic" and config["objective"]["pairs_per_step"] and unequal:
+        # channels of zeros, which make satellites alike there, would change the order of the products
+        raise InputError("config.objective.pairs_per_step with spectral_path 'quadratic' needs as many bands for all")
     known: list[Band] = []  # one band for each slot
     slots: dict[str, list[int]] = {}
     for satellite, numbers in satellite_bands(config).items():

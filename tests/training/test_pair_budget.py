@@ -133,6 +133,8 @@ def test_leaves_of_different_shapes_are_filled_with_zeros():
 def test_a_budget_of_all_pairs_is_the_whole_objective():
     config = small_config(**{"objective.pairs_per_step": 9})
     assert build_pair_budget(config, build_objective(config)) is None
+    with pytest.raises(InputError, match="needs as many bands for all"):
+        small_config(**{"generator.spectral_path": "quadratic"})
     with pytest.raises(InputError, match="pairs_per_step needs config.objective.variant 'paper'"):
         small_config(**{"objective.variant": "released", "objective.recon_measured_w": 0.0})
 
