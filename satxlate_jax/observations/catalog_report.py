@@ -61,22 +61,30 @@ def _write_tiles(coverages: list[Coverage], path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _find_pairs(text: str, files: list[TileFile], tolerance: timedelta) -> tuple[list[Pair], str]:
-    """The pairs asked for, and what to say about them."""
+def _read_request(text: str) -> tuple[str, str] | list[Pair]:
+    """What --pairs asks for: two satellites, or the pairs of a list."""
     names = _names(text)
     if len(names) == 2 and not os.path.exists(text):
         first, second = (get_satellite(name).name for name in names)
         if first == second:
             raise InputError(f"--pairs {text} names one satellite twice; name two")
-        sides = ([file for file in files if file.satellite == name] for name in (first, second))
-        pairs = coincident(*sides, tolerance)
-        tiles = len({file.tile for file, _ in pairs})
-        return pairs, f"{first} and {second}: {len(pairs):,} coincident pairs in {tiles} tiles"
+        return first, second
     if len(names) != 2 and not text.endswith(".csv") and not os.path.exists(text):
         raise InputError(f"--pairs {text} is neither two satellites, such as G16,G17, nor a list of pairs (CSV)")
-    listed = read_pairs(text)
-    pairs = locate_pairs(listed, files)
-    return pairs, f"{text}: {len(pairs):,} of its {len(listed):,} pairs are here"
+    return read_pairs(text)
+
+
+def _find_pairs(
+    request: tuple[str, str] | list[Pair], files: list[TileFile], arguments: argparse.Namespace
+) -> tuple[list[Pair], str]:
+    """The pairs asked for, and what to say about them."""
+    if isinstance(request, list):
+        pairs = locate_pairs(request, files)
+        return pairs, f"{arguments.pairs}: {len(pairs):,} of its {len(request):,} pairs are here"
+    sides = ([file for file in files if file.satellite == name] for name in request)
+    pairs = coincident(*sides, timedelta(minutes=arguments.tolerance))
+    tiles = len({file.tile for file, _ in pairs})
+    return pairs, f"{' and '.join(request)}: {len(pairs):,} coincident pairs in {tiles} tiles"
 
 
 def main(argv: list[str]) -> None:
@@ -100,23 +108,29 @@ def main(argv: list[str]) -> None:
     }
     texts = {name: getattr(arguments, name) for name in parsers}
     filters = {name: None if text is None else parsers[name](text) for name, text in texts.items()}
+    request = _read_request(arguments.pairs) if arguments.pairs else None  # before a search that may take minutes
     try:
         with FolderIndex(output / INDEX) as index:
             files = find_tiles(arguments.root, **filters, index=index, progress=True)
-        _report(files, arguments, output)
+        _report(files, request, arguments, output)
     except OSError as error:
         raise InputError(f"cannot write to '{output}' ({error.strerror or error})") from error
 
 
-def _report(files: list[TileFile], arguments: argparse.Namespace, output: Path) -> None:
+def _report(
+    files: list[TileFile],
+    request: tuple[str, str] | list[Pair] | None,
+    arguments: argparse.Namespace,
+    output: Path,
+) -> None:
     if not files:
         raise InputError(f"'{arguments.root}' holds no L1G file that was asked for")
     coverages = measure_coverage(files)
     print(describe(coverages))
     _write_tiles(coverages, output / TABLE)
     written = [output / TABLE]
-    if arguments.pairs:
-        pairs, sentence = _find_pairs(arguments.pairs, files, timedelta(minutes=arguments.tolerance))
+    if request is not None:
+        pairs, sentence = _find_pairs(request, files, arguments)
         print(f"\n{sentence}")
         for first, second in pairs[:10]:
             print(f"  {first.tile}  {first.time:%Y-%m-%d %H:%M}  {first.path.name}  {second.path.name}")
