@@ -22,6 +22,12 @@ from satxlate_jax.observations.satellites import SATELLITES
 PACKING = {"1": (1e-4, 0.0), "K": (0.01, 273.15)}
 FILL = -32768
 _COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
+_WGS84 = (
+    'GEODCRS["WGS 84",DATUM["World Geodetic System 1984",ELLIPSOID["WGS 84",6378137,298.257223563,'
+    'LENGTHUNIT["metre",1]]],PRIMEM["Greenwich",0,ANGLEUNIT["degree",0.0174532925199433]],CS[ellipsoidal,2],'
+    'AXIS["geodetic latitude (Lat)",north,ORDER[1],ANGLEUNIT["degree",0.0174532925199433]],'
+    'AXIS["geodetic longitude (Lon)",east,ORDER[2],ANGLEUNIT["degree",0.0174532925199433]],ID["EPSG",4326]]'
+)  # so that tools name it EPSG:4326; from the parameters alone they do not
 _CHUNK = 300  # pixels along a side of a chunk: a 2 km tile is one
 
 
@@ -113,6 +119,7 @@ def _grid_mapping() -> dict[str, Any]:
         "reference_ellipsoid_name": "WGS 84",
         "horizontal_datum_name": "WGS_1984",
         "geographic_crs_name": "WGS 84",
+        "crs_wkt": _WGS84,
     }
 
 
