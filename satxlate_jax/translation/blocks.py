@@ -65,19 +65,25 @@ def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> Axis:
 
 
 def apply_in_blocks(
-    function: Callable[[np.ndarray, int, int], np.ndarray], x: np.ndarray, block: int, rim: int, stride: int = 1
+    function: Callable[[np.ndarray, int, int], np.ndarray],
+    x: np.ndarray,
+    block: int,
+    rim: int,
+    stride: int = 1,
+    coarser: int = 1,
 ) -> np.ndarray:
     """Applies a function of images block by block.
 
     Args:
-      function: from ([n, h, w, band], row and column of its first pixel) to [n, h, w, other band], the same size.
+      function: from ([n, h, w, band], row and column of its first pixel) to [n, h / coarser, w / coarser, other band].
       x: [n, h, w, band]; h and w multiples of stride.
       block: largest side of a block, pixels; memory is that of one block (and the output).
       rim: the function's field of view to one side, pixels.
       stride: blocks begin and end at multiples of it.
+      coarser: pixels of the input to a side of one of the output; divides stride.
 
     Returns:
-      float32 [n, h, w, other band].
+      float32 [n, h / coarser, w / coarser, other band].
     """
     rows, columns = cut_axis(x.shape[1], block, rim, stride), cut_axis(x.shape[2], block, rim, stride)
     if len(rows.starts) == len(columns.starts) == 1:
@@ -85,9 +91,11 @@ def apply_in_blocks(
     output = None
     for row, row_weights in zip(rows.starts, rows.weights, strict=True):
         for column, column_weights in zip(columns.starts, columns.weights, strict=True):
-            place = (slice(None), slice(row, row + rows.length), slice(column, column + columns.length))
-            piece = function(x[place], row, column)
+            piece = function(x[:, row : row + rows.length, column : column + columns.length], row, column)
             if output is None:
-                output = np.zeros(x.shape[:3] + piece.shape[3:], np.float32)
-            output[place] += piece * (row_weights[:, None] * column_weights)[None, :, :, None]
+                sides = (x.shape[1] // coarser, x.shape[2] // coarser)
+                output = np.zeros((len(x), *sides, piece.shape[3]), np.float32)
+            top, left = row // coarser, column // coarser
+            weights = row_weights[::coarser, None] * column_weights[::coarser]
+            output[:, top : top + piece.shape[1], left : left + piece.shape[2]] += piece * weights[None, :, :, None]
     return output

@@ -39,20 +39,19 @@ def _decode_draw(
 ) -> jax.Array:
     x, z = inputs
     channels = translator.noisy_channels
-    noise = _latent_noise(key, row, column, (*z.shape[:3], channels)).astype(z.dtype)
+    noise = _latent_noise(key, row, column, (*z.shape[1:3], channels)).astype(z.dtype)
     noisy = z.at[..., :channels].add(noise)
     return translator.decode(params, noisy, target, translator.skip_channels(x, source))
 
 
-def _latent_noise(key: jax.Array, row: int, column: int, shape: tuple[int, ...]) -> jax.Array:
-    """Unit Gaussian noise that depends on a pixel's place in the image, not on the block it is computed in."""
+def _latent_noise(key: jax.Array, row: int, column: int, shape: tuple[int, int, int]) -> jax.Array:
+    """Unit Gaussian noise [h, w, channel]; depends on a pixel's place, not on its block or the rest of a batch."""
 
     def at(place: jax.Array) -> jax.Array:
-        return jax.random.normal(jax.random.fold_in(key, place), (shape[0], shape[3]))
+        return jax.random.normal(jax.random.fold_in(key, place), (shape[2],))
 
-    rows, columns = row + jnp.arange(shape[1]), column + jnp.arange(shape[2])
-    noise = jax.vmap(jax.vmap(at))(rows[:, None] * 65_536 + columns[None, :])
-    return noise.transpose(2, 0, 1, 3)
+    rows, columns = row + jnp.arange(shape[0]), column + jnp.arange(shape[1])
+    return jax.vmap(jax.vmap(at))(rows[:, None] * 65_536 + columns[None, :])
 
 
 def view_radius(generator: Mapping[str, Any]) -> int:
@@ -183,6 +182,8 @@ def translate_batch(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Translates images in physical units under the rule 'filled' of `translate_array`.
 
+    As many at once as there are local devices, so that a long batch takes no more memory than its own size.
+
     Args:
       params: the generator's, a nested dict.
       translator: the network they belong to.
@@ -197,9 +198,10 @@ def translate_batch(
       deviation over draws, or None.
     """
     filled, missing = (np.stack(parts) for parts in zip(*(fill_missing(image) for image in x), strict=True))
-    output, spread = run_network(
-        params, translator, _normalized(filled, source, statistics), source, target, **settings
-    )
+    groups = _side_by_side(_normalized(filled, source, statistics))
+    pairs = [run_network(params, translator, group, source, target, **settings) for group in groups]
+    output = np.concatenate([pair[0] for pair in pairs])
+    spread = None if pairs[0][1] is None else np.concatenate([pair[1] for pair in pairs])
     mean, std = _statistics(target, statistics)
     values = denormalize(output, mean, std)
     values[missing] = np.nan
@@ -215,9 +217,12 @@ def encode_batch(
     x: np.ndarray,
     source: str,
     statistics: Mapping[str, Mapping[str, Any]],
-    margin: int = 0,
+    radius: int = 0,
+    block: int | None = None,
 ) -> np.ndarray:
     """The latent fields of images in physical units, without noise.
+
+    Memory beyond what is returned is that of one block of one image on each local device.
 
     Args:
       params: the generator's, a nested dict.
@@ -225,17 +230,32 @@ def encode_batch(
       x: [n, h, w, band] as for `translate_batch`; h and w multiples of the network's stride.
       source: satellite of x.
       statistics: as for `translate_array`.
-      margin: as for `run_network`.
+      radius: by which the image is continued by reflection, and of the blocks' overlap: `view_radius` of the network.
+      block: as for `run_network`.
 
     Returns:
       float32 [n, h / stride, w / stride, latent], dimensionless.
     """
     filled = np.stack([fill_missing(image)[0] for image in x])
-    normalized = _normalized(filled, source, statistics)
-    around = -(-margin // translator.stride)
-    padded = np.pad(normalized, ((0, 0), *((around * translator.stride,) * 2,) * 2, (0, 0)), mode="reflect")
-    z = np.asarray(_encode(translator, params, padded, source))
-    return z[:, around : z.shape[1] - around, around : z.shape[2] - around]
+    stride = translator.stride
+    around = -(-radius // stride) * stride
+
+    def encode(piece: np.ndarray, row: int, column: int) -> np.ndarray:
+        by_row = len(piece) % len(jax.local_devices()) == 0
+        return np.asarray(_encode(translator, params, on_local_devices(piece, by_row=by_row), source))
+
+    def inner(group: np.ndarray) -> np.ndarray:
+        padded = np.pad(group, ((0, 0), (around, around), (around, around), (0, 0)), mode="reflect")
+        z = apply_in_blocks(encode, padded, block or max(padded.shape[1:3]), radius, stride, coarser=stride)
+        rim = around // stride
+        return z[:, rim : z.shape[1] - rim, rim : z.shape[2] - rim]
+
+    return np.concatenate([inner(group) for group in _side_by_side(_normalized(filled, source, statistics))])
+
+
+def _side_by_side(x: np.ndarray) -> list[np.ndarray]:
+    """Groups of as many images as there are local devices; the last may have fewer."""
+    return np.split(x, range(len(jax.local_devices()), len(x), len(jax.local_devices())))
 
 
 def translator_bands(translator: Translator, name: str) -> tuple[Band, ...]:

@@ -109,7 +109,8 @@ class TileTranslator:
             BANDxx_spread too; other kinds hold the mean.
           seed: of the draws.
           latent: also give the latent field, as `latent` (lat_latent, lon_latent, channel) of a Dataset; a batch gives
-            the latent field instead of the bands.
+            the latent field instead of the bands. It is computed in blocks too, but returned whole: 4 bytes a value,
+            at the published width (64 channels) 23 MB for a tile of 300 pixels and 370 MB for one of 1200.
 
         Returns:
           A Dataset: float32 BANDxx of the target on the same grid, missing where an input band is missing, reflective
@@ -177,7 +178,7 @@ class TileTranslator:
         stride = self.network.stride
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
-        return encode_batch(self.params, self.network, x, source, self.facts["satellites"], self.radius)
+        return encode_batch(self.params, self.network, x, source, self.facts["satellites"], self.radius, self.block)
 
     def _translate_values(
         self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool

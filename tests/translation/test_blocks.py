@@ -51,6 +51,17 @@ def test_a_translation_in_blocks_is_that_of_the_whole(tmp_path, n_downsample):
     assert np.abs(pieces - whole).max() < (1e-3 if n_downsample == 0 else 0.2 * whole.std())
 
 
+@pytest.mark.parametrize("n_downsample", [0, 1])
+def test_a_latent_field_in_blocks_is_that_of_the_whole(tmp_path, n_downsample):
+    """The encoder has no LayerNorm, so this is exact with halvings too."""
+    bands = {"G16": (8, 9), "G17": (8, 9)}
+    run = save_random_run(tmp_path / "run", bands, dim=4, n_downsample=n_downsample)
+    x = np.random.default_rng(0).normal(240, 3, (2, 150, 132, 2)).astype(np.float32)
+    whole, pieces = (load(run, block=b).translate(x, "G17", source="G16", latent=True) for b in (700, 110))
+    assert whole.shape == (2, 150 // 2**n_downsample, 132 // 2**n_downsample, 4 * 2**n_downsample)
+    np.testing.assert_allclose(pieces, whole, atol=1e-4)
+
+
 def test_draws_in_blocks_are_those_of_the_whole(tmp_path):
     bands = {"G16": (8, 9), "G17": (8, 9)}
     run = save_random_run(tmp_path / "run", bands, dim=4)

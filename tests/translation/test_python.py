@@ -85,6 +85,15 @@ def test_draws_have_the_spread_of_the_latent_noise(translator):
         translator.translate(tile, "G16", samples=1)
 
 
+def test_draws_of_a_tile_do_not_depend_on_the_batch(translator):
+    tiles = [make_tile(seed=seed) for seed in range(3)]
+    batch = np.stack([stacked(tile, BANDS["G17"]) for tile in tiles])
+    together = translator.translate(batch, "G16", source="G17", samples=3)
+    for index, tile in enumerate(tiles):
+        alone = stacked(translator.translate(tile, "G16", samples=3), BANDS["G16"])
+        np.testing.assert_allclose(together[index], alone, atol=2e-3)
+
+
 def test_a_draws_spread_is_missing_where_the_band_is(translator):
     tile = make_tile()
     tile["BAND09"][5, 6] = np.nan
