@@ -27,6 +27,9 @@ FAILURES = "failures.jsonl"
 class Sink(Protocol):
     """Where translations go."""
 
+    def plan(self, sources: Sequence[Path]) -> None:
+        """Hears of all inputs before the first is translated; raises InputError where they cannot go together."""
+
     def is_complete(self, source: Path) -> bool:
         """Whether that input's translation by this checkpoint is there."""
 
@@ -49,6 +52,9 @@ class NetcdfFolder:
     to: str
     translator: TileTranslator
     command: str = ""
+
+    def plan(self, sources: Sequence[Path]) -> None:
+        """Nothing to prepare: each input has a file of its own."""
 
     def path(self, source: Path) -> Path:
         """Of an input's translation."""
@@ -114,6 +120,7 @@ def translate_archive(
       InputError: an output cannot be written, or the target lacks a band asked for.
     """
     kept = _kept_variables(translator, to, bands)
+    sink.plan(files)
     waiting = [file for file in files if overwrite or not sink.is_complete(file)]
     read = partial(read_input, bands=_source_bands(translator, to), resolution_km=resolution_km)
     translate = partial(translator.translate_tiles, to=to, samples=samples, seed=seed)

@@ -1,11 +1,15 @@
 """Translations as Zarr: one store per satellite and tile with a time axis, consolidated, filled as they come.
 
-The time axis is laid out first and a moment's slice is written next; `complete` says which slices are. What a killed
-process left half-written is not complete and is written again. Times stand in the order in which they were asked for.
+Times ascend, so that `.sel(time=slice(...))` works: the axis is laid out for all inputs at the first write, and a store
+that must take in earlier times is copied once to make room. `complete` says which moments are written; what a killed
+process left, and what could not be translated, is missing values and not complete, and is made when asked for again.
+A moment has one source: two files of the same tile and time, such as of two satellites, go into stores of two folders.
+One process writes a store at a time (`--share` with `--zarr` deals out whole tiles).
 """
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +29,7 @@ except ImportError as missing:
 _FORMAT = 2  # the format that other tools read with consolidated metadata
 _TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "standard"}
 _CHUNK = 300
+_UNSET = 0  # what is read where no time was written yet: 1970, before there were such satellites
 
 
 @dataclass
@@ -42,27 +47,46 @@ class ZarrFolder:
     to: str
     translator: TileTranslator
     command: str = ""
-    _complete: dict[Path, dict[int, int]] = field(default_factory=dict)
+    _moments: dict[Path, dict[int, tuple[int, str]]] = field(default_factory=dict)  # seconds -> step, source file
+    _planned: dict[Path, dict[int, str]] = field(default_factory=dict)  # seconds -> source file
+    _laid_out: set[Path] = field(default_factory=set)
 
     def path(self, tile: str) -> Path:
         """Of a tile's store."""
         return self.folder / f"{self.to}_{tile}.zarr"
 
+    def plan(self, sources: Sequence[Path]) -> None:
+        """Says what is to come, so that the time axis is laid out once and in order.
+
+        Raises:
+          InputError: two files, or a file and what a store holds, are of the same tile and time.
+        """
+        for source in sources:
+            if (known := parse_name(source)) is None:
+                continue
+            path, seconds = self.path(known.tile), _seconds(np.datetime64(known.time, "s"))
+            there = self._known(path).get(seconds, (-1, source.name))
+            rival = self._planned.setdefault(path, {}).setdefault(seconds, source.name)
+            rival = rival if rival != source.name or there[0] < 0 else there[1]
+            if rival != source.name:
+                raise InputError(
+                    f"{rival} and {source.name} are of one tile and time, of which a store holds one; choose with "
+                    "--source, and another --output for the other"
+                )
+
     def is_complete(self, source: Path) -> bool:
-        """Whether the input's moment is there, complete and of this checkpoint."""
+        """Whether the input's moment is there, complete, of this file and of this checkpoint."""
         known = parse_name(source)
         if known is None:
             return False
-        path = self.path(known.tile)
-        if path not in self._complete:
-            self._complete[path] = self._read_complete(path)
-        return self._complete[path].get(_seconds(np.datetime64(known.time, "s"))) == self.translator.step
+        moment = self._known(self.path(known.tile)).get(_seconds(np.datetime64(known.time, "s")))
+        return moment == (self.translator.step, source.name)
 
-    def _read_complete(self, path: Path) -> dict[int, int]:
-        if not path.exists():
-            return {}
-        store = self._open(path)
-        return dict(zip(store["time"][:].astype(int).tolist(), store["complete"][:].tolist(), strict=True))
+    def _known(self, path: Path) -> dict[int, tuple[int, str]]:
+        if path not in self._moments:
+            _recover(path)
+            self._moments[path] = _read_moments(self._open(path)) if path.exists() else {}
+        return self._moments[path]
 
     def _open(self, path: Path) -> zarr.Group:
         try:
@@ -79,24 +103,20 @@ class ZarrFolder:
     def write(self, source: Path, tile: xr.Dataset) -> None:
         """Writes a moment's slice, then marks it complete."""
         path = self.path(tile.attrs["tile"])
+        seconds = _seconds(tile["time"].values)
         if not path.exists():
             self._create(path, tile)
         store = self._open(path)
         _check_same(store, tile, path)
-        seconds = _seconds(tile["time"].values)
-        times = store["time"][:].astype(int).tolist()
-        if seconds in times:
-            index = times.index(seconds)
-            store["complete"][index] = -1
-        else:
-            index = len(times)
-            for name in _along_time(store):
-                store[name].resize((index + 1, *store[name].shape[1:]))
-            store["time"][index] = seconds
-            zarr.consolidate_metadata(path, zarr_format=_FORMAT)
+        moments = {when: name for when, (_, name) in _read_moments(store).items()}
+        if seconds not in moments or path not in self._laid_out:
+            store = _lay_out(path, store, self._planned.get(path, {}) | moments | {seconds: source.name})
+            self._laid_out.add(path)
+        index = store["time"][:].astype(int).tolist().index(seconds)
+        store["complete"][index] = -1
+        store["source_file"][index] = source.name
         for name, variable in tile.data_vars.items():
             store[name][index] = _pack(variable)
-        store["source_file"][index] = source.name
         store["complete"][index] = self.translator.step
 
     def _create(self, path: Path, tile: xr.Dataset) -> None:
@@ -121,7 +141,7 @@ class ZarrFolder:
                 shape=(0, *grid),
                 chunks=chunks,
                 dtype="int16" if floating else "int8",
-                fill_value=FILL if floating else 0,
+                fill_value=FILL if floating else None,  # to xarray any other fill value means missing
             )
             packing = (
                 dict(zip(("scale_factor", "add_offset"), PACKING[variable.attrs["units"]], strict=True))
@@ -132,13 +152,13 @@ class ZarrFolder:
             attributes = {key: value for key, value in variable.attrs.items() if key != "limited_pixels"}
             _describe(array, ("time", "lat", "lon"), attributes | packing)
         _describe(
-            store.create_array("time", shape=(0,), chunks=(1024,), dtype="int64", fill_value=0),
+            store.create_array("time", shape=(0,), chunks=(1024,), dtype="int64", fill_value=None),
             ("time",),
             described["time"].attrs | _TIME,
         )
         words = {"long_name": "training step of the checkpoint that the slice is of; -1: not complete"}
         _describe(
-            store.create_array("complete", shape=(0,), chunks=(1024,), dtype="int64", fill_value=-1), ("time",), words
+            store.create_array("complete", shape=(0,), chunks=(1024,), dtype="int64", fill_value=None), ("time",), words
         )
         words = {"long_name": "file that the slice was translated from"}
         _describe(
@@ -146,6 +166,61 @@ class ZarrFolder:
         )
         zarr.consolidate_metadata(temporary, zarr_format=_FORMAT)
         temporary.rename(path)
+
+
+def _read_moments(store: zarr.Group) -> dict[int, tuple[int, str]]:
+    columns = [store[name][:].tolist() for name in ("time", "complete", "source_file")]
+    # a process killed while laying out leaves columns longer than times, or times that are not yet set
+    return {int(seconds): (step, name) for seconds, step, name in zip(*columns, strict=False) if seconds != _UNSET}
+
+
+def _lay_out(path: Path, store: zarr.Group, moments: Mapping[int, str]) -> zarr.Group:
+    """Gives a store the time axis of `moments` (seconds -> source file), ascending, with what it holds in its place."""
+    before = _read_moments(store)
+    times = sorted(moments)
+    if times[: len(before)] != list(before):  # room is needed among what is there: copied to where it belongs
+        copy = path.with_name(f".{path.name}.part")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(path, copy)
+        store = zarr.open_group(copy, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
+        old = zarr.open_group(path, mode="r", zarr_format=_FORMAT, use_consolidated=False)
+        _resize(store, times, moments)
+        for index in sorted(range(len(times)), reverse=True):
+            origin = list(before).index(times[index]) if times[index] in before else None
+            for name in set(_along_time(store)) - {"time", "source_file"}:
+                empty = -1 if name == "complete" else store[name].fill_value or 0
+                store[name][index] = empty if origin is None else old[name][origin]
+        zarr.consolidate_metadata(copy, zarr_format=_FORMAT)
+        path.rename(_aside(path))
+        copy.rename(path)
+        shutil.rmtree(_aside(path))
+        return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
+    _resize(store, times, moments)
+    zarr.consolidate_metadata(path, zarr_format=_FORMAT)
+    return store
+
+
+def _resize(store: zarr.Group, times: Sequence[int], moments: Mapping[int, str]) -> None:
+    known = store["time"].shape[0]
+    # The times come last: a process killed before leaves arrays that are longer, and no moment without a time.
+    for name in sorted(_along_time(store), key=lambda name: name == "time"):
+        store[name].resize((len(times), *store[name].shape[1:]))
+    store["complete"][known:] = -1
+    store["source_file"][:] = np.array([moments[seconds] for seconds in times], "U64")
+    store["time"][:] = np.array(times, np.int64)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.before")
+
+
+def _recover(path: Path) -> None:
+    """Mends what a process killed between two renamings left."""
+    if _aside(path).exists():
+        if path.exists():
+            shutil.rmtree(_aside(path))
+        else:
+            _aside(path).rename(path)
 
 
 def _along_time(store: zarr.Group) -> list[str]:

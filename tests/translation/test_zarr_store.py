@@ -62,6 +62,63 @@ def test_a_half_written_moment_is_written_again(run, files, tmp_path, capsys):
         np.testing.assert_allclose(output["BAND12"][1], expected["BAND12"], atol=0.006)
 
 
+def test_times_ascend_whatever_the_order_of_the_inputs(run, files, tmp_path, capsys):
+    """The last first, then the first two: what is there moves, what comes goes to its place."""
+    assert translate(run, tmp_path, files[2]) == 0
+    assert translate(run, tmp_path, files[1], files[0]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["G16_h09v03.zarr"]
+    with xr.open_zarr(tmp_path / "G16_h09v03.zarr") as output:
+        assert [str(name) for name in output["source_file"].values] == [path.name for path in files]
+        assert output.indexes["time"].is_monotonic_increasing
+        assert output.sel(time=slice("2019-10-27", "2019-10-28")).sizes["time"] == 2
+        assert (output["complete"] == 7).all()
+        for index, file in enumerate(files):
+            expected = load(run).translate(read_tile(file), "G16")
+            np.testing.assert_allclose(output["BAND12"][index], expected["BAND12"], atol=0.006)
+            np.testing.assert_array_equal(output["quality"][index], expected["quality"])
+    assert translate(run, tmp_path, *files) == 0
+    assert "0 written, 3 already there" in capsys.readouterr().out
+
+
+def test_what_cannot_be_translated_is_missing_and_comes_later(run, files, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for file in files:
+        shutil.copy(file, folder)
+    damaged = folder / files[1].name
+    damaged.write_bytes(files[1].read_bytes()[:5000])
+    assert translate(run, tmp_path / "out", folder) == 0
+    with xr.open_zarr(tmp_path / "out" / "G16_h09v03.zarr") as output:
+        assert list(output["complete"].values) == [7, -1, 7]
+        assert np.isnan(output["BAND12"][1]).all()
+    shutil.copy(files[1], damaged)
+    assert translate(run, tmp_path / "out", folder) == 0
+    assert "1 written, 2 already there, 0 failed" in capsys.readouterr().out
+    with xr.open_zarr(tmp_path / "out" / "G16_h09v03.zarr") as output:
+        assert (output["complete"] == 7).all() and np.isfinite(output["BAND12"][1]).any()
+
+
+def test_a_store_whose_move_was_cut_short_is_found_again(run, files, tmp_path, capsys):
+    translate(run, tmp_path, files[0])
+    store = tmp_path / "G16_h09v03.zarr"
+    shutil.copytree(store, tmp_path / ".G16_h09v03.zarr.part")  # killed between the two renamings
+    store.rename(tmp_path / ".G16_h09v03.zarr.before")
+    assert translate(run, tmp_path, files[0]) == 0
+    assert "0 written, 1 already there" in capsys.readouterr().out
+    assert store.is_dir()
+
+
+def test_two_sources_of_one_moment_are_refused(run, files, tmp_path, capsys):
+    again = tmp_path / files[0].name.replace("_02.hdf", "_03.hdf")
+    shutil.copy(files[0], again)
+    assert translate(run, tmp_path / "out", files[0], again) == 2
+    error = capsys.readouterr().err
+    assert "are of one tile and time" in error and error.count("\n") == 1
+    assert translate(run, tmp_path / "out", files[0]) == 0
+    assert translate(run, tmp_path / "out", again) == 2
+    assert "are of one tile and time" in capsys.readouterr().err
+
+
 def test_another_runs_or_other_bands_are_refused(run, files, tmp_path, capsys):
     translate(run, tmp_path, files[0])
     other = shutil.copytree(run, tmp_path / "other_run")
