@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,12 +46,14 @@ class NetcdfFolder:
       to: the satellite that is made, part of the files' names.
       translator: whose checkpoint the files must be of.
       command: for the files' history.
+      names: of the variables that a complete file must hold; one with fewer is made again.
     """
 
     folder: Path
     to: str
     translator: TileTranslator
     command: str = ""
+    names: Collection[str] = ()
 
     def plan(self, sources: Sequence[Path]) -> None:
         """Nothing to prepare: each input has a file of its own."""
@@ -62,7 +64,7 @@ class NetcdfFolder:
 
     def is_complete(self, source: Path) -> bool:
         """Whether the file is there and of this checkpoint."""
-        return is_complete(self.path(source), self.translator.run, self.translator.step, source.name)
+        return is_complete(self.path(source), self.translator.run, self.translator.step, source.name, self.names)
 
     def write(self, source: Path, tile: xr.Dataset) -> None:
         """Writes the file under a temporary name and renames it."""
@@ -119,7 +121,7 @@ def translate_archive(
     Raises:
       InputError: an output cannot be written, or the target lacks a band asked for.
     """
-    kept = _kept_variables(translator, to, bands)
+    kept = set(made_variables(translator, to, bands, samples))
     sink.plan(files)
     waiting = [file for file in files if overwrite or not sink.is_complete(file)]
     read = partial(read_input, bands=_source_bands(translator, to), resolution_km=resolution_km)
@@ -132,7 +134,7 @@ def translate_archive(
             tiles = _read(waiting, read, max(min(workers, len(waiting)), 1), run)
             for group in _group(tiles, at_once):
                 for file, output in _translate(translate, group, run):
-                    output = output[[name for name in output if kept(str(name))]]
+                    output = output[[name for name in output if name in kept]]
                     writing.append(writer.submit(sink.write, file, output))
                     while len(writing) > at_once:
                         run.finish(writing.pop(0))
@@ -209,13 +211,26 @@ def _group(tiles: Iterable[tuple[Path, xr.Dataset]], size: int) -> Iterator[list
         yield group
 
 
-def _kept_variables(translator: TileTranslator, to: str, bands: Sequence[int] | None) -> Callable[[str], bool]:
+def made_variables(
+    translator: TileTranslator, to: str, bands: Sequence[int] | None = None, samples: int = 0
+) -> list[str]:
+    """Names of the variables that are written.
+
+    Args:
+      translator: what to translate with.
+      to: the satellite to make.
+      bands: which of its bands, 1-based; default all.
+      samples: draws of the latent noise; with any there are spreads too.
+
+    Raises:
+      InputError: the target lacks a band asked for.
+    """
     made = {band.number: band.name for band in translator.bands(to)}
     absent = [number for number in bands or () if number not in made]
     if absent:
         raise InputError(f"the run makes bands {', '.join(map(str, made))} of {to}, not band {absent[0]}")
-    names = {made[number] for number in bands} if bands else set(made.values())
-    return lambda name: name.removesuffix("_spread") in names or not name.startswith("BAND")
+    names = [made[number] for number in bands or made]
+    return [*names, *(f"{name}_spread" for name in names if samples), "quality"]
 
 
 def write_failures(failures: Sequence[dict[str, str]], folder: Path, name: str = FAILURES) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.translation.archive import FAILURES, NetcdfFolder, Sink, translate_archive, write_failures
+from satxlate_jax.translation.archive import (
+    FAILURES,
+    NetcdfFolder,
+    Sink,
+    made_variables,
+    translate_archive,
+    write_failures,
+)
 from satxlate_jax.translation.inputs import find_inputs, take_share
 from satxlate_jax.translation.network import BLOCK
 from satxlate_jax.translation.translate import load
@@ -69,7 +76,8 @@ def main(argv: list[str]) -> int:
     bands = parse_numbers(options.bands) if options.bands else None
     output = Path(options.output)
     command = shlex.join(["satxlate", "translate", *argv])
-    sink: Sink = NetcdfFolder(output, options.to, translator, command)
+    names = made_variables(translator, options.to, bands, options.samples)
+    sink: Sink = NetcdfFolder(output, options.to, translator, command, names)
     if options.zarr:
         from satxlate_jax.translation.zarr_store import ZarrFolder  # zarr is an extra
 

@@ -5,7 +5,7 @@ Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flag
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def _encoding(tile: xr.Dataset) -> dict[str, dict[str, Any]]:
     return encoding
 
 
-def is_complete(path: str | Path, run: str, step: int, source: str) -> bool:
+def is_complete(path: str | Path, run: str, step: int, source: str, names: Collection[str] = ()) -> bool:
     """Whether a file is a finished translation of that source by that checkpoint.
 
     Files get their name only when complete, so this asks whether it is the right one.
@@ -148,17 +148,15 @@ def is_complete(path: str | Path, run: str, step: int, source: str) -> bool:
       run: name of the run.
       step: of its checkpoint.
       source: name of the input file.
+      names: of variables that it must hold.
     """
     path = Path(path)
     if not path.is_file():
         return False
     try:
         with xr.open_dataset(path, engine="netcdf4", decode_times=False) as tile:
-            found = tile.attrs
+            found, held = tile.attrs, set(tile.data_vars)
     except (OSError, ValueError):
         return False
-    return (found.get("checkpoint_run"), int(found.get("checkpoint_step", -1)), found.get("source_file")) == (
-        run,
-        step,
-        source,
-    )
+    made_of = found.get("checkpoint_run"), int(found.get("checkpoint_step", -1)), found.get("source_file")
+    return made_of == (run, step, source) and set(names) <= held

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,35 @@ def test_started_again_it_makes_only_what_is_missing(run, tiles, tmp_path, capsy
     assert translate(run, output, tiles) == 0
     assert first.stat().st_mtime_ns == before and sorted(output.iterdir()) == [first, second]
     assert "1 written, 1 already there" in capsys.readouterr().out
+    assert translate(run, output, tiles, "--samples", "2", "--bands", "12") == 0  # what is there lacks the spread
+    assert "2 written, 0 already there" in capsys.readouterr().out
+    assert translate(run, output, tiles, "--bands", "12") == 0
+    assert "0 written, 2 already there" in capsys.readouterr().out
     assert translate(run, output, tiles, "--overwrite") == 0
     assert first.stat().st_mtime_ns != before
+
+
+def test_killed_in_the_middle_it_is_finished_by_the_same_command(run, realdata_dir, tmp_path):
+    """SIGKILL as soon as there is an output; then the same command again, and the files of an undisturbed run."""
+    files = sorted(map(str, (realdata_dir / "l1g").rglob("GO17*.hdf")))[:6]
+    words = ["translate", "--checkpoint", str(run), "--to", "G16", *files, "--workers", "1", "--output"]
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "satxlate_jax", *words, str(output)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(output.glob("*.nc")):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() != 0
+    left = {path.name: path.stat().st_mtime_ns for path in output.glob("*.nc")}
+    assert 0 < len(left) < len(files)
+    assert main([*words, str(output)]) == 0
+    assert main([*words, str(tmp_path / "undisturbed")]) == 0
+    names = [path.name for path in sorted((tmp_path / "undisturbed").iterdir())]
+    assert [path.name for path in sorted(output.iterdir())] == names  # nothing half-written is left
+    for name in names:
+        assert name not in left or (output / name).stat().st_mtime_ns == left[name]
+        with xr.open_dataset(output / name) as one, xr.open_dataset(tmp_path / "undisturbed" / name) as two:
+            xr.testing.assert_equal(one, two)
 
 
 def test_bad_inputs_are_named_and_the_rest_goes_on(run, tiles, realdata_dir, tmp_path, capsys):
