@@ -3,12 +3,20 @@
 import numpy as np
 
 from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band
+from satxlate_jax.observations.satellites import get_satellite
 
 ALL = "all"
 DAY_ENDS, NIGHT_BEGINS = 80.0, 96.0  # solar zenith, degrees; civil twilight ends at 96
+_REFLECTIVE, _WINDOW = (0.64, 0.865, 1.61), 10.4  # um
 _COLD = 280.0  # K in an atmospheric window
 _BRIGHT = 0.35  # reflectance at 0.64 um
 _VEGETATION, _SNOW, _WATER = 0.3, 0.4, 0.12  # normalised differences; reflectance at 0.865 um
+
+
+def grouping_bands(satellite: str) -> list[int]:
+    """The bands by which pixels are told apart, 1-based; worth reading also where no network needs them."""
+    every = {band.number: np.empty(0) for band in get_satellite(satellite).bands}
+    return [find_band(satellite, wavelength, every) for wavelength in (*_REFLECTIVE, _WINDOW)]
 
 
 def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -33,7 +41,7 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
         night = solar_zenith >= NIGHT_BEGINS
         groups |= {"day": day, "twilight": ~day & ~night & np.isfinite(solar_zenith), "night": night}
     red, vegetation, near_infrared = (
-        fields.get(find_band(satellite, wavelength, fields)) for wavelength in (0.64, 0.865, 1.61)
+        fields.get(find_band(satellite, wavelength, fields)) for wavelength in _REFLECTIVE
     )
     window = infrared_band(satellite, fields)
     if window is not None:

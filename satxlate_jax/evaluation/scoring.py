@@ -11,7 +11,7 @@ from satxlate_jax.evaluation.calibration import Calibration
 from satxlate_jax.evaluation.comparison import Case, Comparison, read_bands, stack
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.fitting import fit_baselines
-from satxlate_jax.evaluation.groups import ALL, pixel_groups
+from satxlate_jax.evaluation.groups import ALL, grouping_bands, pixel_groups
 from satxlate_jax.evaluation.methods import MODEL
 from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
 from satxlate_jax.evaluation.results import Example, Results, Scores
@@ -76,10 +76,11 @@ def predict_case(
 ) -> Example | None:
     """All methods on one case; None where the truth file holds none of the bands to compare with."""
     task, wanted = comparison.task, comparison.truth_bands
+    to_read = [*task.source_bands, *grouping_bands(task.source)]
     if comparison.truth == "source":
-        tile = truth = read_bands(case.source, [*task.source_bands, *wanted.values()])
+        tile = truth = read_bands(case.source, [*to_read, *wanted.values()])
     else:
-        tile, truth = read_bands(case.source, task.source_bands), read_bands(case.truth, list(wanted.values()))
+        tile, truth = read_bands(case.source, to_read), read_bands(case.truth, list(wanted.values()))
     truths = {ours: truth[f"BAND{theirs:02d}"].values for ours, theirs in wanted.items()}
     if not any(np.isfinite(values).any() for values in truths.values()):
         return None
