@@ -111,17 +111,17 @@ def measure_stages(files: Sequence[TileFile], repeats: int) -> StageSeconds:
         lambda file: read_codes(file.path, selection.bands),
         lambda file: serialized_outcome(file, selection),
     )
-    best = np.full(len(stages), np.inf)
+    seconds = np.empty((repeats, len(stages)))
     with tqdm(total=repeats * len(stages) * len(files), desc="stages", unit="file", disable=None) as progress:
-        for _ in range(repeats):
+        for turn in range(repeats):
             for index, stage in enumerate(stages):
                 start = time.process_time()
                 for file in files:
                     stage(file)
                     progress.update()
-                # What disturbs only ever adds.
-                best[index] = min(best[index], (time.process_time() - start) / len(files))
-    return StageSeconds(*best.tolist())
+                seconds[turn, index] = (time.process_time() - start) / len(files)
+    # The median, as the build's own time is no best of several either.
+    return StageSeconds(*np.median(seconds, axis=0).tolist())
 
 
 def _resample(band: BandNumbers, _: Band) -> np.ndarray:
