@@ -17,6 +17,7 @@ from satxlate_jax.observations.satellites import Band
 TEXT = {"fontsize": 9}
 COAST = "#f2a900"
 """Colour of coastlines on pictures in grey or true colour."""
+COAST_ON_DIFFERENCES = "#555555"
 _MISSING = "#d9d9d9"
 
 

@@ -14,6 +14,7 @@ from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.maps import (
     COAST,
+    COAST_ON_DIFFERENCES,
     DIFFERENCES,
     TEXT,
     add_colour_bar,
@@ -167,7 +168,14 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
         rmse = float(np.sqrt(np.nanmean(error**2))) if np.isfinite(error).any() else math.nan
         title = f"{name} minus observed\nRMSE {rmse:.3g} {'K' if band.unit == 'K' else ''}".rstrip()
         image = _draw(
-            axes, example, error, title, coast="#555555", cmap=DIFFERENCES, vmin=-limit or -1, vmax=limit or 1
+            axes,
+            example,
+            error,
+            title,
+            coast=COAST_ON_DIFFERENCES,
+            cmap=DIFFERENCES,
+            vmin=-limit or -1,
+            vmax=limit or 1,
         )
     add_colour_bar(figure, image, panels[2:], f"error, {unit_label(band)}", extend="both")
     figure.suptitle(f"{results.comparison.task.target} {band_label(band)}: {_when(example)}", fontsize=10)

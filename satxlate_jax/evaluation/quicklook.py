@@ -109,7 +109,7 @@ def draw_views(view: View, green: View | None, against: View | None, coast: str)
         if number is not None:
             figures[kind] = _draw_band(view, get_satellite(view.satellite).band(number), coast)
     if against is not None:
-        figures["difference"] = draw_difference(view, against)
+        figures["difference"] = draw_difference(view, against, coast)
     return figures
 
 
@@ -130,7 +130,7 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
         for formula, (blue, red, vegetation) in GREEN_FORMULAS.items():
             name = f"green by {formula}'s formula\n{blue:.3g} blue + {red:.3g} red + {vegetation:.2g} vegetation"
             pictures[name] = true_colour(view.satellite, view.fields, formula=formula)
-    pictures = {name: picture for name, picture in pictures.items() if picture is not None}
+    pictures = {name: picture for name, picture in pictures.items() if picture is not None and _is_lit(picture)}
     if not pictures:
         return None
     figure = maps.new_figure(max(3.7 * len(pictures), 4.8), 4.4)
@@ -138,6 +138,12 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
         maps.show_map(axes, view.lat, view.lon, picture, name, coast=coast)
     figure.suptitle(f"{view.title}: true colour", fontsize=10)
     return figure
+
+
+def _is_lit(picture: np.ndarray) -> bool:
+    """Whether a hundredth of it is brighter than a reflectance of 0.02; a night is not worth a black picture."""
+    seen = picture[np.isfinite(picture)]
+    return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / 2.2)
 
 
 def _draw_band(view: View, band: Band, coast: str) -> Figure:
@@ -152,7 +158,7 @@ def _draw_band(view: View, band: Band, coast: str) -> Figure:
     return figure
 
 
-def draw_difference(view: View, against: View) -> Figure:
+def draw_difference(view: View, against: View, coast: str) -> Figure:
     """The first view's shared bands minus the other's, one row of maps per band.
 
     Raises:
@@ -182,7 +188,7 @@ def draw_difference(view: View, against: View) -> Figure:
         names = [f"{side.satellite} {maps.band_label(b)}" for side, b in ((view, band), (against, other))]
         for axes, values, name in zip(panels, fields, names, strict=False):
             look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
-            image = maps.show_map(axes, view.lat, view.lon, values, name, **look)
+            image = maps.show_map(axes, view.lat, view.lon, values, name, coast=coast, **look)
         maps.add_colour_bar(figure, image, panels[:2], maps.unit_label(band))
         difference = fields[0] - fields[1]
         seen = difference[np.isfinite(difference)]
@@ -190,7 +196,9 @@ def draw_difference(view: View, against: View) -> Figure:
         rmse = float(np.sqrt(np.mean(seen.astype(np.float64) ** 2)))
         title = f"first minus second: RMSE {rmse:.3g}, mean {seen.mean():+.3g}"
         look = {"cmap": maps.DIFFERENCES, "vmin": -limit, "vmax": limit}
-        image = maps.show_map(panels[2], view.lat, view.lon, difference, title, **look)
+        image = maps.show_map(
+            panels[2], view.lat, view.lon, difference, title, coast=coast and maps.COAST_ON_DIFFERENCES, **look
+        )
         maps.add_colour_bar(figure, image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")
     figure.suptitle(f"{view.title}\nminus {against.title}", fontsize=10)
     return figure

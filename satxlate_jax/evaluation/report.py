@@ -112,9 +112,9 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
         "model": "model RMSE",
         "best": "best unpaired baseline",
         "best_rmse": "its RMSE",
-        "constant": "constant RMSE",
-        "paired": "SBAF RMSE (paired)",
         "verdict": "verdict",
+        "constant": "constant",
+        "paired": "SBAF (paired)",
     }
     if all(np.isnan(row["paired"]) for row in rows):
         del columns["paired"]

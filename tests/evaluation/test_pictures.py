@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def test_a_real_tile_is_drawn_in_every_way_its_bands_allow(translated, realdata_
     assert all(min(picture.shape[:2]) > 400 for picture in pictures.values())
     coast = np.array([0xF2, 0xA9, 0x00])
     assert (np.abs(pictures["infrared.png"] - coast).sum(-1) < 30).sum() > 100
+
+
+def test_a_night_is_not_drawn_in_true_colour(realdata_dir, tmp_path):
+    """This file holds all 16 bands; the reflective ones are dark. The difference to itself shows the coast too."""
+    tile = str(next((realdata_dir / "l1g").rglob("GO17_ABI05_20191201_1027_GLBG_h09v03_02.hdf")))
+    assert main(["quicklook", tile, "--against", tile, "--output", str(tmp_path)]) == 0
+    pictures = {path.stem.removeprefix(f"{Path(tile).stem}_"): read_picture(path) for path in tmp_path.iterdir()}
+    assert set(pictures) == {"infrared", "water_vapour", "difference"}
+    assert (np.abs(pictures["difference"] - 0x55).sum(-1) < 30).sum() > 1000
 
 
 def test_a_day_becomes_a_film(translated, realdata_dir, tmp_path):
