@@ -183,6 +183,15 @@ def test_a_labelled_satellite_is_found_by_its_name(translator):
     assert "BAND02" in translator.translate(make_tile(), "H8")
 
 
+@pytest.mark.parametrize(("factor", "unit"), [(100, "%"), (100, "1"), (25_000, "1"), (1, "%")])
+def test_percent_and_counts_are_refused(tmp_path, factor, unit):
+    translator = load(save_random_run(tmp_path / "run", {"G16": (1, 13), "H8": (1, 2, 13)}))
+    tile = make_tile(bands=(1, 13), satellite="G16")
+    tile["BAND01"] = (("lat", "lon"), np.full((40, 52), 0.3 * factor, np.float32), {"units": unit})
+    with pytest.raises(InputError, match="BAND01 of a_file.hdf must be reflectance from 0 to about 1; it is in"):
+        translator.translate(tile, "H8")
+
+
 def test_clear_errors(translator, tmp_path):
     tile = make_tile()
     with pytest.raises(InputError, match="'run' translates between G16, G17, H8_15, not 'G18'"):
