@@ -16,6 +16,13 @@ def ordered(**fields) -> ConfigDict:
     return ConfigDict(fields, sort_keys=False)
 
 
+def bands_without(band: str) -> tuple[int, ...]:
+    """All 16 bands but one, which is given as the paper counts them: zero-based, 0 to 15."""
+    if not band.isdigit() or int(band) not in range(16):
+        raise ValueError(f"the configuration takes a zero-based band, 0 to 15, not {band}")
+    return tuple(number for number in ALL_BANDS if number != int(band) + 1)
+
+
 def get_config() -> ConfigDict:
     """The published two-satellite configuration, field by field."""
     config = ConfigDict()

@@ -9,16 +9,13 @@ band 5) skip the latent space, as published.
 from ml_collections import ConfigDict
 
 from configs.base_g16g17h8 import get_config as base_config
-from configs.default import ALL_BANDS
+from configs.default import bands_without
 
 
 def get_config(band: str = "0") -> ConfigDict:
     """The three-satellite configuration without one band of G16 (zero-based)."""
-    dropped = int(band)
-    if dropped not in range(16):
-        raise ValueError(f"drop_band takes a zero-based band, 0 to 15, not {band}")
     config = base_config()
-    config.data.satellites.G16 = tuple(number for number in ALL_BANDS if number != dropped + 1)
-    if dropped == 0:
+    config.data.satellites.G16 = bands_without(band)
+    if int(band) == 0:
         config.generator.skip_connection = 5
     return config

@@ -11,6 +11,7 @@ Paired, and so given more than the model: `sbaf`, a line per shared band fitted 
 Every fit streams over tiles or keeps a bounded sample. `methods` lists them all.
 """
 
+import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ class Task:
         return [channel for channel in range(len(self.target_bands)) if channel not in self.shared[1]]
 
 
-class Baseline:
+class Baseline(abc.ABC):
     """A method without a network between satellites. Fitted by calls of `fit_...`, then `finish`; then `predict`.
 
     Attributes:
@@ -60,21 +61,21 @@ class Baseline:
     def __init__(self, task: Task):
         self.task = task
 
-    def fit_target(self, values: np.ndarray) -> None:
+    def fit_target(self, values: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
         """Takes in a tile of the target: [h, w, target band], physical units, NaN where missing."""
 
-    def fit_source(self, values: np.ndarray) -> None:
+    def fit_source(self, values: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
         """Takes in a tile of the source: [h, w, source band], physical units, NaN where missing."""
 
-    def fit_pair(self, source: np.ndarray, target: np.ndarray) -> None:
+    def fit_pair(self, source: np.ndarray, target: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
         """Takes in coincident tiles of both, as above."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - a baseline overrides what it wants
         """Ends the fit."""
 
+    @abc.abstractmethod
     def predict(self, values: np.ndarray) -> np.ndarray:
         """From [h, w, source band] to float64 [h, w, target band], physical units; NaN where it has no answer."""
-        raise NotImplementedError
 
     def nothing(self, values: np.ndarray) -> np.ndarray:
         """No answer anywhere, [h, w, target band], to be filled in."""

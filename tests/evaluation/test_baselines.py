@@ -146,7 +146,6 @@ def test_green_formulas_make_the_green_band_alone():
 
 
 def test_trees_and_the_supervised_network_learn_what_a_line_cannot(monkeypatch):
-    pytest.importorskip("sklearn")
     for name, value in (("STEPS", 300), ("PATCH", 16)):  # seconds instead of minutes
         monkeypatch.setattr(f"satxlate_jax.evaluation.supervised_cnn.{name}", value)
     random = np.random.default_rng(0)
@@ -178,7 +177,7 @@ def test_baselines_are_chosen_by_name():
 @pytest.fixture(scope="module")
 def real_tiles(realdata_dir):
     """Reads the bands 7, 8, 9, 10, 12, 16 of one satellite's tiles, as L1G files hold them."""
-    pyhdf = pytest.importorskip("pyhdf.SD")
+    from pyhdf import SD as pyhdf
 
     def read(pattern):
         for path in sorted((realdata_dir / "l1g").rglob(pattern)):

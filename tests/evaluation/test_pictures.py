@@ -87,7 +87,6 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
 
 def test_a_film_holds_every_picture_in_order(tmp_path):
     """Three pictures of one colour each with an odd side, written as MP4 and decoded again."""
-    pytest.importorskip("imageio_ffmpeg")
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
     pictures = [np.full((81, 120, 3), colour, np.uint8) for colour in colours]
     film = tmp_path / "film.mp4"
