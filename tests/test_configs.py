@@ -8,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.training.config import load_config, shared_by_pair, skip_channels, validate
+from satxlate_jax.training.channels import shared_by_pair, skip_channels
+from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.released import config_from_released_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -8,7 +8,7 @@ import jax
 from satxlate_jax.models.abreast import places
 from satxlate_jax.models.discriminator import Discriminator, build_discriminator
 from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.training.config import satellite_bands, shared_by_pair, skip_channels, spectral_slots, streams
+from satxlate_jax.training.channels import satellite_bands, shared_by_pair, skip_channels, spectral_slots, streams
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import trainable_mask
 from satxlate_jax.training.pair_budget import ANY, PairBudget

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.config import load_config, streams
+from satxlate_jax.training.channels import streams
+from satxlate_jax.training.config import load_config
 from satxlate_jax.training.train import abstract_arguments, jit_train_step
 
 

@@ -17,7 +17,7 @@ from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import data_facts
-from satxlate_jax.training.config import skip_channels, spectral_slots
+from satxlate_jax.training.channels import skip_channels, spectral_slots
 from satxlate_jax.training.event_files import PATTERN
 from satxlate_jax.training.grafting import describe, graft, new_satellites
 from satxlate_jax.training.spectral_start import spectral_start, with_spectral_start

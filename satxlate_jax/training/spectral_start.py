@@ -15,7 +15,7 @@ import numpy as np
 
 from satxlate_jax.models.translator import spectral_features
 from satxlate_jax.training.batches import data_facts, training_batches
-from satxlate_jax.training.config import spectral_slots, streams
+from satxlate_jax.training.channels import spectral_slots, streams
 
 PATCHES = 1_024
 """Patches of each satellite that the regressions are fitted on."""

@@ -23,7 +23,8 @@ from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training import batches, runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step
-from satxlate_jax.training.config import load_config, satellite_bands, streams
+from satxlate_jax.training.channels import satellite_bands, streams
+from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace

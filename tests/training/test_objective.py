@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from satxlate_jax.training.assembly import build_objective, build_train_step
-from satxlate_jax.training.config import shared_by_pair, validate
+from satxlate_jax.training.channels import shared_by_pair
+from satxlate_jax.training.config import validate
 from satxlate_jax.training.train_step import draw_noise
 
 SIZE = 8

@@ -12,7 +12,8 @@ from satxlate_jax.models.translator import build_translator
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training.assembly import build_networks, build_objective
 from satxlate_jax.training.batches import training_batches
-from satxlate_jax.training.config import spectral_slots, validate
+from satxlate_jax.training.channels import spectral_slots
+from satxlate_jax.training.config import validate
 from satxlate_jax.training.spectral_start import PATCHES, STEP, spectral_start, with_spectral_start
 from satxlate_jax.training.train_step import draw_noise
 from tests.tiny_run import environment, get_config, records, run_training, shared_cache, train_command
