@@ -27,6 +27,8 @@ TEXT
 }
 
 fail() { echo "launch/gke_xpk.sh: $1" >&2; exit 2; }
+# Behind other words it would be handed on, and what was to be looked at would be done.
+for word in "${@:2}"; do [[ $word != --dry_run ]] || fail "--dry_run comes first: launch/gke_xpk.sh --dry_run ..."; done
 
 dry_run=false
 if [[ ${1:-} == --dry_run ]]; then dry_run=true; shift; fi

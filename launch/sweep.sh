@@ -14,6 +14,8 @@ TEXT
 }
 
 fail() { echo "launch/sweep.sh: $1" >&2; exit 2; }
+# Behind other words it would be handed on, and what was to be looked at would be done.
+for word in "${@:2}"; do [[ $word != --dry_run ]] || fail "--dry_run comes first: launch/sweep.sh --dry_run ..."; done
 
 dry=()
 if [[ ${1:-} == --dry_run ]]; then dry=(--dry_run); shift; fi
