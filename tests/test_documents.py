@@ -1,0 +1,183 @@
+"""What README.md and docs/ tell a user to type: it is there, and it was typed here, with small numbers."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from satxlate_jax.__main__ import VERBS, main
+from tests.documents import DOCUMENTS, NARROW, PROJECT, SMALLER, commands, inside, perform, tutorial
+
+README = DOCUMENTS["README.md"]
+EVERY = [(document, command) for document in DOCUMENTS for command in commands(document)]
+
+# What no test types, with the reason. Everything else in a document is run below, or by the test that is named.
+NOT_RUN = {
+    r"python3 -m venv .* -m satxlate_jax demo": "makes an environment; the demo's stages are those of the tutorial",
+    r"python3 -m venv .*pytest": ".ci/run types it",
+    r"python3 -m venv .* -r requirements.txt$": "makes an environment, as .ci/run does",
+    r"pip install -e '\.\[torch\]'": "changes the environment that the tests are in",
+    r"tensorboard": "serves until it is stopped; tests/test_tensorboard.py reads what it would show",
+    r"python -m pytest": "would run itself",
+    r"ruff|mypy": "tests/test_house.py runs them",
+}
+# the test that types it, or more than it
+RUN_ELSEWHERE = {
+    r"tfds build .*--config='?{\"name\": ?\"G1._ir": "tests/test_build.py::test_real_tiles_split_by_tile",
+    r"tfds build .*FnApiRunner": "datasets/geonex_l1g/geonex_l1g_dataset_builder_test.py::"
+    "test_beam_gives_the_same_examples_in_the_same_order_and_the_same_manifest",
+    r"python -m satxlate_jax train --config=configs/real_g16g17_ir": "tests/test_configs.py::test_every_file_loads",
+    r"python -m satxlate_jax (translate|evaluate) .*REAL": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
+    r"python -m satxlate_jax import-torch": "tests/training/test_import_torch.py::test_training_goes_on_as_the_release_did",
+    r"python -m satxlate_jax train --config=configs/released": "tests/training/test_import_torch.py::test_training_goes_on_as_the_release_did",
+    r"python -m satxlate_jax bench train": "tests/training/test_compile.py::test_bench_train_reports_the_step",
+    r"python -m satxlate_jax bench input": "tests/test_bench.py::test_bench_input_on_a_data_set_of_ones_own",
+    r"python -m satxlate_jax compile": "tests/training/test_compile.py::test_the_step_compiles_for_a_small_slice",
+}
+# the documents whose commands run below, in their order
+RUN_HERE = ("README.md", "docs/tutorial.md", "docs/pod.md", "docs/your_own_satellite.md", "datasets/geonex_l1g/README.md")
+
+
+def is_in(table, command):
+    return any(re.match(pattern, command) for pattern in table)
+
+
+@pytest.mark.parametrize(("document", "command"), EVERY)
+def test_every_command_is_run_or_listed(document, command):
+    assert document in RUN_HERE or is_in(NOT_RUN, command) or is_in(RUN_ELSEWHERE, command)
+
+
+@pytest.mark.parametrize("pattern", [*NOT_RUN, *RUN_ELSEWHERE])
+def test_the_lists_hold_nothing_old(pattern):
+    assert any(re.match(pattern, command) for _, command in EVERY)
+    file, _, name = RUN_ELSEWHERE.get(pattern, "").partition("::")
+    assert not file or f"def {name}(" in (PROJECT / file).read_text()
+
+
+@pytest.mark.parametrize(("document", "command"), EVERY)
+def test_every_option_exists(document, command, capsys):
+    """Also of what cannot be run here."""
+    found = re.search(r"python -m satxlate_jax ((?:bench )?[a-z-]+)(.*)", command)
+    if not found or not found[1][0].isalpha():
+        return
+    with pytest.raises(SystemExit) as ended:
+        main([*found[1].split(), "--help"])
+    assert ended.value.code == 0
+    help_text = capsys.readouterr().out
+    for option in re.findall(r" (--[a-z0-9_-]+)", found[2]):
+        assert option in help_text or option == "--config", option
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the tutorial's commands ran, under the names that README uses."""
+    folder = tutorial(tmp_path_factory)
+    for name, target in {"L1G_ROOT": "l1g", "DATA": "data"}.items():
+        (folder / name).symlink_to(folder / "tutorial" / target)
+    return folder
+
+
+def test_the_tutorial(folder):
+    """It ran; what it says is there is there."""
+    for name in ("catalog/pairs.csv", "statistics/statistics.png", "report/report.html", "report/scores.csv"):
+        assert (folder / "tutorial" / name).stat().st_size > 0
+    assert list((folder / "tutorial" / "pictures").glob("*.png"))
+    assert len(list((folder / "tutorial" / "translated").glob("*_H8.nc"))) == 6
+
+
+def test_the_workflow_of_the_readme(folder):
+    more = {"train": ["--config.steps=0"]}  # random weights translate, too
+    with inside(folder):
+        for command in commands("README.md"):
+            if not is_in(NOT_RUN, command) and not is_in(RUN_ELSEWHERE, command):
+                verb = command.split()[3]
+                assert perform(command, *more.get(verb, [])) == 0, command
+        assert (folder / "SCORES" / "report.html").exists()
+
+
+def test_the_python_of_the_readme(folder):
+    (code,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    name = re.search(r'read_tile\("([^"]+)"\)', code)[1]
+    shutil.copy(next((folder / "tutorial/l1g/GOES17").rglob("GO17*.hdf")), folder / name)
+    with inside(folder):
+        names = {}
+        exec(code.replace('"RUN"', '"tutorial/run"'), names)
+    assert names["translated"].attrs["satellite"] == "H8" and "BAND02" in names["translated"]
+
+
+def test_on_a_pod(folder):
+    with inside(folder):
+        (folder / "RUN").exists() or (folder / "RUN").symlink_to(folder / "tutorial" / "run")
+        for command in commands("docs/pod.md"):
+            if not is_in(RUN_ELSEWHERE, command):
+                assert perform(command.replace("--output OUT", "--output SHARES")) == 0, command
+    assert len(list((folder / "SHARES").glob("*_H8.nc"))) == 6
+
+
+def test_the_data_set(folder):
+    with inside(folder):
+        for command in commands("datasets/geonex_l1g/README.md"):
+            if not is_in(RUN_ELSEWHERE, command):
+                assert perform(command) == 0, command
+
+
+def test_your_own_satellite(folder, tmp_path):
+    """In a copy of the project, as the document changes it."""
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENTS["docs/your_own_satellite.md"], re.MULTILINE | re.DOTALL)
+    bands, satellite, config = blocks
+    ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
+    shutil.copytree(PROJECT, tmp_path / "copy", ignore=ignore)
+    module = tmp_path / "copy" / "satxlate_jax" / "observations" / "satellites.py"
+    text = module.read_text().replace("\n_EAST = ", f"\n{bands}\n_EAST = ", 1)
+    module.write_text(text.replace('            Satellite("H9"', f'{satellite}            Satellite("H9"', 1))
+    (tmp_path / "copy" / "configs" / "add_gk2a.py").write_text(config)
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "RUN").symlink_to(folder / "tutorial" / "run")
+    code = (
+        "from pathlib import Path; from tests.documents import commands, inside, perform; import satxlate_jax\n"
+        f"with inside(Path({str(tmp_path / 'place')!r})):\n"
+        "    for command in commands('docs/your_own_satellite.md'):\n"
+        "        assert perform(command) == 0, command\n"
+    )
+    copy = tmp_path / "copy"
+    environment = os.environ | {"PYTHONPATH": str(copy)}  # the build's own processes read it, too
+    done = subprocess.run([sys.executable, "-c", code], cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((tmp_path / "place" / "OUT").glob("HM08*_GK2A.nc"))) == 3
+
+
+def test_every_file_named_exists():
+    for document, text in DOCUMENTS.items():
+        for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
+            assert ((PROJECT / document).parent / path.partition("#")[0]).exists(), f"{document}: {path}"
+        for path in re.findall(r"(?<!`)configs/(?!add_gk2a)\w+\.py", text):
+            assert (PROJECT / path).exists(), f"{document}: {path}"
+
+
+def test_every_place_named_exists():
+    """The rows of CONTRIBUTING's 'Where is it?' name files and fields that are there."""
+    table = DOCUMENTS["CONTRIBUTING.md"].partition("## Where is it?")[2]
+    default = (PROJECT / "configs" / "default.py").read_text()
+    for word in re.findall(r"`([^`]+)`", table):
+        if word.endswith((".py", ".sh")):
+            assert list(PROJECT.glob(f"{word}")) or list(PROJECT.glob(f"satxlate_jax/**/{word}")), word
+        elif word.startswith("config."):
+            assert f"{word} = " in default, word
+
+
+def test_every_verb_named_exists():
+    named = re.findall(r"`([a-z-]+)`", README.partition("lists the other verbs (")[2].partition(")")[0])
+    shown = re.findall(r"^python -m satxlate_jax ([a-z-]+)", README, re.MULTILINE)
+    assert {*named, *shown, "demo"} == set(VERBS)
+    assert set(SMALLER) <= set(VERBS) and NARROW
+
+
+def test_ci_runs_the_readmes_test_command():
+    """`.ci/run` finds the command in the README; it is shown here, not run."""
+    script = (PROJECT / ".ci" / "run").read_text().replace('eval "$command"', "")
+    found = subprocess.run(["bash", "-c", script, PROJECT / ".ci" / "run"], capture_output=True, text=True).stdout
+    assert found.strip().removeprefix("+ ") in README.splitlines()
+    assert "pytest" in found
