@@ -1,5 +1,7 @@
 """`python -m satxlate_jax VERB ...`, the same program as the console script `satxlate`."""
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -24,6 +26,26 @@ VERBS = {
 }
 
 
+# What a place on disk may refuse -> what to do. Any other OSError is our mistake and keeps its traceback.
+_OF_THE_PLACE = {
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another folder",
+    errno.EACCES: "choose a folder that you may write to, files that you may read",
+    errno.EPERM: "choose a folder that you may write to, files that you may read",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a file stands where a folder is needed",
+    errno.EISDIR: "check the path: a folder stands where a file is needed",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+
+
+def _place(error: OSError) -> str:
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"cannot use '{names[-1]}'" if names else "cannot read or write"
+
+
 def _usage() -> str:
     lines = [f"satxlate_jax {__version__}: {__doc__}", "", "verbs (each has --help):"]
     lines += [f"  {verb:<13} {text}" for verb, (_, text) in VERBS.items()]
@@ -37,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
       argv: the words after the program's name; default `sys.argv[1:]`.
 
     Returns:
-      Exit code: 0 done, 2 a mistake in what was handed in (one line on stderr), 130 interrupted.
+      Exit code: 0 done, 2 a mistake in what was handed in or a machine that cannot (one line on stderr), 130
+      interrupted, 141 the reader of the output went away.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -53,12 +76,29 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return import_module(VERBS[verb][0]).main(arguments) or 0
     except InputError as error:
-        print(f"satxlate {verb}: {error}", file=sys.stderr)
-        return 2
+        complaint, code = str(error), 2
     except KeyboardInterrupt:
-        print(f"satxlate {verb}: interrupted", file=sys.stderr)
-        return 130
+        complaint, code = "interrupted", 130
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno not in _OF_THE_PLACE:
+            raise
+        complaint, code = f"{_place(error)}: {os.strerror(error.errno)}; {_OF_THE_PLACE[error.errno]}", 2
+    print(f"satxlate {verb}: {complaint}", file=sys.stderr)
+    return code
+
+
+def run() -> int:
+    """The program `satxlate`: `main`, and silence when who reads its output, such as `head`, has had enough."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        return 141  # as of a program that SIGPIPE ended
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -3,7 +3,6 @@
 It runs the very commands that a user types, one after the other, and prints each before it runs.
 """
 
-import argparse
 import contextlib
 import os
 import shlex
@@ -13,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 
 SATELLITES = ("G16", "G17", "H8")
@@ -99,7 +98,7 @@ def _test_pairs(l1g: Path) -> list[tuple[TileFile, TileFile]]:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb `demo`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate demo",
         description="All of it on simulated tiles, small: simulate, build, train, translate, evaluate. It takes some "
         "minutes on two CPU cores; given the same --output again, it continues.",

@@ -1,4 +1,7 @@
-"""The one exception that means: what the user handed in cannot be used."""
+"""What the user handed in cannot be used: the exception that says so, and the parser of words that raises it."""
+
+import argparse
+from typing import NoReturn
 
 
 class InputError(ValueError):
@@ -7,3 +10,11 @@ class InputError(ValueError):
     Its message is one line that says what is wrong, where, and what to do. The command line prints it
     without a traceback and exits with code 2; Python users can catch it.
     """
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, whose complaint is one line too: without the page of usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError with argparse's own words."""
+        raise InputError(f"{message}; `{self.prog} --help` lists the options")

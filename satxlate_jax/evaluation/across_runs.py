@@ -17,7 +17,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.maps import TEXT, new_figure
@@ -239,7 +239,7 @@ def draw_ratios(outcomes: Sequence[BandOutcome]) -> Figure:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate compare",
         description="Collect the scores of many evaluations, such as one per hidden band: the model's RMSE against the "
         "best baseline that is given no more than it, and in how many bands it is ahead. Only bands that the network "

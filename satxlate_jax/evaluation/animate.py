@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.quicklook import View, read_view
@@ -191,7 +191,7 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate animate",
         description="Animate translated tiles of one place: what was observed beside what was synthesised.",
     )

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.evaluation import tables
 from satxlate_jax.evaluation.comparison import find_comparison
 from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
@@ -21,7 +21,7 @@ PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate evaluate",
         description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
         "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further figures and a LaTeX "

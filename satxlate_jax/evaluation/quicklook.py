@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import (
     GREEN_FORMULAS,
@@ -205,7 +205,7 @@ def draw_difference(view: View, against: View, coast: str) -> Figure:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate quicklook",
         description="Draw tiles, L1G files or translated netCDF: true colour, infrared and water vapour as the bands "
         "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png.",

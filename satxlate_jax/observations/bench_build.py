@@ -4,7 +4,6 @@ Seconds are CPU seconds of all processes, so that the answer per core does not d
 the clock is told beside it, for one CPU and for all, and means something on an idle machine only.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations import l1g
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.build_process import run_builds
@@ -169,7 +168,7 @@ def main(argv: list[str]) -> None:
     Raises:
       InputError: a mistake in what was handed in, or this is no checkout of the project.
     """
-    parser = argparse.ArgumentParser(prog="satxlate bench build", description=__doc__)
+    parser = CommandParser(prog="satxlate bench build", description=__doc__)
     parser.add_argument("--l1g", metavar="ROOT", help="an archive with tiles of G16 (default: simulated tiles)")
     parser.add_argument(
         "--tiles",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 from satxlate_jax.observations.coverage import Coverage, describe, measure_coverage
 from satxlate_jax.observations.folder_walk import FolderIndex
@@ -21,7 +21,7 @@ PAIRS = "pairs.csv"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate catalog",
         description="Lists what a tree of L1G files holds: a table with gaps on the screen; in the output folder a "
         f"figure ({FIGURE}), a table of tiles ({TABLE}) and, with --pairs, coincident files ({PAIRS}). Only names are "

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations import catalog, grid
 from satxlate_jax.observations.l1g import write_tile
 from satxlate_jax.observations.satellites import Satellite, get_satellite
@@ -187,7 +187,7 @@ def simulate_archive(
 
 def main(argv: list[str]) -> None:
     """The verb `simulate`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="root of the archive to write")

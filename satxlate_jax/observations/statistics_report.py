@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME, read_statistics
 
@@ -21,7 +21,7 @@ _PERCENTS = ("1", "50", "99")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate statistics",
         description="Prints the statistics per band that `tfds build` stored beside the data, next to the published "
         f"mean and deviation, and writes them as a table ({TABLE}) and histograms ({FIGURE}).",

@@ -4,7 +4,6 @@ One pass in one process, no cache: records are read, shuffled, decoded and norma
 are per CPU second of the process, so that they do not depend on what else the machine does; the clock is told beside.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations.bench_build import simulate_many
 from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.isolation import count_cpus
@@ -81,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
       InputError: a mistake in what was handed in, or no data set of 64 x 64 x 16 where it should be.
     """
-    parser = argparse.ArgumentParser(prog="satxlate bench input", description=__doc__)
+    parser = CommandParser(prog="satxlate bench input", description=__doc__)
     parser.add_argument("--data", metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)")
     parser.add_argument("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")

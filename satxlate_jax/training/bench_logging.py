@@ -4,7 +4,6 @@ Both take the same steps on random images, in turns; losses are fetched and chec
 step of milliseconds the cost shows; `config.log_every` is 250 by default, here it is 1.
 """
 
-import argparse
 import contextlib
 import io
 import statistics
@@ -17,6 +16,7 @@ import jax
 from etils import epath
 from tqdm import tqdm
 
+from satxlate_jax.errors import CommandParser
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams
@@ -68,7 +68,7 @@ def measure_logging(config: Any, steps: int, rounds: int) -> dict[str, list[floa
 
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate bench logging",
         description=__doc__,
         epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",

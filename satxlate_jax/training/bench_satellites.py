@@ -4,7 +4,6 @@ Nothing runs: operations are those of the program as written, memory is what thi
 satellites are the first two, three, ... of the configuration; a few pairs are its objective.pairs_per_step.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
@@ -78,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
       InputError: the configuration has one satellite only.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate bench satellites",
         description=__doc__,
         epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",

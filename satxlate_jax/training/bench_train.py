@@ -5,7 +5,6 @@ the network's commonest convolution (3x3, dim to dim channels, whole patches): f
 to the input and to the weights.
 """
 
-import argparse
 import resource
 import statistics
 import sys
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
+from satxlate_jax.errors import CommandParser
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step
@@ -108,7 +108,7 @@ def measure_steps(config: Any, steps: int) -> dict[str, float]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate bench train",
         description=__doc__,
         epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",

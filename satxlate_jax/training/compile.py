@@ -6,7 +6,6 @@ Nothing runs; what the compiler says of memory, operations, bytes and collective
 figures. Needs the extra `tpu` (the libtpu wheel), no TPU and no data.
 """
 
-import argparse
 import importlib.util
 import math
 import os
@@ -24,7 +23,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.accelerators import CHIPS, Chip, roofline
 from satxlate_jax.training.assembly import build_train_step
@@ -157,7 +156,7 @@ def describe(report: Report, chip: Chip) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb `compile`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate compile",
         description="Compile the training step for TPU chips that need not be there: what does it cost each of them?",
         epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",

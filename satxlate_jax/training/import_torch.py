@@ -1,6 +1,5 @@
 """`satxlate import-torch`: a checkpoint of the PyTorch release becomes a run that translates and trains on."""
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.released import (
@@ -140,7 +139,7 @@ def _warn_of_another_rate(optimizer: Mapping[str, Any], count: np.int32, config:
 
 def main(argv: list[str]) -> int:
     """Runs the verb `import-torch`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate import-torch",
         description="Turn a checkpoint of the PyTorch release into a run: `translate` uses it, `train` continues it.",
     )

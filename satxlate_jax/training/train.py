@@ -20,6 +20,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.errors import CommandParser
 from satxlate_jax.training import batches, runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step
@@ -182,7 +183,7 @@ def _parse_steps(text: str) -> range:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb `train`."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate train",
         description="Train a translator, or continue a run: the same command does both.",
         epilog="--config=FILE.py names the configuration; --config.FIELD=VALUE overrides any field of it, for example "

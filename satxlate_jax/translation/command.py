@@ -5,7 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.errors import CommandParser, InputError
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.translation.archive import (
     FAILURES,
@@ -21,7 +21,7 @@ from satxlate_jax.translation.translate import load
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="satxlate translate",
         description="Turn one satellite's L1G tiles into another's: one CF-1.8 netCDF per input. Started again, it "
         "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on.",
