@@ -16,21 +16,24 @@ def get_config(band: str = "0") -> ConfigDict:
     """Two satellites and a small network, without one band of G16 (zero-based)."""
     config = default_config()
     config.data.satellites = ordered(G16=bands_without(band), G17=ALL_BANDS)
-    config.steps = 60
-    config.checkpoint_every = 30
+    config.batch_size = 4
+    config.steps = 250
+    config.checkpoint_every = 250
     config.log_every = 10
-    config.image_every = config.histogram_every = config.validate_every = 60
+    config.image_every = config.histogram_every = config.validate_every = 250
     config.data.augment = True
-    config.generator.dim = config.discriminator.dim = 16
+    config.generator.dim = config.discriminator.dim = 8
     config.generator.n_res = 1
-    # The path is the quadratic regression, and stays it: products of bands must not be steered by large gradients.
+    # The path begins as the quadratic regression, which stays; behind a whitening, which stays, a small network per pixel
+    # learns the rest.
     config.generator.spectral_path = "quadratic"
-    config.freeze = ("generator/.*/spectral/",)
+    config.generator.spectral_hidden = 128
+    config.freeze = ("generator/.*/spectral/(kernel|bias|whitening)",)
     config.objective.recon_measured_w = 10.0
     config.objective.gan_w = 0.02
     config.objective.discriminator_fakes = "shared"
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.ema_decay = 0.95
-    config.optimizer.decay_every = 20
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.ema_decay = 0.97
+    config.optimizer.decay_every = 60
     config.optimizer.clip_norm = 1.0
     return config

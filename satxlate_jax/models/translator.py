@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from satxlate_jax.models.abreast import places
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, upsample_nearest
 from satxlate_jax.models.params import Network, Params
+from satxlate_jax.models.spectral import FromSlots, ToSlots
 
 
 class Encoder(nnx.Module):
@@ -80,46 +80,11 @@ def _split(params: Params) -> tuple[Params, Params]:
     return params.get("spectral", {}), {name: value for name, value in params.items() if name != "spectral"}
 
 
-def spectral_features(x: Any, quadratic: bool) -> Any:
-    """What the spectral path is linear in: the bands, or also all products of two of them.
-
-    Args:
-      x: [..., band], network units, of jax or numpy.
-      quadratic: whether to give products.
-
-    Returns:
-      [..., band] or [..., band + band * (band + 1) / 2]: after the bands 1 * 1, 1 * 2, ..., 2 * 2, 2 * 3, ...
-    """
-    if not quadratic:
-        return x
-    n = x.shape[-1]
-    first, second = ([i for i in range(n) for _ in range(i, n)], [j for i in range(n) for j in range(i, n)])
-    numbers = jnp if isinstance(x, jax.Array) else np
-    return numbers.concatenate([x, x[..., numbers.array(first)] * x[..., numbers.array(second)]], axis=-1)
-
-
-class SpectralMap(nnx.Module):
-    """A 1 x 1 convolution that begins as 'each band goes to (or comes from) its wavelength's slot'."""
-
-    def __init__(self, slots: Sequence[int], n_slots: int, *, decode: bool, quadratic: bool = False, rngs: nnx.Rngs):
-        del rngs  # nothing about it is random
-        self.quadratic = quadratic
-        kernel = jax.nn.one_hot(jnp.array(slots), n_slots)
-        products = jnp.zeros((len(slots) * (len(slots) + 1) // 2 if quadratic else 0, n_slots))
-        self.kernel = nnx.Param(kernel.T if decode else jnp.concatenate([kernel, products]))
-        self.bias = nnx.Param(jnp.zeros(self.kernel.shape[1]))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [..., band] to [..., slot], or back."""
-        features = spectral_features(x, self.quadratic)
-        return features @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
-
-
 class Translator:
     """What everything outside models/ sees of a generator: encode and decode, as functions of nested dicts.
 
     With `slots` a spectral path runs around the network: z gets a channel more for each wavelength that any satellite
-    has, a 1 x 1 map of the image's bands (linear or quadratic), and the decoder adds a 1 x 1 map of them to its image.
+    has, made of the image's bands per pixel (spectral.py), and the decoder adds a 1 x 1 map of them to its image.
     The network learns what a map per pixel cannot do.
 
     Attributes:
@@ -145,6 +110,7 @@ class Translator:
         abreast: int,
         remat: bool,
         quadratic: bool,
+        hidden: int,
     ):
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
         self.stride = 2**n_downsample
@@ -166,10 +132,12 @@ class Translator:
         self._split_at = self.noisy_channels * abreast
         n_slots = 1 + max((slot for numbers in slots.values() for slot in numbers), default=-1)
         self.latent_channels = self.noisy_channels + n_slots
-        maps = {s: functools.partial(SpectralMap, numbers, n_slots) for s, numbers in slots.items()}
-        to, back = {"decode": False, "quadratic": quadratic}, {"decode": True}
-        self._to_slots = {s: network(functools.partial(build, **to)) for s, build in maps.items()}
-        self._from_slots = {s: network(functools.partial(build, **back)) for s, build in maps.items()}
+        self._to_slots, self._from_slots = {}, {}
+        for satellite, numbers in slots.items():
+            self._to_slots[satellite] = network(
+                functools.partial(ToSlots, numbers, n_slots, quadratic=quadratic, hidden=hidden)
+            )
+            self._from_slots[satellite] = network(functools.partial(FromSlots, numbers, n_slots))
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -265,5 +233,6 @@ def build_translator(
         abreast=abreast,
         remat=remat,
         quadratic=generator.get("spectral_path") == "quadratic",
+        hidden=generator.get("spectral_hidden", 0),
         **{field: generator[field] for field in fields},
     )

@@ -82,18 +82,14 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
     Slots are numbered in the order in which the satellites bring new wavelengths.
 
     Raises:
-      InputError: the latent field is coarser than the image.
+      InputError: the path cannot be had with the rest of the configuration.
     """
     if config["generator"]["spectral_path"] == "none":
+        if config["generator"]["spectral_hidden"]:
+            raise InputError("config.generator.spectral_hidden needs a spectral_path, at least 'copy'")
         return {}
     if config["generator"]["n_downsample"]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
-    if config["generator"]["spectral_path"] == "quadratic" and config["abreast"] > 1:
-        raise InputError("config.generator.spectral_path 'quadratic' needs config.abreast 1; 'linear' does not")
-    unequal = len({len(numbers) for numbers in satellite_bands(config).values()}) > 1
-    if config["generator"]["spectral_path"] == "quadratic" and config["objective"]["pairs_per_step"] and unequal:
-        # channels of zeros, which make satellites alike there, would change the order of the products
-        raise InputError("config.objective.pairs_per_step with spectral_path 'quadratic' needs as many bands for all")
     known: list[Band] = []  # one band for each slot
     slots: dict[str, list[int]] = {}
     for satellite, numbers in satellite_bands(config).items():
@@ -104,4 +100,24 @@ def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
             slots[satellite].append(found[0] if found else len(known))
             if not found:
                 known.append(band)
+    _check_spectral_path(config, slots)
     return slots
+
+
+def _check_spectral_path(config: Mapping[str, Any], slots: Mapping[str, list[int]]) -> None:
+    """Refuses what would mix up images or satellites: networks packed abreast, or stacked with channels of zeros."""
+    hidden = config["generator"]["spectral_hidden"]
+    if config["generator"]["spectral_path"] == "quadratic" and config["abreast"] > 1:
+        raise InputError("config.generator.spectral_path 'quadratic' needs config.abreast 1; 'linear' does not")
+    if hidden and config["abreast"] > 1:
+        raise InputError("config.generator.spectral_hidden needs config.abreast 1")
+    unequal = len({len(numbers) for numbers in slots.values()}) > 1
+    if config["generator"]["spectral_path"] == "quadratic" and config["objective"]["pairs_per_step"] and unequal:
+        # the zeros would change the order of the products
+        raise InputError("config.objective.pairs_per_step with spectral_path 'quadratic' needs as many bands for all")
+    if hidden and config["objective"]["pairs_per_step"]:
+        raise InputError("config.generator.spectral_hidden needs config.objective.pairs_per_step 0")
+    known = {slot for numbers in slots.values() for slot in numbers}
+    unseen = [name for name, numbers in slots.items() if known - set(numbers) and name not in streams(config)]
+    if hidden and unseen:
+        raise InputError(f"config.generator.spectral_hidden needs {unseen[0]} among config.data.streams")

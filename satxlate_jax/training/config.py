@@ -51,6 +51,7 @@ _AT_LEAST = {
     "generator.dim": 1,
     "generator.n_downsample": 0,
     "generator.n_res": 0,
+    "generator.spectral_hidden": 0,
     "discriminator.dim": 1,
     "discriminator.n_layer": 1,
     "discriminator.num_scales": 1,

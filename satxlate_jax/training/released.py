@@ -82,6 +82,7 @@ _REST = {
     "objective.recon_measured_w": 0.0,
     "generator.skip_connection": None,
     "generator.spectral_path": "none",
+    "generator.spectral_hidden": 0,
 }
 
 

@@ -1,10 +1,11 @@
-"""Where the spectral path begins: with the band copy, or also with the regressions that unpaired data gives.
+"""Where the spectral path begins: with the band copy, or also with what unpaired data gives: regressions, whitening.
 
 The path carries an image as one value per wavelength ("slot"), in the units of the first satellite that has it. A
 satellite's own bands fill their slots. With `generator.spectral_path = 'copy'` the others begin empty, at the mean;
 with 'linear' and 'quadratic' they are filled by least squares, fitted on the training images of a satellite that has
 them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
-calls by the same name.
+calls by the same name. With `generator.spectral_hidden` units the path also has a small network for the slots that a
+satellite lacks; it begins by adding nothing, behind a whitening fitted on that satellite's own training images.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from satxlate_jax.models.translator import spectral_features
+from satxlate_jax.models.spectral import spectral_features
 from satxlate_jax.training.batches import data_facts, training_batches
 from satxlate_jax.training.channels import spectral_slots, streams
 
@@ -22,7 +23,10 @@ PATCHES = 1_024
 STEP = 3
 """Of their pixels, along the rows: neighbours say nearly the same."""
 
-Maps = dict[str, dict[str, dict[str, np.ndarray]]]
+WHITE = 1e-4
+"""Added to the variances that a whitening divides by, in network units, so that it does not amplify noise."""
+
+Maps = dict[str, dict[str, dict[str, Any]]]
 Scales = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -36,7 +40,8 @@ def spectral_start(config: Any) -> Maps:
 
     Returns:
       {'encoders': {satellite: {'kernel': [feature, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
-      [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`.
+      [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. Encoders with
+      hidden units have 'whitening' too, {'kernel': [band, band], 'bias': [band]}.
     """
     slots = spectral_slots(config)
     scales = _slot_scales(data_facts(config), slots)
@@ -45,24 +50,28 @@ def spectral_start(config: Any) -> Maps:
     maps: Maps = {"encoders": {}, "decoders": {}}
     for satellite, (slope, offset) in scales.items():
         own = np.eye(n_slots)[slots[satellite]]  # [band, slot]
-        products = spectral_features(np.zeros((1, len(own))), quadratic).shape[1] - len(own)
+        infers = quadratic and len(own) < n_slots
+        products = spectral_features(np.zeros((1, len(own))), infers).shape[1] - len(own)
         kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_slots))])
         maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    if config.generator.spectral_path != "copy":
-        lessons = [
-            _Lesson(learner, teacher, lacking, slots, scales, quadratic)
-            for learner in slots
-            for teacher, lacking in _teachers(streams(config), slots, learner).items()
-        ]
-        if lessons:
-            batches = training_batches(config)
-            for _ in range(-(-PATCHES // config.batch_size)):
-                batch = next(batches)
-                for lesson in lessons:
-                    lesson.add(batch[lesson.teacher])
-        for lesson in lessons:
-            lesson.fill(maps["encoders"][lesson.learner])
+    lessons: list[_Lesson | _Whitening] = []
+    for learner in slots:
+        teachers = _teachers(streams(config), slots, learner)
+        if config.generator.spectral_path != "copy":
+            lessons += [
+                _Lesson(learner, teacher, lacking, slots, scales, quadratic) for teacher, lacking in teachers.items()
+            ]
+        if config.generator.spectral_hidden and len(slots[learner]) < n_slots:
+            lessons.append(_Whitening(learner))
+    if lessons:
+        batches = training_batches(config)
+        for _ in range(-(-PATCHES // config.batch_size)):
+            batch = next(batches)
+            for lesson in lessons:
+                lesson.add(batch[lesson.teacher])
+    for lesson in lessons:
+        lesson.fill(maps["encoders"][lesson.learner])
     return jax.tree.map(lambda leaf: leaf.astype(np.float32), maps)
 
 
@@ -70,8 +79,46 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps) -> dict[str, A
     """A generator's parameters with these maps as its spectral path."""
     changed = dict(generator)
     for part, satellites in maps.items():
-        changed[part] = {name: {**generator[part][name], "spectral": values} for name, values in satellites.items()}
+        changed[part] = {
+            name: {**generator[part][name], "spectral": {**generator[part][name]["spectral"], **values}}
+            for name, values in satellites.items()
+        }
     return changed
+
+
+class _Moments:
+    """Mean and covariance of rows that come in portions, added up in float64."""
+
+    def __init__(self):
+        self._n, self._sum, self._products = 0, 0.0, 0.0
+
+    def add(self, rows: np.ndarray) -> None:
+        self._n += len(rows)
+        self._sum += rows.sum(0)
+        self._products += rows.T @ rows
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        mean = self._sum / self._n
+        return mean, self._products / self._n - np.outer(mean, mean)
+
+
+class _Whitening:
+    """What makes a satellite's bands, over its own training images, uncorrelated and of variance one."""
+
+    def __init__(self, learner: str):
+        self.learner = self.teacher = learner
+        self._moments = _Moments()
+
+    def add(self, images: np.ndarray) -> None:
+        """Takes in images [n, h, w, band], network units."""
+        self._moments.add(images[:, :, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64))
+
+    def fill(self, encoder: dict[str, Any]) -> None:
+        """Writes the map, by principal components."""
+        mean, covariance = self._moments.finish()
+        variances, directions = np.linalg.eigh(covariance)
+        kernel = directions / np.sqrt(np.maximum(variances, 0) + WHITE)
+        encoder["whitening"] = {"kernel": kernel, "bias": -mean @ kernel}
 
 
 class _Lesson:
@@ -97,7 +144,7 @@ class _Lesson:
         self._n_bands = len(slots[learner])
         self._to_slots, (slope, offset) = scales[teacher], scales[learner]
         self._own_scale = slope[self._ours], offset[self._ours]
-        self._n, self._sum, self._products = 0, 0.0, 0.0
+        self._moments = _Moments()
 
     def add(self, images: np.ndarray) -> None:
         """Takes in images of the teacher [n, h, w, band], network units."""
@@ -105,15 +152,11 @@ class _Lesson:
         pixels = images[:, :, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64) * slope + offset
         own_slope, own_offset = self._own_scale
         features = spectral_features((pixels[:, self._inputs] - own_offset) / own_slope, self._quadratic)
-        rows = np.concatenate([features, pixels[:, self._outputs]], axis=1)
-        self._n += len(rows)
-        self._sum += rows.sum(0)
-        self._products += rows.T @ rows
+        self._moments.add(np.concatenate([features, pixels[:, self._outputs]], axis=1))
 
     def fill(self, encoder: dict[str, np.ndarray]) -> None:
         """Writes the solution into the learner's map; collinear features share the weight."""
-        mean = self._sum / self._n
-        covariance = self._products / self._n - np.outer(mean, mean)
+        mean, covariance = self._moments.finish()
         n = len(mean) - len(self._outputs)
         scale = np.sqrt(np.maximum(np.diag(covariance)[:n], 1e-12))
         scaled = covariance[:n, :n] / np.outer(scale, scale)

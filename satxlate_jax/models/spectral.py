@@ -1,0 +1,97 @@
+"""The spectral path around the generator's networks: per pixel, from a satellite's bands to one value per wavelength.
+
+A wavelength that any satellite has is a "slot". What a satellite measures is copied to its slots; what it lacks is a
+linear or quadratic map of what it has, and, with hidden units, what a small network per pixel adds to that.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+
+def spectral_features(x: Any, quadratic: bool) -> Any:
+    """What the path's map is linear in: the bands, or also all products of two of them.
+
+    Args:
+      x: [..., band], network units, of jax or numpy.
+      quadratic: whether to give products.
+
+    Returns:
+      [..., band] or [..., band + band * (band + 1) / 2]: after the bands 1 * 1, 1 * 2, ..., 2 * 2, 2 * 3, ...
+    """
+    if not quadratic:
+        return x
+    first, second = np.triu_indices(x.shape[-1])
+    if not isinstance(x, jax.Array):
+        return np.concatenate([x, x[..., first] * x[..., second]], axis=-1)
+    # products with ones and zeros, exact at this precision; taking channels by number is slow, its gradient slower
+    take = functools.partial(jnp.matmul, x, precision="highest")
+    products = take(jax.nn.one_hot(first, x.shape[-1], axis=0)) * take(jax.nn.one_hot(second, x.shape[-1], axis=0))
+    return jnp.concatenate([x, products], axis=-1)
+
+
+class Affine(nnx.Module):
+    """[..., input] -> [..., output], with random weights of a deviation that keeps variance, or of zeros."""
+
+    def __init__(self, inputs: int, outputs: int, *, random: bool, rngs: nnx.Rngs):
+        def draw(*shape: int) -> jax.Array:
+            return jax.random.normal(rngs.params(), shape) / inputs**0.5 if random else jnp.zeros(shape)
+
+        self.kernel = nnx.Param(draw(inputs, outputs))
+        self.bias = nnx.Param(draw(outputs))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x."""
+        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+class ToSlots(nnx.Module):
+    """[..., band] -> [..., slot]; begins as 'each band goes to the slot of its wavelength, the others are zero'.
+
+    With hidden units: bands, whitened -> hidden units -> the slots that the satellite lacks. Bands of one instrument
+    say nearly the same, and what tells a lacking one lies in their small differences; whitening makes these as large
+    as the rest, so that gradient descent sees them. The whitening is fitted (training/spectral_start.py).
+    """
+
+    def __init__(self, slots: Sequence[int], n_slots: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
+        self.lacking = tuple(slot for slot in range(n_slots) if slot not in slots)
+        self.quadratic = quadratic and bool(self.lacking)  # who lacks nothing has nothing to infer
+        self.infers = hidden > 0 and bool(self.lacking)
+        self.n_slots = n_slots
+        bands = len(slots)
+        products = bands * (bands + 1) // 2 if self.quadratic else 0
+        copies = jax.nn.one_hot(jnp.array(slots), n_slots)
+        self.kernel = nnx.Param(jnp.concatenate([copies, jnp.zeros((products, n_slots))]))
+        self.bias = nnx.Param(jnp.zeros(n_slots))
+        if self.infers:
+            self.whitening = Affine(bands, bands, random=False, rngs=rngs)
+            self.whitening.kernel = nnx.Param(jnp.eye(bands))
+            self.hidden = Affine(bands, hidden, random=True, rngs=rngs)
+            self.inferred = Affine(hidden, len(self.lacking), random=False, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., band] to [..., slot]."""
+        features = spectral_features(x, self.quadratic)
+        slots = features @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        if not self.infers:
+            return slots
+        inferred = self.inferred(jax.nn.relu(self.hidden(self.whitening(x))))
+        return slots + inferred @ jax.nn.one_hot(jnp.array(self.lacking), self.n_slots, dtype=x.dtype)
+
+
+class FromSlots(nnx.Module):
+    """[..., slot] -> [..., band]; begins as 'each band is its wavelength's slot'."""
+
+    def __init__(self, slots: Sequence[int], n_slots: int, *, rngs: nnx.Rngs):
+        del rngs  # nothing about it is random
+        self.kernel = nnx.Param(jax.nn.one_hot(jnp.array(slots), n_slots).T)
+        self.bias = nnx.Param(jnp.zeros(len(slots)))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [..., slot] to [..., band]."""
+        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
