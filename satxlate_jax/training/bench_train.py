@@ -22,6 +22,7 @@ from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams
 from satxlate_jax.training.config import load_config
+from satxlate_jax.training.step_parts import describe_parts, measure_parts
 from satxlate_jax.training.train import abstract_arguments, jit_train_step
 
 
@@ -68,15 +69,17 @@ def _time(function: Callable[[], Any], repeats: int) -> list[float]:
     return seconds
 
 
-def measure_steps(config: Any, steps: int) -> dict[str, float]:
+def measure_steps(config: Any, steps: int, parts: bool = False) -> dict[str, Any]:
     """Compiles and takes steps of a configuration on random images.
 
     Args:
       config: a checked configuration.
       steps: how many to time, after one that is not.
+      parts: take one more under the profiler.
 
     Returns:
-      'compile_seconds', 'operations' (per step, of all devices), 'seconds' (median per step), 'examples' (per step).
+      'compile_seconds', 'operations' (per step, of all devices), 'seconds' (median per step), 'examples' (per step),
+      'parts' (as `measure_parts` gives them; empty where not asked for).
     """
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.batch_size, mesh, config.abreast)
@@ -97,7 +100,9 @@ def measure_steps(config: Any, steps: int) -> dict[str, float]:
         state, metrics = compiled(state, batch, key, votes)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - begin)
+    found = measure_parts(compiled.as_text(), lambda: compiled(state, batch, key, votes)) if parts else {}
     return {
+        "parts": found,
         "compile_seconds": compile_seconds,
         # of the program as written: compiled for a CPU, convolutions may be library calls that count as nothing
         "operations": lowered.cost_analysis()["flops"],
@@ -115,10 +120,11 @@ def main(argv: Sequence[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--steps", type=int, default=5, help="steps to time (default %(default)s)")
+    parser.add_argument("--parts", action="store_true", help="also say where the time of a step goes")
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is one of the things to measure
-    step = measure_steps(config, max(arguments.steps, 1))
+    step = measure_steps(config, max(arguments.steps, 1), arguments.parts)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     rates = convolution_rates(config.batch_size, config.data.patch_size, config.generator.dim, repeats=9)
     achieved = step["operations"] / step["seconds"]
@@ -133,3 +139,5 @@ def main(argv: Sequence[str]) -> None:
     for name, rate in rates.items():
         print(f"  of its convolution's   {achieved / rate:10.1%}    {name}: {rate / 1e9:.1f} G/s")
     print(f"  peak memory            {peak / 2**30:10.2f} GiB of this process")
+    if arguments.parts:
+        print(describe_parts(step["parts"]))

@@ -94,8 +94,11 @@ def test_the_machines_convolution_rate_is_of_the_right_order():
 
 def test_bench_train_reports_the_step(tmp_path):
     command = [sys.executable, "-m", "satxlate_jax", "bench", "train", f"--config={tiny_run.__file__}", "--steps=2"]
-    result = tiny_run.run_training(command, tiny_run.environment(tmp_path, compile_quickly=True))
+    environment = tiny_run.environment(tmp_path, compile_quickly=True)
+    result = tiny_run.run_training([*command, "--parts"], environment)
     assert result.returncode == 0, result.stderr
+    for part in ("convolutions: weight gradients", "convolutions: forward, input gradients"):
+        assert re.search(rf"{part} +[\d.]+% +[\d.]+ +\d+ +[\d.]+ G/s", result.stdout), result.stdout
     for what in ("compiled in", "operations per step", "seconds per step", "patches per second", "peak memory"):
         assert what in result.stdout
     assert len(re.findall("of its convolution's", result.stdout)) == 3
