@@ -82,6 +82,34 @@ class Norm(nnx.Module):
         return x.astype(dtype)
 
 
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds bias [channel] to x [batch, height, width, channel]; the bias' gradient is cheap on CPUs, too.
+
+    There XLA's own sum over pixels takes a third of the time of the convolution's weight gradient; a product with ones
+    takes a tenth of that.
+    """
+    return x + bias
+
+
+def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
+    return x + bias, None
+
+
+def _add_bias_backward(_: None, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def product(g: jax.Array) -> jax.Array:
+        ones = jnp.ones((*g.shape[:2], 1, g.shape[2]), g.dtype)
+        return jax.lax.dot_general(ones, g, (((3,), (2,)), ((0, 1), (0, 1)))).sum((0, 1, 2))
+
+    def plain(g: jax.Array) -> jax.Array:
+        return g.sum((0, 1, 2))
+
+    return gradient, jax.lax.platform_dependent(gradient, cpu=product, default=plain)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
 class ConvBlock(nnx.Module):
     """Pad, convolve with bias, normalise, activate."""
 
@@ -114,6 +142,7 @@ class ConvBlock(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
+        self.conv.use_bias = False  # it is there; `add_bias` adds it
         if norm != "none":
             self.norm = Norm(norm, outputs)
         self.activation = Activation(activation)
@@ -124,6 +153,7 @@ class ConvBlock(nnx.Module):
             around = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
             x = jnp.pad(x, around, mode=PADDINGS[self.padding])
         x = self.conv(x)
+        x = add_bias(x, self.conv.bias[...].astype(x.dtype))
         if hasattr(self, "norm"):
             x = self.norm(x)
         return self.activation(x)

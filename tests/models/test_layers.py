@@ -7,7 +7,15 @@ import pytest
 from flax import nnx
 from scipy.ndimage import correlate
 
-from satxlate_jax.models.layers import Activation, ConvBlock, Norm, average_pool, kernel_initializer, upsample_nearest
+from satxlate_jax.models.layers import (
+    Activation,
+    ConvBlock,
+    Norm,
+    add_bias,
+    average_pool,
+    kernel_initializer,
+    upsample_nearest,
+)
 from satxlate_jax.models.translator import build_translator
 
 SCIPY_MODES = {"zero": "constant", "reflect": "mirror", "replicate": "nearest"}
@@ -132,3 +140,12 @@ def test_bfloat16_computes_narrow_and_answers_wide():
     assert translators[1].decode(params, narrow + 0.0, "G16").dtype == jnp.float32
     difference = float(jnp.abs(wide - narrow).max() / jnp.abs(wide).max())
     assert 1e-4 < difference < 5e-2
+
+
+def test_the_gradient_of_a_bias_is_the_sum_over_pixels():
+    x = jax.random.normal(jax.random.key(0), (3, 6, 5, 4))
+    weights = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    gradients = jax.jit(jax.grad(lambda x, bias: jnp.sum(add_bias(x, bias) * weights), argnums=(0, 1)))(x, jnp.ones(4))
+    np.testing.assert_array_equal(gradients[0], weights)
+    np.testing.assert_allclose(gradients[1], weights.sum((0, 1, 2), dtype=np.float64), atol=1e-5)
+    np.testing.assert_array_equal(add_bias(x, jnp.arange(4.0)), x + jnp.arange(4.0))
