@@ -113,13 +113,17 @@ def find_comparison(
 def _files_to_fit(
     task: Task, root: str | Path, cases: Sequence[Case], tolerance: timedelta, most: int, draw: random.Random
 ) -> dict[str, Any]:
-    """Files of both satellites that are not scored, where there are any; coincident ones never are."""
+    """Files of both satellites that are not scored, where there are any; coincident ones never are.
+
+    Nor do the baselines learn from the target's view of a scored scene, which no translation has seen.
+    """
     scored = {case.truth.path for case in cases} | {case.source.path for case in cases}
 
     def some(files: Sequence) -> list:
         return sorted(draw.sample(files, most)) if len(files) > most else list(files)
 
     targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
+    scored |= {seen.path for _, seen in coincident([case.source for case in cases], targets, tolerance)}
     apart = [[file for file in files if file.path not in scored] for files in (targets, sources)]
     pairs = [pair for pair in coincident(sources, targets, tolerance) if not {pair[0].path, pair[1].path} & scored]
     return {

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from satxlate_jax import write_tile
+from satxlate_jax import load, write_tile
 from satxlate_jax.__main__ import main
+from satxlate_jax.evaluation.comparison import find_comparison
 from satxlate_jax.evaluation.tables import COLUMNS
 from satxlate_jax.observations.grid import tile_grid
 from satxlate_jax.observations.satellites import get_satellite
@@ -115,6 +116,17 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
     assert evaluate(runs["small"], archive, tmp_path / "out", source="G16", target="H8") == 0
     assert "THE SAME FILES THAT ARE SCORED" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_baselines_do_not_learn_from_the_targets_view_of_a_scored_scene(runs, tmp_path):
+    for satellite, code in (("GOES16", "GO16"), ("GOES17", "GO17")):
+        for day in (2, 3, 4):
+            folder = tmp_path / satellite / "GEONEX-L1G" / "h09v03" / "2019" / f"{31 + day:03d}"
+            folder.mkdir(parents=True)
+            (folder / f"{code}_ABI05_2019020{day}_2200_GLBG_h09v03_02.hdf").touch()
+    found = find_comparison(load(runs["unequal"]), tmp_path, "G17", "G16", truth="source", days=[34])
+    assert [case.source.day_of_year for case in found.cases] == [34] and found.fitted_apart
+    assert [file.day_of_year for file in found.fit_files] == [33, 35]
 
 
 def test_the_report_stands_alone(runs, archive, tmp_path):
