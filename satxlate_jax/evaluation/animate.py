@@ -38,7 +38,9 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
     sources = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in files}
     unknown = [file for file, source in sources.items() if source is None]
     if unknown or not files:
-        what = f"'{unknown[0]}' is not named as `satxlate translate` names its files" if unknown else "no netCDF file"
+        what = f"no netCDF file in {', '.join(inputs)}"
+        if unknown:
+            what = f"'{unknown[0]}' is not named as `satxlate translate` names its files"
         raise InputError(f"{what}; give what translate wrote, or the folder it wrote to")
     tiles = {source.tile for source in sources.values()}
     if len(tiles) > 1:

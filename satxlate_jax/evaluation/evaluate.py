@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import CommandParser, InputError, at_least
 from satxlate_jax.evaluation import tables
 from satxlate_jax.evaluation.comparison import find_comparison
 from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--days", help="only these days of the year, such as 32-53")
     files.add_argument("--hours", help="only these hours (UTC), such as 0")
     files.add_argument("--tiles", help="only these tiles, such as h09v03,h10v03")
-    files.add_argument("--max_files", type=int, metavar="N", help="score only N files, drawn with --seed")
+    files.add_argument("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
     how = parser.add_argument_group("how")
     how.add_argument(
         "--truth",
@@ -51,10 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
     how.add_argument("--baselines", help=f"of {', '.join(BASELINES)}, or all (default: {slow})")
-    how.add_argument("--fit_files", type=int, default=64, metavar="N", help="fit baselines on at most N files (64)")
+    how.add_argument("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
     how.add_argument("--samples", type=int, default=0, metavar="N", help="score the mean and the spread of N draws")
     how.add_argument("--seed", type=int, default=0, help="of all draws (0)")
-    how.add_argument("--pictures", type=int, default=3, metavar="N", help="cases to show in pictures (3)")
+    how.add_argument("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
     how.add_argument("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
     return parser
 

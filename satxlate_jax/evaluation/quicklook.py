@@ -1,6 +1,7 @@
 """The verb `quicklook`: tiles as pictures, observed or synthesised, and the difference of two."""
 
 import argparse
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from satxlate_jax.evaluation.composites import (
     water_vapour_band,
 )
 from satxlate_jax.evaluation.figures import save_figure
-from satxlate_jax.observations.l1g import read_tile
+from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
 
 
@@ -61,7 +62,9 @@ def read_view(path: Path) -> View:
         if "satellite" not in tile.attrs:
             raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
     else:
-        tile = read_tile(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture
+            tile = read_tile(path)
     return as_view(tile, path.stem)
 
 

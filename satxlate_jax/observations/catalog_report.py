@@ -108,6 +108,8 @@ def main(argv: list[str]) -> None:
     }
     texts = {name: getattr(arguments, name) for name in parsers}
     filters = {name: None if text is None else parsers[name](text) for name, text in texts.items()}
+    for name in filters["satellites"] or ():
+        get_satellite(name)
     request = _read_request(arguments.pairs) if arguments.pairs else None  # before a search that may take minutes
     try:
         with FolderIndex(output / INDEX) as index:

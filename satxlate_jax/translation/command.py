@@ -5,7 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import CommandParser, InputError, at_least
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.translation.archive import (
     FAILURES,
@@ -41,16 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--share", default="0/1", metavar="I/N", help="this process's share of the files")
     made = parser.add_argument_group("what is made of them")
     made.add_argument("--bands", help="write only these bands, such as 2,7-9 (default: all)")
-    made.add_argument("--samples", type=int, default=0, help="draws of the latent noise: writes means and spreads")
+    made.add_argument("--samples", type=at_least(0), default=0, help="draws of the latent noise: writes means and spreads")
     made.add_argument("--seed", type=int, default=0, help="of the draws")
     made.add_argument("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
     made.add_argument("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")
     made.add_argument("--overwrite", action="store_true", help="make outputs again that are complete")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes that read (default: one per CPU)"
+        "--workers", type=at_least(1), default=os.cpu_count() or 1, help="processes that read (default: one per CPU)"
     )
-    how.add_argument("--block", type=int, default=BLOCK, help=f"pixels of a side computed at once ({BLOCK})")
+    how.add_argument("--block", type=at_least(1), default=BLOCK, help=f"pixels of a side computed at once ({BLOCK})")
     return parser
 
 
@@ -58,9 +58,14 @@ def main(argv: list[str]) -> int:
     """The verb `translate`.
 
     Returns:
-      0 when at least one output is there (new or from before), 2 when every input failed.
+      0: at least one output is there (new or from before).
+
+    Raises:
+      InputError: a mistake in what was handed in, or every input failed.
     """
     options = _parser().parse_args(argv)
+    if options.samples == 1:
+        raise InputError("--samples is 1; give 0, or at least 2 for a spread")
     translator = load(options.checkpoint, options.step, block=options.block)
     target = translator.domain(options.to)
     others = [name for name in translator.satellites if name != target]
@@ -105,4 +110,6 @@ def main(argv: list[str]) -> int:
         f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / failures})" if outcome.failures else "")
     )
-    return 0 if outcome.written + outcome.skipped else 2
+    if not outcome.written + outcome.skipped:
+        raise InputError(f"none of {len(files)} files could be translated; the first: {outcome.failures[0]['reason']}")
+    return 0

@@ -1,0 +1,175 @@
+"""Wrong words, paths and files handed to every verb: one line, exit code 2, nothing left behind.
+
+What training, configurations, the data set and the scripts of launch/ refuse has tests beside those of what they do.
+"""
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from satxlate_jax import load, read_tile, write_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.errors import InputError
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+BANDS = {"G16": (8, 16), "G17": (8, 16)}
+TILE = "l1g/GOES16/GEONEX-L1G/h09v03/2019/036/GO16_ABI05_20190205_1800_GLBG_h09v03_02.hdf"
+TO = "--checkpoint run --to G17"
+SCORE = "--checkpoint run --l1g l1g --source G16 --target G17"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A small archive, a run, and what is neither."""
+    root = tmp_path_factory.mktemp("errors")
+    write_archive(root / "l1g", BANDS, ["h09v03"], [datetime(2019, 2, 5, 18)])
+    save_random_run(root / "run", BANDS, dim=4)
+    save_random_run(root / "torn", BANDS, dim=4)
+    shutil.rmtree(root / "torn/checkpoints/7/tree")
+    (root / "empty").mkdir()
+    (root / "empty_run" / "checkpoints").mkdir(parents=True)
+    (root / "file").write_text("not what you think")
+    (root / "file.hdf").write_text("not what you think")
+    (root / "file.nc").write_text("not what you think")
+    (root / "cut" / "h09v03").mkdir(parents=True)
+    (root / "cut" / "h09v03" / Path(TILE).name).write_bytes((root / TILE).read_bytes()[:3000])
+    return root
+
+
+@pytest.fixture
+def place(original, tmp_path, monkeypatch):
+    for path in original.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint(capsys, words):
+    code = main(words.split())
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1 and lines[0].startswith(f"satxlate {words.split()[0]}: "), lines
+    return lines[0]
+
+
+WRONG = [
+    # a typo
+    ("simulate --output new --satelites G16", "satelites"),
+    ("translate --chekpoint run", "--checkpoint"),
+    ("evaluate --checkpoint run --l1g l1g --source G16 --target G17 --output new --truth never", "never"),
+    ("catalog l1g --typo", "--typo"),
+    ("bench moon", "unknown benchmark 'moon'"),
+    # no such path
+    ("catalog nowhere --output new", "nowhere"),
+    ("statistics nowhere --output new", "nowhere"),
+    (f"translate --checkpoint nowhere --to G17 {TILE} --output new", "'nowhere' is not a run"),
+    (f"translate {TO} nowhere.hdf --output new", "nowhere.hdf"),
+    (f"translate {TO} nowhere --output new", "nowhere"),
+    (f"translate {TO} l1g --pairs nowhere.csv --output new", "nowhere.csv"),
+    ("evaluate --checkpoint run --l1g nowhere --source G16 --target G17 --output new", "nowhere"),
+    ("compare nowhere --output new", "nowhere"),
+    ("quicklook nowhere.hdf --output new", "nowhere.hdf"),
+    (f"quicklook {TILE} --against nowhere.nc --output new", "nowhere.nc"),
+    ("animate nowhere --l1g l1g --output new.gif", "nowhere"),
+    ("import-torch nowhere.pth.tar --config nowhere.yaml --output new", "nowhere"),
+    ("train --config=nowhere.py --workdir=new", "nowhere.py"),
+    # an empty folder, or one of other things
+    ("catalog empty --output new", "empty"),
+    ("statistics empty --output new", "empty"),
+    ("statistics l1g --output new", "l1g"),
+    (f"translate --checkpoint empty --to G17 {TILE} --output new", "'empty' is not a run"),
+    (f"translate --checkpoint empty_run --to G17 {TILE} --output new", "empty_run"),
+    (f"translate --checkpoint torn --to G17 {TILE} --output new", "torn"),
+    (f"translate {TO} empty --output new", "empty"),
+    ("evaluate --checkpoint run --l1g empty --source G16 --target G17 --output new", "empty"),
+    ("compare empty --output new", "empty"),
+    ("animate empty --l1g l1g --output new.gif", "empty"),
+    # a file of another kind, or a damaged one
+    (f"translate {TO} file.hdf --output new", "file.hdf"),
+    ("quicklook file.nc --output new", "file.nc"),
+    ("quicklook file --output new", "file"),
+    (f"quicklook cut/h09v03/{Path(TILE).name} --output new", Path(TILE).name),
+    ("animate file.nc --l1g l1g --output new.gif", "file.nc"),
+    ("import-torch file --config file --output new", "file"),
+    ("catalog l1g --pairs file --output new", "file"),
+    # another satellite, step, band or day
+    ("simulate --output new --satellites G16,G15", "unknown satellite 'G15'"),
+    ("catalog l1g --satellites G15 --output new", "G15"),
+    ("catalog l1g --pairs G16,G15 --output new", "G15"),
+    (f"translate --checkpoint run --to H8 {TILE} --output new", "not 'H8'"),
+    (f"translate --checkpoint run --to G16 {TILE} --output new", "G16"),
+    (f"translate {TO} --source H8 l1g --output new", "'H8'"),
+    (f"translate {TO} --step 8 {TILE} --output new", "8"),
+    (f"translate {TO} --bands 9 {TILE} --output new", "9"),
+    (f"translate {TO} --bands many {TILE} --output new", "many"),
+    (f"translate {TO} --days x l1g --output new", "'x'"),
+    (f"translate {TO} --days 300 l1g --output new", "filters"),
+    (f"translate {TO} --tiles h99v99 l1g --output new", "h99v99"),
+    (f"translate {TO} --share 2/2 l1g --output new", "2/2"),
+    (f"translate {TO} --samples 1 {TILE} --output new", "samples"),
+    (f"evaluate {SCORE.replace('G17', 'H8')} --output new", "'H8'"),
+    (f"evaluate {SCORE} --baselines copying --output new", "copying"),
+    (f"evaluate {SCORE} --days 300 --output new", "loosen the filters"),
+    # numbers that cannot be
+    ("simulate --output new --tiles 0", "tiles"),
+    ("simulate --output new --times 0", "times"),
+    ("simulate --output new --tiles many", "many"),
+    (f"translate {TO} {TILE} --block 0 --output new", "block"),
+    (f"translate {TO} {TILE} --workers 0 --output new", "workers"),
+    ("simulate --output new --workers 0", "ask for at least 1"),
+    (f"evaluate {SCORE} --max_files 0 --output new", "max_files"),
+    (f"evaluate {SCORE} --pictures -1 --output new", "pictures"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), WRONG, ids=[words for words, _ in WRONG])
+def test_a_mistake_is_one_line_that_names_it(words, named, place, capsys):
+    assert named in complaint(capsys, words)
+    left = {path.name for path in place.glob("new*/**/*")} | {path.name for path in place.glob("new.*")}
+    assert left <= {"index.jsonl", "failures.jsonl"}  # what was searched, and why there is nothing
+
+
+UNWRITABLE = [
+    "simulate --tiles 1 --times 1 --satellites G16 --workers 1 --output {}",
+    "catalog l1g --output {}",
+    f"translate {TO} {TILE} --workers 1 --output {{}}",
+    f"evaluate {SCORE} --pictures 0 --baselines band_copy --output {{}}",
+    f"quicklook {TILE} --output {{}}",
+    "demo --tiles 1 --times 1 --output {}",
+]
+
+
+@pytest.mark.parametrize("words", UNWRITABLE, ids=[words.split()[0] for words in UNWRITABLE])
+@pytest.mark.parametrize("folder", ["file/new", "/proc/new"])
+def test_a_place_that_cannot_be_written(words, folder, place, capsys):
+    """A file where a folder is needed, and a folder in which not even root may write."""
+    assert folder.split("/new")[0] in complaint(capsys, words.format(folder))
+    assert (place / "file").read_text() == "not what you think"
+
+
+PYTHON = {
+    "no run": (lambda: load("nowhere"), "'nowhere' is not a run"),
+    "no file": (lambda: read_tile("nowhere.hdf"), "nowhere.hdf"),
+    "no tile": (lambda: read_tile("file.hdf"), "file.hdf"),
+    "a folder": (lambda: read_tile("empty"), "empty"),
+    "a resolution": (lambda: read_tile(TILE, resolution_km=3.0), "3"),
+    "a resampling": (lambda: read_tile(TILE, resampling="cubic"), "cubic"),
+    "a band": (lambda: read_tile(TILE, bands=[17]), "17"),
+    "a satellite": (lambda: load("run").translate(read_tile(TILE), to="H8"), "not 'H8'"),
+    "nobody's tile": (lambda: load("run").translate(read_tile(TILE).assign_attrs(satellite=None), to="G17"), "source="),
+    "numbers alone": (lambda: load("run").translate(np.zeros((2, 2)), to="G17", source="G16"), "must be"),
+    "where to": (lambda: write_tile(read_tile(TILE, bands=[8]), "file/new/tile.hdf"), "file/new"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*BAND:UserWarning")
+@pytest.mark.parametrize("case", PYTHON)
+def test_python_raises_one_line(case, place):
+    call, named = PYTHON[case]
+    with pytest.raises(InputError) as caught:
+        call()
+    assert named in str(caught.value) and "\n" not in str(caught.value)
