@@ -17,23 +17,23 @@ def get_config(band: str = "0") -> ConfigDict:
     config = default_config()
     config.data.satellites = ordered(G16=bands_without(band), G17=ALL_BANDS)
     config.batch_size = 4
-    config.steps = 250
-    config.checkpoint_every = 250
+    config.steps = 100
+    config.checkpoint_every = 50
     config.log_every = 10
-    config.image_every = config.histogram_every = config.validate_every = 250
+    config.image_every = config.histogram_every = config.validate_every = 100
     config.data.augment = True
     config.generator.dim = config.discriminator.dim = 8
     config.generator.n_res = 1
-    # The path begins as the quadratic regression, which stays; behind a whitening, which stays, a small network per pixel
-    # learns the rest.
+    # The path begins as a regression on bands, their products and hidden units. The first two stay as fitted: products of
+    # bands must not be steered by large gradients.
     config.generator.spectral_path = "quadratic"
     config.generator.spectral_hidden = 128
     config.freeze = ("generator/.*/spectral/(kernel|bias|whitening)",)
     config.objective.recon_measured_w = 10.0
     config.objective.gan_w = 0.02
     config.objective.discriminator_fakes = "shared"
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 5e-4
     config.optimizer.ema_decay = 0.97
-    config.optimizer.decay_every = 60
+    config.optimizer.decay_every = 40
     config.optimizer.clip_norm = 1.0
     return config

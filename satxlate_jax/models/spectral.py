@@ -36,14 +36,11 @@ def spectral_features(x: Any, quadratic: bool) -> Any:
 
 
 class Affine(nnx.Module):
-    """[..., input] -> [..., output], with random weights of a deviation that keeps variance, or of zeros."""
+    """[..., input] -> [..., output]; zero until it is fitted."""
 
-    def __init__(self, inputs: int, outputs: int, *, random: bool, rngs: nnx.Rngs):
-        def draw(*shape: int) -> jax.Array:
-            return jax.random.normal(rngs.params(), shape) / inputs**0.5 if random else jnp.zeros(shape)
-
-        self.kernel = nnx.Param(draw(inputs, outputs))
-        self.bias = nnx.Param(draw(outputs))
+    def __init__(self, inputs: int, outputs: int):
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x."""
@@ -53,9 +50,9 @@ class Affine(nnx.Module):
 class ToSlots(nnx.Module):
     """[..., band] -> [..., slot]; begins as 'each band goes to the slot of its wavelength, the others are zero'.
 
-    With hidden units: bands, whitened -> hidden units -> the slots that the satellite lacks. Bands of one instrument
-    say nearly the same, and what tells a lacking one lies in their small differences; whitening makes these as large
-    as the rest, so that gradient descent sees them. The whitening is fitted (training/spectral_start.py).
+    With hidden units: bands, whitened -> hidden units, tanh -> the slots that the satellite lacks. Bands of one
+    instrument say nearly the same, and what tells a lacking one lies in their small differences; whitening makes these
+    as large as the rest. All of it is fitted before training (training/spectral_start.py).
     """
 
     def __init__(self, slots: Sequence[int], n_slots: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
@@ -63,16 +60,16 @@ class ToSlots(nnx.Module):
         self.quadratic = quadratic and bool(self.lacking)  # who lacks nothing has nothing to infer
         self.infers = hidden > 0 and bool(self.lacking)
         self.n_slots = n_slots
+        del rngs  # nothing about it is random
         bands = len(slots)
         products = bands * (bands + 1) // 2 if self.quadratic else 0
         copies = jax.nn.one_hot(jnp.array(slots), n_slots)
         self.kernel = nnx.Param(jnp.concatenate([copies, jnp.zeros((products, n_slots))]))
         self.bias = nnx.Param(jnp.zeros(n_slots))
         if self.infers:
-            self.whitening = Affine(bands, bands, random=False, rngs=rngs)
-            self.whitening.kernel = nnx.Param(jnp.eye(bands))
-            self.hidden = Affine(bands, hidden, random=True, rngs=rngs)
-            self.inferred = Affine(hidden, len(self.lacking), random=False, rngs=rngs)
+            self.whitening = Affine(bands, bands)
+            self.hidden = Affine(bands, hidden)
+            self.inferred = Affine(hidden, len(self.lacking))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., band] to [..., slot]."""
@@ -80,7 +77,7 @@ class ToSlots(nnx.Module):
         slots = features @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
         if not self.infers:
             return slots
-        inferred = self.inferred(jax.nn.relu(self.hidden(self.whitening(x))))
+        inferred = self.inferred(jnp.tanh(self.hidden(self.whitening(x))))
         return slots + inferred @ jax.nn.one_hot(jnp.array(self.lacking), self.n_slots, dtype=x.dtype)
 
 

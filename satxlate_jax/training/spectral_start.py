@@ -1,30 +1,31 @@
-"""Where the spectral path begins: with the band copy, or also with what unpaired data gives: regressions, whitening.
+"""Where the spectral path begins: with the band copy, or also with the regressions that unpaired data gives.
 
 The path carries an image as one value per wavelength ("slot"), in the units of the first satellite that has it. A
 satellite's own bands fill their slots. With `generator.spectral_path = 'copy'` the others begin empty, at the mean;
 with 'linear' and 'quadratic' they are filled by least squares, fitted on the training images of a satellite that has
 them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
-calls by the same name. With `generator.spectral_hidden` units the path also has a small network for the slots that a
-satellite lacks; it begins by adding nothing, behind a whitening fitted on that satellite's own training images.
+calls by the same name.
+
+With `generator.spectral_hidden` units, random functions of the whitened bands (an "extreme learning machine", Huang et
+al., Neurocomputing 2006) join the bands and products, where the teacher has all of the learner's bands. How strongly
+the weights are held back, and whether the units help at all, is chosen for each slot on the validation split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from satxlate_jax.models.spectral import spectral_features
-from satxlate_jax.training.batches import data_facts, training_batches
+from satxlate_jax.training.batches import Batch, data_facts, training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots, streams
+from satxlate_jax.training.spectral_fit import Moments, best_of, least_squares, whitening
 
-PATCHES = 1_024
+PATCHES = 2_048
 """Patches of each satellite that the regressions are fitted on."""
 STEP = 3
-"""Of their pixels, along the rows: neighbours say nearly the same."""
-
-WHITE = 1e-4
-"""Added to the variances that a whitening divides by, in network units, so that it does not amplify noise."""
+"""Of their pixels, along rows and columns: neighbours say nearly the same."""
 
 Maps = dict[str, dict[str, dict[str, Any]]]
 Scales = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -40,39 +41,80 @@ def spectral_start(config: Any) -> Maps:
 
     Returns:
       {'encoders': {satellite: {'kernel': [feature, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
-      [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. Encoders with
-      hidden units have 'whitening' too, {'kernel': [band, band], 'bias': [band]}.
+      [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. With hidden
+      units, encoders that lack a slot also have 'whitening', 'hidden' and 'inferred', each with kernel and bias.
     """
     slots = spectral_slots(config)
     scales = _slot_scales(data_facts(config), slots)
-    quadratic = config.generator.spectral_path == "quadratic"
     n_slots = 1 + max(slot for numbers in slots.values() for slot in numbers)
     maps: Maps = {"encoders": {}, "decoders": {}}
     for satellite, (slope, offset) in scales.items():
         own = np.eye(n_slots)[slots[satellite]]  # [band, slot]
-        infers = quadratic and len(own) < n_slots
+        infers = config.generator.spectral_path == "quadratic" and len(own) < n_slots
         products = spectral_features(np.zeros((1, len(own))), infers).shape[1] - len(own)
         kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_slots))])
         maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    lessons: list[_Lesson | _Whitening] = []
-    for learner in slots:
-        teachers = _teachers(streams(config), slots, learner)
-        if config.generator.spectral_path != "copy":
-            lessons += [
-                _Lesson(learner, teacher, lacking, slots, scales, quadratic) for teacher, lacking in teachers.items()
-            ]
-        if config.generator.spectral_hidden and len(slots[learner]) < n_slots:
-            lessons.append(_Whitening(learner))
-    if lessons:
-        batches = training_batches(config)
-        for _ in range(-(-PATCHES // config.batch_size)):
-            batch = next(batches)
-            for lesson in lessons:
-                lesson.add(batch[lesson.teacher])
-    for lesson in lessons:
-        lesson.fill(maps["encoders"][lesson.learner])
+    if config.generator.spectral_hidden:
+        _draw_hidden_units(config, maps["encoders"], slots, n_slots)
+    if config.generator.spectral_path != "copy":
+        _teach(config, maps["encoders"], slots, scales)
     return jax.tree.map(lambda leaf: leaf.astype(np.float32), maps)
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images[:, ::STEP, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64)
+
+
+def _patches(config: Any) -> Iterator[Batch]:
+    batches = training_batches(config)
+    for _ in range(-(-PATCHES // config.batch_size)):
+        yield next(batches)
+
+
+def _draw_hidden_units(
+    config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str, list[int]], n_slots: int
+) -> None:
+    """Gives the encoders that lack a slot random functions of their whitened bands, not used yet."""
+    moments = {satellite: Moments() for satellite, numbers in slots.items() if len(numbers) < n_slots}
+    for batch in _patches(config) if moments else ():
+        for satellite, sums in moments.items():
+            sums.add(_pixels(batch[satellite]))
+    random = np.random.default_rng(config.seed)
+    units = config.generator.spectral_hidden
+    for satellite, sums in moments.items():
+        n_bands = len(slots[satellite])
+        encoders[satellite] |= {
+            "whitening": whitening(sums),
+            "hidden": {
+                "kernel": random.standard_normal((n_bands, units)) / n_bands**0.5,
+                "bias": random.standard_normal(units),
+            },
+            "inferred": {
+                "kernel": np.zeros((units, n_slots - n_bands)),
+                "bias": np.zeros(n_slots - n_bands),
+            },
+        }
+
+
+def _teach(config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str, list[int]], scales: Scales) -> None:
+    """Fills the slots that satellites lack by regressions on the images of others."""
+    lessons = [
+        _Lesson(
+            learner, teacher, lacking, slots, scales, config.generator.spectral_path == "quadratic", encoders[learner]
+        )
+        for learner in slots
+        for teacher, lacking in _teachers(streams(config), slots, learner).items()
+    ]
+    for batch in _patches(config) if lessons else ():
+        for lesson in lessons:
+            lesson.train.add(lesson.rows(batch[lesson.teacher]))
+    if any(lesson.hidden for lesson in lessons):
+        for batch in validation_batches(config):
+            for lesson in lessons:
+                lesson.check.add(lesson.rows(batch[lesson.teacher]))
+    for lesson in lessons:
+        lesson.fill(encoders[lesson.learner])
 
 
 def with_spectral_start(generator: Mapping[str, Any], maps: Maps) -> dict[str, Any]:
@@ -86,46 +128,16 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps) -> dict[str, A
     return changed
 
 
-class _Moments:
-    """Mean and covariance of rows that come in portions, added up in float64."""
-
-    def __init__(self):
-        self._n, self._sum, self._products = 0, 0.0, 0.0
-
-    def add(self, rows: np.ndarray) -> None:
-        self._n += len(rows)
-        self._sum += rows.sum(0)
-        self._products += rows.T @ rows
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        mean = self._sum / self._n
-        return mean, self._products / self._n - np.outer(mean, mean)
-
-
-class _Whitening:
-    """What makes a satellite's bands, over its own training images, uncorrelated and of variance one."""
-
-    def __init__(self, learner: str):
-        self.learner = self.teacher = learner
-        self._moments = _Moments()
-
-    def add(self, images: np.ndarray) -> None:
-        """Takes in images [n, h, w, band], network units."""
-        self._moments.add(images[:, :, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64))
-
-    def fill(self, encoder: dict[str, Any]) -> None:
-        """Writes the map, by principal components."""
-        mean, covariance = self._moments.finish()
-        variances, directions = np.linalg.eigh(covariance)
-        kernel = directions / np.sqrt(np.maximum(variances, 0) + WHITE)
-        encoder["whitening"] = {"kernel": kernel, "bias": -mean @ kernel}
-
-
 class _Lesson:
-    """The regression, on a teacher's images, that fills slots which the learner lacks; added up in float64.
+    """The regression, on a teacher's images, that fills slots which the learner lacks.
 
     Inputs are the shared bands in the learner's network units, outputs the lacking ones in those of the slots, so the
     solution is the learner's kernel.
+
+    Attributes:
+      learner, teacher: satellites.
+      hidden: the learner's hidden units {'whitening', 'hidden'}, where the teacher can compute them, or nothing.
+      train, check: sums over the teacher's pixels of the training and of the validation split.
     """
 
     def __init__(
@@ -136,36 +148,51 @@ class _Lesson:
         slots: Mapping[str, list[int]],
         scales: Scales,
         quadratic: bool,
+        encoder: Mapping[str, Any],
     ):
-        self.learner, self.teacher, self._lacking, self._quadratic = learner, teacher, lacking, quadratic
+        self.learner, self.teacher, self._quadratic = learner, teacher, quadratic
         shared = [slot for slot in slots[learner] if slot in slots[teacher]]
         self._inputs, self._outputs = ([slots[teacher].index(slot) for slot in part] for part in (shared, lacking))
         self._ours = [slots[learner].index(slot) for slot in shared]
         self._n_bands = len(slots[learner])
         self._to_slots, (slope, offset) = scales[teacher], scales[learner]
         self._own_scale = slope[self._ours], offset[self._ours]
-        self._moments = _Moments()
+        self._lacking = lacking
+        everywhere = sorted({slot for numbers in slots.values() for slot in numbers} - set(slots[learner]))
+        self._columns = [everywhere.index(slot) for slot in lacking]  # of 'inferred'
+        able = len(shared) == self._n_bands and "hidden" in encoder
+        self.hidden = {name: encoder[name] for name in ("whitening", "hidden")} if able else {}
+        self.train, self.check = Moments(), Moments()
 
-    def add(self, images: np.ndarray) -> None:
-        """Takes in images of the teacher [n, h, w, band], network units."""
+    def rows(self, images: np.ndarray) -> np.ndarray:
+        """Features and outputs [pixel, column] of the teacher's images [n, h, w, band], network units."""
         slope, offset = self._to_slots
-        pixels = images[:, :, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64) * slope + offset
+        pixels = _pixels(images) * slope + offset
         own_slope, own_offset = self._own_scale
-        features = spectral_features((pixels[:, self._inputs] - own_offset) / own_slope, self._quadratic)
-        self._moments.add(np.concatenate([features, pixels[:, self._outputs]], axis=1))
+        inputs = (pixels[:, self._inputs] - own_offset) / own_slope
+        columns = [spectral_features(inputs, self._quadratic)]
+        if self.hidden:
+            units = inputs
+            for layer in self.hidden.values():
+                units = units @ layer["kernel"] + layer["bias"]
+            columns.append(np.tanh(units))
+        return np.concatenate([*columns, pixels[:, self._outputs]], axis=1)
 
-    def fill(self, encoder: dict[str, np.ndarray]) -> None:
-        """Writes the solution into the learner's map; collinear features share the weight."""
-        mean, covariance = self._moments.finish()
-        n = len(mean) - len(self._outputs)
-        scale = np.sqrt(np.maximum(np.diag(covariance)[:n], 1e-12))
-        scaled = covariance[:n, :n] / np.outer(scale, scale)
-        weights = np.linalg.lstsq(scaled, covariance[:n, n:] / scale[:, None], rcond=1e-10)[0] / scale[:, None]
-        encoder["kernel"][np.ix_(self._feature_rows(), self._lacking)] = weights
-        encoder["bias"][self._lacking] = mean[n:] - mean[:n] @ weights
+    def fill(self, encoder: dict[str, Any]) -> None:
+        """Writes the solution into the learner's maps."""
+        places, outputs = self._feature_rows(), len(self._outputs)
+        if self.hidden:
+            solution = best_of(
+                self.train, self.check, outputs, (len(places), len(places) + len(self.hidden["hidden"]["bias"]))
+            )
+            encoder["inferred"]["kernel"][:, self._columns] = solution.weights[len(places) :]
+        else:
+            solution = least_squares(self.train, outputs)
+        encoder["kernel"][np.ix_(places, self._lacking)] = solution.weights[: len(places)]
+        encoder["bias"][self._lacking] = solution.offset
 
     def _feature_rows(self) -> list[int]:
-        """Where the features of the shared bands are among those of all the learner's bands."""
+        """Where bands and products of the shared bands are among those of all the learner's bands."""
         if not self._quadratic:
             return self._ours
         everything = [(i, j) for i in range(self._n_bands) for j in range(i, self._n_bands)]

@@ -66,7 +66,7 @@ def test_it_starts_as_copy_and_least_squares(kind, config, tmp_path_factory):
     stream = training_batches(config)
     drawn = np.concatenate([next(stream)["G16"] for _ in range(PATCHES // config.batch_size)])
     mean, std = published_statistics("G16", (2, 3, 5, 7, 13))
-    pixels = drawn[:, :, ::STEP].reshape(-1, 5).astype(np.float64) * std + mean
+    pixels = drawn[:, ::STEP, ::STEP].reshape(-1, 5).astype(np.float64) * std + mean
 
     def features(bands: np.ndarray) -> np.ndarray:
         bands = (bands - mean[[0, 1, 4]]) / std[[0, 1, 4]]
