@@ -45,7 +45,7 @@ class Report:
       examples: patches per step, of all satellites and chips.
       memory: kind -> bytes.
       operations: floating-point operations.
-      bytes_accessed: to and from memory.
+      bytes_accessed: to and from memory of any kind, on-chip memory included.
       collectives: kind -> (how many, bytes of their results).
       estimate: the compiler's own estimate of a step, seconds; 0 where it gives none.
       seconds: that compiling took.
@@ -138,14 +138,14 @@ def describe(report: Report, chip: Chip) -> str:
         *(f"  memory, {kind:<26} {size / 1e6:12,.1f} MB" for kind, size in report.memory.items()),
         f"  memory, {'all':<26} {total / 1e6:12,.1f} MB, {total / chip.memory:.1%} of {chip.memory / 1e9:g} GB",
         f"  {'operations':<34} {report.operations / 1e9:12,.1f} G",
-        f"  {'bytes to and from memory':<34} {report.bytes_accessed / 1e6:12,.1f} MB,"
-        f" {report.bytes_accessed / per_chip / 1e6:,.1f} MB per patch",
+        f"  {'bytes accessed':<34} {report.bytes_accessed / 1e6:12,.1f} MB,"
+        f" {report.bytes_accessed / per_chip / 1e6:,.1f} MB per patch; in on-chip memory, too: at most so many of HBM",
         *(
             f"  {f'{count} {kind}':<34} {size / 1e6:12,.2f} MB"
             for kind, (count, size) in sorted(report.collectives.items())
         ),
         "",
-        "least time of a step, by the chip's published figures",
+        "least time of a step, by the chip's published figures; 'memory' as if all bytes accessed were of HBM",
         *(f"  {what:<34} {seconds * 1e3:12.3f} ms" for what, seconds in bounds.items()),
         f"  bound by {least}: at most {report.examples / bounds[least]:,.0f} patches per second on all chips",
     ]

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from satxlate_jax.models.translator import Translator
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.training import batches, sharding
+from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.objective import Objective
 
@@ -39,12 +40,9 @@ class Validation:
         self._shared = objective.shared
         translator = objective.translator
         everywhere = sharding.replicated(mesh)
-        self._errors = jax.jit(
-            lambda params, batch: self._batch_errors(translator, params, batch), out_shardings=everywhere
-        )
-        self._translations = jax.jit(
-            lambda params, batch: translate_all(translator, params, batch), out_shardings=everywhere
-        )
+        compiled = {"out_shardings": everywhere, "compiler_options": compiler_options(jax.default_backend())}
+        self._errors = jax.jit(lambda params, batch: self._batch_errors(translator, params, batch), **compiled)
+        self._translations = jax.jit(lambda params, batch: translate_all(translator, params, batch), **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
         self._examples: Images | None = None
 
