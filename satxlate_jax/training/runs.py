@@ -199,7 +199,8 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     """
     state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
     if config.generator.spectral_path != "none":
-        generator = with_spectral_start(state.generator, sharding.place(mesh, spectral_start(config)))
+        maps = sharding.place(mesh, spectral_start(config))
+        generator = with_spectral_start(state.generator, maps, quiet=config.generator.spectral_path != "copy")
         state = state.replace(generator=generator)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"

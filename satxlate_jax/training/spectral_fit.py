@@ -7,7 +7,7 @@ import numpy as np
 
 WHITE = 1e-2
 """Added to the variances that a whitening divides by, in network units: what is smaller is noise, not signal."""
-RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+RIDGES = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 """Penalties to choose from, for features of variance one."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models.spectral import spectral_features
@@ -117,14 +118,24 @@ def _teach(config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str,
         lesson.fill(encoders[lesson.learner])
 
 
-def with_spectral_start(generator: Mapping[str, Any], maps: Maps) -> dict[str, Any]:
-    """A generator's parameters with these maps as its spectral path."""
+def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, quiet: bool = False) -> dict[str, Any]:
+    """A generator's parameters with these maps as its spectral path.
+
+    Args:
+      generator: nested dict of parameters.
+      maps: of `spectral_start`.
+      quiet: the networks begin by adding nothing to the path, for one that is fitted. Beside a mere copy they have to
+        make the lacking bands from the beginning.
+    """
     changed = dict(generator)
     for part, satellites in maps.items():
         changed[part] = {
             name: {**generator[part][name], "spectral": {**generator[part][name]["spectral"], **values}}
             for name, values in satellites.items()
         }
+    if quiet:
+        for name, decoder in changed["decoders"].items():
+            changed["decoders"][name] = {**decoder, "conv_out": jax.tree.map(jnp.zeros_like, decoder["conv_out"])}
     return changed
 
 

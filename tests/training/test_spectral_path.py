@@ -11,7 +11,7 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.models.translator import build_translator
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training.assembly import build_networks, build_objective
-from satxlate_jax.training.batches import training_batches
+from satxlate_jax.training.batches import training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.spectral_start import PATCHES, STEP, spectral_start, with_spectral_start
@@ -86,6 +86,42 @@ def test_it_starts_as_copy_and_least_squares(kind, config, tmp_path_factory):
     np.testing.assert_allclose(translated[..., [2, 3]], expected, atol=2e-3)
     back = translator.decode(silent(params), translator.encode(params, image.astype(np.float32), "H8"), "H8")
     np.testing.assert_allclose(back, image, atol=1e-5)
+
+
+def test_hidden_units_begin_no_worse_than_without(config, tmp_path_factory):
+    """On the validation split, by which they are chosen, in every band that H8 lacks."""
+    config.data.dir = str(records(tmp_path_factory))
+    held = np.concatenate([batch["G16"] for batch in validation_batches(config)])
+    mean, std = published_statistics("G16", (2, 3, 5, 7, 13))
+    own_mean, own_std = published_statistics("H8", (3, 4, 13))
+    given = ((held * std + mean)[..., [0, 1, 4]] - own_mean) / own_std
+    errors = {}
+    for hidden in (0, 24):
+        config.generator.spectral_path, config.generator.spectral_hidden = "quadratic", hidden
+        translator, _ = build_networks(config)
+        params = with_spectral_start(translator.init(jax.random.key(0)), spectral_start(config))
+        z = translator.encode(params, given.astype(np.float32), "H8")
+        translated = translator.decode(silent(params), z, "G16")
+        errors[hidden] = ((np.asarray(translated) - held)[:, ::STEP, ::STEP] ** 2).mean((0, 1, 2))
+    assert (errors[24][[2, 3]] <= errors[0][[2, 3]] * (1 + 1e-4)).all() and (errors[24] != errors[0])[[2, 3]].any()
+    np.testing.assert_allclose(errors[24][[0, 1, 4]], errors[0][[0, 1, 4]], atol=1e-9)
+    assert "inferred" not in params["encoders"]["G16"]["spectral"]  # G16 lacks nothing
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("abreast", 2, "spectral_hidden needs config.abreast 1"),
+        ("generator.spectral_path", "none", "spectral_hidden needs a spectral_path"),
+        ("objective.pairs_per_step", 2, "spectral_hidden needs config.objective.pairs_per_step 0"),
+        ("data.streams", ("G16",), "spectral_hidden needs H8 among config.data.streams"),
+    ],
+)
+def test_what_hidden_units_cannot_go_with(config, field, value, message):
+    config.generator.spectral_hidden = 8
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(InputError, match=message):
+        validate(config)
 
 
 def test_the_path_takes_no_noise(config):
