@@ -31,13 +31,19 @@ def one_device(tmp_path_factory) -> Path:
     return tiny_run.finished_run(tmp_path_factory)
 
 
-def _start_pair(run: Path, data: Path, cache: Path, only_second: Sequence[str] = ()) -> list[subprocess.Popen]:
+def _start_pair(
+    run: Path,
+    data: Path,
+    cache: Path,
+    only_second: Sequence[str] = (),
+    words: Sequence[str] = tiny_run.WORDS,
+) -> list[subprocess.Popen]:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     return [
         subprocess.Popen(
-            tiny_run.train_command(run, data, *tiny_run.WORDS, *(only_second if process else ()))
+            tiny_run.train_command(run, data, *words, *(only_second if process else ()))
             + [f"--coordinator=localhost:{port}", "--num_processes=2", f"--process_id={process}"],
             cwd=tiny_run.PROJECT,
             env=tiny_run.environment(cache, compile_quickly=True),
@@ -92,6 +98,19 @@ def test_two_processes_give_the_losses_of_one(two_processes, one_device):
     _assert_same_curves(two_processes, one_device)
     facts = Checkpoints(two_processes / "checkpoints").facts()
     assert facts["process_count"] == 2 and facts["step"] == tiny_run.STEPS
+
+
+def test_two_processes_draw_the_same_pairs_as_one(tmp_path, data, cache):
+    """Which of the four pairs a step looks at decides its losses: other pairs anywhere would show at once."""
+    words = ["--config.steps=8", "--config.objective.pairs_per_step=1", "--config.validate_every=0"]
+    _finish(_start_pair(tmp_path / "two", data, cache, words=words))
+    environment = tiny_run.environment(cache, compile_quickly=True)
+    result = tiny_run.run_training(tiny_run.train_command(tmp_path / "one", data, *words), environment)
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (tiny_run.learned_scalars(tmp_path / name) for name in ("two", "one"))
+    for tag, points in theirs.items():
+        np.testing.assert_allclose([y for _, y in ours[tag]], [y for _, y in points], rtol=1e-4, atol=1e-6, err_msg=tag)
+    assert len({value > 0 for _, value in theirs["generator/gan"]}) == 2, "some draws look at a translation, some not"
 
 
 @pytest.mark.slow
