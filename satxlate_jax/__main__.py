@@ -30,7 +30,7 @@ VERBS = {
 _OF_THE_PLACE = {
     errno.ENOSPC: "free some space, or choose another folder",
     errno.EDQUOT: "free some space, or choose another folder",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another folder",
+    errno.EFBIG: "free some space, or raise the limit of file sizes (ulimit -f)",
     errno.EACCES: "choose a folder that you may write to, files that you may read",
     errno.EPERM: "choose a folder that you may write to, files that you may read",
     errno.EROFS: "choose a folder that can be written to",
@@ -44,6 +44,15 @@ _OF_THE_PLACE = {
 def _place(error: OSError) -> str:
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return f"cannot use '{names[-1]}'" if names else "cannot read or write"
+
+
+def _finds_no_device(error: Exception) -> bool:
+    """Whether JAX looked for its devices in vain: it says so, or (cuda without its plugin) fails an assertion."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_code if trace else None
+    return "initialize backend" in str(error) or (where is not None and where.co_filename.endswith("xla_bridge.py"))
 
 
 def _usage() -> str:
@@ -85,6 +94,12 @@ def main(argv: list[str] | None = None) -> int:
         if error.errno not in _OF_THE_PLACE:
             raise
         complaint, code = f"{_place(error)}: {os.strerror(error.errno)}; {_OF_THE_PLACE[error.errno]}", 2
+    except (RuntimeError, AssertionError) as error:
+        if not _finds_no_device(error):
+            raise
+        platforms, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())[:200]
+        advice = "unset it, set it to cpu, or install the extra `gpu` or `tpu` where there is one"
+        complaint, code = f"no device of JAX_PLATFORMS={platforms} ({reason or 'no plugin for it'}); {advice}", 2
     print(f"satxlate {verb}: {complaint}", file=sys.stderr)
     return code
 

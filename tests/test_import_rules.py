@@ -71,7 +71,7 @@ def test_no_module_takes_part_in_a_circle():
     done, active = set(), []
 
     def visit(name):
-        assert name not in active, f"circle: {' -> '.join([*active[active.index(name):], name])}"
+        assert name not in active, f"circle: {' -> '.join([*active[active.index(name) :], name])}"
         if name not in done:
             active.append(name)
             for other in graph[name]:

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
     how.add_argument("--baselines", help=f"of {', '.join(BASELINES)}, or all (default: {slow})")
-    how.add_argument("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
+    how.add_argument(
+        "--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)"
+    )
     how.add_argument("--samples", type=int, default=0, metavar="N", help="score the mean and the spread of N draws")
     how.add_argument("--seed", type=int, default=0, help="of all draws (0)")
     how.add_argument("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")

@@ -29,6 +29,8 @@ def save_figure(figure: Figure, path: Path) -> bytes:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
     return packed.getvalue()
 
 

@@ -1,7 +1,6 @@
 """One HTML page that says how good each band is, beginning with what reads in a minute."""
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from satxlate_jax.evaluation.figures import Figures
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
 from satxlate_jax.evaluation.results import Results
-from satxlate_jax.evaluation.tables import per_file_rows, score_rows
+from satxlate_jax.evaluation.tables import per_file_rows, score_rows, write_text
 from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation.translate import TileTranslator
@@ -79,9 +78,7 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         _files(results),
         _settings(results, translator, command),
     ]
-    temporary = folder / ".report.html.part"
-    temporary.write_text(render_page(title, "\n".join(body)), encoding="utf-8")
-    os.replace(temporary, folder / "report.html")
+    write_text(render_page(title, "\n".join(body)), folder / "report.html")
     return words
 
 

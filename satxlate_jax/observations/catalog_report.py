@@ -50,15 +50,18 @@ def _names(text: str) -> list[str]:
 
 def _write_tiles(coverages: list[Coverage], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["satellite", "tile", "files", "missing_times", "days", "missing_days"])
-        for coverage in coverages:
-            for tile, count in sorted(coverage.tiles.items()):
-                days = sum((tile, day) in coverage.tile_days for day in coverage.days)
-                missing = len(coverage.times) - count
-                writer.writerow([coverage.satellite, tile, count, missing, days, len(coverage.days) - days])
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["satellite", "tile", "files", "missing_times", "days", "missing_days"])
+            for coverage in coverages:
+                for tile, count in sorted(coverage.tiles.items()):
+                    days = sum((tile, day) in coverage.tile_days for day in coverage.days)
+                    missing = len(coverage.times) - count
+                    writer.writerow([coverage.satellite, tile, count, missing, days, len(coverage.days) - days])
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read_request(text: str) -> tuple[str, str] | list[Pair]:
@@ -116,7 +119,9 @@ def main(argv: list[str]) -> None:
             files = find_tiles(arguments.root, **filters, index=index, progress=True)
         _report(files, request, arguments, output)
     except OSError as error:
-        raise InputError(f"cannot write to '{output}' ({error.strerror or error})") from error
+        raise InputError(
+            f"cannot write to '{output}' ({error.strerror or error}); check free space and permissions"
+        ) from error
 
 
 def _report(

@@ -292,8 +292,8 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
         finally:
             os.close(folder)
         os.replace(temporary, path)
-    except (HDF4Error, OSError) as error:
-        raise L1GError(f"{str(path)!r} cannot be written ({in_a_line(error)})") from error
+    except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words
+        raise L1GError(f"{str(path)!r} cannot be written ({in_a_line(error)}); check space and permissions") from error
     finally:
         with suppress(OSError):  # renamed already, or never made
             temporary.unlink()

@@ -166,6 +166,10 @@ def simulate_archive(
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
     plan = _plan(satellites, tiles, times, seed)
+    try:  # before the first scene, which takes seconds
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
     paths: list[Path] = []
     with ExitStack() as stack:
         progress = stack.enter_context(

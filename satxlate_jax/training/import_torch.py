@@ -81,9 +81,7 @@ def moments(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: Any,
         raise InputError(f"{what} counts different numbers of steps for its parameters: {sorted(counts)}")
     result: dict[str, Any] = {"count": np.int32(counts.pop() if counts else 0)}
     for ours, theirs in (("mu", "exp_avg"), ("nu", "exp_avg_sq")):
-        flat = {
-            name: entry.get(theirs, np.zeros_like(state[name])) for name, entry in zip(names, entries, strict=True)
-        }
+        flat = {name: entry.get(theirs, np.zeros_like(state[name])) for name, entry in zip(names, entries, strict=True)}
         result[ours] = to_nested(flat, config)
     return result
 

@@ -240,5 +240,8 @@ def write_failures(failures: Sequence[dict[str, str]], folder: Path, name: str =
         path.unlink(missing_ok=True)
         return
     temporary = folder / f".{name}.part"
-    temporary.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-    os.replace(temporary, path)
+    try:
+        temporary.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--share", default="0/1", metavar="I/N", help="this process's share of the files")
     made = parser.add_argument_group("what is made of them")
     made.add_argument("--bands", help="write only these bands, such as 2,7-9 (default: all)")
-    made.add_argument("--samples", type=at_least(0), default=0, help="draws of the latent noise: writes means and spreads")
+    made.add_argument(
+        "--samples", type=at_least(0), default=0, help="draws of the latent noise: writes means and spreads"
+    )
     made.add_argument("--seed", type=int, default=0, help="of the draws")
     made.add_argument("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
     made.add_argument("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")

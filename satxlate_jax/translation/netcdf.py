@@ -53,8 +53,9 @@ def write_tile_netcdf(
     try:
         described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; check free space and permissions") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a full disk in the words of the netCDF library
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {path}: {reason}; check free space and permissions") from error
     finally:
         temporary.unlink(missing_ok=True)
 

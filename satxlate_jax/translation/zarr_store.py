@@ -121,8 +121,15 @@ class ZarrFolder:
 
     def _create(self, path: Path, tile: xr.Dataset) -> None:
         """An empty store with everything but times, under a temporary name, then renamed."""
-        described = describe_tile(tile, self.translator.facts, self.command)
         temporary = path.with_name(f".{path.name}.part")
+        try:
+            self._fill(temporary, tile)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _fill(self, temporary: Path, tile: xr.Dataset) -> None:
+        described = describe_tile(tile, self.translator.facts, self.command)
         store = zarr.open_group(temporary, mode="w", zarr_format=_FORMAT)
         attributes = {name: value for name, value in described.attrs.items() if name not in ("source_file", "source")}
         store.attrs.update({name: _plain(value) for name, value in attributes.items()})
@@ -165,7 +172,6 @@ class ZarrFolder:
             store.create_array("source_file", shape=(0,), chunks=(1024,), dtype="U64", fill_value=""), ("time",), words
         )
         zarr.consolidate_metadata(temporary, zarr_format=_FORMAT)
-        temporary.rename(path)
 
 
 def _read_moments(store: zarr.Group) -> dict[int, tuple[int, str]]:

@@ -97,9 +97,7 @@ def test_average_pool_counts_only_pixels_inside(size):
     x = np.random.default_rng(0).standard_normal((1, *size, 1))
     padded = np.pad(x[0, ..., 0], 1, constant_values=np.nan)
     rows, columns = -(-size[0] // 2), -(-size[1] // 2)
-    expected = [
-        [np.nanmean(padded[2 * r : 2 * r + 3, 2 * c : 2 * c + 3]) for c in range(columns)] for r in range(rows)
-    ]
+    expected = [[np.nanmean(padded[2 * r : 2 * r + 3, 2 * c : 2 * c + 3]) for c in range(columns)] for r in range(rows)]
     np.testing.assert_allclose(average_pool(jnp.asarray(x, jnp.float32))[0, ..., 0], expected, atol=1e-6)
 
 

@@ -1,0 +1,105 @@
+"""A full disk, no accelerator, Ctrl-C: one line, the right exit code, nothing half-written left behind."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pytest
+
+from satxlate_jax.__main__ import main
+from tests import tiny_run
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+BANDS = {"G16": (8, 16), "G17": (8, 16)}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("machine")
+    write_archive(root / "l1g", BANDS, ["h09v03"], [datetime(2019, 2, 5, 18)])
+    save_random_run(root / "run", BANDS, dim=4)
+    return root
+
+
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 4 kB: what a program sees of a full disk, without filling one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+FULL = [
+    "translate --checkpoint run --to G17 l1g --workers 1",
+    "translate --checkpoint run --to G17 l1g --workers 1 --zarr",
+    "evaluate --checkpoint run --l1g l1g --source G16 --target G17 --pictures 0 --baselines band_copy",
+    "catalog l1g",
+]
+
+
+@pytest.mark.parametrize("words", FULL)
+def test_a_full_disk(words, place, tmp_path, monkeypatch, capsys, full_disk):
+    monkeypatch.chdir(place)
+    assert main([*words.split(), "--output", str(tmp_path / "new")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "space" in line
+    for path in (tmp_path / "new").rglob("*"):  # what is there is whole, and has its own name
+        assert not path.name.startswith(".") and not path.name.endswith((".tmp", ".part")), path
+
+
+def test_a_full_disk_while_simulating(tmp_path):
+    """In a process of its own, because the HDF4 library does not survive it."""
+    words = f"simulate --tiles 1 --times 1 --satellites G16 --output {tmp_path / 'new'}"
+    command = f"ulimit -f 4; exec {sys.executable} -m satxlate_jax {words}"
+    done = subprocess.run(["bash", "-c", command], cwd=tiny_run.PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2 and "check space and permissions" in done.stderr.strip().splitlines()[-1]
+    assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_while_training(tmp_path, tmp_path_factory, capsys, full_disk):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    data = tiny_run.records(tmp_path_factory)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    assert main(["train", *tiny_run.train_command(tmp_path / "run", data, "--config.steps=0")[4:]]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("satxlate train: ")]
+    assert len(lines) == 1 and "space" in lines[0]
+    assert not [path for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()]
+
+
+@pytest.mark.parametrize(("verb", "platform"), [("train", "cuda"), ("translate", "cuda"), ("translate", "tpu")])
+def test_no_accelerator(verb, platform, place, tmp_path, tmp_path_factory):
+    words = tiny_run.train_command(tmp_path / "new", tiny_run.records(tmp_path_factory))
+    if verb == "translate":
+        words = [*words[:3], "translate", "--checkpoint=run", "--to=G17", "l1g", f"--output={tmp_path / 'new'}"]
+    environment = os.environ | {"JAX_PLATFORMS": platform, "TPU_SKIP_MDS_QUERY": "1"}
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("satxlate ")]
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert len(lines) == 1 and platform in lines[0] and "JAX_PLATFORMS" in lines[0]
+    assert not (tmp_path / "new").exists()
+
+
+def test_control_c(tmp_path):
+    """While tiles are simulated: what was written is whole."""
+    words = [sys.executable, "-m", "satxlate_jax", "simulate", "--output", tmp_path / "new", "--times=500"]
+    process = subprocess.Popen(words, cwd=tiny_run.PROJECT, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "new").rglob("*.hdf")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "satxlate simulate: interrupted" in error and "Traceback" not in error
+    assert not list((tmp_path / "new").rglob("*.tmp"))
+
+
+def test_a_reader_that_has_had_enough():
+    """`satxlate ... | head` ends quietly."""
+    command = f"{sys.executable} -m satxlate_jax --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tiny_run.PROJECT, capture_output=True, text=True)
+    assert done.returncode in (0, 141) and not done.stderr
