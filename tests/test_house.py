@@ -1,0 +1,99 @@
+"""The house as a newcomer sees it: rooms that fit a screen, a drawing of the imports, no dead option, clean types."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_import_rules import MAY_IMPORT, PACKAGE, PROJECT, imported_names, modules
+
+CONTRIBUTING = PROJECT / "CONTRIBUTING.md"
+# the drawing's lines begin and end in rooms, or in these
+ON_TOP = ("demo", "bench", "__main__")
+
+
+def tool(name):
+    """A program of the extra dev, beside the interpreter or on the path."""
+    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name) or pytest.skip(f"no {name}")
+
+
+def draw_imports() -> str:
+    """The rooms of the package and who imports whom, as a mermaid flowchart; verbs import lazily from __main__."""
+    arrows = set()
+    for path in modules():
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        names = imported_names(path) if room in MAY_IMPORT or room in ON_TOP else set()
+        if room in ("__main__", "bench"):
+            names = set(re.findall(r'"(satxlate_jax\.[a-z_.]+)"', path.read_text()))
+        for name in names:
+            first, _, rest = name.partition(".")
+            other = rest.split(".")[0]
+            if first == "satxlate_jax" and other != room and other in (*MAY_IMPORT, *ON_TOP):
+                arrows.add((room, other))
+    return "\n".join(["flowchart TD", *(f"  {a} --> {b}" for a, b in sorted(arrows))]) + "\n"
+
+
+def test_the_drawing_of_the_imports_is_the_imports():
+    """To renew it: python -m tests.test_house"""
+    (drawn,) = re.findall(r"<!-- imports -->\n```mermaid\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    assert drawn == draw_imports()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_and_its_functions_fit(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name
+    summary = (ast.get_docstring(ast.parse(text)) or "?").split("\n\n")[0]
+    assert summary != "?" or path.name.startswith("_")
+    assert not {"utils", "helpers", "common", "misc"} & set(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+# read by validation alone: the design's name for the one family there is, beside which others may come
+CHECKED_ONLY = {"generator.family"}
+
+
+def fields(config, prefix=""):
+    for name, value in config.items():
+        if hasattr(value, "items") and name not in ("satellites", "datasets", "shared"):
+            yield from fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_no_field_of_the_configuration_is_dead(default_config):
+    """Each is read somewhere, as an attribute, as a key or as a keyword that a whole section is handed over to."""
+    code = "\n".join(path.read_text() for path in modules() if path.name not in ("config.py", "released.py"))
+    for field in set(fields(default_config())) - CHECKED_ONLY:
+        name = field.split(".")[-1]
+        assert re.search(rf"""\.{name}\b|["']{name}["']|\b{name}: |_{name}\b""", code), field
+
+
+def test_ruff():
+    for words in (["check"], ["format", "--check"]):
+        done = subprocess.run([tool("ruff"), *words], cwd=PROJECT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_mypy():
+    done = subprocess.run([tool("mypy")], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_hooks_are_what_is_tested_here():
+    text = (PROJECT / ".pre-commit-config.yaml").read_text()
+    assert {"ruff check", "ruff format", "mypy"} == set(re.findall(r"name: (.+)", text))
+    assert "http" not in text
+
+
+if __name__ == "__main__":
+    new = f"<!-- imports -->\n```mermaid\n{draw_imports()}```"
+    old = CONTRIBUTING.read_text()
+    CONTRIBUTING.write_text(re.sub(r"<!-- imports -->\n```mermaid\n.*?```", new, old, flags=re.DOTALL))
