@@ -90,7 +90,8 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
 def _test_pairs(l1g: Path) -> list[tuple[TileFile, TileFile]]:
     """The files of GOES-17 and Himawari-8 that coincide in the test period."""
     days = parse_numbers(TEST_DAYS)
-    pairs = coincident(*(find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8")))
+    source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8"))
+    pairs = coincident(source, target)
     if not pairs:
         raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
     return pairs

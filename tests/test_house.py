@@ -81,7 +81,6 @@ def test_ruff():
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.slow
 def test_mypy():
     done = subprocess.run([tool("mypy")], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
     files = [
         file for text in inputs for file in (sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)])
     ]
-    sources = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in files}
-    unknown = [file for file, source in sources.items() if source is None]
+    named = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in files}
+    sources = {file: source for file, source in named.items() if source is not None}
+    unknown = [file for file in files if file not in sources]
     if unknown or not files:
         what = f"no netCDF file in {', '.join(inputs)}"
         if unknown:
@@ -45,9 +47,9 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
     tiles = {source.tile for source in sources.values()}
     if len(tiles) > 1:
         raise InputError(f"an animation is of one tile, these are of {', '.join(sorted(tiles))}; give files of one")
-    observed = {}
-    for file in find_tiles(root, tiles=tiles):
-        observed.setdefault(file.time, {})[file.satellite] = file
+    observed: dict[datetime, dict[str, TileFile]] = {}
+    for seen in find_tiles(root, tiles=tiles):
+        observed.setdefault(seen.time, {})[seen.satellite] = seen
     frames = []
     for file, source in sorted(sources.items(), key=lambda item: item[1].time):
         present = observed.get(source.time, {})
@@ -179,6 +181,7 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
     form = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(frames_per_second), "-i", "-"]
     command = [program, "-y", "-loglevel", "error", *form, "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None  # a pipe
     count = 0
     try:
         for picture in chain([first], pictures):

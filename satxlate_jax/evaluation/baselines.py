@@ -132,8 +132,10 @@ class GreenFormula(Baseline):
         number = green_band(self.task.target)
         fields = {band: values[..., channel] for channel, band in enumerate(self.task.source_bands)}
         parts = [find_band(self.task.source, wavelength, fields) for wavelength in (0.47, 0.64, 0.865)]
-        if number in self.task.target_bands and None not in parts:
-            green = formula_green(*(fields[part].astype(np.float64) for part in parts), self.formula)
+        present = [part for part in parts if part is not None]
+        if number in self.task.target_bands and len(present) == 3:
+            blue, red, vegetation = (fields[part].astype(np.float64) for part in present)
+            green = formula_green(blue, red, vegetation, self.formula)
             predicted[..., self.task.target_bands.index(number)] = green
         return predicted
 

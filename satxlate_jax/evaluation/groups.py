@@ -16,7 +16,8 @@ _VEGETATION, _SNOW, _WATER = 0.3, 0.4, 0.12  # normalised differences; reflectan
 def grouping_bands(satellite: str) -> list[int]:
     """The bands by which pixels are told apart, 1-based; worth reading also where no network needs them."""
     every = {band.number: np.empty(0) for band in get_satellite(satellite).bands}
-    return [find_band(satellite, wavelength, every) for wavelength in (*_REFLECTIVE, _WINDOW)]
+    found = (find_band(satellite, wavelength, every) for wavelength in (*_REFLECTIVE, _WINDOW))
+    return [number for number in found if number is not None]
 
 
 def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -40,9 +41,8 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
         day = solar_zenith < DAY_ENDS
         night = solar_zenith >= NIGHT_BEGINS
         groups |= {"day": day, "twilight": ~day & ~night & np.isfinite(solar_zenith), "night": night}
-    red, vegetation, near_infrared = (
-        fields.get(find_band(satellite, wavelength, fields)) for wavelength in _REFLECTIVE
-    )
+    numbers = (find_band(satellite, wavelength, fields) for wavelength in _REFLECTIVE)
+    red, vegetation, near_infrared = (None if number is None else fields[number] for number in numbers)
     window = infrared_band(satellite, fields)
     if window is not None:
         cold = fields[window] < _COLD

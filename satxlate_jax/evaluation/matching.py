@@ -18,7 +18,8 @@ class HistogramMatching(Baseline):
         target = get_satellite(task.target)
         kinds = [target.band(task.target_bands[channel]).kind for _, channel in self._pairs]
         self._edges = [
-            np.linspace(low, high, round((high - low) / width) + 1) for low, high, width in map(BINS.get, kinds)
+            np.linspace(low, high, round((high - low) / width) + 1)
+            for low, high, width in (BINS[kind] for kind in kinds)
         ]
         self._counts = [np.zeros((2, len(edges) - 1)) for edges in self._edges]
         self._maps: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(self._pairs)

@@ -12,7 +12,7 @@ from satxlate_jax.evaluation.supervised_cnn import SupervisedCnn
 MODEL = "model"
 
 # Where two are equally good, the first is named.
-_ORDER = (
+_ORDER: tuple[type[Baseline], ...] = (
     BandCopy,
     LinearRegression,
     QuadraticRegression,

@@ -9,6 +9,7 @@ its Gaussian window; Vandal et al., TGRS 2021, the ranges of PSNR.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -166,7 +167,7 @@ def structural_similarity(prediction: np.ndarray, truth: np.ndarray, range_: flo
     x = np.where(seen, prediction, centre).astype(np.float64) - centre
     y = np.where(seen, truth, centre).astype(np.float64) - centre
     complete = bool(seen.all())
-    weight = None if complete else np.maximum(_window_mean(seen.astype(np.float64)), 1e-12)
+    weight: Any = None if complete else np.maximum(_window_mean(seen.astype(np.float64)), 1e-12)
 
     def local(values: np.ndarray) -> np.ndarray:
         return _window_mean(values) if complete else _window_mean(np.where(seen, values, 0.0)) / weight

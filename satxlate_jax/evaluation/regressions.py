@@ -4,6 +4,7 @@ Fitted on the target's own tiles, from its bands that the source shares to each 
 """
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,7 @@ class BoostedTrees(Baseline):
         self._source_channels, self._input_channels = task.shared
         self._random = np.random.default_rng(0)
         self._rows: list[np.ndarray] = []
-        self._models: dict[int, object] = {}
+        self._models: dict[int, Any] = {}
 
     def fit_target(self, values: np.ndarray) -> None:
         """Draws pixels of a tile [h, w, target band] that have every input."""

@@ -84,8 +84,7 @@ def predict_case(
     truths = {ours: truth[f"BAND{theirs:02d}"].values for ours, theirs in wanted.items()}
     if not any(np.isfinite(values).any() for values in truths.values()):
         return None
-    settings = {"source": task.source, "samples": results.samples, "seed": seed}
-    translated = translator.translate(tile, task.target, **settings)
+    translated = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
     model = {number: translated[f"BAND{number:02d}"].values for number in wanted}
     predictions = {MODEL: model}
     x = stack(tile, task.source_bands)

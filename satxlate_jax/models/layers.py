@@ -72,7 +72,7 @@ class Norm(nnx.Module):
         dtype = x.dtype
         x = x.astype(jnp.promote_types(dtype, jnp.float32))
         if self.name == "ln":
-            axes = (1, 2, 3)
+            axes: tuple[int, ...] = (1, 2, 3)
             x = (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True, ddof=1) + 1e-5)
         else:
             axes = (1, 2) if self.name == "in" else (0, 1, 2)

@@ -119,7 +119,13 @@ class Translator:
         self._dtype = dtype
         network = functools.partial(Network, abreast=abreast, remat=remat)
         settings = {"initialization": initialization, "dtype": dtype}
-        sizes = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res, "activation": activation, "padding": padding}
+        sizes: dict[str, Any] = {
+            "dim": dim,
+            "n_downsample": n_downsample,
+            "n_res": n_res,
+            "activation": activation,
+            "padding": padding,
+        }
         self._encoders, self._decoders = {}, {}
         for satellite, numbers in self.bands.items():
             skip_count = len(skips.get(satellite, ()))
@@ -133,11 +139,11 @@ class Translator:
         n_slots = 1 + max((slot for numbers in slots.values() for slot in numbers), default=-1)
         self.latent_channels = self.noisy_channels + n_slots
         self._to_slots, self._from_slots = {}, {}
-        for satellite, numbers in slots.items():
+        for satellite, own_slots in slots.items():
             self._to_slots[satellite] = network(
-                functools.partial(ToSlots, numbers, n_slots, quadratic=quadratic, hidden=hidden)
+                functools.partial(ToSlots, own_slots, n_slots, quadratic=quadratic, hidden=hidden)
             )
-            self._from_slots[satellite] = network(functools.partial(FromSlots, numbers, n_slots))
+            self._from_slots[satellite] = network(functools.partial(FromSlots, own_slots, n_slots))
 
     @property
     def satellites(self) -> tuple[str, ...]:

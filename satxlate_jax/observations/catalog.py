@@ -227,8 +227,8 @@ def coincident(
     pairs = [(file, others[file.tile, file.time]) for file in first if (file.tile, file.time) in others]
     if tolerance:
         done = {file.path for pair in pairs for file in pair}
-        rest = ([file for file in files if file.path not in done] for files in (first, second))
-        pairs += _closest(*rest, tolerance)
+        ours, theirs = ([file for file in files if file.path not in done] for files in (first, second))
+        pairs += _closest(ours, theirs, tolerance)
     return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
@@ -246,7 +246,8 @@ def _closest(
             end = bisect_right(times[file.tile], file.time + tolerance)
             options += [(abs(file.time - other.time), file, other) for other in candidates[file.tile][begin:end]]
     options.sort(key=lambda option: (option[0], _order(option[1]), _order(option[2])))
-    pairs, taken = [], set()
+    pairs: list[tuple[TileFile, TileFile]] = []
+    taken: set[Path] = set()
     for _, file, other in options:
         if file.path not in taken and other.path not in taken:
             taken.update((file.path, other.path))

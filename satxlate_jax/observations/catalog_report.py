@@ -3,8 +3,10 @@
 import argparse
 import csv
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from satxlate_jax.errors import CommandParser, InputError
@@ -84,8 +86,8 @@ def _find_pairs(
     if isinstance(request, list):
         pairs = locate_pairs(request, files)
         return pairs, f"{arguments.pairs}: {len(pairs):,} of its {len(request):,} pairs are here"
-    sides = ([file for file in files if file.satellite == name] for name in request)
-    pairs = coincident(*sides, timedelta(minutes=arguments.tolerance))
+    first, second = ([file for file in files if file.satellite == name] for name in request)
+    pairs = coincident(first, second, timedelta(minutes=arguments.tolerance))
     tiles = len({file.tile for file, _ in pairs})
     return pairs, f"{' and '.join(request)}: {len(pairs):,} coincident pairs in {tiles} tiles"
 
@@ -102,7 +104,7 @@ def main(argv: list[str]) -> None:
     if not os.path.isdir(arguments.root):
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)
-    parsers = {
+    parsers: dict[str, Callable[[str], Any]] = {
         "satellites": _names,
         "tiles": _names,
         "years": parse_numbers,
@@ -110,7 +112,7 @@ def main(argv: list[str]) -> None:
         "hours": parse_numbers,
     }
     texts = {name: getattr(arguments, name) for name in parsers}
-    filters = {name: None if text is None else parsers[name](text) for name, text in texts.items()}
+    filters: dict[str, Any] = {name: None if text is None else parsers[name](text) for name, text in texts.items()}
     for name in filters["satellites"] or ():
         get_satellite(name)
     request = _read_request(arguments.pairs) if arguments.pairs else None  # before a search that may take minutes

@@ -92,10 +92,10 @@ def _gaps(coverage: Coverage, limit: int = 10) -> list[str]:
         lines.append(f"{coverage.satellite}: and {len(runs) - limit} more gaps of days")
     short = sorted((count, tile) for tile, count in coverage.tiles.items() if count < len(coverage.times))
     for count, tile in short[:limit]:
-        days = len(coverage.days) - sum((tile, day) in coverage.tile_days for day in coverage.days)
+        absent = len(coverage.days) - sum((tile, day) in coverage.tile_days for day in coverage.days)
         lines.append(
             f"{coverage.satellite}: tile {tile} lacks {len(coverage.times) - count:,} of {len(coverage.times):,} times"
-            + (f", {days} of {len(coverage.days)} days entirely" if days else "")
+            + (f", {absent} of {len(coverage.days)} days entirely" if absent else "")
         )
     if len(short) > limit:
         lines.append(f"{coverage.satellite}: and {len(short) - limit} more tiles lack times")

@@ -54,8 +54,8 @@ class TileOutcome:
     """
 
     file: TileFile
-    codes: np.ndarray | None = None
-    offsets: np.ndarray | None = None
+    codes: Any = None
+    offsets: Any = None
     patch_size: int = 0
     reason: str = ""
     detail: str = ""
@@ -190,7 +190,8 @@ def _settled(file: TileFile, answer: TileOutcome | Failure) -> TileOutcome:
 def _cut(file: TileFile, codes: np.ndarray, zenith: np.ndarray | None, selection: Selection) -> TileOutcome:
     """What of a tile's codes [band, h, w] is kept."""
     size, pixels = selection.patch_size, codes[0].size
-    offsets = patch_offsets(*codes.shape[1:], size, selection.stride)
+    height, width = codes.shape[1:]
+    offsets = patch_offsets(height, width, size, selection.stride)
     present = np.full(len(codes), pixels)
     finite = np.ones(len(offsets), bool)
     if codes.max() == MISSING:

@@ -76,5 +76,5 @@ def _pair(row: dict[str, str | None], where: str) -> Pair:
 def locate_pairs(pairs: Iterable[Pair], files: Iterable[TileFile]) -> list[Pair]:
     """Those of the pairs whose two files are among `files`, wherever these lie and whatever their version."""
     present = {(file.satellite, file.tile, file.time): file for file in files}
-    found = (tuple(present.get((side.satellite, side.tile, side.time)) for side in pair) for pair in pairs)
-    return [pair for pair in found if None not in pair]
+    keys = ([(side.satellite, side.tile, side.time) for side in pair] for pair in pairs)
+    return [(present[first], present[second]) for first, second in keys if first in present and second in present]

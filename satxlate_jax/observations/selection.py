@@ -9,6 +9,7 @@ from typing import Any
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, find_tiles, newest_versions, parse_numbers
 from satxlate_jax.observations.grid import PIXELS, parse_tile
+from satxlate_jax.observations.resampling import Method
 from satxlate_jax.observations.satellites import SATELLITES, Band
 from satxlate_jax.observations.splits import draw_files, split_files
 from satxlate_jax.observations.tiling import patch_offsets
@@ -51,7 +52,7 @@ class Selection:
     patch_size: int = 64
     stride: int | None = None
     daylight_only: bool = False
-    resampling: str = "area"
+    resampling: Method = "area"
     split_by: str = "day"
     seed: int = 0
 

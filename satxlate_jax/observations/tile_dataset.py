@@ -73,15 +73,17 @@ def identify(dataset: xr.Dataset, name: str) -> TileFile:
     """
     named = parse_name(name)
     satellite, tile = dataset.attrs.get("satellite"), dataset.attrs.get("tile")
-    satellite = get_satellite(str(satellite)).name if satellite is not None else named and named.satellite
-    tile = str(tile) if tile is not None else named and named.tile
-    time = named and named.time
+    satellite = get_satellite(str(satellite)).name if satellite is not None else named.satellite if named else None
+    tile = str(tile) if tile is not None else named.tile if named else None
+    time = named.time if named else None
     if "time" in dataset.variables and dataset["time"].size == 1:
         moment = dataset["time"].values.reshape(()).astype("datetime64[m]").item()
         time = moment if isinstance(moment, datetime) else time
-    if satellite is None or tile is None or time is None:
+    identity = None
+    if satellite is not None and tile is not None and time is not None:
+        identity = parse_name(file_name(satellite, tile, time))
+    if identity is None:
         raise InputError(f"'{name}' does not name an L1G file, and the dataset lacks its satellite, tile or time")
-    identity = parse_name(file_name(satellite, tile, time))
     if named is not None and (named.satellite, named.tile, named.time) != (satellite, tile, time):
         raise InputError(
             f"the dataset is {satellite} {tile} {time:%Y-%m-%d %H:%M}, which the file's name '{name}' contradicts"

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -54,7 +55,7 @@ def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dic
     for name, function in functions.items():
         options = compiler_options(jax.default_backend())
         compiled = jax.jit(function, compiler_options=options).lower(x, kernel).compile()
-        seconds = _time(lambda compiled=compiled: compiled(x, kernel), repeats)
+        seconds = _time(partial(compiled, x, kernel), repeats)
         rates[name] = operations / statistics.median(seconds)
     return rates
 

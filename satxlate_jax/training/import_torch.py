@@ -47,7 +47,7 @@ def load_torch_file(path: Path) -> dict[str, Any]:
     return _to_numpy(content, torch.Tensor)
 
 
-def _to_numpy(value: Any, tensor: type) -> Any:
+def _to_numpy(value: Any, tensor: Any) -> Any:
     if isinstance(value, tensor):
         return value.detach().numpy()
     if isinstance(value, Mapping):
@@ -73,8 +73,8 @@ def moments(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: Any,
     names = [name for name in state if is_parameter(name)]
     indices = [index for group in optimizer["param_groups"] for index in group["params"]]
     if len(indices) != len(names):
-        counts = f"{len(indices)} parameters, the network {len(names)}"
-        raise InputError(f"{what} holds {counts}: cannot tell which is which")
+        lengths = f"{len(indices)} parameters, the network {len(names)}"
+        raise InputError(f"{what} holds {lengths}: cannot tell which is which")
     entries = [optimizer["state"].get(index, {}) for index in indices]
     counts = {int(entry["step"]) for entry in entries if "step" in entry}
     if len(counts) > 1:

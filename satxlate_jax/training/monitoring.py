@@ -51,7 +51,7 @@ class Monitor:
     def __init__(self, workdir: epath.Path, last_step: int, facts: Mapping[str, Any]):
         self._workdir = workdir
         self._satellites = facts["satellites"]
-        self._writer = None
+        self._writer: Any = None
         if jax.process_index() == 0:
             trim_event_files(workdir, last_step)
             # clu's default writer would also log every value as text
@@ -78,7 +78,7 @@ class Monitor:
     @_reporting_a_full_disk
     def write_histograms(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:
         """Histograms per band of what was observed and of its reconstruction, in physical units."""
-        histograms = {}
+        histograms: dict[str, np.ndarray] = {}
         for satellite, observed in batch.items():
             entry = self._satellites[satellite]
             for what, x in (("observed", observed), ("reconstructed", translations[satellite][satellite])):

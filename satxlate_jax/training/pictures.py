@@ -49,7 +49,7 @@ def make_pictures(
 def _channels(satellite: str, bands: Mapping[str, Sequence[int]], wavelengths: Sequence[float]) -> list[int]:
     """Where those wavelengths (um) stand among a satellite's bands; empty when one is missing."""
     ours = [get_satellite(satellite).band(number).wavelength for number in bands[satellite]]
-    nearest = [min(range(len(ours)), key=lambda i, w=w: abs(ours[i] - w)) for w in wavelengths]
+    nearest = [min((abs(our - w), i) for i, our in enumerate(ours))[1] for w in wavelengths]
     found = all(abs(ours[i] - w) < _TOLERANCE * w for i, w in zip(nearest, wavelengths, strict=True))
     return nearest if found else []
 

@@ -128,7 +128,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in content.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat

@@ -146,7 +146,7 @@ def check_continues(facts: Mapping[str, Any], stored: Mapping[str, Any], where: 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Dotted name -> value as JSON; sections whose order matters count as one value."""
-    flat = {}
+    flat: dict[str, str] = {}
     for name, value in section.items():
         if isinstance(value, Mapping) and prefix + name not in _ORDERED:
             flat |= _flat(value, f"{prefix}{name}.")

@@ -50,7 +50,8 @@ def _convolution(shape: list[int], operands: list[list[int]], rest: str) -> tupl
     pixels = [shape[layout[2].index(axis)] for axis in "01"]
     operations = 2.0 * math.prod(shape) * math.prod(operands[-1]) / operands[-1][layout[1].index("o")]
     if "lhs_dilate" in rest:
-        operations /= math.prod(int(step) for step in re.search(r"lhs_dilate=([\dx]+)", rest)[1].split("x"))
+        steps = [int(step) for step in re.findall(r"lhs_dilate=([\dx]+)", rest)[0].split("x")]
+        operations /= math.prod(steps)
     return (WEIGHT if math.prod(sizes) > math.prod(pixels) else FORWARD), operations
 
 

@@ -98,7 +98,9 @@ class TrainStep:
         cycles: int,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """One step with given noise and pairs of satellites (None: all); `__call__` draws them."""
-        objective = self.objective if pairs is None else self._budget.drawn(pairs, batch)
+        objective: Any = self.objective
+        if pairs is not None and self._budget is not None:
+            objective = self._budget.drawn(pairs, batch)
         given = batch, generator_noise, discriminator_noise
         batch, generator_noise, discriminator_noise = jax.tree.map(lambda x: pack(x, self._abreast), given)
         loss = jax.value_and_grad(objective.generator_loss, has_aux=True)
@@ -120,7 +122,7 @@ class TrainStep:
         metrics["discriminator/total"] = discriminator_total
         metrics["learning_rate"] = learning_rate(self._optimizer, state.generator_optimizer["count"], decays=True)
         average = state.generator_average
-        if self.keeps_average:
+        if self.keeps_average and average is not None:
             average = moving_average(average, generator, self._optimizer["ema_decay"], state.step)
         optimizers = generator_optimizer, discriminator_optimizer
         state = TrainState(state.step + 1, generator, discriminator, *optimizers, average)
@@ -146,9 +148,9 @@ class TrainStep:
         keys = jax.random.split(key)
         channels = translator.noisy_channels
         quiet = translator.latent_channels - channels
-        noise = [draw_noise(k, batch, translator.stride, channels, quiet) for k in keys]
+        first, second = (draw_noise(k, batch, translator.stride, channels, quiet) for k in keys)
         pairs = self._budget.draw(jax.random.fold_in(key, _PAIRS), batch) if self._budget else None
-        return self.update(state, batch, *noise, pairs, cycles=cycles)
+        return self.update(state, batch, first, second, pairs, cycles=cycles)
 
 
 def make_train_step(

@@ -161,7 +161,7 @@ class Fractal:
             # Nodes at whole steps, wherever the window lies: neighbouring tiles interpolate between the same ones.
             first, last = math.floor(values.min() / step), math.floor(values.max() / step)
             axes.append(np.arange(first, last + 2) * step)
-        image = self.on_grid(Window(window.seed, *axes, window.hours), finest)
+        image = self.on_grid(Window(window.seed, axes[0], axes[1], window.hours), finest)
         pixels = [(values - axis[0]) / step for values, axis, step in zip(places, axes, steps, strict=True)]
         return map_coordinates(image, pixels, output=np.float32, order=1, mode="nearest")
 
