@@ -32,6 +32,10 @@ RUN_ELSEWHERE = {
     "test_beam_gives_the_same_examples_in_the_same_order_and_the_same_manifest",
     r"python -m satxlate_jax train --config=configs/real_g16g17_ir": "tests/test_configs.py::test_every_file_loads",
     r"python -m satxlate_jax (translate|evaluate) .*REAL": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
+    r"launch/sweep.sh local": "tests/test_launch.py::test_sweeps",
+    r"for i in .* evaluate .*DROP": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
+    r"python -m satxlate_jax compare DROPPED": "tests/evaluation/test_across_runs.py::"
+    "test_the_hidden_bands_of_many_runs_in_one_table",
     r"python -m satxlate_jax import-torch": CONTINUED,
     r"python -m satxlate_jax train --config=configs/released": CONTINUED,
     r"python -m satxlate_jax bench train": "tests/training/test_compile.py::test_bench_train_reports_the_step",
