@@ -135,6 +135,7 @@ def test_the_data_set(folder):
                 assert perform(command) == 0, command
 
 
+@pytest.mark.slow
 def test_your_own_satellite(folder, tmp_path):
     """In a copy of the project, as the document changes it."""
     blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENTS["docs/your_own_satellite.md"], re.MULTILINE | re.DOTALL)
