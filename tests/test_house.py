@@ -18,7 +18,9 @@ ON_TOP = ("demo", "bench", "__main__")
 
 def tool(name):
     """A program of the extra dev, beside the interpreter or on the path."""
-    return shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name) or pytest.skip(f"no {name}")
+    found = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+    assert found, f"no {name}: pip install -r requirements.txt"
+    return found
 
 
 def draw_imports() -> str:
