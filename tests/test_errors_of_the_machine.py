@@ -95,13 +95,18 @@ def test_no_accelerator(verb, platform, place, tmp_path, tmp_path_factory):
 
 def test_control_c(tmp_path):
     """While tiles are simulated: what was written is whole."""
-    words = [sys.executable, "-m", "satxlate_jax", "simulate", "--output", tmp_path / "new", "--times=500"]
+    # what a shell starts in the background ignores SIGINT, and so would the program that a test there starts
+    words = ["env", "--default-signal=INT", sys.executable, "-m", "satxlate_jax", "simulate", "--times=500"]
+    words += ["--output", str(tmp_path / "new")]
     process = subprocess.Popen(words, cwd=tiny_run.PROJECT, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "new").rglob("*.hdf")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    try:
+        while not list((tmp_path / "new").rglob("*.hdf")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130 and "satxlate simulate: interrupted" in error and "Traceback" not in error
     assert not list((tmp_path / "new").rglob("*.tmp"))
 
