@@ -89,8 +89,8 @@ def get_config() -> ConfigDict:
     # A learned 1 x 1 map from the source's to the target's bands around the network: 'none' | 'copy' | 'linear' |
     # 'quadratic'. It begins by copying shared bands, the last two with the others by regression on the target's images.
     config.generator.spectral_path = "none"
-    # Hidden units of a small network per pixel on that path, which learns what bands that a satellite lacks are beyond
-    # that: 0 or some 100.
+    # Hidden units in each of two layers of a small network per pixel on that path, fitted before training to what the
+    # regression leaves of the bands that a satellite lacks: 0 or some 50.
     config.generator.spectral_hidden = 0
 
     config.discriminator = ConfigDict()

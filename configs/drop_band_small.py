@@ -24,10 +24,10 @@ def get_config(band: str = "0") -> ConfigDict:
     config.data.augment = True
     config.generator.dim = config.discriminator.dim = 8
     config.generator.n_res = 1
-    # The path is a regression on bands, their products and hidden units, fitted before training; the networks learn the
-    # rest. It stays as fitted: products of bands must not be steered by large gradients.
+    # The path is a regression on bands and their products and a small network per pixel, fitted before training; the
+    # networks learn the rest. It stays as fitted: products of bands must not be steered by large gradients.
     config.generator.spectral_path = "quadratic"
-    config.generator.spectral_hidden = 256
+    config.generator.spectral_hidden = 48
     config.freeze = ("generator/.*/spectral/",)
     config.objective.recon_measured_w = 10.0
     config.objective.gan_w = 0.02

@@ -1,7 +1,7 @@
 """The spectral path around the generator's networks: per pixel, from a satellite's bands to one value per wavelength.
 
 A wavelength that any satellite has is a "slot". What a satellite measures is copied to its slots; what it lacks is a
-linear or quadratic map of what it has, and, with hidden units, what a small network per pixel adds to that.
+linear or quadratic map of what it has and, with hidden units, what a small network per pixel adds to that.
 """
 
 import functools
@@ -47,12 +47,29 @@ class Affine(nnx.Module):
         return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
 
 
+class Inference(nnx.Module):
+    """[..., band] -> [..., lacking slot]: whitening, two hidden layers with ReLU, and a last layer; zero until fitted.
+
+    Bands of one instrument say nearly the same, and what tells a lacking one lies in their small differences; whitening
+    makes these as large as the rest.
+    """
+
+    def __init__(self, bands: int, hidden: int, lacking: int, *, rngs: nnx.Rngs):
+        del rngs  # nothing about it is random
+        self.whitening = Affine(bands, bands)
+        self.first = Affine(bands, hidden)
+        self.second = Affine(hidden, hidden)
+        self.last = Affine(hidden, lacking)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x."""
+        return self.last(nnx.relu(self.second(nnx.relu(self.first(self.whitening(x))))))
+
+
 class ToSlots(nnx.Module):
     """[..., band] -> [..., slot]; begins as 'each band goes to the slot of its wavelength, the others are zero'.
 
-    With hidden units: bands, whitened -> hidden units, tanh -> the slots that the satellite lacks. Bands of one
-    instrument say nearly the same, and what tells a lacking one lies in their small differences; whitening makes these
-    as large as the rest. All of it is fitted before training (training/spectral_start.py).
+    The slots that the satellite lacks are filled by what is fitted before training (training/spectral_start.py).
     """
 
     def __init__(self, slots: Sequence[int], n_slots: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
@@ -60,16 +77,13 @@ class ToSlots(nnx.Module):
         self.quadratic = quadratic and bool(self.lacking)  # who lacks nothing has nothing to infer
         self.infers = hidden > 0 and bool(self.lacking)
         self.n_slots = n_slots
-        del rngs  # nothing about it is random
         bands = len(slots)
         products = bands * (bands + 1) // 2 if self.quadratic else 0
         copies = jax.nn.one_hot(jnp.array(slots), n_slots)
         self.kernel = nnx.Param(jnp.concatenate([copies, jnp.zeros((products, n_slots))]))
         self.bias = nnx.Param(jnp.zeros(n_slots))
         if self.infers:
-            self.whitening = Affine(bands, bands)
-            self.hidden = Affine(bands, hidden)
-            self.inferred = Affine(hidden, len(self.lacking))
+            self.inferred = Inference(bands, hidden, len(self.lacking), rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [..., band] to [..., slot]."""
@@ -77,8 +91,7 @@ class ToSlots(nnx.Module):
         slots = features @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
         if not self.infers:
             return slots
-        inferred = self.inferred(jnp.tanh(self.hidden(self.whitening(x))))
-        return slots + inferred @ jax.nn.one_hot(jnp.array(self.lacking), self.n_slots, dtype=x.dtype)
+        return slots + self.inferred(x) @ jax.nn.one_hot(jnp.array(self.lacking), self.n_slots, dtype=x.dtype)
 
 
 class FromSlots(nnx.Module):

@@ -1,4 +1,4 @@
-"""Where the spectral path begins: with the band copy, or also with the regressions that unpaired data gives.
+"""Where the spectral path begins: with the band copy, or also with what unpaired data teaches about lacking bands.
 
 The path carries an image as one value per wavelength ("slot"), in the units of the first satellite that has it. A
 satellite's own bands fill their slots. With `generator.spectral_path = 'copy'` the others begin empty, at the mean;
@@ -6,30 +6,33 @@ with 'linear' and 'quadratic' they are filled by least squares, fitted on the tr
 them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
 calls by the same name.
 
-With `generator.spectral_hidden` units, random functions of the whitened bands (an "extreme learning machine", Huang et
-al., Neurocomputing 2006) join the bands and products, where the teacher has all of the learner's bands. How strongly
-the weights are held back, and whether the units help at all, is chosen for each slot on the validation split.
+With `generator.spectral_hidden` units a small network per pixel adds to that, where the teacher has all of the
+learner's bands. Whether it helps is asked of the validation split for each slot; then regression and network are fitted
+on both splits, because what limits them is how many scenes they have seen.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from satxlate_jax.models.spectral import spectral_features
 from satxlate_jax.training.batches import Batch, data_facts, training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots, streams
-from satxlate_jax.training.spectral_fit import Moments, best_of, least_squares, whitening
+from satxlate_jax.training.spectral_fit import least_squares, predict
+from satxlate_jax.training.spectral_units import fit_units, infer
 
 PATCHES = 2_048
 """Patches of each satellite that the regressions are fitted on."""
 STEP = 3
-"""Of their pixels, along rows and columns: neighbours say nearly the same."""
+"""Of their pixels, along rows and columns: neighbours say nearly the same. Patches above 64 pixels are thinned more."""
 
 Maps = dict[str, dict[str, dict[str, Any]]]
 Scales = Mapping[str, tuple[np.ndarray, np.ndarray]]
+Pixels = Mapping[str, np.ndarray]
 
 
 def spectral_start(config: Any) -> Maps:
@@ -43,7 +46,7 @@ def spectral_start(config: Any) -> Maps:
     Returns:
       {'encoders': {satellite: {'kernel': [feature, slot], 'bias': [slot]}}, 'decoders': {satellite: {'kernel':
       [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. With hidden
-      units, encoders that lack a slot also have 'whitening', 'hidden' and 'inferred', each with kernel and bias.
+      units, encoders that are taught by them also have 'inferred', the layers of `Inference`.
     """
     slots = spectral_slots(config)
     scales = _slot_scales(data_facts(config), slots)
@@ -56,66 +59,10 @@ def spectral_start(config: Any) -> Maps:
         kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_slots))])
         maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    if config.generator.spectral_hidden:
-        _draw_hidden_units(config, maps["encoders"], slots, n_slots)
     if config.generator.spectral_path != "copy":
         _teach(config, maps["encoders"], slots, scales)
-    return jax.tree.map(lambda leaf: leaf.astype(np.float32), maps)
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    return images[:, ::STEP, ::STEP].reshape(-1, images.shape[-1]).astype(np.float64)
-
-
-def _patches(config: Any) -> Iterator[Batch]:
-    batches = training_batches(config)
-    for _ in range(-(-PATCHES // config.batch_size)):
-        yield next(batches)
-
-
-def _draw_hidden_units(
-    config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str, list[int]], n_slots: int
-) -> None:
-    """Gives the encoders that lack a slot random functions of their whitened bands, not used yet."""
-    moments = {satellite: Moments() for satellite, numbers in slots.items() if len(numbers) < n_slots}
-    for batch in _patches(config) if moments else ():
-        for satellite, sums in moments.items():
-            sums.add(_pixels(batch[satellite]))
-    random = np.random.default_rng(config.seed)
-    units = config.generator.spectral_hidden
-    for satellite, sums in moments.items():
-        n_bands = len(slots[satellite])
-        encoders[satellite] |= {
-            "whitening": whitening(sums),
-            "hidden": {
-                "kernel": random.standard_normal((n_bands, units)) / n_bands**0.5,
-                "bias": random.standard_normal(units),
-            },
-            "inferred": {
-                "kernel": np.zeros((units, n_slots - n_bands)),
-                "bias": np.zeros(n_slots - n_bands),
-            },
-        }
-
-
-def _teach(config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str, list[int]], scales: Scales) -> None:
-    """Fills the slots that satellites lack by regressions on the images of others."""
-    lessons = [
-        _Lesson(
-            learner, teacher, lacking, slots, scales, config.generator.spectral_path == "quadratic", encoders[learner]
-        )
-        for learner in slots
-        for teacher, lacking in _teachers(streams(config), slots, learner).items()
-    ]
-    for batch in _patches(config) if lessons else ():
-        for lesson in lessons:
-            lesson.train.add(lesson.rows(batch[lesson.teacher]))
-    if any(lesson.hidden for lesson in lessons):
-        for batch in validation_batches(config):
-            for lesson in lessons:
-                lesson.check.add(lesson.rows(batch[lesson.teacher]))
-    for lesson in lessons:
-        lesson.fill(encoders[lesson.learner])
+    maps = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
+    return multihost_utils.broadcast_one_to_all(maps)  # processors of two kinds may differ in the last digit
 
 
 def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, quiet: bool = False) -> dict[str, Any]:
@@ -139,16 +86,70 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, quiet: bool
     return changed
 
 
-class _Lesson:
-    """The regression, on a teacher's images, that fills slots which the learner lacks.
+def _teach(config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str, list[int]], scales: Scales) -> None:
+    """Fills the slots that satellites lack by what is learned from the images of others."""
+    quadratic = config.generator.spectral_path == "quadratic"
+    lessons = [
+        _Lesson(learner, teacher, lacking, slots, scales, quadratic)
+        for learner in slots
+        for teacher, lacking in _teachers(streams(config), slots, learner).items()
+    ]
+    if not lessons:
+        return
+    batches = training_batches(config)
+    train = _pixels((next(batches) for _ in range(-(-PATCHES // config.batch_size))), lessons)
+    for lesson in lessons:
+        lesson.fill(encoders[lesson.learner], train)
+    if config.generator.spectral_hidden:
+        check = _pixels(validation_batches(config), lessons)
+        for learner, encoder in encoders.items():
+            able = [lesson for lesson in lessons if lesson.learner == learner and lesson.complete]
+            if able:
+                _add_units(config, encoder, able, train, check)
 
-    Inputs are the shared bands in the learner's network units, outputs the lacking ones in those of the slots, so the
-    solution is the learner's kernel.
+
+def _add_units(
+    config: Any, encoder: dict[str, Any], lessons: Sequence["_Lesson"], train: Pixels, check: Pixels
+) -> None:
+    """Fits hidden units to what regressions leave: first to learn for which slots they help, then for good."""
+    units, seed = config.generator.spectral_hidden, config.seed
+    layers = fit_units(*_left(encoder, lessons, train), units, seed)
+    bands, left = _left(encoder, lessons, check)
+    helps = np.nansum((left - infer(layers, bands)) ** 2, axis=0) < np.nansum(left**2, axis=0)
+    both = {teacher: np.concatenate([train[teacher], check[teacher]]) for teacher in train}
+    for lesson in lessons:
+        lesson.fill(encoder, both)
+    layers = fit_units(*_left(encoder, lessons, both), units, seed)
+    layers["last"] = {name: np.where(helps, leaf, 0) for name, leaf in layers["last"].items()}
+    encoder["inferred"] = layers
+
+
+def _left(encoder: Mapping[str, Any], lessons: Sequence["_Lesson"], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+    """The learner's bands [pixel, band], and what its regressions leave of the slots it lacks [pixel, slot]."""
+    parts = [lesson.left(encoder, pixels) for lesson in lessons]
+    return np.concatenate([bands for bands, _ in parts]), np.concatenate([left for _, left in parts])
+
+
+def _pixels(batches: Iterable[Batch], lessons: Iterable["_Lesson"]) -> Pixels:
+    """Teacher -> its images' pixels [pixel, band], network units."""
+    teachers = {lesson.teacher for lesson in lessons}
+    found: dict[str, list[np.ndarray]] = {teacher: [] for teacher in teachers}
+    for batch in batches:
+        for teacher in teachers:
+            step = max(STEP, batch[teacher].shape[1] // 21)
+            found[teacher].append(batch[teacher][:, ::step, ::step].reshape(-1, batch[teacher].shape[-1]))
+    return {teacher: np.concatenate(rows) for teacher, rows in found.items()}
+
+
+class _Lesson:
+    """What a teacher's images say of slots that the learner lacks.
+
+    Inputs are the shared bands in the learner's network units, outputs the lacking ones in those of the slots, so what
+    is fitted is the learner's.
 
     Attributes:
       learner, teacher: satellites.
-      hidden: the learner's hidden units {'whitening', 'hidden'}, where the teacher can compute them, or nothing.
-      train, check: sums over the teacher's pixels of the training and of the validation split.
+      complete: the teacher has all of the learner's bands.
     """
 
     def __init__(
@@ -159,10 +160,10 @@ class _Lesson:
         slots: Mapping[str, list[int]],
         scales: Scales,
         quadratic: bool,
-        encoder: Mapping[str, Any],
     ):
         self.learner, self.teacher, self._quadratic = learner, teacher, quadratic
         shared = [slot for slot in slots[learner] if slot in slots[teacher]]
+        self.complete = len(shared) == len(slots[learner])
         self._inputs, self._outputs = ([slots[teacher].index(slot) for slot in part] for part in (shared, lacking))
         self._ours = [slots[learner].index(slot) for slot in shared]
         self._n_bands = len(slots[learner])
@@ -170,37 +171,30 @@ class _Lesson:
         self._own_scale = slope[self._ours], offset[self._ours]
         self._lacking = lacking
         everywhere = sorted({slot for numbers in slots.values() for slot in numbers} - set(slots[learner]))
-        self._columns = [everywhere.index(slot) for slot in lacking]  # of 'inferred'
-        able = len(shared) == self._n_bands and "hidden" in encoder
-        self.hidden = {name: encoder[name] for name in ("whitening", "hidden")} if able else {}
-        self.train, self.check = Moments(), Moments()
+        self._columns, self._n_lacking = [everywhere.index(slot) for slot in lacking], len(everywhere)
 
-    def rows(self, images: np.ndarray) -> np.ndarray:
-        """Features and outputs [pixel, column] of the teacher's images [n, h, w, band], network units."""
+    def fill(self, encoder: dict[str, Any], pixels: Pixels) -> None:
+        """Writes the regressions into the learner's map."""
+        inputs, outputs = self._rows(pixels)
+        weights, offset = least_squares(inputs, outputs, self._quadratic)
+        encoder["kernel"][np.ix_(self._feature_rows(), self._lacking)] = weights
+        encoder["bias"][self._lacking] = offset
+
+    def left(self, encoder: Mapping[str, Any], pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """Bands [pixel, band] and what the regressions leave [pixel, lacking slot]; NaN for others' slots."""
+        inputs, outputs = self._rows(pixels)
+        weights = encoder["kernel"][np.ix_(self._feature_rows(), self._lacking)]
+        left = np.full((len(inputs), self._n_lacking), np.nan, np.float32)
+        left[:, self._columns] = outputs - predict(inputs, weights, encoder["bias"][self._lacking], self._quadratic)
+        return inputs, left
+
+    def _rows(self, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [pixel, band] and outputs [pixel, slot], float32."""
         slope, offset = self._to_slots
-        pixels = _pixels(images) * slope + offset
+        found = pixels[self.teacher] * slope + offset
         own_slope, own_offset = self._own_scale
-        inputs = (pixels[:, self._inputs] - own_offset) / own_slope
-        columns = [spectral_features(inputs, self._quadratic)]
-        if self.hidden:
-            units = inputs
-            for layer in self.hidden.values():
-                units = units @ layer["kernel"] + layer["bias"]
-            columns.append(np.tanh(units))
-        return np.concatenate([*columns, pixels[:, self._outputs]], axis=1)
-
-    def fill(self, encoder: dict[str, Any]) -> None:
-        """Writes the solution into the learner's maps."""
-        places, outputs = self._feature_rows(), len(self._outputs)
-        if self.hidden:
-            solution = best_of(
-                self.train, self.check, outputs, (len(places), len(places) + len(self.hidden["hidden"]["bias"]))
-            )
-            encoder["inferred"]["kernel"][:, self._columns] = solution.weights[len(places) :]
-        else:
-            solution = least_squares(self.train, outputs)
-        encoder["kernel"][np.ix_(places, self._lacking)] = solution.weights[: len(places)]
-        encoder["bias"][self._lacking] = solution.offset
+        inputs = (found[:, self._inputs] - own_offset) / own_slope
+        return inputs.astype(np.float32), found[:, self._outputs].astype(np.float32)
 
     def _feature_rows(self) -> list[int]:
         """Where bands and products of the shared bands are among those of all the learner's bands."""
