@@ -17,6 +17,7 @@ VERBS = {
     "compile": ("satxlate_jax.training.compile", "what a training step costs on TPU chips that need not be there"),
     "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
+    "pool": ("satxlate_jax.evaluation.pool", "the tables of an evaluation that was made in parts"),
     "compare": ("satxlate_jax.evaluation.across_runs", "the scores of many evaluations in one table"),
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
     "animate": ("satxlate_jax.evaluation.animate", "a GIF or MP4 of translated tiles, observed beside synthetic"),

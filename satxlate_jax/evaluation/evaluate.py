@@ -1,6 +1,7 @@
 """The verb `evaluate`: score translations against what was measured, beside baselines, and write the report."""
 
 import argparse
+import dataclasses
 import shlex
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 
 from satxlate_jax.errors import CommandParser, InputError, at_least
 from satxlate_jax.evaluation import tables
-from satxlate_jax.evaluation.comparison import find_comparison
+from satxlate_jax.evaluation.comparison import Comparison, find_comparison
 from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
 from satxlate_jax.evaluation.report import write_report
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.evaluation.sums import write_sums
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.translation.translate import load
 
@@ -25,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="satxlate evaluate",
         description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
         "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further figures and a LaTeX "
-        "table beside it, and OUT/figures/*.png.",
+        "table beside it, OUT/figures/*.png, and OUT/sums.npz for `satxlate pool`.",
     )
     parser.add_argument("--checkpoint", required=True, metavar="RUN", help="a training run's folder (its --workdir)")
     parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
@@ -40,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     files.add_argument("--hours", help="only these hours (UTC), such as 0")
     files.add_argument("--tiles", help="only these tiles, such as h09v03,h10v03")
     files.add_argument("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
+    files.add_argument(
+        "--part", type=_part, metavar="K/N", help="score only the Kth of N parts of these files, 1/N to N/N; see `pool`"
+    )
     how = parser.add_argument_group("how")
     how.add_argument(
         "--truth",
@@ -59,6 +64,22 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
     how.add_argument("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    """'2/8' -> (2, 8)."""
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no part; write it like 2/8, from 1/8 to 8/8")
+    return int(number), int(count)
+
+
+def _take_part(comparison: Comparison, number: int, count: int) -> Comparison:
+    """Every `count`th case from the `number`th on; the baselines' files stay those of all."""
+    cases = comparison.cases[number - 1 :: count]
+    if not cases:
+        raise InputError(f"part {number}/{count} of {len(comparison.cases)} files is empty; choose fewer parts")
+    return dataclasses.replace(comparison, cases=cases)
 
 
 def _filters(options: argparse.Namespace) -> dict[str, Any]:
@@ -100,6 +121,8 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
         **_filters(options),
     )
+    if options.part:
+        comparison = _take_part(comparison, *options.part)
     baselines = make_baselines(comparison.task, options.baselines.split(",") if options.baselines else None)
     output = Path(options.output)
     try:
@@ -116,6 +139,7 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
     )
     write_results(results, output)
+    write_sums(results, translator.run, translator.step, output)
     headline = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
     print(headline)
     print(f"report: {output / 'report.html'}")

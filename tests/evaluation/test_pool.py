@@ -1,0 +1,96 @@
+"""The verb `pool`: parts give the tables of an evaluation in one go; what does not belong together is refused."""
+
+import csv
+import math
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from satxlate_jax.__main__ import main
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+TABLES = ("scores.csv", "scores_per_file.csv", "scores_by_group.csv", "details.csv")
+
+
+def evaluate(run: Path, root: Path, output: Path, *words: str) -> int:
+    arguments = ["--checkpoint", run, "--l1g", root, "--source", "G16", "--target", "H8", "--output", output]
+    words = ("--pictures", "0", "--baselines", "constant,linear,sbaf", "--samples", "2", *words)
+    return main(["evaluate", *map(str, arguments), *words])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """An archive of five moments, evaluated at once and in two parts."""
+    folder = tmp_path_factory.mktemp("pool")
+    bands = {"G16": (2, 3, 13), "H8": (3, 13)}
+    run = save_random_run(folder / "run", bands, dim=4)
+    write_archive(folder / "l1g", bands, ["h02v05"], [datetime(2019, 1, day, 22) for day in range(1, 6)])
+    assert evaluate(run, folder / "l1g", folder / "whole") == 0
+    for part in (1, 2):
+        assert evaluate(run, folder / "l1g", folder / f"part{part}", "--part", f"{part}/2") == 0
+    return folder
+
+
+def pool(made: Path, output: Path, *parts: str) -> int:
+    return main(["pool", *(str(made / part) for part in parts), "--output", str(output)])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_parts_give_the_tables_of_the_whole(made, tmp_path, capsys):
+    assert pool(made, tmp_path, "part2", "part1") == 0
+    assert "5 files of 2 parts" in capsys.readouterr().out
+    for table in TABLES:
+        whole, pooled = rows(made / "whole" / table), rows(tmp_path / table)
+        assert len(whole) == len(pooled) > 0
+        for expected, found in zip(whole, pooled, strict=True):
+            for column, text in expected.items():
+                if column in ("tile", "time", "file", "group", "method", "source", "target", "unit"):
+                    assert found[column] == text
+                else:
+                    same = math.isclose(float(found[column]), float(text), rel_tol=1e-6, abs_tol=1e-9)
+                    assert same or found[column] == text == "nan", (table, column)
+    assert (tmp_path / "scores.tex").read_text() == (made / "whole" / "scores.tex").read_text()
+    assert len(rows(made / "part1" / "scores_per_file.csv")) < len(rows(tmp_path / "scores_per_file.csv"))
+
+
+def test_the_same_part_twice_is_refused(made, tmp_path, capsys):
+    assert pool(made, tmp_path / "out", "part1", "part1") == 2
+    assert "both scored GO16" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_another_evaluation_is_refused(made, tmp_path, capsys):
+    run = made / "run"
+    assert evaluate(run, made / "l1g", tmp_path / "other", "--part", "2/2", "--fit_files", "1") == 0
+    assert pool(made, tmp_path / "out", "part1", str(tmp_path / "other")) == 2
+    assert "no part of the same evaluation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "not an archive", "without what it is about"])
+def test_damaged_sums_are_refused(damage, made, tmp_path, capsys):
+    sums = (made / "part1" / "sums.npz").read_bytes()
+    if damage == "cut":
+        (tmp_path / "sums.npz").write_bytes(sums[: len(sums) // 2])
+    elif damage == "not an archive":
+        (tmp_path / "sums.npz").write_text("scores")
+    elif damage == "without what it is about":
+        np.savez(tmp_path / "sums.npz", scores=np.zeros(3))
+    assert main(["pool", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "sums.npz" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "-1/2"])
+def test_a_part_that_is_none_is_refused(part, made, tmp_path, capsys):
+    assert evaluate(made / "run", made / "l1g", tmp_path / "out", f"--part={part}") == 2
+    assert "write it like 2/8" in capsys.readouterr().err
+
+
+def test_an_empty_part_is_refused(made, tmp_path, capsys):
+    assert evaluate(made / "run", made / "l1g", tmp_path / "out", "--part", "9/9") == 2
+    assert "part 9/9 of 5 files is empty" in capsys.readouterr().err
