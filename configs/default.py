@@ -23,6 +23,89 @@ def bands_without(band: str) -> tuple[int, ...]:
     return tuple(number for number in ALL_BANDS if number != int(band) + 1)
 
 
+def _data() -> ConfigDict:
+    """What to train on."""
+    data = ConfigDict()
+    data.dir = ""  # where `tfds build --data_dir` put the data; '' is tfds' own default
+    # satellite -> its bands, 1-based as in BANDxx. A name may carry a label after '_' (H8_15: Himawari-8, 15 bands).
+    data.satellites = ordered(G16=ALL_BANDS, G17=ALL_BANDS)
+    data.datasets = ConfigDict()  # satellite -> its data set's builder config, where it has another name
+    data.streams = ()  # satellites to draw batches from; () is all of them
+    data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
+    data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
+    data.patch_size = 64  # pixels; must be that of the data set
+    data.augment = False  # flip and rotate by 90 degrees at random, all bands alike; the release does not
+    return data
+
+
+def _objective() -> ConfigDict:
+    """The losses and their weights."""
+    objective = ConfigDict()
+    objective.variant = "paper"  # 'paper' | 'released' (design: what the paper says | what its code computes)
+    objective.gan_type = "lsgan"  # 'lsgan' | 'nsgan'
+    objective.gan_w = 1.0  # weights of the terms
+    objective.recon_x_w = 1.0  # own reconstruction
+    objective.recon_shared_w = 0.1  # shared bands of a translation
+    objective.recon_x_cyc_w = 1.0  # image after a cycle
+    objective.recon_z_cyc_w = 1.0  # latent after a half cycle
+    objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
+    objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
+    objective.recon_measured_w = 0.0  # image after a cycle through its own measured bands ('paper' only)
+    objective.cycle_step = 100_000  # steps after which one more cycle is added
+    # Pairs (source, target) that the terms between satellites look at in a step, drawn at random, without bias; 0 is
+    # all. The cost of all grows with the square of the number of satellites.
+    objective.pairs_per_step = 0
+    objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew, new noise | 'shared': the generator step's
+    return objective
+
+
+def _generator() -> ConfigDict:
+    """Encoders and decoders."""
+    generator = ConfigDict()
+    generator.family = "vae_gan"
+    generator.dim = 64  # channels after the first convolution
+    generator.n_downsample = 0  # halvings of the resolution in the encoder
+    generator.n_res = 4  # residual blocks in each encoder and decoder
+    generator.activation = "lrelu"  # relu | lrelu | prelu | selu | tanh | none
+    generator.padding = "zero"  # zero | reflect | replicate
+    # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
+    # In 'paper' 1-based bands of the first satellite, in the others by wavelength; in 'released' 0-based channels.
+    generator.skip_connection = placeholder(object)
+    # A learned 1 x 1 map from the source's to the target's bands around the network: 'none' | 'copy' | 'linear' |
+    # 'quadratic'. It begins by copying shared bands, the last two with the others by regression on the target's images.
+    generator.spectral_path = "none"
+    # Hidden units in each of two layers of a small network per pixel on that path, fitted before training to what the
+    # regression leaves of the bands that a satellite lacks: 0 or some 50.
+    generator.spectral_hidden = 0
+    return generator
+
+
+def _discriminator() -> ConfigDict:
+    """The critics."""
+    discriminator = ConfigDict()
+    discriminator.dim = 64
+    discriminator.n_layer = 2  # strided convolutions
+    discriminator.norm = "none"  # none | in | ln | bn
+    discriminator.activation = "lrelu"
+    discriminator.padding = "reflect"
+    discriminator.num_scales = 1  # copies of the network on ever coarser images
+    return discriminator
+
+
+def _optimizer() -> ConfigDict:
+    """Adam, for both, and what is done to its gradients and steps."""
+    optimizer = ConfigDict()
+    optimizer.learning_rate = 1e-4
+    optimizer.beta1 = 0.5
+    optimizer.beta2 = 0.999
+    optimizer.weight_decay = 1e-4  # L2, added to the gradient before Adam
+    optimizer.decay_every = 25_000  # steps between decays of the generator's learning rate
+    optimizer.decay_rate = 0.5
+    optimizer.clip_norm = 0.0  # largest norm of a network's gradient, all its parameters together; 0 no limit
+    optimizer.ema_decay = 0.0  # 0.999: keep a moving average of the generator, which translates; 0 none
+    return optimizer
+
+
 def get_config() -> ConfigDict:
     """The published two-satellite configuration, field by field."""
     config = ConfigDict()
@@ -48,66 +131,9 @@ def get_config() -> ConfigDict:
     config.keep_last = 3  # newest checkpoints to keep
     config.keep_every = 0  # also keep every checkpoint whose step is a multiple of this; 0 none
 
-    config.data = ConfigDict()
-    config.data.dir = ""  # where `tfds build --data_dir` put the data; '' is tfds' own default
-    # satellite -> its bands, 1-based as in BANDxx. A name may carry a label after '_' (H8_15: Himawari-8, 15 bands).
-    config.data.satellites = ordered(G16=ALL_BANDS, G17=ALL_BANDS)
-    config.data.datasets = ConfigDict()  # satellite -> its data set's builder config, where it has another name
-    config.data.streams = ()  # satellites to draw batches from; () is all of them
-    config.data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
-    config.data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
-    config.data.patch_size = 64  # pixels; must be that of the data set
-    config.data.augment = False  # flip and rotate by 90 degrees at random, all bands alike; the release does not
-
-    config.objective = ConfigDict()
-    config.objective.variant = "paper"  # 'paper' | 'released' (design: what the paper says | what its code computes)
-    config.objective.gan_type = "lsgan"  # 'lsgan' | 'nsgan'
-    config.objective.gan_w = 1.0  # weights of the terms
-    config.objective.recon_x_w = 1.0  # own reconstruction
-    config.objective.recon_shared_w = 0.1  # shared bands of a translation
-    config.objective.recon_x_cyc_w = 1.0  # image after a cycle
-    config.objective.recon_z_cyc_w = 1.0  # latent after a half cycle
-    config.objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
-    config.objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
-    config.objective.recon_measured_w = 0.0  # image after a cycle through its own measured bands ('paper' only)
-    config.objective.cycle_step = 100_000  # steps after which one more cycle is added
-    # Pairs (source, target) that the terms between satellites look at in a step, drawn at random, without bias; 0 is
-    # all. The cost of all grows with the square of the number of satellites.
-    config.objective.pairs_per_step = 0
-    config.objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew, new noise | 'shared': the generator step's
-
-    config.generator = ConfigDict()
-    config.generator.family = "vae_gan"
-    config.generator.dim = 64  # channels after the first convolution
-    config.generator.n_downsample = 0  # halvings of the resolution in the encoder
-    config.generator.n_res = 4  # residual blocks in each encoder and decoder
-    config.generator.activation = "lrelu"  # relu | lrelu | prelu | selu | tanh | none
-    config.generator.padding = "zero"  # zero | reflect | replicate
-    # Source bands handed past the latent space to the decoder's last convolution: None, a number, a list, '5,7'.
-    # In 'paper' 1-based bands of the first satellite, in the others by wavelength; in 'released' 0-based channels.
-    config.generator.skip_connection = placeholder(object)
-    # A learned 1 x 1 map from the source's to the target's bands around the network: 'none' | 'copy' | 'linear' |
-    # 'quadratic'. It begins by copying shared bands, the last two with the others by regression on the target's images.
-    config.generator.spectral_path = "none"
-    # Hidden units in each of two layers of a small network per pixel on that path, fitted before training to what the
-    # regression leaves of the bands that a satellite lacks: 0 or some 50.
-    config.generator.spectral_hidden = 0
-
-    config.discriminator = ConfigDict()
-    config.discriminator.dim = 64
-    config.discriminator.n_layer = 2  # strided convolutions
-    config.discriminator.norm = "none"  # none | in | ln | bn
-    config.discriminator.activation = "lrelu"
-    config.discriminator.padding = "reflect"
-    config.discriminator.num_scales = 1  # copies of the network on ever coarser images
-
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 1e-4
-    config.optimizer.beta1 = 0.5
-    config.optimizer.beta2 = 0.999
-    config.optimizer.weight_decay = 1e-4  # L2, added to the gradient before Adam
-    config.optimizer.decay_every = 25_000  # steps between decays of the generator's learning rate
-    config.optimizer.decay_rate = 0.5
-    config.optimizer.clip_norm = 0.0  # largest norm of a network's gradient, all its parameters together; 0 no limit
-    config.optimizer.ema_decay = 0.0  # 0.999: keep a moving average of the generator, which translates; 0 none
+    config.data = _data()
+    config.objective = _objective()
+    config.generator = _generator()
+    config.discriminator = _discriminator()
+    config.optimizer = _optimizer()
     return config

@@ -47,6 +47,7 @@ class NetcdfFolder:
       translator: whose checkpoint the files must be of.
       command: for the files' history.
       names: of the variables that a complete file must hold; one with fewer is made again.
+      options: that the numbers depend on; a file made with others is made again.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class NetcdfFolder:
     translator: TileTranslator
     command: str = ""
     names: Collection[str] = ()
+    options: str = ""
 
     def plan(self, sources: Sequence[Path]) -> None:
         """Nothing to prepare: each input has a file of its own."""
@@ -63,12 +65,14 @@ class NetcdfFolder:
         return self.folder / f"{source.stem}_{self.to}.nc"
 
     def is_complete(self, source: Path) -> bool:
-        """Whether the file is there and of this checkpoint."""
-        return is_complete(self.path(source), self.translator.run, self.translator.step, source.name, self.names)
+        """Whether the file is there, of this checkpoint and these options."""
+        run, step = self.translator.run, self.translator.step
+        return is_complete(self.path(source), run, step, source.name, self.names, self.options)
 
     def write(self, source: Path, tile: xr.Dataset) -> None:
         """Writes the file under a temporary name and renames it."""
-        write_tile_netcdf(tile, self.path(source), facts=self.translator.facts, command=self.command)
+        facts = self.translator.facts
+        write_tile_netcdf(tile, self.path(source), facts=facts, command=self.command, options=self.options)
 
 
 @dataclass

@@ -84,7 +84,9 @@ def main(argv: list[str]) -> int:
     output = Path(options.output)
     command = shlex.join(["satxlate", "translate", *argv])
     names = made_variables(translator, options.to, bands, options.samples)
-    sink: Sink = NetcdfFolder(output, options.to, translator, command, names)
+    draws = f" samples={options.samples} seed={options.seed}" if options.samples else ""
+    numbers = f"resolution_km={options.resolution_km:g}{draws}"
+    sink: Sink = NetcdfFolder(output, options.to, translator, command, names, numbers)
     if options.zarr:
         from satxlate_jax.translation.zarr_store import ZarrFolder  # zarr is an extra
 

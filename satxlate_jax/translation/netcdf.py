@@ -32,7 +32,12 @@ _CHUNK = 300  # pixels along a side of a chunk: a 2 km tile is one
 
 
 def write_tile_netcdf(
-    tile: xr.Dataset, path: str | Path, *, facts: Mapping[str, Any] | None = None, command: str = ""
+    tile: xr.Dataset,
+    path: str | Path,
+    *,
+    facts: Mapping[str, Any] | None = None,
+    command: str = "",
+    options: str = "",
 ) -> None:
     """Writes a translated tile under a temporary name in the same folder, then renames it.
 
@@ -43,12 +48,15 @@ def write_tile_netcdf(
       path: of the file to make; its folder exists.
       facts: of the checkpoint; its configuration is kept in the file as JSON.
       command: what made it, for the history.
+      options: that the numbers depend on, in any form; a file made with others is not complete.
 
     Raises:
       InputError: the file cannot be written.
     """
     path = Path(path)
     described = describe_tile(tile, facts or {}, command)
+    if options:
+        described.attrs["translate_options"] = options
     temporary = path.with_name(f".{path.name}.part")
     try:
         described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
@@ -139,7 +147,9 @@ def _encoding(tile: xr.Dataset) -> dict[str, dict[str, Any]]:
     return encoding
 
 
-def is_complete(path: str | Path, run: str, step: int, source: str, names: Collection[str] = ()) -> bool:
+def is_complete(
+    path: str | Path, run: str, step: int, source: str, names: Collection[str] = (), options: str = ""
+) -> bool:
     """Whether a file is a finished translation of that source by that checkpoint.
 
     Files get their name only when complete, so this asks whether it is the right one.
@@ -150,6 +160,7 @@ def is_complete(path: str | Path, run: str, step: int, source: str, names: Colle
       step: of its checkpoint.
       source: name of the input file.
       names: of variables that it must hold.
+      options: that it must have been made with.
     """
     path = Path(path)
     if not path.is_file():
@@ -160,4 +171,5 @@ def is_complete(path: str | Path, run: str, step: int, source: str, names: Colle
     except (OSError, ValueError):
         return False
     made_of = found.get("checkpoint_run"), int(found.get("checkpoint_step", -1)), found.get("source_file")
-    return made_of == (run, step, source) and set(names) <= held
+    made_with = found.get("translate_options", "")
+    return made_of == (run, step, source) and made_with == options and set(names) <= held
