@@ -100,17 +100,30 @@ def test_two_processes_give_the_losses_of_one(two_processes, one_device):
     assert facts["process_count"] == 2 and facts["step"] == tiny_run.STEPS
 
 
+def _assert_two_are_as_one(folder: Path, data: Path, cache: Path, words: Sequence[str]) -> dict:
+    """A short run of two processes has the scalars of one process, which are returned."""
+    _finish(_start_pair(folder / "two", data, cache, words=words))
+    environment = tiny_run.environment(cache, compile_quickly=True)
+    result = tiny_run.run_training(tiny_run.train_command(folder / "one", data, *words), environment)
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (tiny_run.learned_scalars(folder / name) for name in ("two", "one"))
+    for tag, points in theirs.items():
+        np.testing.assert_allclose([y for _, y in ours[tag]], [y for _, y in points], rtol=1e-4, atol=1e-6, err_msg=tag)
+    return theirs
+
+
 def test_two_processes_draw_the_same_pairs_as_one(tmp_path, data, cache):
     """Which of the four pairs a step looks at decides its losses: other pairs anywhere would show at once."""
     words = ["--config.steps=8", "--config.objective.pairs_per_step=1", "--config.validate_every=0"]
-    _finish(_start_pair(tmp_path / "two", data, cache, words=words))
-    environment = tiny_run.environment(cache, compile_quickly=True)
-    result = tiny_run.run_training(tiny_run.train_command(tmp_path / "one", data, *words), environment)
-    assert result.returncode == 0, result.stderr
-    ours, theirs = (tiny_run.learned_scalars(tmp_path / name) for name in ("two", "one"))
-    for tag, points in theirs.items():
-        np.testing.assert_allclose([y for _, y in ours[tag]], [y for _, y in points], rtol=1e-4, atol=1e-6, err_msg=tag)
-    assert len({value > 0 for _, value in theirs["generator/gan"]}) == 2, "some draws look at a translation, some not"
+    scalars = _assert_two_are_as_one(tmp_path, data, cache, words)
+    assert len({value > 0 for _, value in scalars["generator/gan"]}) == 2, "some draws look at a translation, some not"
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_same_spectral_path_as_one(tmp_path, data, cache):
+    words = ["--config.steps=4", "--config.generator.spectral_path=quadratic", "--config.generator.spectral_hidden=8"]
+    scalars = _assert_two_are_as_one(tmp_path, data, cache, words)
+    assert len(scalars["generator/total"]) == 4
 
 
 @pytest.mark.slow
