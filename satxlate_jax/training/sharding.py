@@ -12,7 +12,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.training.program_cache import use_program_cache
 
 AXIS = "data"
 
@@ -67,7 +67,7 @@ def start(arguments: argparse.Namespace) -> None:
     Raises:
       InputError: the options are incomplete, or the processes do not find each other.
     """
-    _use_compilation_cache()
+    use_program_cache()
     given = {"coordinator": arguments.coordinator, "num_processes": arguments.num_processes}
     given["process_id"] = arguments.process_id
     missing = [name for name, value in given.items() if value is None]
@@ -108,18 +108,6 @@ def leaving_at_once() -> Iterator[None]:
         else:
             traceback.print_exception(error)
         os._exit(2)
-
-
-def _use_compilation_cache() -> None:
-    """Compiled programs are kept on disk from run to run; JAX_COMPILATION_CACHE_DIR says where else than here."""
-    if jax.config.jax_compilation_cache_dir is not None:
-        return
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "satxlate_jax" / "compiled"
-        cache.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return  # no home that can be written: each run compiles for itself
-    jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 def this_process() -> dict[str, int]:

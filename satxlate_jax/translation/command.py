@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.errors import CommandParser, InputError, at_least
@@ -17,7 +18,7 @@ from satxlate_jax.translation.archive import (
 )
 from satxlate_jax.translation.inputs import find_inputs, take_share
 from satxlate_jax.translation.network import BLOCK
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.translate import TileTranslator, load
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +57,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _sink(
+    options: argparse.Namespace, output: Path, translator: TileTranslator, bands: Sequence[int] | None, command: str
+) -> Sink:
+    """Where the translations go."""
+    if options.zarr:
+        from satxlate_jax.translation.zarr_store import ZarrFolder  # zarr is an extra
+
+        return ZarrFolder(output, options.to, translator, command)
+    draws = f" samples={options.samples} seed={options.seed}" if options.samples else ""
+    numbers = f"resolution_km={options.resolution_km:g}{draws}"
+    names = made_variables(translator, options.to, bands, options.samples)
+    return NetcdfFolder(output, options.to, translator, command, names, numbers)
+
+
 def main(argv: list[str]) -> int:
     """The verb `translate`.
 
@@ -82,15 +97,7 @@ def main(argv: list[str]) -> int:
     files = take_share(files, options.share, whole_tiles=options.zarr)
     bands = parse_numbers(options.bands) if options.bands else None
     output = Path(options.output)
-    command = shlex.join(["satxlate", "translate", *argv])
-    names = made_variables(translator, options.to, bands, options.samples)
-    draws = f" samples={options.samples} seed={options.seed}" if options.samples else ""
-    numbers = f"resolution_km={options.resolution_km:g}{draws}"
-    sink: Sink = NetcdfFolder(output, options.to, translator, command, names, numbers)
-    if options.zarr:
-        from satxlate_jax.translation.zarr_store import ZarrFolder  # zarr is an extra
-
-        sink = ZarrFolder(output, options.to, translator, command)
+    sink = _sink(options, output, translator, bands, shlex.join(["satxlate", "translate", *argv]))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,59 @@
+"""Compiled programs are found again by the next process; one that was written in part costs a compilation, no more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_run import PROJECT, environment
+
+PROGRAM = """
+import resource, sys
+import jax, jax.numpy as jnp
+from satxlate_jax.training.program_cache import use_program_cache
+use_program_cache()
+if len(sys.argv) > 1:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+print(float(jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x).T)(jnp.ones((4, 4))).sum()))
+"""
+
+
+def run(cache: Path, *words: str) -> None:
+    """Compiles and runs a program in a process whose warnings are errors, unless it cannot write."""
+    strict = [] if words else ["-W", "error:Error reading"]
+    env = environment(cache) | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, *strict, "-c", PROGRAM, *words]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+def entries(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (cache / "satxlate_jax" / "programs").glob("*-cache")}
+
+
+def test_programs_are_kept_and_found(tmp_path):
+    run(tmp_path)
+    first = entries(tmp_path)
+    assert first
+    run(tmp_path)
+    assert entries(tmp_path) == first
+
+
+@pytest.mark.parametrize("size", [0, 700])
+def test_what_a_full_disk_left_is_replaced(size, tmp_path):
+    """The limit of file sizes cuts every entry short, as a full disk does."""
+    run(tmp_path, str(size))
+    cut = entries(tmp_path)
+    assert cut and max(map(len, cut.values())) <= size
+    run(tmp_path)
+    whole = entries(tmp_path)
+    assert cut.keys() <= whole.keys() and min(map(len, whole.values())) > size
+    run(tmp_path)
+    assert entries(tmp_path) == whole
+
+
+def test_a_home_that_cannot_be_written_does_without(tmp_path):
+    (tmp_path / "satxlate_jax").write_text("in the way")
+    run(tmp_path)
+    assert (tmp_path / "satxlate_jax").read_text() == "in the way"
