@@ -15,10 +15,10 @@ from satxlate_jax.models.params import Network
 from satxlate_jax.models.spectral import Inference
 from satxlate_jax.training.spectral_fit import whitening
 
-STEPS = 1_500
+STEPS = 3_000
 PIXELS = 4_096  # per step
 LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 0.1
+WEIGHT_DECAY = 1.0
 
 Layers = dict[str, dict[str, np.ndarray]]
 
