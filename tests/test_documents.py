@@ -177,7 +177,7 @@ def test_every_place_named_exists():
         if word.endswith((".py", ".sh")):
             assert list(PROJECT.glob(f"{word}")) or list(PROJECT.glob(f"satxlate_jax/**/{word}")), word
         elif word.startswith("config."):
-            assert f"{word} = " in default, word
+            assert f"{word.removeprefix('config.')} = " in default, word
 
 
 def test_every_verb_named_exists():

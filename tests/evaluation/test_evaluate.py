@@ -140,7 +140,7 @@ def test_the_report_stands_alone(runs, archive, tmp_path):
     command = "satxlate evaluate --pictures 1 --checkpoint"
     assert command in report and "--days 33" in report and "&quot;n_res&quot;: 1" in report
     tables = ["details.csv", "figures", "report.html", "scores.csv", "scores.tex", "scores_by_group.csv"]
-    assert sorted(path.name for path in output.iterdir()) == [*tables, "scores_per_file.csv"]
+    assert sorted(path.name for path in output.iterdir()) == [*tables, "scores_per_file.csv", "sums.npz"]
 
 
 def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path):
