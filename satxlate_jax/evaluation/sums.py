@@ -110,7 +110,8 @@ def read_sums(folder: str | Path) -> Part:
             raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
         return _assemble(about, arrays)
     except OSError as error:
-        raise InputError(f"'{folder}' holds no {NAME}; give the --output of `satxlate evaluate`") from error
+        what = "give the --output of `satxlate evaluate`; leave out parts in which nothing could be scored"
+        raise InputError(f"'{folder}' holds no {NAME}; {what}") from error
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         if isinstance(error, InputError):
             raise
