@@ -7,6 +7,7 @@ array is. `SATXLATE_FIXTURES` may name another folder with files of the same for
 import functools
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import jax
@@ -25,6 +26,7 @@ from satxlate_jax.training.released import check_same_structure, config_from_rel
 from satxlate_jax.translation.translate import translate_array
 
 FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))
+PARTS = ("", "_weights", "_io", "_small")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if "_configs" not in path.stem)
 
 pytestmark = pytest.mark.skipif(not NAMES, reason=f"no configurations in {FOLDER}; set SATXLATE_FIXTURES")
@@ -32,6 +34,50 @@ pytestmark = pytest.mark.skipif(not NAMES, reason=f"no configurations in {FOLDER
 
 def channels_last(x):
     return np.moveaxis(x, 1, -1)
+
+
+@functools.cache
+def keys_of(name):
+    """The keys of one file, without its arrays."""
+    path = FOLDER / f"{name}.npz"
+    if not path.exists():
+        return ()
+    with zipfile.ZipFile(path) as file:
+        return tuple(member.removesuffix(".npy") for member in file.namelist())
+
+
+def names_with(prefix, *suffixes):
+    """The configurations that have an array of that key, or below it, in NAME + suffix; default: those of `Case`."""
+    return [
+        name
+        for name in NAMES
+        if any(f"{key}/".startswith(f"{prefix}/") for suffix in suffixes or PARTS for key in keys_of(name + suffix))
+    ]
+
+
+def for_cases(names):
+    """Runs a test for these configurations; those without the arrays that it wants are not among its cases."""
+    return pytest.mark.parametrize("case", names, indirect=True)
+
+
+def for_cycles(prefix, *suffixes):
+    """Runs a test for each configuration and number of cycles C that has arrays below the prefix, which says {C}."""
+    found = [(name, c) for c in (1, 2, 3) for name in names_with(prefix.format(C=c), *suffixes)]
+    return pytest.mark.parametrize(("case", "cycles"), found, indirect=["case"])
+
+
+def released(name):
+    """The parameters of the release, from NAME.json."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def additions():
+    """The configurations that take steps with a satellite added: fewer send images than are there."""
+    return [
+        name
+        for name in names_with("loss_gen", "_steps")
+        if sum(key.startswith("x/") for key in keys_of(name)) < len(released(name)["data"])
+    ]
 
 
 @functools.lru_cache(maxsize=12)
@@ -70,9 +116,9 @@ class Case:
 
     def __init__(self, name):
         self.name = name
-        self.raw = json.loads((FOLDER / f"{name}.json").read_text())
+        self.raw = released(name)
         self.config = config_from_released_yaml(self.raw)
-        self.arrays = Arrays(name, f"{name}_weights", f"{name}_io", f"{name}_small")
+        self.arrays = Arrays(*(name + part for part in PARTS))
         self.objective = build_objective(self.config)
         self.generator = to_nested(self.arrays.below("gen"), self.config)
         self.discriminator = to_nested(self.arrays.below("dis"), self.config)
@@ -89,7 +135,7 @@ def case_of(name):
     return Case(name)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture
 def case(request):
     return case_of(request.param)
 
@@ -102,11 +148,7 @@ def assert_close(actual, expected, tolerance, what):
     assert np.abs(actual - expected).max(initial=0.0) <= tolerance * scale, what
 
 
-def need(condition, reason):
-    if not condition:
-        pytest.skip(reason)
-
-
+@for_cases(NAMES)
 def test_the_networks_have_the_released_parameters(case):
     objective = case.objective
     expected = jax.eval_shape(objective.translator.init, jax.random.key(0))
@@ -115,8 +157,8 @@ def test_the_networks_have_the_released_parameters(case):
     check_same_structure(case.discriminator or expected, expected, case.name)
 
 
+@for_cases(names_with("x"))
 def test_forward(case):
-    need(case.batch, "no network inputs beside this configuration")
     objective, arrays = case.objective, case.arrays
 
     @jax.jit
@@ -153,17 +195,16 @@ def check_terms(prefix, losses, arrays):
     return len(expected)
 
 
-@pytest.mark.parametrize("cycles", [1, 2, 3])
+@for_cycles("loss/c{C}/total")
 def test_generator_loss(case, cycles):
     arrays = case.arrays
-    need(f"loss/c{cycles}/total" in arrays, f"no losses of {cycles} cycles beside this configuration")
     loss = jax.jit(case.objective.generator_loss, static_argnames="cycles")
     losses = loss(case.generator, case.discriminator, case.batch, arrays.images("noise_gen"), cycles=cycles)
     assert check_terms(f"loss/c{cycles}", losses, arrays) >= 7
 
 
+@for_cases(names_with("dloss/total"))
 def test_discriminator_loss(case):
-    need("dloss/total" in case.arrays, "no discriminator loss beside this configuration")
     objective = case.objective
 
     @jax.jit
@@ -175,9 +216,9 @@ def test_discriminator_loss(case):
     assert check_terms("dloss", losses, case.arrays) >= 3
 
 
+@for_cases(names_with("calc_gen_loss"))
 def test_adversarial_terms_of_single_pairs(case):
     arrays, objective = case.arrays, case.objective
-    need(arrays.below("calc_gen_loss"), "no adversarial terms of single pairs beside this configuration")
     from satxlate_jax.training.losses import discriminator_adversarial, generator_adversarial
 
     score = jax.jit(objective.discriminator.score, static_argnums=2)
@@ -203,19 +244,18 @@ def leaves(tree):
     ]
 
 
-@pytest.mark.parametrize("cycles", [1, 2, 3])
+@for_cycles("ggrad/c{C}", "_grads")
 def test_generator_gradients(case, cycles):
     expected = Arrays(f"{case.name}_grads").below(f"ggrad/c{cycles}")
-    need(expected, f"no gradients of {cycles} cycles beside this configuration")
     gradient = jax.jit(jax.grad(case.objective.generator_loss, has_aux=True), static_argnames="cycles")
     noise = case.arrays.images("noise_gen")
     gradients, _ = gradient(case.generator, case.discriminator, case.batch, noise, cycles=cycles)
     check_gradients(gradients, expected, case.config, 1e-4)
 
 
+@for_cases(names_with("dgrad", "_grads"))
 def test_discriminator_gradients(case):
     expected = Arrays(f"{case.name}_grads").below("dgrad")
-    need(expected, "no discriminator gradients beside this configuration")
     _, fakes = case.objective.translate_all(case.generator, case.batch, case.arrays.images("noise_dis"))
     gradients, _ = jax.jit(jax.grad(case.objective.discriminator_loss, has_aux=True))(
         case.discriminator, case.batch, fakes
@@ -223,11 +263,10 @@ def test_discriminator_gradients(case):
     check_gradients(gradients, expected, case.config, 1e-4)
 
 
-@pytest.mark.parametrize("cycles", [1, 2, 3])
+@for_cycles("ggrad/c{C}", *(f"_grads_c{c}_summary" for c in (1, 2, 3)))
 def test_gradient_summaries(case, cycles):
     """Published sizes: [sum, sum of magnitudes, root of the sum of squares] of every parameter's gradient."""
     expected = Arrays(f"{case.name}_grads_c{cycles}_summary").below(f"ggrad/c{cycles}")
-    need(expected, f"no summaries of gradients of {cycles} cycles beside this configuration")
     gradient = jax.jit(jax.grad(case.objective.generator_loss, has_aux=True), static_argnames="cycles")
     noise = case.arrays.images("noise_gen")
     gradients, _ = gradient(case.generator, case.discriminator, case.batch, noise, cycles=cycles)
@@ -287,10 +326,10 @@ def worst(found):
     return max(found.items(), key=lambda item: item[1])
 
 
+@for_cases(names_with("loss_gen", "_steps"))
 def test_steps(case):
     """Parameters, losses, learning rates and cycles of full steps: both updates, Adam, decay."""
     arrays, double = Arrays(f"{case.name}_steps"), Arrays(f"{case.name}_f64")
-    need("loss_gen" in arrays, "no training steps beside this configuration")
     config = steps_config(case, arrays)
     states, metrics, all_cycles = run_steps(config, case, arrays, jnp.float32)
     assert all_cycles == arrays["cycles"].tolist()
@@ -312,15 +351,19 @@ def test_steps(case):
     assert worst(found)[1] <= 2e-6, worst(found)
 
 
+@for_cases(additions())
 def test_frozen_parameters_stay_bit_identical(case):
     arrays = Arrays(f"{case.name}_steps")
-    need(case.is_addition and "loss_gen" in arrays, "no satellite was added in this configuration")
+    assert case.is_addition
     states, _, _ = run_steps(steps_config(case, arrays), case, arrays, jnp.float32)
     new = list(case.config.data.satellites)[-1]
     after = dict(leaves(states[-1].generator))
     for path, value in leaves(case.generator):
         same = np.array_equal(value, np.asarray(after[path]))
         assert same == (f"/{new}/" not in f"/{path}"), path
+
+
+OUTPUTS = ("out", "small/out", "nan/out", "inf/out_all_zero")
 
 
 def translations(case):
@@ -333,10 +376,11 @@ def translations(case):
         yield "inf/out_all_zero", first, second, case.arrays["inf/in_all_zero"]
 
 
+@for_cases([name for name in NAMES if any(name in names_with(key) for key in OUTPUTS)])
 def test_translation_in_physical_units(case):
     """Values to 1e-5, and missing values exactly where the release has them."""
     expected = list(translations(case))
-    need(expected, "no translations beside this configuration")
+    assert expected
     translator = case.objective.translator
     statistics = {
         name: dict(zip(("mean", "std"), published_statistics(name, bands), strict=True))
@@ -353,9 +397,9 @@ def test_translation_in_physical_units(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * scale, err_msg=key)
 
 
+@for_cases(names_with("small/z"))
 def test_encodings_in_translation(case):
     latents = case.arrays.below("small/z")
-    need(latents, "no encodings of images in physical units beside this configuration")
     translator = case.objective.translator
     for source, expected in latents.items():
         bands = translator.bands[source]
@@ -364,8 +408,8 @@ def test_encodings_in_translation(case):
         assert_close(np.moveaxis(np.asarray(z), -1, 0), expected, 1e-5, f"small/z/{source}")
 
 
+@for_cases(names_with("stats/mu_ABI"))
 def test_published_statistics(case):
-    need("stats/mu_ABI" in case.arrays, "no statistics beside this configuration")
     for satellite in ("G16", "H8"):
         mean, std = published_statistics(satellite, range(1, 17))
         instrument = get_satellite(satellite).instrument
@@ -373,9 +417,9 @@ def test_published_statistics(case):
         np.testing.assert_array_equal(std, case.arrays[f"stats/sd_{instrument}"])
 
 
+@pytest.mark.skipif(not keys_of("patches"), reason="no patches.npz")
 def test_patches():
     """Offsets and values, up to what the release refuses too: a patch larger than the tile."""
-    need((FOLDER / "patches.npz").exists(), "no patches.npz")
     arrays = Arrays("patches")
     for key, offsets in arrays.below("offsets").items():
         size, patch = map(int, key.split("_"))
@@ -391,9 +435,9 @@ def test_patches():
     np.testing.assert_array_equal(patch_offsets(300, 300, 64), arrays["reader/offsets"])
 
 
+@pytest.mark.skipif(not keys_of("patches"), reason="no patches.npz")
 def test_kept_patches():
     """The release drops a patch for a missing value and for an exact zero; we only for the first."""
-    need((FOLDER / "patches.npz").exists(), "no patches.npz")
     arrays = Arrays("patches")
     tile = np.ones((300, 300, 16), np.float32)
     tile[tuple(arrays["reader/nan_index"].T)] = np.nan
@@ -406,9 +450,9 @@ def test_kept_patches():
     assert finite.sum() > (finite & without_zero).sum()
 
 
+@pytest.mark.skipif(not keys_of("l1g_zoom"), reason="no l1g_zoom.npz")
 def test_resampling():
     """Corner-aligned bilinear to 300 pixels; from 600 the release leaves the last row and column zero, we do not."""
-    need((FOLDER / "l1g_zoom.npz").exists(), "no l1g_zoom.npz")
     arrays = Arrays("l1g_zoom")
     names = {1: "raw600", 2: "raw1200", 3: "raw300", 4: "raw600_uint16_fill", 8: "raw600"}
     for index, number in enumerate(arrays["bands"].tolist()):

@@ -14,7 +14,7 @@ from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
 from satxlate_jax.evaluation.report import write_report
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.evaluation.sums import write_sums
+from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.translation.translate import load
 
@@ -137,9 +137,13 @@ def main(argv: list[str]) -> None:
         coastlines=options.coastlines,
         samples=options.samples,
         seed=options.seed,
+        may_be_empty=bool(options.part),
     )
+    write_sums(results, translator.run, translator.step, output, options.part or (1, 1))
+    if not results.scored_bands:
+        print(f"none of {len(comparison.cases)} files of this part could be scored; {output / NAME} says so to `pool`")
+        return
     write_results(results, output)
-    write_sums(results, translator.run, translator.step, output)
     headline = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
     print(headline)
     print(f"report: {output / 'report.html'}")

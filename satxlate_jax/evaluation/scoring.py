@@ -28,6 +28,7 @@ def evaluate(
     coastlines: bool = False,
     samples: int = 0,
     seed: int = 0,
+    may_be_empty: bool = False,
 ) -> Results:
     """Translates and scores every case; all methods on the same pixels: where the model and the truth have a value.
 
@@ -39,6 +40,7 @@ def evaluate(
       coastlines: whether the pictures show them.
       samples: draws of the latent noise; the model's answer is then their mean, and its spread is scored too.
       seed: of the draws.
+      may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
 
     Raises:
       InputError: no case had a pixel to score.
@@ -60,7 +62,7 @@ def evaluate(
         if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
             example.coastlines = coastlines
             results.examples.append(example)
-    if not results.scored_bands:
+    if not results.scored_bands and not may_be_empty:
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
         raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
     return results

@@ -32,10 +32,14 @@ class Part:
     Attributes:
       results: all that tables need; no pictures, no latent agreement.
       made_of: what must be the same in all parts: the run, the step, the task and what the baselines were fitted on.
+      number: which part it is, from 1.
+      count: of how many.
     """
 
     results: Results
     made_of: dict[str, Any]
+    number: int = 1
+    count: int = 1
 
     @property
     def files(self) -> set[str]:
@@ -43,7 +47,7 @@ class Part:
         return {case.source.path.name for case, _ in self.results.per_file}
 
 
-def write_sums(results: Results, run: str, step: int, folder: Path) -> None:
+def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[int, int] = (1, 1)) -> None:
     """Writes FOLDER/sums.npz, under a temporary name first.
 
     Args:
@@ -51,6 +55,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path) -> None:
       run: the training run's folder.
       step: its checkpoint's.
       folder: the evaluation's output.
+      part: which it is, from 1, of how many.
 
     Raises:
       InputError: the disk does not take it.
@@ -71,7 +76,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path) -> None:
         "fitted_on": hashlib.sha256("\n".join(fitted).encode()).hexdigest(),
     }
     files = [[case.source.path.name, case.truth.path.name] for case, _ in results.per_file]
-    arrays = {"about": np.array(json.dumps({"format": _FORMAT, "made_of": made_of, "files": files}))}
+    arrays = {"about": np.array(json.dumps({"format": _FORMAT, "made_of": made_of, "files": files, "part": part}))}
     for (group, method, band), score in results.by_group.items():
         arrays[f"group/{group}/{method}/{band}"] = _pack(score)
     for index, (_, scores) in enumerate(results.per_file):
@@ -110,8 +115,7 @@ def read_sums(folder: str | Path) -> Part:
             raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
         return _assemble(about, arrays)
     except OSError as error:
-        what = "give the --output of `satxlate evaluate`; leave out parts in which nothing could be scored"
-        raise InputError(f"'{folder}' holds no {NAME}; {what}") from error
+        raise InputError(f"'{folder}' holds no {NAME}; give the --output of `satxlate evaluate`") from error
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         if isinstance(error, InputError):
             raise
@@ -141,7 +145,7 @@ def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Part:
             results.calibration[band] = one
         else:
             (results.histograms if isinstance(one, JointHistogram) else results.spectra)[method, band] = one
-    return Part(results, made_of)
+    return Part(results, made_of, *about["part"])
 
 
 def _file(name: str) -> TileFile:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_parts_give_the_tables_of_the_whole(made, tmp_path, capsys):
     assert pool(made, tmp_path, "part2", "part1") == 0
-    assert "5 files of 2 parts" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "5 files of 2 of 2 parts" in printed and "missing" not in printed
     for table in TABLES:
         whole, pooled = rows(made / "whole" / table), rows(tmp_path / table)
         assert len(whole) == len(pooled) > 0
@@ -69,7 +71,32 @@ def test_another_evaluation_is_refused(made, tmp_path, capsys):
     run = made / "run"
     assert evaluate(run, made / "l1g", tmp_path / "other", "--part", "2/2", "--fit_files", "1") == 0
     assert pool(made, tmp_path / "out", "part1", str(tmp_path / "other")) == 2
-    assert "no part of the same evaluation" in capsys.readouterr().err
+    assert "no part of the same evaluation" in (line := capsys.readouterr().err) and "--fit_files" in line
+    assert evaluate(run, made / "l1g", tmp_path / "third", "--part", "3/3") == 0
+    assert pool(made, tmp_path / "out", "part1", str(tmp_path / "third")) == 2
+    assert "one of 3 parts" in capsys.readouterr().err
+
+
+def test_a_part_that_is_not_given_is_named(made, tmp_path, capsys):
+    assert pool(made, tmp_path, "part1") == 0
+    assert "missing: 2/2" in capsys.readouterr().out
+
+
+def test_a_part_in_which_nothing_can_be_scored_adds_nothing(made, tmp_path, capsys):
+    """Of the five files the last is damaged, and alone in its part."""
+    shutil.copytree(made / "l1g", tmp_path / "l1g")
+    (damaged,) = (tmp_path / "l1g").rglob("GO16*20190105*.hdf")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    for output, words in (("whole", ()), *((f"part{part}", ("--part", f"{part}/5")) for part in range(1, 6))):
+        assert evaluate(made / "run", tmp_path / "l1g", tmp_path / output, *words) == 0
+    assert "none of 1 files of this part could be scored" in capsys.readouterr().out
+    parts = [str(tmp_path / f"part{part}") for part in (5, 1, 2, 3, 4)]
+    assert pool(made, tmp_path / "out", *parts) == 0
+    for table in ("scores.csv", "scores_per_file.csv"):
+        whole, pooled = rows(tmp_path / "whole" / table), rows(tmp_path / "out" / table)
+        np.testing.assert_allclose([float(row["rmse"]) for row in pooled], [float(row["rmse"]) for row in whole], 1e-6)
+    assert pool(made, tmp_path / "none", parts[0]) == 2
+    assert "in none of these parts" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "not an archive", "without what it is about"])
