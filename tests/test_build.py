@@ -91,8 +91,12 @@ def test_mistakes_in_the_options(archive, tmp_path, change, complaint):
 
 
 def test_no_folder_to_read_from(archive, tmp_path):
-    with pytest.raises(InputError, match="--manual_dir"):
-        build_data_set(archive / "nowhere", tmp_path, **CONFIG)
+    with pytest.raises(InputError, match="--manual_dir is .*nowhere, which is no folder"):
+        build_data_set(archive / "nowhere", tmp_path / "data", **CONFIG)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no L1G file of G17 under .*empty"):
+        build_data_set(tmp_path / "empty", tmp_path / "data", **CONFIG)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("num_shards", [None, 3, 50])

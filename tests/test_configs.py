@@ -170,7 +170,11 @@ def test_satellites_that_do_not_exist(satellites, message):
     [
         ([], "name a configuration"),
         (["--config=configs/none.py"], "configs/none.py"),
-        ([f"--config={CONFIGS / 'demo.py'}", "--config.generator.depth=3"], "no field \"'depth'"),
+        ([f"--config={CONFIGS / 'demo.py'}", "--config.generator.depth=3"], "has no field depth; configs/default"),
+        (
+            [f"--config={CONFIGS / 'demo.py'}", "--config.objective.ganw=3"],
+            'has no field ganw; Did you mean "gan_w" instead of "ganw"; configs/default',
+        ),
         ([f"--config={CONFIGS / 'demo.py'}", "--config.steps=many"], "steps=many"),
         ([f"--config={CONFIGS / 'demo.py'}", "--stepps=3"], "stepps"),
         ([f"--config={CONFIGS / 'drop_band.py'}:16"], "0 to 15"),

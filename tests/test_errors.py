@@ -59,7 +59,9 @@ def complaint(capsys, words):
 WRONG = [
     # a typo
     ("simulate --output new --satelites G16", "satelites"),
-    ("translate --chekpoint run", "--checkpoint"),
+    ("translate --chekpoint run", "no option --chekpoint, is --checkpoint meant?"),
+    ("evaluate --checkpoint run --l1g l1g --sorce G16 --target G17 --output new", "no option --sorce, is --source"),
+    ("train --config=x.py --work_dir=new", "no option --work_dir, is --workdir meant?"),
     ("evaluate --checkpoint run --l1g l1g --source G16 --target G17 --output new --truth never", "never"),
     ("catalog l1g --typo", "--typo"),
     ("bench moon", "unknown benchmark 'moon'"),

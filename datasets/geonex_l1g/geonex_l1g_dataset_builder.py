@@ -108,7 +108,7 @@ def _root_of(dl_manager: Any) -> Path:
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError as error:
-        raise InputError("name the root of a tree of L1G files with --manual_dir; it must be a folder") from error
+        raise InputError("name the root of a tree of L1G files with --manual_dir=L1G_ROOT") from error
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -175,9 +175,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         return self.dataset_info_from_configs(features=features, metadata=metadata)
 
+    def download_and_prepare(self, *, download_config: Any = None, **options: Any) -> None:
+        """As tfds has it, but looks into the archive before the first folder is made."""
+        root = download_config and download_config.manual_dir
+        if root and (download_config.download_mode.overwrite_dataset or not self.data_path.exists()):
+            if not Path(root).is_dir():
+                raise InputError(f"--manual_dir is {root}, which is no folder; name the root of a tree of L1G files")
+            self._choose(Path(root))
+        super().download_and_prepare(download_config=download_config, **options)
+
+    def _choose(self, root: Path) -> None:
+        if getattr(self, "_root", None) != root:
+            self._root, self._chosen = root, choose_files(self.builder_config.selection, root)
+
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[tfds.core.SplitInfo]:
         selection = self.builder_config.selection
-        self._chosen = choose_files(selection, _root_of(dl_manager))
+        self._choose(_root_of(dl_manager))
         # Giving Beam options asks for Beam; without them tiles are read by processes of this machine.
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         with TileReader(selection, serialized=not self._uses_beam) as self._reader:
@@ -226,7 +239,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        self._manifest = manifest.Manifest(self.builder_config.selection, self._chosen, _root_of(dl_manager))
+        self._manifest = manifest.Manifest(self.builder_config.selection, self._chosen, self._root)
         generators = {}
         for split, files in self._chosen.splits.items():
             examples = self._beam_examples(split, files) if self._uses_beam else self._records(split, files)

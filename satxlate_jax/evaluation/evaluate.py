@@ -146,4 +146,8 @@ def main(argv: list[str]) -> None:
     write_results(results, output)
     headline = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
     print(headline)
+    if results.left_out:
+        name, reason = results.left_out[0]
+        count = f"{len(results.left_out)} of {len(comparison.cases)} files"
+        print(f"{count} could not be scored, the report lists them; the first, {name}: {reason}")
     print(f"report: {output / 'report.html'}")

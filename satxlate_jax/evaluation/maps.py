@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, to_rgba
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -18,7 +18,8 @@ TEXT = {"fontsize": 9}
 COAST = "#f2a900"
 """Colour of coastlines on pictures in grey or true colour."""
 COAST_ON_DIFFERENCES = "#555555"
-_MISSING = "#d9d9d9"
+_MISSING = {"facecolor": "#e8e8e8", "edgecolor": "#b0a0c0", "hatch": "////", "linewidth": 0}
+"""What lies behind a picture: hatched, since plain grey looks like a cloud top."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -76,12 +77,12 @@ def show_map(
       settings: colour map and limits, as `imshow` takes them.
     """
     if values.ndim == 3:
-        alpha = np.isfinite(values).all(-1, keepdims=True)
-        values = np.where(alpha, values, to_rgba(_MISSING)[:3])
+        seen = np.isfinite(values).all(-1, keepdims=True)
+        values = np.concatenate([np.where(seen, values, 0), seen], axis=-1)  # transparent where missing
     half = abs(float(lat[1] - lat[0])) / 2
     extent = (lon[0] - half, lon[-1] + half, lat[-1] - half, lat[0] + half)
     image = axes.imshow(values, extent=extent, origin="upper", interpolation="nearest", **settings)
-    axes.set_facecolor(_MISSING)
+    axes.patch.set(**_MISSING)
     if coast:
         for line in coastlines_within(*extent):
             axes.plot(line[:, 0], line[:, 1], color=coast, linewidth=0.7)

@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from satxlate_jax.evaluation.composites import (
     water_vapour_band,
 )
 from satxlate_jax.evaluation.figures import save_figure
+from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
 
@@ -89,18 +91,40 @@ def as_view(tile: xr.Dataset, name: str) -> View:
     return View(name, title, satellite, fields, tile["lat"].values, tile["lon"].values)
 
 
-def draw_views(view: View, green: View | None, against: View | None, coast: str) -> dict[str, Figure]:
-    """All pictures a tile allows.
+def draw_views(
+    view: View, green: View | None, against: View | None, coast: str, bands: Sequence[int] = ()
+) -> dict[str, Figure]:
+    """All pictures a tile allows, or those of some bands.
 
     Args:
       view: the tile.
       green: a translation of it to a satellite that has a green band.
       against: another view of the same tile, to take the difference to.
       coast: colour of the coastlines; '' draws none.
+      bands: 1-based bands to draw instead of true colour, infrared and water vapour.
 
     Returns:
-      Kind -> figure: 'true_colour', 'infrared', 'water_vapour', 'difference'.
+      Kind -> figure: 'true_colour', 'infrared', 'water_vapour' or 'band07' and so on, 'difference'.
+
+    Raises:
+      InputError: the tile does not hold a band asked for.
     """
+    figures = _draw_chosen(view, bands, coast) if bands else _draw_usual(view, green, coast)
+    if against is not None:
+        figures["difference"] = draw_difference(view, against, coast)
+    return figures
+
+
+def _draw_chosen(view: View, bands: Sequence[int], coast: str) -> dict[str, Figure]:
+    held = [number for number, values in sorted(view.fields.items()) if np.isfinite(values).any()]
+    for number in bands:
+        if number not in held:
+            raise InputError(f"{view.name} holds no band {number}; it holds {', '.join(map(str, held)) or 'none'}")
+    satellite = get_satellite(view.satellite)
+    return {f"band{number:02d}": _draw_band(view, satellite.band(number), coast) for number in bands}
+
+
+def _draw_usual(view: View, green: View | None, coast: str) -> dict[str, Figure]:
     figures = {}
     colour = _draw_true_colour(view, green, coast)
     if colour is not None:
@@ -111,8 +135,6 @@ def draw_views(view: View, green: View | None, against: View | None, coast: str)
     ):
         if number is not None:
             figures[kind] = _draw_band(view, get_satellite(view.satellite).band(number), coast)
-    if against is not None:
-        figures["difference"] = draw_difference(view, against, coast)
     return figures
 
 
@@ -136,7 +158,7 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
     pictures = {name: picture for name, picture in pictures.items() if picture is not None and _is_lit(picture)}
     if not pictures:
         return None
-    figure = maps.new_figure(max(3.7 * len(pictures), 4.8), 4.4)
+    figure = maps.new_figure(max(3.7 * len(pictures), 5.6), 4.4)
     for axes, (name, picture) in zip(maps.panels_of(figure, len(pictures)), pictures.items(), strict=True):
         maps.show_map(axes, view.lat, view.lon, picture, name, coast=coast)
     figure.suptitle(f"{view.title}: true colour", fontsize=10)
@@ -219,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--green", metavar="NC", help="a translation of INPUT that holds a green band (0.51 um), such as to H8"
     )
+    parser.add_argument("--bands", help="draw these bands instead, such as 7,12, so that several INPUTs show the same")
     parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
     return parser
 
@@ -231,11 +254,12 @@ def main(argv: list[str]) -> None:
     coast = "" if options.no_coastlines else maps.COAST
     green = read_view(Path(options.green)) if options.green else None
     against = read_view(Path(options.against)) if options.against else None
+    bands = parse_numbers(options.bands) if options.bands else ()
     output = Path(options.output)
     written = []
     for text in tqdm(options.inputs, desc="quicklook", unit="file", disable=None):
         view = read_view(Path(text))
-        figures = draw_views(view, green, against, coast)
+        figures = draw_views(view, green, against, coast, bands)
         if not figures:
             raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
         output.mkdir(parents=True, exist_ok=True)

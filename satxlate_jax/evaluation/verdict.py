@@ -46,7 +46,7 @@ def headline(results: Results) -> str:
     if better:
         sentences.append(f"Elsewhere a baseline is closer: {'; '.join(better)}.")
     linear = [band.number for band in bands if _is_closer(results, "linear", band.number)]
-    if linear:
+    if linear and linear != [number for number, winner in won.items() if winner == "linear"]:  # which is said already
         sentences.append(f"Linear regression is better than the model in {_bands(linear)}.")
     equal = [number for number, winner in won.items() if winner == "equal"]
     if equal:

@@ -28,7 +28,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
       path: of the file.
 
     Returns:
-      A few words such as 'is truncated: ...', or None where the file may be opened.
+      A few words such as 'is cut short: ...', or None where the file may be opened.
     """
     path = Path(path)
     try:
@@ -60,13 +60,14 @@ def _damage(file: BinaryIO, size: int) -> str | None:
         file.seek(block)
         head = file.read(_BLOCK.size)
         if len(head) < _BLOCK.size:
-            return f"is truncated: its directory goes on at byte {block:,}, the file ends at {size:,}"
+            return f"is cut short: its directory goes on at byte {block:,}, the file ends at {size:,}; fetch it again"
         count, next_block = _BLOCK.unpack(head)
         descriptors = file.read(count * _DESCRIPTOR.size)
         if len(descriptors) < count * _DESCRIPTOR.size:
-            return f"is truncated: its directory is longer than the file's {size:,} bytes"
+            return f"is cut short: its directory goes beyond the file's end at {size:,} bytes; fetch it again"
         for tag, _, offset, length in _DESCRIPTOR.iter_unpack(descriptors):
             if tag != _NULL_TAG and _UNDEFINED not in (offset, length) and offset + length > size:
-                return f"is truncated or damaged: data up to byte {offset + length:,} are missing, it has {size:,}"
+                end = f"the file ends at {size:,} bytes, before data that its directory names"
+                return f"is cut short or damaged: {end}; fetch it again"
         block = next_block
     return None

@@ -114,6 +114,13 @@ def validation_batches(config: Any, *, process_index: int = 0, process_count: in
     return _in_step(streams)
 
 
+def check_records(config: Any) -> None:
+    """Raises InputError where there are no records to train with, before anything is made."""
+    facts = data_facts(config)
+    for satellite in _streams(config):
+        _find_records(config, satellite, "train", facts[satellite])
+
+
 def _streams(config: Any) -> list[str]:
     chosen = list(config.data.streams) or list(config.data.satellites)
     for satellite in chosen:

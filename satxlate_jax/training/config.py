@@ -86,7 +86,10 @@ def load_config(words: Sequence[str]) -> ConfigDict:
     except (ValueError, TypeError) as error:
         raise InputError(f"the configuration does not work: {' '.join(str(error).split())}") from None
     except AttributeError as error:
-        raise InputError(f"the configuration has no field {error}; configs/default.py lists them all") from None
+        # ml_collections hands on the representation of a message, whose second line is its guess
+        lines = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"').splitlines()
+        reason = "; ".join(line.strip("'?") for line in lines)
+        raise InputError(f"the configuration has no field {reason}; configs/default.py lists them all") from None
     except flags.Error as error:
         # absl puts a traceback of the configuration's own error into the message; its last line is the error
         reason = [line for line in str(error).splitlines() if line.strip(" ^")][-1]

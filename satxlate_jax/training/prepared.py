@@ -161,4 +161,6 @@ def _build_command(config: Any, satellite: str, custom: bool) -> str:
         wanted = {"name": name, "satellite": origin, "bands": bands, "patch_size": config.data.patch_size}
         option = f"'{json.dumps(wanted)}'"
     root = _data_root(config)
-    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root} --overwrite{use}"
+    again = " --overwrite" if custom else ""
+    more = "" if option == origin else f" (its README lists further options, such as split_by){use}"
+    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{more}"

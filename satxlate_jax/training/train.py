@@ -110,6 +110,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         stack.enter_context(without_echoes())
         mesh, facts, folder = sharding.make_mesh(), runs.run_facts(config), epath.Path(workdir)
         sharding.check_batch_size(config.batch_size, mesh, config.abreast)
+        batches.check_records(config)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
         saved = runs.open_workdir(folder, facts, checkpoints)
@@ -208,7 +209,8 @@ def main(argv: Sequence[str]) -> int:
         if step < config.steps:
             print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
         else:
-            use = f"--checkpoint {arguments.workdir} --to {list(config.data.satellites)[-1]} INPUT... --output OUT"
+            most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
+            use = f"--checkpoint {arguments.workdir} --to {most} INPUT... --output OUT"
             print(f"trained {step} steps; the checkpoint is {checkpoint}")
             print(f"next: python -m satxlate_jax translate {use}")
     return 0

@@ -157,7 +157,8 @@ class _Run:
     def fail(self, file: Path, reason: str) -> None:
         """Counts an input that could not be translated."""
         self.outcome.failures.append({"file": str(file), "reason": reason})
-        tqdm.write(f"skipped: {reason}")
+        if self.bar.total != 1:  # the reason that the only file fails for ends the command
+            tqdm.write(f"skipped: {reason}")
         self.bar.update()
 
     def finish(self, writing: Future) -> None:

@@ -143,12 +143,14 @@ def test_the_report_stands_alone(runs, archive, tmp_path):
     assert sorted(path.name for path in output.iterdir()) == [*tables, "scores_per_file.csv", "sums.npz"]
 
 
-def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path):
+def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path, capsys):
     root = make_archive(tmp_path / "archive")
     bad = next((root / "G16").rglob("*_20190202_*.hdf"))
     bad.write_bytes(bad.read_bytes()[:3000])
     assert evaluate(runs["small"], root, tmp_path / "out", source="G16", target="H8") == 0
     assert len({row["file"] for row in rows(tmp_path / "out" / "scores_per_file.csv")}) == 2
+    line = next(line for line in capsys.readouterr().out.splitlines() if "could not be scored" in line)
+    assert line.startswith("1 of 3 files") and bad.name in line and "fetch it again" in line
     assert "1 file could not be scored" in (tmp_path / "out" / "report.html").read_text()
 
 

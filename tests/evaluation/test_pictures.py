@@ -46,6 +46,15 @@ def test_a_real_tile_is_drawn_in_every_way_its_bands_allow(translated, realdata_
     assert (np.abs(pictures["infrared.png"] - coast).sum(-1) < 30).sum() > 100
 
 
+def test_chosen_bands_are_drawn_of_both(translated, realdata_dir, tmp_path):
+    """The infrared would be band 13 of the one and band 7 of the other."""
+    tile = str(next((realdata_dir / "l1g").rglob(f"{DAY}.hdf")))
+    words = ["quicklook", tile, str(translated / f"{DAY}_G16.nc"), "--bands", "7,12", "--output", str(tmp_path)]
+    assert main(words) == 0
+    names = {f"{name}_band{number}.png" for name in (DAY, f"{DAY}_G16") for number in ("07", "12")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 def test_a_night_is_not_drawn_in_true_colour(realdata_dir, tmp_path):
     """This file holds all 16 bands; the reflective ones are dark. The difference to itself shows the coast too."""
     tile = str(next((realdata_dir / "l1g").rglob("GO17_ABI05_20191201_1027_GLBG_h09v03_02.hdf")))
@@ -74,6 +83,7 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
     for words, message in (
         (["quicklook", tile, "--against", other, *out], "different grids"),
         (["quicklook", tile, "--green", netcdf, *out], "no green band"),
+        (["quicklook", netcdf, "--bands", "2", *out], "holds no band 2; it holds 7, "),
         (["quicklook", tile, other, "--against", netcdf, *out], "one INPUT"),
         (["quicklook", str(stray), *out], "cannot be read as netCDF"),
         ([*film, str(tmp_path / "day.avi")], ".gif or an .mp4"),

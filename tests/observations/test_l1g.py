@@ -281,11 +281,11 @@ def test_truncated_files(tmp_path, small_tile):
     path.parent.mkdir()
     for fraction in (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999):
         path.write_bytes(content[: int(fraction * len(content))])
-        expect_one_line(path, "truncated", "damaged")
+        assert "fetch it again" in expect_one_line(path, "cut short")
     path.write_bytes(content[:-2])  # the last byte of all is padding
-    expect_one_line(path, "truncated", "damaged")
+    assert "fetch it again" in expect_one_line(path, "cut short")
     path.write_bytes(content[:4])
-    expect_one_line(path, "truncated")
+    assert "fetch it again" in expect_one_line(path, "cut short")
 
 
 @pytest.mark.parametrize("mistake", [{"resolution_km": 3.0}, {"resampling": "cubic"}, {"bands": [17]}, {"bands": [0]}])

@@ -77,7 +77,7 @@ def test_the_end_names_the_checkpoint_and_the_next_command(finished, data, capsy
     assert _train(finished, data, *tiny_run.WORDS) == 0
     output = capsys.readouterr().out
     assert str(finished / "checkpoints" / str(tiny_run.STEPS)) in output
-    assert f"next: python -m satxlate_jax translate --checkpoint {finished} --to H8" in output
+    assert f"next: python -m satxlate_jax translate --checkpoint {finished} --to G16" in output  # it has the most bands
 
 
 def test_a_changed_configuration_is_refused_naming_the_fields(finished, data, capsys):
@@ -94,7 +94,8 @@ def test_what_no_step_computes_with_may_change(finished, data):
 
 def test_missing_data_name_the_command_that_builds_them(tmp_path, capsys):
     line = _mistake(capsys, tmp_path / "run", tmp_path / "nothing")
-    assert "tfds build datasets/geonex_l1g" in line
+    assert "tfds build datasets/geonex_l1g" in line and "split_by" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path, cache, data):
