@@ -251,13 +251,12 @@ def _check_same_leaves(path: epath.Path, found: Tree, wanted: Tree) -> None:
         ("holds what is not expected:", [name for name in theirs if name not in ours]),
     ):
         if names:
-            raise CheckpointError(
-                f"{path}: the checkpoint {problem} {names[0]} ({len(names)} such arrays); another model?"
-            )
+            many = f"{names[0]} ({len(names)} such arrays)"
+            raise CheckpointError(f"{path}: the checkpoint {problem} {many}; another model or version wrote it")
     for name, (shape, dtype) in ours.items():
         if theirs[name] != (shape, dtype):
             there = f"{theirs[name][1]}{list(theirs[name][0])}"
-            raise CheckpointError(f"{path}: {name} is {there}, expected {dtype}{list(shape)}; another model?")
+            raise CheckpointError(f"{path}: {name} is {there}, expected {dtype}{list(shape)}; another model wrote it")
 
 
 def _unreadable(path: epath.Path, error: Exception) -> CheckpointError:

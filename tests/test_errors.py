@@ -30,6 +30,10 @@ def original(tmp_path_factory):
     save_random_run(root / "run", BANDS, dim=4)
     save_random_run(root / "torn", BANDS, dim=4)
     shutil.rmtree(root / "torn/checkpoints/7/tree")
+    for name, old, new in (("other", '"dim": 4', '"dim": 8'), ("older", '"n_res"', '"blocks"')):
+        save_random_run(root / name, BANDS, dim=4)
+        facts = root / name / "checkpoints/7/facts/metadata"
+        facts.write_text(facts.read_text().replace(old, new))
     (root / "empty").mkdir()
     (root / "empty_run" / "checkpoints").mkdir(parents=True)
     (root / "file").write_text("not what you think")
@@ -87,6 +91,9 @@ WRONG = [
     (f"translate --checkpoint empty_run --to G17 {TILE} --output new", "empty_run"),
     (f"translate --checkpoint torn --to G17 {TILE} --output new", "torn"),
     (f"translate {TO} empty --output new", "empty"),
+    # a checkpoint that another network or version wrote
+    (f"translate --checkpoint other --to G17 {TILE} --output new", "another model wrote it"),
+    (f"translate --checkpoint older --to G17 {TILE} --output new", "describes no network ('n_res'); another version"),
     ("evaluate --checkpoint run --l1g empty --source G16 --target G17 --output new", "empty"),
     ("compare empty --output new", "empty"),
     ("animate empty --l1g l1g --output new.gif", "empty"),

@@ -79,11 +79,17 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
       info: the data set's description, a tfds.core.DatasetInfo.
 
     Raises:
-      InputError: a band is absent, or patch size, file format or split are not what the configuration needs.
+      InputError: satellite, bands, patch size, file format or split are not what the configuration needs.
     """
     folder = str(info.data_dir)
     rebuild = f"build another: {_build_command(config, satellite, custom=True)}"
     stored_bands, patch_size = tuple(info.metadata["bands"]), info.metadata["patch_size"]
+    built_of, origin = get_satellite(info.metadata["satellite"]).name, get_satellite(satellite).name
+    if built_of != origin:
+        raise InputError(
+            f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
+            f"check config.data.dir and config.data.datasets.{satellite}, or {rebuild}"
+        )
     absent = [band for band in facts["bands"] if band not in stored_bands]
     if absent:
         raise InputError(

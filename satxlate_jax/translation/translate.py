@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
-from satxlate_jax.models.translator import build_translator
+from satxlate_jax.models.translator import Translator, build_translator
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation import bands as tile_bands
 from satxlate_jax.translation.missing import FLAGS, find_night, limit
@@ -44,15 +45,8 @@ class TileTranslator:
 
     def __init__(self, params: Mapping[str, Any], facts: Mapping[str, Any], run: str, block: int = BLOCK):
         self.params, self.facts, self.run, self.block = on_local_devices(params, by_row=False), facts, run, block
-        config = facts["config"]
-        self.radius = view_radius(config["generator"])
-        self.network = build_translator(
-            config["generator"],
-            {name: tuple(entry["bands"]) for name, entry in facts["satellites"].items()},
-            skips={name: tuple(entry.get("skips", ())) for name, entry in facts["satellites"].items()},
-            slots={name: entry["slots"] for name, entry in facts["satellites"].items() if "slots" in entry},
-            precision=config.get("precision", "float32"),
-        )
+        self.radius = view_radius(facts["config"]["generator"])
+        self.network = _network_of(facts)
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -254,6 +248,17 @@ class TileTranslator:
             output[band.name].attrs["ancillary_variables"] = f"{band.name}_spread quality"
 
 
+def _network_of(facts: Mapping[str, Any]) -> Translator:
+    config, satellites = facts["config"], facts["satellites"]
+    return build_translator(
+        config["generator"],
+        {name: tuple(entry["bands"]) for name, entry in satellites.items()},
+        skips={name: tuple(entry.get("skips", ())) for name, entry in satellites.items()},
+        slots={name: entry["slots"] for name, entry in satellites.items() if "slots" in entry},
+        precision=config.get("precision", "float32"),
+    )
+
+
 def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
     """A run's generator, ready to translate; nothing but the run is needed.
 
@@ -265,7 +270,7 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
       block: largest side of an image computed at once, pixels.
 
     Raises:
-      InputError: there is no checkpoint.
+      InputError: there is no checkpoint, or its parameters are not those of the network that its facts describe.
     """
     folder = Path(run)
     if not (folder / "checkpoints").is_dir():
@@ -274,7 +279,13 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
     try:
         facts = checkpoints.facts(step)
         averaged = "generator_average" in checkpoints.parts(step)
-        params = checkpoints.restore(step, only="generator_average" if averaged else "generator")
+        try:
+            expected = jax.eval_shape(_network_of(facts).init, jax.random.key(0))
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"'{run}' describes no network ({error}); another version wrote it, train again"
+            ) from error
+        params = checkpoints.restore(step, like=expected, only="generator_average" if averaged else "generator")
     finally:
         checkpoints.close()
     return TileTranslator(params, facts, folder.resolve().name, block)
