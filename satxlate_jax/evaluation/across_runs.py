@@ -17,13 +17,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.maps import TEXT, new_figure
 from satxlate_jax.evaluation.methods import BASELINES, MODEL, PAIRED, SLOW, method_name
 from satxlate_jax.evaluation.tables import COLUMNS, write_csv
 from satxlate_jax.evaluation.verdict import TIE
+from satxlate_jax.options import CommandParser
 
 _REGRESSIONS = ("linear", "quadratic", *SLOW)
 OUTPUT_COLUMNS = (

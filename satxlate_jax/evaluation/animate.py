@@ -14,12 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.quicklook import View, read_view
 from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.options import CommandParser
 
 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[tuple[Path, list[TileFile]]]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.errors import CommandParser, InputError, at_least
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import tables
 from satxlate_jax.evaluation.comparison import Comparison, find_comparison
 from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
@@ -16,6 +16,7 @@ from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.observations.catalog import parse_numbers
+from satxlate_jax.options import CommandParser, at_least
 from satxlate_jax.translation.translate import load
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}

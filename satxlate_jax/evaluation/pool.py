@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.evaluate import write_results
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.sums import Part, read_sums
 from satxlate_jax.evaluation.verdict import headline
+from satxlate_jax.options import CommandParser
 
 _WORDS = {
     "run": "the run (--checkpoint)",

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import (
     GREEN_FORMULAS,
@@ -26,6 +26,7 @@ from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
+from satxlate_jax.options import CommandParser
 
 
 @dataclass(frozen=True)

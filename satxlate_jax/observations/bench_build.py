@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations import l1g
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.build_process import run_builds
@@ -27,6 +27,7 @@ from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.simulate import simulate_archive
 from satxlate_jax.observations.tile_codes import read_codes
+from satxlate_jax.options import CommandParser
 
 TARGET = 1.5  # floors a tile and core
 SIMULATED_TILES = 16

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 from satxlate_jax.observations.coverage import Coverage, describe, measure_coverage
 from satxlate_jax.observations.folder_walk import FolderIndex
 from satxlate_jax.observations.pair_list import Pair, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.options import CommandParser
 
 INDEX = "index.jsonl"
 FIGURE = "coverage.png"

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations import catalog, grid
 from satxlate_jax.observations.l1g import write_tile
 from satxlate_jax.observations.satellites import Satellite, get_satellite
@@ -33,6 +33,7 @@ from satxlate_jax.observations.scenes.scene import Scene, build_scene
 from satxlate_jax.observations.scenes.thermal import ThermalView
 from satxlate_jax.observations.scenes.view import look
 from satxlate_jax.observations.tile_dataset import band_attributes, make_tile
+from satxlate_jax.options import CommandParser
 
 _HORIZON = 85.0  # degrees; where a satellite stands lower over a tile's corner there is nothing to simulate
 _DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500m", "lon_500m")}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME, read_statistics
+from satxlate_jax.options import CommandParser
 
 FIGURE = "statistics.png"
 TABLE = "statistics.csv"

@@ -13,11 +13,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations.bench_build import simulate_many
 from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.isolation import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training.batches import training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core

@@ -16,7 +16,7 @@ import jax
 from etils import epath
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams

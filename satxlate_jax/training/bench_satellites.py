@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from satxlate_jax.errors import CommandParser
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step

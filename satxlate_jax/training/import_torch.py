@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import CommandParser, InputError
+from satxlate_jax.errors import InputError
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.released import (

@@ -20,7 +20,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import CommandParser
+from satxlate_jax.options import CommandParser
 from satxlate_jax.training import batches, runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from satxlate_jax.errors import CommandParser, InputError, at_least
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_numbers
+from satxlate_jax.options import CommandParser, at_least
 from satxlate_jax.translation.archive import (
     FAILURES,
     NetcdfFolder,

@@ -1,0 +1,52 @@
+"""The options of a verb, whose mistakes are one line."""
+
+import argparse
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from satxlate_jax.errors import InputError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """argparse's parser, whose complaint is one line too: without the page of usage before it.
+
+    A misspelt option is named before what is then missing.
+    """
+
+    _words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, which every other way of parsing goes through."""
+        self._words = list(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError with argparse's own words, or with the option that there is not."""
+        raise InputError(f"{self._misspelt() or message}; `{self.prog} --help` lists the options")
+
+    def _misspelt(self) -> str:
+        """The first word that is no option, or the beginning of one; not --config..., which another parser reads."""
+        known = [option for action in self._actions for option in action.option_strings]
+        for word in self._words:
+            name = word.partition("=")[0]
+            if name.startswith("--") and not name.startswith("--config") and name != "--":
+                if not any(option.startswith(name) for option in known):
+                    close = difflib.get_close_matches(name, known, n=1)
+                    return f"there is no option {name}" + (f", is {close[0]} meant?" if close else "")
+        return ""
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number not below `smallest`, for `add_argument(type=...)`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = smallest - 1
+        if number < smallest:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {smallest} up")
+        return number
+
+    return parse
