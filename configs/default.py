@@ -81,7 +81,7 @@ def _generator() -> ConfigDict:
 
 
 def _discriminator() -> ConfigDict:
-    """The critics."""
+    """The discriminators."""
     discriminator = ConfigDict()
     discriminator.dim = 64
     discriminator.n_layer = 2  # strided convolutions

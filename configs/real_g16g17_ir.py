@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.generator.n_res = 2
     config.optimizer.learning_rate = 1e-3  # a short run; the published 1e-4 is for 200,000 steps
     config.optimizer.ema_decay = 0.98
-    # The satellites saw different scenes, whose distributions must not be made alike: little weight for the critics.
+    # The satellites saw different scenes, whose distributions must not be made alike: little weight for their loss.
     config.objective.gan_w = 0.1
     # What the published objective leaves open: bands 7 and 12 from the bands that were measured.
     config.objective.recon_measured_w = 1.0

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_module_and_its_functions_fit(path):
     summary = (ast.get_docstring(ast.parse(text)) or "?").split("\n\n")[0]
     assert summary != "?" or path.name.startswith("_")
     assert not {"utils", "helpers", "common", "misc"} & set(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def test_an_installation_without_the_checkout_has_everything():
+    """What setuptools takes along: packages, which are folders with __init__.py, and the data that are named to it."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    taken = {path for pattern in settings["package-data"]["satxlate_jax"] for path in PACKAGE.glob(pattern)}
+    for path in PACKAGE.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert path in taken or path.suffix == ".py" and (path.parent / "__init__.py").exists(), path
 
 
 # read by validation alone: the design's name for the one family there is, beside which others may come

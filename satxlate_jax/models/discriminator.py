@@ -32,7 +32,7 @@ class PatchScorer(nnx.Module):
 
 
 class Discriminator:
-    """One patchwise critic per satellite and scale, as functions of nested dicts."""
+    """One patchwise discriminator per satellite and scale, as functions of nested dicts."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class Objective:
 
     Attributes:
       translator: the generator.
-      discriminator: the critics.
+      discriminator: of all satellites.
       shared: satellite -> satellite -> 0-based channels of the first that the second shares, in the same order.
       weights: term -> its weight in the generator's loss; the discriminator's has that of 'gan'.
       variant: 'paper' | 'released'.

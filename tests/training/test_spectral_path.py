@@ -171,11 +171,11 @@ def test_a_measured_cycle_hides_nothing(config):
     objective = build_objective(config)
     translator = objective.translator
     params = translator.init(jax.random.key(0))
-    critic = objective.discriminator.init(jax.random.key(1))
+    discriminator = objective.discriminator.init(jax.random.key(1))
     batch = {"G16": jax.random.normal(jax.random.key(2), (2, 16, 16, 5))}
     batch["H8"] = jax.random.normal(jax.random.key(3), (2, 16, 16, 3))
     noise = draw_noise(jax.random.key(4), batch, 1, translator.noisy_channels, 5)
-    total, parts = objective.generator_loss(params, critic, batch, noise, 1)
+    total, parts = objective.generator_loss(params, discriminator, batch, noise, 1)
 
     half_way = batch["G16"][..., jnp.array([0, 1, 4])]  # H8 has no band of its own here: all of it is measured
     back = translator.decode(params, translator.encode(params, half_way, "H8"), "G16")
@@ -185,7 +185,7 @@ def test_a_measured_cycle_hides_nothing(config):
     np.testing.assert_allclose(parts["items"]["measured"][1], jnp.mean((back - batch["H8"]) ** 2), rtol=1e-5)
 
     config.objective.recon_measured_w = 0.0
-    without, parts_without = build_objective(config).generator_loss(params, critic, batch, noise, 1)
+    without, parts_without = build_objective(config).generator_loss(params, discriminator, batch, noise, 1)
     assert "measured" not in parts_without["terms"]
     np.testing.assert_allclose(total - without, 2 * parts["terms"]["measured"], rtol=1e-4)
 
