@@ -82,10 +82,9 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     True colour where it is day and the bands are there; else the infrared.
     """
     task = results.comparison.task
-    truth_label = f"{task.target} observed" if results.comparison.truth == "coincident" else f"{task.source} observed"
     fields: list[tuple[str, str, Mapping[int, np.ndarray]]] = [
         (f"{task.source} observed (input)", task.source, _inputs(results, example)),
-        (f"{truth_label} (truth)", task.target, example.truth),
+        (f"{_truth_of(results)} observed (truth)", task.target, example.truth),
         (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
     ]
     if is_day(example.solar_zenith) and any(
@@ -97,6 +96,12 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     if best:
         fields.append((f"{method_name(best)} (best baseline)", task.target, example.predictions[best]))
     return _draw_infrared(example, fields)
+
+
+def _truth_of(results: Results) -> str:
+    """The satellite that measured what is compared with."""
+    task = results.comparison.task
+    return task.target if results.comparison.truth == "coincident" else task.source
 
 
 def _inputs(results: Results, example: Example) -> dict[int, np.ndarray]:
@@ -161,7 +166,8 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     low, high = value_range([truth, model])
     figure = new_figure(13.2, 3.6)
     panels = panels_of(figure, 2 + len(errors))
-    for axes, values, title in zip(panels, (truth, model), ("observed (truth)", "model"), strict=False):
+    titles = f"{_truth_of(results)} observed (truth)", f"model, from {results.comparison.task.source}"
+    for axes, values, title in zip(panels, (truth, model), titles, strict=False):
         image = _draw(axes, example, values, title, cmap=grey_map(band), vmin=low, vmax=high)
     add_colour_bar(figure, image, panels[:2], unit_label(band))
     for axes, (name, error) in zip(panels[2:], errors, strict=True):
@@ -178,7 +184,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
             vmax=limit or 1,
         )
     add_colour_bar(figure, image, panels[2:], f"error, {unit_label(band)}", extend="both")
-    figure.suptitle(f"{results.comparison.task.target} {band_label(band)}: {_when(example)}", fontsize=10)
+    figure.suptitle(f"{_truth_of(results)} {band_label(band)}: {_when(example)}", fontsize=10)
     return figure
 
 
