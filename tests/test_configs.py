@@ -168,7 +168,8 @@ def test_satellites_that_do_not_exist(satellites, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "name a configuration"),
+        ([], "name a configuration: --config="),
+        (["--config.data.dir=DATA"], "name a configuration: --config="),
         (["--config=configs/none.py"], "configs/none.py"),
         ([f"--config={CONFIGS / 'demo.py'}", "--config.generator.depth=3"], "has no field depth; configs/default"),
         (

@@ -32,6 +32,8 @@ RUN_ELSEWHERE = {
     "test_beam_gives_the_same_examples_in_the_same_order_and_the_same_manifest",
     r"python -m satxlate_jax train --config=configs/real_g16g17_ir": "tests/test_configs.py::test_every_file_loads",
     r"python -m satxlate_jax (translate|evaluate) .*REAL": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
+    r"python -m satxlate_jax quicklook .*REAL": "tests/evaluation/test_pictures.py::"
+    "test_a_real_tile_is_drawn_in_every_way_its_bands_allow",
     r"launch/sweep.sh local": "tests/test_launch.py::test_sweeps",
     r"for i in .* evaluate .*DROP": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
     r"python -m satxlate_jax compare DROPPED": "tests/evaluation/test_across_runs.py::"

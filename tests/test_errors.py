@@ -115,6 +115,8 @@ WRONG = [
     (f"translate {TO} --step 8 {TILE} --output new", "8"),
     (f"translate {TO} --bands 9 {TILE} --output new", "9"),
     (f"translate {TO} --bands many {TILE} --output new", "many"),
+    (f"translate {TO} --days 0 l1g --output new", "there is no day 0; days go from 1 to 366"),
+    (f"evaluate {SCORE} --hours 24 --output new", "there is no hour 24"),
     (f"translate {TO} --days x l1g --output new", "'x'"),
     (f"translate {TO} --days 300 l1g --output new", "filters"),
     (f"translate {TO} --tiles h99v99 l1g --output new", "h99v99"),

@@ -139,5 +139,5 @@ def test_sigterm_saves_and_says_how_to_continue(tmp_path, data, cache, uninterru
 def test_a_finished_run_is_left_as_it_is(data, cache, uninterrupted):
     before = tiny_run.read_scalars(uninterrupted)
     output = _finish(uninterrupted, data, cache)
-    assert f"trained {tiny_run.STEPS} steps" in output
+    assert f"all its {tiny_run.STEPS} steps" in output
     assert tiny_run.read_scalars(uninterrupted) == before

@@ -1,5 +1,6 @@
 """GeoNEX L1G tiles as a TFDS data set of patches; see README.md beside this file."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -182,7 +183,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if not Path(root).is_dir():
                 raise InputError(f"--manual_dir is {root}, which is no folder; name the root of a tree of L1G files")
             self._choose(Path(root))
-        super().download_and_prepare(download_config=download_config, **options)
+        try:
+            super().download_and_prepare(download_config=download_config, **options)
+        except InputError:
+            self._clear_up()
+            raise
+
+    def _clear_up(self) -> None:
+        """Removes what tfds made on the way, where nothing else is in it."""
+        data_dir, ours = Path(self._data_dir_root), Path(self.data_path).parents[1]
+        made = [data_dir / "downloads" / "extracted", data_dir / "downloads", ours / self.builder_config.name]
+        if ours.is_dir() and not {path.name for path in ours.iterdir()} - {".config", self.builder_config.name}:
+            (ours / ".config" / "metadata.json").unlink(missing_ok=True)
+            made += [ours / ".config", ours]
+        for folder in made:
+            with contextlib.suppress(OSError):  # it is not empty, or was not made
+                folder.rmdir()
 
     def _choose(self, root: Path) -> None:
         if getattr(self, "_root", None) != root:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
-from satxlate_jax.evaluation.quicklook import View, read_view
+from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.options import CommandParser

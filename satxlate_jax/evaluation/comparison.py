@@ -170,7 +170,7 @@ def _coincident_cases(task: Task, root: str | Path, tolerance: timedelta, filter
     if not pairs:
         raise InputError(
             f"no coincident files of {task.source} and {task.target} (same tile, times within "
-            f"{tolerance.total_seconds() / 60:g} min): {_what_is_there(root, filters)}"
+            f"{tolerance.total_seconds() / 60:g} min): {_what_is_there(root, filters)}, or use --truth source"
         )
     return [Case(*pair) for pair in pairs]
 

@@ -150,5 +150,6 @@ def main(argv: list[str]) -> None:
     if results.left_out:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
-        print(f"{count} could not be scored, the report lists them; the first, {name}: {reason}")
+        reason = reason if name in reason else f"{name}: {reason}"
+        print(f"{count} could not be scored, the report lists them; the first: {reason}")
     print(f"report: {output / 'report.html'}")

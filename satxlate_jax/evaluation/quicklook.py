@@ -1,14 +1,10 @@
 """The verb `quicklook`: tiles as pictures, observed or synthesised, and the difference of two."""
 
 import argparse
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -16,84 +12,27 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import (
     GREEN_FORMULAS,
-    Fields,
     green_band,
     infrared_band,
     true_colour,
     water_vapour_band,
 )
 from satxlate_jax.evaluation.figures import save_figure
+from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
 from satxlate_jax.options import CommandParser
 
-
-@dataclass(frozen=True)
-class View:
-    """A tile to draw.
-
-    Attributes:
-      name: of the file, without its ending.
-      title: satellite, tile and time, in words.
-      satellite: whose bands these are.
-      fields: band -> [h, w], NaN where missing.
-      lat: [h] degrees north, north to south.
-      lon: [w] degrees east.
-    """
-
-    name: str
-    title: str
-    satellite: str
-    fields: Fields
-    lat: np.ndarray
-    lon: np.ndarray
-
-
-def read_view(path: Path) -> View:
-    """Reads an L1G file, or a netCDF that `translate` wrote.
-
-    Raises:
-      InputError: it is neither.
-    """
-    if path.suffix == ".nc":
-        try:
-            with xr.open_dataset(path, engine="netcdf4") as opened:
-                tile = opened.load()
-        except (OSError, ValueError) as error:
-            raise InputError(f"'{path}' cannot be read as netCDF ({error})") from error
-        if "satellite" not in tile.attrs:
-            raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture
-            tile = read_tile(path)
-    return as_view(tile, path.stem)
-
-
-def as_view(tile: xr.Dataset, name: str) -> View:
-    """A tile, as `read_tile` or a translator gives it, for drawing.
-
-    Args:
-      tile: with BANDxx (lat, lon) and the attribute satellite.
-      name: for the pictures' files.
-    """
-    fields = {
-        int(key[4:]): tile[key].values
-        for key in map(str, tile.data_vars)
-        if key.startswith("BAND") and key[4:].isdecimal()
-    }
-    made_from = tile.attrs.get("source_satellite")
-    origin = f" synthesised from {made_from}" if made_from else " observed"
-    time = tile["time"].values.astype("datetime64[s]").astype(datetime) if "time" in tile.coords else None
-    when = f", {time:%Y-%m-%d %H:%M} UTC" if time else ""
-    satellite = tile.attrs["satellite"]
-    title = f"{satellite}{origin}, {tile.attrs.get('tile', '')}{when}"
-    return View(name, title, satellite, fields, tile["lat"].values, tile["lon"].values)
+Ranges = Mapping[int, tuple[float, float]]
 
 
 def draw_views(
-    view: View, green: View | None, against: View | None, coast: str, bands: Sequence[int] = ()
+    view: View,
+    green: View | None,
+    against: View | None,
+    coast: str,
+    bands: Sequence[int] = (),
+    ranges: Ranges | None = None,
 ) -> dict[str, Figure]:
     """All pictures a tile allows, or those of some bands.
 
@@ -103,6 +42,7 @@ def draw_views(
       against: another view of the same tile, to take the difference to.
       coast: colour of the coastlines; '' draws none.
       bands: 1-based bands to draw instead of true colour, infrared and water vapour.
+      ranges: band -> the values at the ends of its grey scale; default those of the tile itself.
 
     Returns:
       Kind -> figure: 'true_colour', 'infrared', 'water_vapour' or 'band07' and so on, 'difference'.
@@ -110,19 +50,19 @@ def draw_views(
     Raises:
       InputError: the tile does not hold a band asked for.
     """
-    figures = _draw_chosen(view, bands, coast) if bands else _draw_usual(view, green, coast)
+    figures = _draw_chosen(view, bands, coast, ranges) if bands else _draw_usual(view, green, coast)
     if against is not None:
         figures["difference"] = draw_difference(view, against, coast)
     return figures
 
 
-def _draw_chosen(view: View, bands: Sequence[int], coast: str) -> dict[str, Figure]:
+def _draw_chosen(view: View, bands: Sequence[int], coast: str, ranges: Ranges | None) -> dict[str, Figure]:
     held = [number for number, values in sorted(view.fields.items()) if np.isfinite(values).any()]
     for number in bands:
         if number not in held:
             raise InputError(f"{view.name} holds no band {number}; it holds {', '.join(map(str, held)) or 'none'}")
     satellite = get_satellite(view.satellite)
-    return {f"band{number:02d}": _draw_band(view, satellite.band(number), coast) for number in bands}
+    return {f"band{number:02d}": _draw_band(view, satellite.band(number), coast, ranges) for number in bands}
 
 
 def _draw_usual(view: View, green: View | None, coast: str) -> dict[str, Figure]:
@@ -172,11 +112,11 @@ def _is_lit(picture: np.ndarray) -> bool:
     return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / 2.2)
 
 
-def _draw_band(view: View, band: Band, coast: str) -> Figure:
+def _draw_band(view: View, band: Band, coast: str, ranges: Ranges | None = None) -> Figure:
     figure = maps.new_figure(5.6, 5.0)
     axes = maps.panels_of(figure, 1)[0]
     values = view.fields[band.number]
-    low, high = maps.value_range([values])
+    low, high = (ranges or {}).get(band.number) or maps.value_range([values])
     title = f"{view.title}\n{maps.band_label(band)}"
     look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
     image = maps.show_map(axes, view.lat, view.lon, values, title, coast=coast, **look)
@@ -242,9 +182,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--green", metavar="NC", help="a translation of INPUT that holds a green band (0.51 um), such as to H8"
     )
-    parser.add_argument("--bands", help="draw these bands instead, such as 7,12, so that several INPUTs show the same")
+    parser.add_argument("--bands", help="draw these instead, such as 7,12: every INPUT on one scale")
     parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
     return parser
+
+
+def _common_ranges(inputs: Sequence[str], bands: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Of each band over all inputs, read one at a time, so that their pictures can be compared."""
+    ends: dict[int, list[float]] = {number: [] for number in bands}
+    for text in inputs if bands else ():
+        fields = read_view(Path(text)).fields
+        for number in bands:
+            if number in fields and np.isfinite(fields[number]).any():
+                ends[number] += maps.value_range([fields[number]])
+    return {number: (min(found), max(found)) for number, found in ends.items() if found}
 
 
 def main(argv: list[str]) -> None:
@@ -256,11 +207,12 @@ def main(argv: list[str]) -> None:
     green = read_view(Path(options.green)) if options.green else None
     against = read_view(Path(options.against)) if options.against else None
     bands = parse_numbers(options.bands) if options.bands else ()
+    ranges = _common_ranges(options.inputs, bands)
     output = Path(options.output)
     written = []
     for text in tqdm(options.inputs, desc="quicklook", unit="file", disable=None):
         view = read_view(Path(text))
-        figures = draw_views(view, green, against, coast, bands)
+        figures = draw_views(view, green, against, coast, bands, ranges)
         if not figures:
             raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
         output.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def _pictures(results: Results, figures: Figures) -> str:
     for index, example in enumerate(results.examples):
         caption = (
             f"{example.case.source.path.name}. Where no true colour is possible (night, or bands missing) the infrared "
-            "band named above each picture; one grey scale for pictures of the same band; light grey is missing."
+            "band named above each picture; one grey scale for pictures of the same band; what is missing is hatched."
         )
         parts.append(figures.embed(pictures.draw_quicklook(results, example), f"quicklook_{index + 1}", caption))
     return "".join(parts) + "</section>"

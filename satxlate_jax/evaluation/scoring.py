@@ -55,7 +55,7 @@ def evaluate(
             results.left_out.append((case.source.path.name, str(error)))
             continue
         if example is None:
-            reason = f"{case.truth.path.name} holds none of the bands to compare with"
+            reason = f"{case.truth.path.name} lacks all bands to compare with"
             results.left_out.append((case.source.path.name, reason))
             continue
         results.per_file.append((case, count_in(results, example)))

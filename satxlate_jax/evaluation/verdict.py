@@ -10,6 +10,10 @@ TIE = 0.005
 """Relative difference in RMSE below which two methods are called equal."""
 
 
+FEW_FILES = 10
+"""With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
+
+
 def compare(results: Results, band: int) -> tuple[str, float]:
     """How the model compares with the best baseline of a band, of those that are given no more than it.
 
@@ -67,6 +71,10 @@ def headline(results: Results) -> str:
         sentences.append(
             f"Of what {task.source}'s input lacks ({_bands(made)}), the model is ahead in "
             + (f"{_bands(inside)}." if inside else "none.")
+        )
+    if len(results.per_file) < FEW_FILES:
+        sentences.append(
+            f"Scored on {_count(len(results.per_file), 'file')} only: a lead of some percent may be chance."
         )
     return " ".join(sentences)
 

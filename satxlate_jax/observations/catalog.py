@@ -182,10 +182,14 @@ def find_tiles(
       progress: whether to show a progress bar (on a terminal only).
 
     Raises:
-      InputError: root is no folder, or there is no such satellite or tile.
+      InputError: root is no folder, or there is no such satellite, tile, day or hour.
     """
     if not os.path.isdir(root):
         raise InputError(f"'{os.fspath(root)}' is not a folder; name the root of a tree of L1G files")
+    for name, numbers, low, high in (("day", days, 1, 366), ("hour", hours, 0, 23)):
+        for number in numbers or ():
+            if not low <= number <= high:
+                raise InputError(f"there is no {name} {number}; {name}s go from {low} to {high}")
     wanted = _Filter(
         None if satellites is None else frozenset(get_satellite(name).name for name in satellites),
         None if tiles is None else frozenset(tiles),

@@ -1,6 +1,7 @@
 """What of an archive of L1G files makes a data set: which files, which bands, which patches, which splits."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,9 @@ def choose_files(selection: Selection, root: Path) -> ChosenFiles:
         all_versions=True,
     )
     if not found:
-        raise InputError(f"no L1G file of {_described(selection)} under {root}; is that the right manual_dir?")
+        held = Counter(file.satellite for file in find_tiles(root))
+        there = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())) or "no L1G file at all"
+        raise InputError(f"no L1G file of {_described(selection)} under the manual_dir {root}; it holds {there}")
     newest = newest_versions(found)
     drawn = draw_files(newest, selection.max_files, selection.seed) if selection.max_files else newest
     splits = split_files(drawn, selection.split_by, selection.seed)

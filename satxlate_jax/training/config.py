@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def load_config(words: Sequence[str]) -> ConfigDict:
     Raises:
       InputError: no such file, no such field, a value of the wrong type or one that cannot work.
     """
+    if not _given(words):
+        raise InputError("name a configuration: --config=configs/NAME.py")
     values = flags.FlagValues()
     argv = ["satxlate", *words]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
@@ -77,8 +80,7 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         with _siblings_importable(words):
             rest = values(argv)[1:]
             config = values.config
-            if config is not None:
-                config.keys()  # a file that could not be read says so only when it is used
+            config.keys()  # a file that could not be read says so only when it is used
     except (OSError, ImportError) as error:
         # absl's own message is a page; what follows the last bracket is the reason
         reason = " ".join(str(error).split()).rpartition("] ")[2]
@@ -96,14 +98,14 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
-    if config is None:
-        raise InputError("name a configuration: --config=configs/NAME.py")
     validate(config)
     return config
 
 
 def _given(words: Sequence[str]) -> list[str]:
-    return [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    """The files that `--config=FILE` or `--config FILE` names."""
+    apart = [after for word, after in pairwise(words) if word == "--config"]
+    return [word.partition("=")[2] for word in words if word.startswith("--config=")] + apart
 
 
 @contextlib.contextmanager

@@ -211,6 +211,6 @@ def main(argv: Sequence[str]) -> int:
         else:
             most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
             use = f"--checkpoint {arguments.workdir} --to {most} INPUT... --output OUT"
-            print(f"trained {step} steps; the checkpoint is {checkpoint}")
+            print(f"the run has all its {step} steps; the checkpoint is {checkpoint}")
             print(f"next: python -m satxlate_jax translate {use}")
     return 0

@@ -26,7 +26,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="satxlate translate",
         description="Turn one satellite's L1G tiles into another's: one CF-1.8 netCDF per input. Started again, it "
-        "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on.",
+        "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on; "
+        "the exit code is 0 where at least one file was translated.",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="L1G files, or folders to search for them")
     parser.add_argument("--checkpoint", required=True, metavar="RUN", help="a training run's folder (its --workdir)")

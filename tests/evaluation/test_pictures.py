@@ -53,6 +53,9 @@ def test_chosen_bands_are_drawn_of_both(translated, realdata_dir, tmp_path):
     assert main(words) == 0
     names = {f"{name}_band{number}.png" for name in (DAY, f"{DAY}_G16") for number in ("07", "12")}
     assert {path.name for path in tmp_path.iterdir()} == names
+    together = (tmp_path / f"{DAY}_band07.png").read_bytes()
+    assert main(["quicklook", tile, "--bands", "7", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / f"{DAY}_band07.png").read_bytes() != together  # both were on one scale
 
 
 def test_a_night_is_not_drawn_in_true_colour(realdata_dir, tmp_path):
