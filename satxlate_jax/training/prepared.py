@@ -88,7 +88,7 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
     if built_of != origin:
         raise InputError(
             f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
-            f"check config.data.dir and config.data.datasets.{satellite}, or {rebuild}"
+            f"check config.data.dir and config.data.datasets.{satellite}"
         )
     absent = [band for band in facts["bands"] if band not in stored_bands]
     if absent:

@@ -173,7 +173,7 @@ def change(config, name, value):
             r"/nowhere/geonex_l1g/G16_small.*tfds build datasets/geonex_l1g --config='{.*--data_dir=/now",
         ),
         ("data.datasets.H8", "H8", "no data set of H8.*tfds build .*H8_custom.*--config.data.datasets.H8=H8_custom"),
-        ("data.datasets.H8", "G16_small", "G16_small/1.0.0 is of G16, training wants one of H8 there; .*datasets.H8"),
+        ("data.datasets.H8", "G16_small", "G16_small/1.0.0 is of G16, training wants one of H8 there; .*datasets.H8$"),
         ("data.patch_size", 64, r"G16_small/1.0.0 has patches of 60 pixels, config.data.patch_size is 64"),
         ("data.satellites", ordered(G16=(7, 11)), r"lacks band 11 of G16, it has \[7, 8, 13\]; build .*tfds build"),
         ("data.streams", ("G17",), "streams names 'G17'"),
