@@ -30,10 +30,11 @@ class CommandParser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         for word in self._words:
             name = word.partition("=")[0]
-            if name.startswith("--") and not name.startswith("--config") and name != "--":
-                if not any(option.startswith(name) for option in known):
-                    close = difflib.get_close_matches(name, known, n=1)
-                    return f"there is no option {name}" + (f", is {close[0]} meant?" if close else "")
+            if not name.startswith("--") or name.startswith("--config"):
+                continue
+            if not any(option.startswith(name) for option in known):
+                close = difflib.get_close_matches(name, known, n=1)
+                return f"there is no option {name}" + (f", is {close[0]} meant?" if close else "")
         return ""
 
 

@@ -165,6 +165,11 @@ def test_satellites_that_do_not_exist(satellites, message):
         validate(config)
 
 
+def test_the_file_may_be_a_word_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["--config", str(CONFIGS / "demo.py"), "--config.steps=3"]).steps == 3
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

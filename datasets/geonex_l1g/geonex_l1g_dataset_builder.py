@@ -112,6 +112,12 @@ def _root_of(dl_manager: Any) -> Path:
         raise InputError("name the root of a tree of L1G files with --manual_dir=L1G_ROOT") from error
 
 
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it is not empty, or is not there
+            folder.rmdir()
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """GeoNEX L1G patches of one satellite."""
 
@@ -183,22 +189,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if not Path(root).is_dir():
                 raise InputError(f"--manual_dir is {root}, which is no folder; name the root of a tree of L1G files")
             self._choose(Path(root))
+        data_dir = Path(self._data_dir_root)
+        made = [] if data_dir.exists() else [data_dir]
         try:
             super().download_and_prepare(download_config=download_config, **options)
         except InputError:
-            self._clear_up()
+            ours, downloads = Path(self.data_path).parents[1], data_dir / "downloads"
+            _remove_empty(downloads / "extracted", downloads, ours / self.builder_config.name)
+            if [path.name for path in ours.glob("*")] == [".config"]:  # no other data set, to which it would belong
+                (ours / ".config" / "metadata.json").unlink(missing_ok=True)
+            _remove_empty(ours / ".config", ours, *made)
             raise
-
-    def _clear_up(self) -> None:
-        """Removes what tfds made on the way, where nothing else is in it."""
-        data_dir, ours = Path(self._data_dir_root), Path(self.data_path).parents[1]
-        made = [data_dir / "downloads" / "extracted", data_dir / "downloads", ours / self.builder_config.name]
-        if ours.is_dir() and not {path.name for path in ours.iterdir()} - {".config", self.builder_config.name}:
-            (ours / ".config" / "metadata.json").unlink(missing_ok=True)
-            made += [ours / ".config", ours]
-        for folder in made:
-            with contextlib.suppress(OSError):  # it is not empty, or was not made
-                folder.rmdir()
 
     def _choose(self, root: Path) -> None:
         if getattr(self, "_root", None) != root:

@@ -2,7 +2,6 @@
 
 import random
 import warnings
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +13,7 @@ import xarray as xr
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import Task
-from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles
+from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, list_holdings
 from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import get_satellite, shared_bands
 from satxlate_jax.translation.translate import TileTranslator
@@ -179,20 +178,9 @@ def _what_is_there(root: str | Path, filters: Mapping) -> str:
     files = find_tiles(root)
     if not files:
         return f"'{root}' holds no L1G file at all; give the root of a tree of L1G files as --l1g"
-    counts = Counter(file.satellite for file in files)
-    listed = ", ".join(
-        f"{count} of {name} ({_span([file for file in files if file.satellite == name])})"
-        for name, count in sorted(counts.items())
-    )
     active = {name: value for name, value in filters.items() if value is not None}
     advice = "loosen the filters" if active else "look at tiles and times"
-    return f"'{root}' holds {listed}; {advice}"
-
-
-def _span(files: Sequence[TileFile]) -> str:
-    days = sorted({f"{file.year}/{file.day_of_year:03d}" for file in files})
-    tiles = sorted({file.tile for file in files})
-    return f"{len(tiles)} tiles such as {tiles[0]}, days {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "")
+    return f"'{root}' holds {list_holdings(files)}; {advice}"
 
 
 def read_bands(file: TileFile, bands: Sequence[int]) -> xr.Dataset:

@@ -259,6 +259,18 @@ def _closest(
     return pairs
 
 
+def list_holdings(files: Sequence[TileFile]) -> str:
+    """How many files of each satellite, in words, with tiles and days; '' of none."""
+    parts = []
+    for name in sorted({file.satellite for file in files}):
+        own = [file for file in files if file.satellite == name]
+        tiles = sorted({file.tile for file in own})
+        days = sorted({f"{file.year}/{file.day_of_year:03d}" for file in own})
+        span = days[0] + (f" to {days[-1]}" if len(days) > 1 else "")
+        parts.append(f"{len(own)} of {name} ({len(tiles)} tiles such as {tiles[0]}, days {span})")
+    return ", ".join(parts)
+
+
 def parse_numbers(text: str) -> tuple[int, ...]:
     """Numbers and ranges, such as '32-53,60', in ascending order without repetition.
 

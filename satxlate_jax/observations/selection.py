@@ -1,14 +1,13 @@
 """What of an archive of L1G files makes a data set: which files, which bands, which patches, which splits."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.catalog import TileFile, find_tiles, newest_versions, parse_numbers
+from satxlate_jax.observations.catalog import TileFile, find_tiles, list_holdings, newest_versions, parse_numbers
 from satxlate_jax.observations.grid import PIXELS, parse_tile
 from satxlate_jax.observations.resampling import Method
 from satxlate_jax.observations.satellites import SATELLITES, Band
@@ -176,8 +175,7 @@ def choose_files(selection: Selection, root: Path) -> ChosenFiles:
         all_versions=True,
     )
     if not found:
-        held = Counter(file.satellite for file in find_tiles(root))
-        there = ", ".join(f"{count} of {name}" for name, count in sorted(held.items())) or "no L1G file at all"
+        there = list_holdings(find_tiles(root)) or "no L1G file at all"
         raise InputError(f"no L1G file of {_described(selection)} under the manual_dir {root}; it holds {there}")
     newest = newest_versions(found)
     drawn = draw_files(newest, selection.max_files, selection.seed) if selection.max_files else newest

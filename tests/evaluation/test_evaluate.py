@@ -98,6 +98,15 @@ def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
     assert "1 of 3 files could not be scored" in output  # the one at 20:01 has neither band
 
 
+def test_what_the_headline_says_once(runs, realdata_dir, tmp_path, capsys):
+    """Where linear regression is the best baseline, that it is better than the model is said by naming it."""
+    words = ("--truth", "source", "--tiles", "h09v03", "--baselines", "linear,constant")
+    assert evaluate(runs["unequal"], realdata_dir / "l1g", tmp_path / "out", *words) == 0
+    output = capsys.readouterr().out
+    assert "Elsewhere a baseline is closer: linear regression in bands 7, 12." in output
+    assert "Linear regression is better" not in output
+
+
 def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert evaluate(runs["small"], archive, tmp_path / "out", "--days", "33-34", source="G16", target="H8") == 0
     scores = {(row["method"], row["band"]): row for row in rows(tmp_path / "out" / "scores.csv")}

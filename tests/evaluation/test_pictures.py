@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from satxlate_jax.__main__ import main
@@ -65,6 +66,22 @@ def test_a_night_is_not_drawn_in_true_colour(realdata_dir, tmp_path):
     pictures = {path.stem.removeprefix(f"{Path(tile).stem}_"): read_picture(path) for path in tmp_path.iterdir()}
     assert set(pictures) == {"infrared", "water_vapour", "difference"}
     assert (np.abs(pictures["difference"] - 0x55).sum(-1) < 30).sum() > 1000
+
+
+def test_what_is_missing_is_hatched(translated, tmp_path):
+    """No grey, which a cloud could have: the hatching is the only thing in the picture that has a hue."""
+    hues = []
+    for hole in (False, True):
+        with xr.open_dataset(translated / f"{DAY}_G16.nc") as opened:
+            tile = opened.load()
+        tile["BAND12"][:] = tile["BAND12"].fillna(tile["BAND12"].median())
+        tile["BAND12"][:100, :100] = np.nan if hole else 250
+        tile.to_netcdf(tmp_path / "tile.nc")
+        words = ["quicklook", str(tmp_path / "tile.nc"), "--bands", "12", "--no_coastlines", "--output", str(tmp_path)]
+        assert main(words) == 0
+        picture = read_picture(tmp_path / "tile_band12.png")
+        hues.append(int((np.ptp(picture, axis=-1) > 10).sum()))
+    assert hues[0] == 0 and hues[1] > 500
 
 
 def test_a_day_becomes_a_film(translated, realdata_dir, tmp_path):

@@ -235,10 +235,11 @@ def test_paths_that_are_no_l1g_file(tmp_path):
     expect_one_line(tmp_path / "pipe.hdf", "not a regular file")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_file_without_permission(tmp_path, small_tile):
     write_tile(small_tile, tmp_path / NAME)
     (tmp_path / NAME).chmod(0)
+    if os.access(tmp_path / NAME, os.R_OK):
+        pytest.skip("root may read every file")
     expect_one_line(tmp_path / NAME, "permission")
 
 
