@@ -64,7 +64,8 @@ def find_folder(config: Any, satellite: str) -> str:
     versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
     if not versions:
         command = _build_command(config, satellite, custom=False)
-        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or build it: {command}")
+        how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by): {command}"
+        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or {how}")
     return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
 
 
@@ -168,5 +169,4 @@ def _build_command(config: Any, satellite: str, custom: bool) -> str:
         option = f"'{json.dumps(wanted)}'"
     root = _data_root(config)
     again = " --overwrite" if custom else ""
-    more = "" if option == origin else f" (its README lists further options, such as split_by){use}"
-    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{more}"
+    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{use}"
