@@ -1,7 +1,6 @@
 """The verb `animate`: translated tiles of one place through time, observed beside synthetic, as GIF or MP4."""
 
 import argparse
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tqdm import tqdm
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
@@ -138,17 +138,15 @@ def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_secon
     """
     if path.suffix not in (".gif", ".mp4"):
         raise InputError(f"--output is '{path}'; name a .gif or an .mp4 file")
-    temporary = path.with_name(f".part.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = _write_gif(pictures, temporary, frames_per_second) if path.suffix == ".gif" else 0
-        count = count or _write_mp4(pictures, temporary, frames_per_second)
-        os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+        raise InputError(
+            f"cannot make the folder '{path.parent}': {error.strerror}; choose another --output"
+        ) from error
+    write = _write_gif if path.suffix == ".gif" else _write_mp4
+    with atomic.replacing(path) as temporary:
+        return write(pictures, temporary, frames_per_second)
 
 
 def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
@@ -190,9 +188,13 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
             count += 1
     except BrokenPipeError:
         pass  # it ended early; its words and its exit code follow
+    except BaseException:
+        process.kill()  # or it would go on to make its file
+        process.communicate()
+        raise
     _, words = process.communicate()
     if process.returncode:
-        raise InputError(f"ffmpeg could not write {path.name}: {' '.join(words.decode().split())}")
+        raise InputError(f"ffmpeg could not write the film: {' '.join(words.decode().split())}")
     return count
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import tables
 from satxlate_jax.evaluation.comparison import Comparison, find_comparison
@@ -103,7 +104,7 @@ def write_results(results: Results, output: Path) -> None:
     ):
         tables.write_csv(rows, (*first, *columns), output / name)
     tables.write_csv(tables.detail_rows(results), (*columns[:6], *tables.DETAILS), output / "details.csv")
-    tables.write_text(tables.latex_table(results), output / "scores.tex")
+    atomic.write_text(output / "scores.tex", tables.latex_table(results))
 
 
 def main(argv: list[str]) -> None:

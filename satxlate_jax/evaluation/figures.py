@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from satxlate_jax.errors import InputError
+from satxlate_jax import atomic
 from satxlate_jax.evaluation.page import escape
 
 
@@ -23,14 +22,7 @@ def save_figure(figure: Figure, path: Path) -> bytes:
     canvas, packed = FigureCanvasAgg(figure), io.BytesIO()
     canvas.draw()
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(packed, format="png")
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(packed.getvalue())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write_bytes(path, packed.getvalue())
     return packed.getvalue()
 
 

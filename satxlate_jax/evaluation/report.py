@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from satxlate_jax import __version__
+from satxlate_jax import __version__, atomic
 from satxlate_jax.evaluation import maps, pictures
 from satxlate_jax.evaluation.diagnosis import (
     has_groups,
@@ -23,7 +23,7 @@ from satxlate_jax.evaluation.figures import Figures
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
 from satxlate_jax.evaluation.results import Results
-from satxlate_jax.evaluation.tables import per_file_rows, score_rows, write_text
+from satxlate_jax.evaluation.tables import per_file_rows, score_rows
 from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation.translate import TileTranslator
@@ -78,7 +78,7 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         _files(results),
         _settings(results, translator, command),
     ]
-    write_text(render_page(title, "\n".join(body)), folder / "report.html")
+    atomic.write_text(folder / "report.html", render_page(title, "\n".join(body)))
     return words
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import Task
 from satxlate_jax.evaluation.calibration import Calibration
@@ -89,15 +89,8 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
             }
     for band, calibration in results.calibration.items():
         arrays |= {f"calibration/{name}/model/{band}": getattr(calibration, name) for name in ("sums", "inside")}
-    temporary = folder / f".{NAME}.part"
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, folder / NAME)
-    except OSError as error:
-        raise InputError(f"cannot write {folder / NAME}: {error.strerror}; check free space and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replacing(folder / NAME) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_sums(folder: str | Path) -> Part:

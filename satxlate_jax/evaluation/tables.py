@@ -3,12 +3,11 @@
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.errors import InputError
+from satxlate_jax import atomic
 from satxlate_jax.evaluation.groups import ALL
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.metrics import FIGURES
@@ -100,26 +99,14 @@ def _latex_number(value: float) -> str:
     return "--" if math.isnan(value) else f"{value:#.3g}"
 
 
-def write_text(text: str, path: Path) -> None:
-    """Writes a file under a temporary name, then renames it; a full disk leaves nothing of it."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; check free space and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Writes rows under a temporary name, then renames it; numbers with seven significant digits."""
+    """Writes rows; numbers with seven significant digits."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_number(row[column]) for column in columns])
-    write_text(text.getvalue(), path)
+    atomic.write_text(path, text.getvalue())
 
 
 def _number(value: Any) -> Any:

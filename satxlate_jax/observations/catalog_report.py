@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 from satxlate_jax.observations.coverage import Coverage, describe, measure_coverage
@@ -52,19 +52,14 @@ def _names(text: str) -> list[str]:
 
 
 def _write_tiles(coverages: list[Coverage], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["satellite", "tile", "files", "missing_times", "days", "missing_days"])
-            for coverage in coverages:
-                for tile, count in sorted(coverage.tiles.items()):
-                    days = sum((tile, day) in coverage.tile_days for day in coverage.days)
-                    missing = len(coverage.times) - count
-                    writer.writerow([coverage.satellite, tile, count, missing, days, len(coverage.days) - days])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["satellite", "tile", "files", "missing_times", "days", "missing_days"])
+        for coverage in coverages:
+            for tile, count in sorted(coverage.tiles.items()):
+                days = sum((tile, day) in coverage.tile_days for day in coverage.days)
+                missing = len(coverage.times) - count
+                writer.writerow([coverage.satellite, tile, count, missing, days, len(coverage.days) - days])
 
 
 def _read_request(text: str) -> tuple[str, str] | list[Pair]:

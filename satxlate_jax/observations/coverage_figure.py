@@ -2,8 +2,6 @@
 
 import os
 from datetime import date, timedelta
-from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
+from satxlate_jax import atomic
 from satxlate_jax.observations import grid
 from satxlate_jax.observations.coverage import Coverage
 from satxlate_jax.observations.satellites import get_satellite
@@ -39,10 +38,8 @@ def draw_coverage(coverages: list[Coverage], path: str | os.PathLike) -> None:
     for row, coverage in enumerate(coverages):
         _draw_map(figure, rows[row, 0], coverage)
         _draw_calendar(figure, rows[row, 1], coverage)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    figure.savefig(temporary, format="png", dpi=100)
-    os.replace(temporary, path)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
 
 
 def _draw_map(figure: Figure, place: SubplotSpec, coverage: Coverage) -> None:

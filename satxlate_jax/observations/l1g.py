@@ -13,16 +13,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
 from pyhdf.error import HDF4Error
 from pyhdf.SD import SD, SDC
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import catalog, grid
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
@@ -282,18 +282,16 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
     identity = identify(dataset, path.name)
     if not check_tile(dataset, identity, _SIZES):
         raise InputError(f"the dataset for {str(path)!r} has no variable BAND01 to BAND16")
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            # HDF4 keeps the path that it was given inside the file; by this one it learns nothing of the machine
-            _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
+            with atomic.replacing(path) as temporary:
+                # HDF4 keeps the path that it was given inside the file; by this one it learns nothing of the machine
+                _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
         finally:
             os.close(folder)
-        os.replace(temporary, path)
+    except InputError as error:
+        raise L1GError(str(error)) from error
     except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words
         raise L1GError(f"{str(path)!r} cannot be written ({in_a_line(error)}); check space and permissions") from error
-    finally:
-        with suppress(OSError):  # renamed already, or never made
-            temporary.unlink()

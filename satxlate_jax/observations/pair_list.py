@@ -8,8 +8,8 @@ import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from uuid import uuid4
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, parse_name
 
@@ -22,9 +22,10 @@ Pair = tuple[TileFile, TileFile]
 
 def write_pairs(pairs: Iterable[Pair], path: str | os.PathLike) -> None:
     """Writes a list; the timestamp is the first file's, UTC."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        atomic.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for first, second in pairs:
@@ -34,7 +35,6 @@ def write_pairs(pairs: Iterable[Pair], path: str | os.PathLike) -> None:
                 for value in (side.year, side.day_of_year, side.hour, side.time.minute, side.path)
             )
             writer.writerow([first.time.isoformat(" "), first.tile, *sides])
-    os.replace(temporary, path)
 
 
 def read_pairs(path: str | os.PathLike) -> list[Pair]:

@@ -3,15 +3,14 @@
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from satxlate_jax import atomic
 from satxlate_jax.observations.satellites import get_satellite
 
 _COLUMNS = 4
@@ -49,10 +48,8 @@ def draw_histograms(found: Mapping[str, Mapping[str, Any]], path: str | os.PathL
         axes.tick_params(labelsize=8)
         axes.legend(fontsize=7, frameon=False)
     figure.suptitle(f"{', '.join(found)}; grey: published mean and deviation", fontsize=9)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    figure.savefig(temporary, format="png", dpi=100)
-    os.replace(temporary, path)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
 
 
 def _panel(panels: Mapping[float, Any], stored: Mapping[str, Any]) -> float:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME, read_statistics
@@ -99,12 +99,10 @@ def _line(name: str, stored: Mapping[str, Any], band: Any) -> str:
 
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def main(argv: list[str]) -> None:

@@ -4,7 +4,6 @@ Nothing runs: operations are those of the program as written, memory is what thi
 satellites are the first two, three, ... of the configuration; a few pairs are its objective.pairs_per_step.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.options import CommandParser
 from satxlate_jax.training import sharding
@@ -67,9 +67,8 @@ def draw(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
         axes.set_ylabel(what)
         axes.set_ylim(0)
         axes.legend(fontsize=8, frameon=False)
-    temporary = path.with_name(f".{path.name}.part")
-    figure.savefig(temporary, format="png", dpi=110)
-    os.replace(temporary, path)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def main(argv: Sequence[str]) -> None:

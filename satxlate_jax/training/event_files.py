@@ -4,7 +4,6 @@ A run that was killed has written events of steps after the checkpoint it contin
 So that every reader sees each step once, those events are taken out of the files before the first new one is written.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,6 +11,8 @@ from typing import BinaryIO
 from etils import epath
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+from satxlate_jax import atomic
 
 PATTERN = "events.out.tfevents.*"
 
@@ -25,20 +26,19 @@ def trim_event_files(folder: epath.Path, last_step: int) -> None:
     """
     for path in sorted(folder.glob(PATTERN)):
         # The temporary name must not look like an event file to a TensorBoard that watches the folder.
-        temporary = folder / f"trimmed.{os.getpid()}.tmp"
-        empty = True
-        with path.open("rb") as source, temporary.open("wb") as target:
-            for record, data in _records(source):
-                event = Event.FromString(data)
-                is_header = event.WhichOneof("what") == "file_version"
-                if is_header or event.step <= last_step:
-                    target.write(record)
-                    empty &= is_header
+        with atomic.replacing(path, ".trimmed.part") as temporary:
+            empty = True
+            with path.open("rb") as source, temporary.open("wb") as target:
+                for record, data in _records(source):
+                    event = Event.FromString(data)
+                    is_header = event.WhichOneof("what") == "file_version"
+                    if is_header or event.step <= last_step:
+                        target.write(record)
+                        empty &= is_header
+            if empty or temporary.stat().length == path.stat().length:
+                temporary.unlink()
         if empty:
             path.unlink()
-        elif temporary.stat().length != path.stat().length:
-            temporary.replace(path)
-        temporary.unlink(missing_ok=True)
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from satxlate_jax import atomic
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
 from satxlate_jax.training import sharding
@@ -90,14 +91,15 @@ def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Che
                 if not (workdir / MARK).exists() and list(workdir.glob(PATTERN)):
                     problem = f"{workdir} holds TensorBoard files but is no run; choose another --workdir"
                 else:
-                    temporary = workdir / f"{MARK}.tmp"
-                    temporary.write_text(json.dumps(facts, indent=2))
-                    temporary.replace(workdir / MARK)
+                    atomic.write_text(workdir / MARK, json.dumps(facts, indent=2))
             else:
-                (workdir / f"{MARK}.tmp").write_text("")
-                (workdir / f"{MARK}.tmp").unlink()
-        except OSError as error:
-            problem = f"--workdir {workdir} cannot be written: {error.strerror or error}; choose another"
+                with atomic.replacing(workdir / MARK) as temporary:  # as it stands; to see whether the folder is
+                    temporary.write_text("")
+                    temporary.unlink()
+        except (OSError, InputError) as error:
+            cause = error.__cause__ or error
+            reason = getattr(cause, "strerror", None) or cause
+            problem = f"--workdir {workdir} cannot be written: {reason}; choose another"
     step = checkpoints.latest_step()
     mine = {"problem": problem, "step": -1 if step is None else step}
     first = _from_first_process(mine)

@@ -1,7 +1,6 @@
 """Translate many files, restartably: read in processes of their own, computed side by side, written meanwhile."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import jax
 import xarray as xr
 from tqdm import tqdm
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.isolation import Failure, read_isolated
 from satxlate_jax.translation.inputs import read_input
@@ -244,9 +244,4 @@ def write_failures(failures: Sequence[dict[str, str]], folder: Path, name: str =
     if not failures:
         path.unlink(missing_ok=True)
         return
-    temporary = folder / f".{name}.part"
-    try:
-        temporary.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write_text(path, "".join(json.dumps(failure) + "\n" for failure in failures))

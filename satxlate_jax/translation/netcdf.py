@@ -4,7 +4,6 @@ Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flag
 """
 
 import json
-import os
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from satxlate_jax import __version__
-from satxlate_jax.errors import InputError
+from satxlate_jax import __version__, atomic
 from satxlate_jax.observations.satellites import SATELLITES
 
 # unit -> (step, value of code 0): 1e-4 reflectance and 0.01 K as in the L1G files; int16 then reaches from -3.27 to
@@ -57,15 +55,11 @@ def write_tile_netcdf(
     described = describe_tile(tile, facts or {}, command)
     if options:
         described.attrs["translate_options"] = options
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a full disk in the words of the netCDF library
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write {path}: {reason}; check free space and permissions") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replacing(path) as temporary:
+        try:
+            described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(described))
+        except RuntimeError as error:  # a full disk in the words of the netCDF library
+            raise OSError(str(error)) from error
 
 
 def describe_tile(tile: xr.Dataset, facts: Mapping[str, Any], command: str) -> xr.Dataset:

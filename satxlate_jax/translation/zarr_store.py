@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_name
 from satxlate_jax.translation.netcdf import FILL, PACKING, describe_tile
@@ -84,7 +85,7 @@ class ZarrFolder:
 
     def _known(self, path: Path) -> dict[int, tuple[int, str]]:
         if path not in self._moments:
-            _recover(path)
+            atomic.recover(path)
             self._moments[path] = _read_moments(self._open(path)) if path.exists() else {}
         return self._moments[path]
 
@@ -120,13 +121,9 @@ class ZarrFolder:
         store["complete"][index] = self.translator.step
 
     def _create(self, path: Path, tile: xr.Dataset) -> None:
-        """An empty store with everything but times, under a temporary name, then renamed."""
-        temporary = path.with_name(f".{path.name}.part")
-        try:
+        """An empty store with everything but times."""
+        with atomic.replacing(path) as temporary:
             self._fill(temporary, tile)
-            temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _fill(self, temporary: Path, tile: xr.Dataset) -> None:
         described = describe_tile(tile, self.translator.facts, self.command)
@@ -185,21 +182,17 @@ def _lay_out(path: Path, store: zarr.Group, moments: Mapping[int, str]) -> zarr.
     before = _read_moments(store)
     times = sorted(moments)
     if times[: len(before)] != list(before):  # room is needed among what is there: copied to where it belongs
-        copy = path.with_name(f".{path.name}.part")
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(path, copy)
-        store = zarr.open_group(copy, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
-        old = zarr.open_group(path, mode="r", zarr_format=_FORMAT, use_consolidated=False)
-        _resize(store, times, moments)
-        for index in sorted(range(len(times)), reverse=True):
-            origin = list(before).index(times[index]) if times[index] in before else None
-            for name in set(_along_time(store)) - {"time", "source_file"}:
-                empty = -1 if name == "complete" else store[name].fill_value or 0
-                store[name][index] = empty if origin is None else old[name][origin]
-        zarr.consolidate_metadata(copy, zarr_format=_FORMAT)
-        path.rename(_aside(path))
-        copy.rename(path)
-        shutil.rmtree(_aside(path))
+        with atomic.replacing(path) as copy:
+            shutil.copytree(path, copy)
+            store = zarr.open_group(copy, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
+            old = zarr.open_group(path, mode="r", zarr_format=_FORMAT, use_consolidated=False)
+            _resize(store, times, moments)
+            for index in sorted(range(len(times)), reverse=True):
+                origin = list(before).index(times[index]) if times[index] in before else None
+                for name in set(_along_time(store)) - {"time", "source_file"}:
+                    empty = -1 if name == "complete" else store[name].fill_value or 0
+                    store[name][index] = empty if origin is None else old[name][origin]
+            zarr.consolidate_metadata(copy, zarr_format=_FORMAT)
         return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
     _resize(store, times, moments)
     zarr.consolidate_metadata(path, zarr_format=_FORMAT)
@@ -214,19 +207,6 @@ def _resize(store: zarr.Group, times: Sequence[int], moments: Mapping[int, str])
     store["complete"][known:] = -1
     store["source_file"][:] = np.array([moments[seconds] for seconds in times], "U64")
     store["time"][:] = np.array(times, np.int64)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.before")
-
-
-def _recover(path: Path) -> None:
-    """Mends what a process killed between two renamings left."""
-    if _aside(path).exists():
-        if path.exists():
-            shutil.rmtree(_aside(path))
-        else:
-            _aside(path).rename(path)
 
 
 def _along_time(store: zarr.Group) -> list[str]:

@@ -146,7 +146,7 @@ def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
     program.chmod(0o755)
-    with pytest.raises(InputError, match="could not write .part.film.mp4: no such codec"):
+    with pytest.raises(InputError, match="could not write the film: no such codec"):
         write_animation(iter([np.zeros((900, 900, 3), np.uint8)] * 4), tmp_path / "film.mp4", 5.0)
     assert [path.name for path in tmp_path.iterdir()] == ["ffmpeg"]
 
