@@ -8,7 +8,7 @@ from typing import Any
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, find_tiles, list_holdings, newest_versions, parse_numbers
-from satxlate_jax.observations.grid import PIXELS, parse_tile
+from satxlate_jax.observations.grid import PIXELS, parse_tile, parse_tiles
 from satxlate_jax.observations.resampling import Method
 from satxlate_jax.observations.satellites import SATELLITES, Band
 from satxlate_jax.observations.splits import draw_files, split_files
@@ -98,7 +98,9 @@ def _checked(name: str, value: Any) -> Any:
     if name in _RANGES:
         return _numbers(name, value)
     if name == "tiles":
-        tiles = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+        if isinstance(value, str):
+            return parse_tiles(value)
+        tiles = value if isinstance(value, Sequence) else [value]
         for tile in tiles:
             parse_tile(str(tile))
         return tuple(tiles)
