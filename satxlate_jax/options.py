@@ -38,6 +38,18 @@ class CommandParser(argparse.ArgumentParser):
         return ""
 
 
+def parse_names(text: str) -> list[str]:
+    """Names separated by commas, with or without spaces.
+
+    Raises:
+      InputError: there is none.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"'{text}' names nothing; write names separated by commas, or leave the option out")
+    return names
+
+
 def at_least(smallest: int) -> Callable[[str], int]:
     """The type of an option that is a whole number not below `smallest`, for `add_argument(type=...)`."""
 

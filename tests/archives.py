@@ -65,7 +65,14 @@ def compressed_streams(content: bytes) -> list[tuple[int, int]]:
 
 
 def build_data_set(
-    root: Path, data_dir: Path, name: str, *, num_shards: int | None = None, file_format: str | None = None, **options
+    root: Path,
+    data_dir: Path,
+    name: str,
+    *,
+    num_shards: int | None = None,
+    file_format: str | None = None,
+    overwrite: bool = False,
+    **options,
 ) -> Path:
     """Builds a data set in this process as `tfds build` does; returns its folder. Without options a built-in one."""
     import tensorflow_datasets as tfds
@@ -80,5 +87,7 @@ def build_data_set(
         config = module.GeonexL1gConfig(name, **options) if options else name
         builder = module.Builder(config=config, data_dir=data_dir, file_format=file_format)
         download = tfds.download.DownloadConfig(manual_dir=root, num_shards=num_shards)
+        if overwrite:
+            download.download_mode = tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS
         builder.download_and_prepare(download_config=download)
     return Path(builder.data_dir)

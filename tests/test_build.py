@@ -1,6 +1,9 @@
 """`tfds build` as a user runs it, in a process of its own."""
 
 import json
+import logging
+import re
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -8,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from configs.default import get_config, ordered
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.manifest import SplitCount
 from satxlate_jax.observations.statistics import BandCounts
+from satxlate_jax.training.batches import training_batches, validation_batches
 from tests.archives import build_data_set, compressed_streams, write_archive
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -133,3 +138,144 @@ def test_a_damaged_angle_that_nobody_needs_is_told(tmp_path):
     assert (tmp_path / "l1g" / faulty["file"]) == files[2] and faulty["fault"].startswith("Solar_Zenith is damaged")
     count = SplitCount(BandCounts(2), faulty=[("a", "b")])
     assert SplitCount.from_bytes(count.to_bytes()).faulty == [("a", "b")]  # as Beam's workers tell it
+
+
+@pytest.fixture(scope="module")
+def two_satellites(tmp_path_factory):
+    """All bands of two of the satellites on three days."""
+    root = tmp_path_factory.mktemp("two satellites")
+    bands = range(1, 17)
+    write_archive(root, {"G17": bands, "H8": bands}, ["h02v03"], [datetime(2020, 5, day, 18) for day in (1, 2, 3)])
+    return root
+
+
+def test_without_a_configuration_what_is_there_is_built(two_satellites, tmp_path):
+    done = run_tfds(BUILDER, f"--manual_dir={two_satellites}", f"--data_dir={tmp_path / 'data'}")
+    assert done.returncode == 0, done.stderr
+    built = {path.parts[-3] for path in (tmp_path / "data").glob("geonex_l1g/*/*/dataset_info.json")}
+    assert built == {"G17", "H8"} == {path.name for path in (tmp_path / "data/geonex_l1g").glob("*[0-9]")}
+    said = done.stdout + done.stderr
+    for absent in ("G16", "G18", "G19", "H9"):
+        assert f"no file of {absent} under {two_satellites}, which holds G17, H8: not built" in said
+
+
+def test_without_a_configuration_and_without_files_nothing_is_built(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run_tfds(BUILDER, f"--manual_dir={tmp_path / 'empty'}", f"--data_dir={tmp_path / 'data'}")
+    assert done.returncode == 2 and not (tmp_path / "data").exists()
+    assert "it holds no L1G file at all" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--config=G18"], ["--config", "G18"], ["-c", "G18"], ["--config_idx=2"]])
+def test_a_satellite_that_is_asked_for_and_absent_is_a_mistake(two_satellites, tmp_path, words):
+    done = run_tfds(BUILDER, *words, f"--manual_dir={two_satellites}", f"--data_dir={tmp_path / 'data'}")
+    assert done.returncode == 2 and not (tmp_path / "data").exists()
+    assert "no L1G file of G18 under the manual_dir" in done.stderr.strip().splitlines()[-1]
+
+
+PAPER_DAYS = [datetime(2019, 2, day) for day in (1, 12, 22)]  # days 32 to 53
+
+
+def follow(advice):
+    """Runs the command that a message tells to run, and returns the option of training that it names, if any."""
+    command = re.search(r"tfds build .*?(?= and train with |$)", advice, re.MULTILINE)[0]
+    done = run_tfds(*shlex.split(command)[2:])
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"--config\.data\.datasets\.(\w+)=(\w+)", advice))
+
+
+def train_on(data_dir, satellite, bands, **datasets):
+    """The first batch and the first of validation."""
+    config = get_config()
+    config.batch_size, config.data.patch_size = 2, 64
+    config.data.dir, config.data.satellites = str(data_dir), ordered(**{satellite: bands})
+    config.data.datasets.update(datasets)
+    return [next(batches(config))[satellite] for batches in (training_batches, validation_batches)]
+
+
+@pytest.mark.parametrize("who", ["build", "train"])
+def test_an_archive_of_the_papers_days_only(tmp_path, caplog, who):
+    root, data = tmp_path / "l1g it's", tmp_path / "data"
+    write_archive(root, {"G17": range(1, 17)}, ["h09v03", "h10v03", "h11v03"], PAPER_DAYS[:1])
+    with caplog.at_level(logging.WARNING):
+        folder = build_data_set(root, data, "G17")
+    why = "the files are of 1 day of 2019 days 32 to 53, always test in a split by day; split them by tile"
+    (warning,) = [record.getMessage() for record in caplog.records if "split" in record.getMessage()]
+    assert warning.startswith(f"no file falls into split train and validation: {why}: tfds build ")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert set(manifest["splits"]) == {"test"} and set(manifest["empty_splits"]) == {"train", "validation"}
+    with pytest.raises(InputError, match=f"no example in split 'train': {why}; build another: tfds build") as refused:
+        train_on(data, "G17", (8, 16))
+    named = follow(warning if who == "build" else str(refused.value))
+    assert named == {"G17": "G17_custom"}
+    for patches in train_on(data, "G17", (8, 16), **named):
+        assert patches.shape == (2, 64, 64, 2)
+
+
+def test_the_advice_keeps_what_a_data_set_selects(tmp_path):
+    root, data = tmp_path / "l1g", tmp_path / "data"
+    write_archive(root, {"G17": (8, 16)}, ["h09v03", "h10v03", "h11v03"], PAPER_DAYS[:2])
+    config = CONFIG | {"patch_size": 64, "days": [32], "stride": 60, "daylight_only": True}
+    build_data_set(root, data, **config)
+    with pytest.raises(InputError, match="no example in split 'train'") as refused:
+        train_on(data, "G17", (16, 8), G17="G17_ir")
+    assert follow(str(refused.value)) == {}  # it is built under the name that it has
+    stored = json.loads((data / "geonex_l1g/G17_ir/1.0.0/metadata.json").read_text())["selection"]
+    assert {name: stored[name] for name in config if name != "name"} | {"split_by": "tile"} == {
+        "satellite": "G17",
+        "bands": [16, 8],
+        "patch_size": 64,
+        "stride": 60,
+        "days": [32],
+        "daylight_only": True,
+        "max_bad_fraction": 0.5,
+        "split_by": "tile",
+    }
+    assert train_on(data, "G17", (16, 8), G17="G17_ir")[0].shape == (2, 64, 64, 2)
+
+
+def test_files_of_one_tile_in_the_papers_days_cannot_train(tmp_path, caplog):
+    root, data = tmp_path / "l1g", tmp_path / "data"
+    write_archive(root, {"G17": (8, 16)}, ["h09v03"], PAPER_DAYS)
+    with caplog.at_level(logging.WARNING):
+        build_data_set(root, data, **CONFIG | {"patch_size": 64})
+    why = "of 3 days of 2019 days 32 to 53, .*; files of other days, or of more tiles, are needed"
+    assert re.search(why, caplog.text) and "tfds build" not in caplog.text
+    with pytest.raises(InputError, match=f"{why}; then build it again with --overwrite"):
+        train_on(data, "G17", (8, 16), G17="G17_ir")
+    write_archive(root, {"G17": (8, 16)}, ["h10v03", "h11v03"], PAPER_DAYS[:1])
+    write_archive(root, {"G17": (8, 16)}, ["h10v03"], [datetime(2020, 5, 1), datetime(2020, 5, 2)])
+    build_data_set(root, data, overwrite=True, **CONFIG | {"patch_size": 64})
+    assert train_on(data, "G17", (8, 16), G17="G17_ir")[1].shape == (2, 64, 64, 2)
+
+
+def test_a_split_whose_files_give_nothing_says_why(tmp_path, caplog):
+    root, data = tmp_path / "l1g", tmp_path / "data"
+    write_archive(root, {"G17": (8, 16)}, ["h09v03"], [datetime(2020, 5, 1, 18)])  # trains
+    (test,) = write_archive(root, {"G17": (8, 16)}, ["h09v03"], PAPER_DAYS[:1])
+    test.write_bytes(b"no tile")
+    with caplog.at_level(logging.WARNING):
+        folder = build_data_set(root, data, **CONFIG)
+    assert "split test is empty: none of its 1 files gave an example (unreadable 1)" in caplog.text
+    assert "no file falls into split validation: the files are of 2 days, of which only 1 is not of 2019" in caplog.text
+    assert set(json.loads((folder / "manifest.json").read_text())["empty_splits"]) == {"validation", "test"}
+
+
+def test_an_archive_that_has_grown_is_told_of(archive, tmp_path):
+    def build(*more):
+        config = json.dumps(CONFIG)
+        done = run_tfds(BUILDER, f"--config={config}", f"--manual_dir={root}", f"--data_dir={tmp_path / 'd'}", *more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    root, data = tmp_path / "l1g", tmp_path / "d/geonex_l1g/G17_ir/1.0.0"
+    times = [datetime(2020, 5, day, 18) for day in range(1, 6)]
+    first = write_archive(root, {"G17": (8, 16)}, ["h09v03"], times[:3])
+    assert "are not in the data set" not in build() + build()
+    first[0].unlink()
+    write_archive(root, {"G17": (8, 16)}, ["h09v03"], times[3:])
+    write_archive(root, {"H8": (8, 16)}, ["h09v03"], times[3:])  # of another satellite
+    assert f"2 files under {root} are not in the data set {data}, which was built before they came" in (said := build())
+    assert "to add them, build it again: the same command with --overwrite" in said
+    assert "are not in the data set" not in build("--overwrite") + build()
+    assert json.loads((data / "manifest.json").read_text())["files"]["found"] == 4

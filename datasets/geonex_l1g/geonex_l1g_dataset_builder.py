@@ -14,23 +14,19 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import app, logging
-from tensorflow_datasets.core.example_serializer import Serializer
-from tensorflow_datasets.core.utils import shard_utils
-from tensorflow_datasets.core.writer import Writer
 from tqdm import tqdm
 
+from geonex_l1g import tfds_writer
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations import manifest, statistics
-from satxlate_jax.observations.catalog import TileFile
+from satxlate_jax.observations.build_command import builds_every_config, describe_build
+from satxlate_jax.observations.catalog import TileFile, find_tiles
 from satxlate_jax.observations.examples import TileReader
 from satxlate_jax.observations.grid import PIXELS
 from satxlate_jax.observations.quantization import MISSING, scale_and_offset
 from satxlate_jax.observations.satellites import SATELLITES
-from satxlate_jax.observations.selection import ChosenFiles, Selection, choose_files
+from satxlate_jax.observations.selection import Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
-
-# Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
-LEAST_SHARDS = 8
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -75,36 +71,6 @@ class GeonexL1gConfig(tfds.core.BuilderConfig):
         super().__init__(name=name, version=version, description=description or f"{self.selection.satellite} patches")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Shards(shard_utils.ShardConfig):
-    """At least LEAST_SHARDS, and never more than there are examples (a small split would fail)."""
-
-    def get_number_shards(self, total_size: int, num_examples: int, uses_precise_sharding: bool = True) -> int:
-        wanted = super().get_number_shards(total_size, num_examples, uses_precise_sharding)
-        return min(num_examples, wanted if self.num_shards else max(wanted, LEAST_SHARDS))
-
-
-class _DownloadConfig(tfds.download.DownloadConfig):
-    def get_shard_config(self) -> shard_utils.ShardConfig:
-        return _Shards(**dataclasses.asdict(super().get_shard_config()))
-
-
-class _AsItIs(Serializer):
-    """Takes examples that are records already."""
-
-    def serialize_example(self, example: bytes) -> bytes:
-        return example
-
-
-def _with_beam_shards(config: Any, selection: Selection, chosen: ChosenFiles) -> Any:
-    """The same rule for Beam, whose workers cannot import the class above; there, empty shards do no harm."""
-    patches = len(patch_offsets(PIXELS[2.0], PIXELS[2.0], selection.patch_size, selection.stride))
-    most = patches * sum(len(files) for files in chosen.splits.values())
-    size = 2 * selection.patch_size**2 * len(selection.bands)
-    wanted = max(LEAST_SHARDS, shard_utils.ShardConfig.calculate_number_shards(most * size, most))
-    return dataclasses.replace(config, num_shards=config.num_shards or wanted)
-
-
 def _root_of(dl_manager: Any) -> Path:
     try:
         return Path(dl_manager.manual_dir)
@@ -133,17 +99,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "<satellite folder>/GEONEX-L1G/<tile>/<year>/<day of year>/<file>.hdf"
     )
 
-    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+    def __init__(self, *, config: Any = None, **options: Any):
         names = ", ".join(self.builder_configs)
-        if isinstance(builder_config, str) and self.get_builder_config(builder_config.split(":")[0]) is None:
-            raise InputError(f"no configuration '{builder_config}'; there are {names}, and your own as JSON")
-        if isinstance(builder_config, GeonexL1gConfig) and builder_config not in self.BUILDER_CONFIGS:
-            if builder_config.name in self.builder_configs:
+        if isinstance(config, str) and self.get_builder_config(config.split(":")[0]) is None:
+            raise InputError(f"no configuration '{config}'; there are {names}, and your own as JSON")
+        if isinstance(config, GeonexL1gConfig) and config not in self.BUILDER_CONFIGS:
+            if config.name in self.builder_configs:
                 raise InputError(
-                    f"the name '{builder_config.name}' is that of a built-in configuration; choose another, and tell "
-                    f"training of it with --config.data.datasets.{builder_config.selection.satellite}=NAME"
+                    f"the name '{config.name}' is that of a built-in configuration; choose another, and tell "
+                    f"training of it with --config.data.datasets.{config.selection.satellite}=NAME"
                 )
-        return super()._create_builder_config(builder_config, version)
+        super().__init__(config=config, **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
         selection = self.builder_config.selection
@@ -184,12 +150,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def download_and_prepare(self, *, download_config: Any = None, **options: Any) -> None:
         """As tfds has it, but looks into the archive before the first folder is made."""
+        if changes := tfds_writer.find_changes():
+            raise InputError(f"{changes[0]}; install tensorflow-datasets=={tfds_writer.TESTED}")
         root = download_config and download_config.manual_dir
+        if root and Path(root).is_dir() and self._is_left_out(Path(root)):
+            return
         if root and (download_config.download_mode.overwrite_dataset or not self.data_path.exists()):
             if not Path(root).is_dir():
                 raise InputError(f"--manual_dir is {root}, which is no folder; name the root of a tree of L1G files")
             self._choose(Path(root))
-        data_dir = Path(self._data_dir_root)
+        elif root and Path(root).is_dir():
+            self._tell_growth(Path(root))
+        data_dir = Path(self.data_dir_root)
         made = [] if data_dir.exists() else [data_dir]
         try:
             super().download_and_prepare(download_config=download_config, **options)
@@ -201,9 +173,40 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             _remove_empty(ours / ".config", ours, *made)
             raise
 
+    def _is_left_out(self, root: Path) -> bool:
+        """Whether all configurations are to be built, and the archive holds other satellites than this one's."""
+        if not builds_every_config():
+            return False
+        held = {file.satellite for file in find_tiles(root)}
+        satellite, there = self.builder_config.selection.satellite, [name for name in SATELLITES if name in held]
+        if not there or satellite in held:  # an archive without any file is a mistake, which `_choose` tells
+            return False
+        logging.warning("no file of %s under %s, which holds %s: not built", satellite, root, ", ".join(there))
+        return True
+
     def _choose(self, root: Path) -> None:
-        if getattr(self, "_root", None) != root:
-            self._root, self._chosen = root, choose_files(self.builder_config.selection, root)
+        if getattr(self, "_root", None) == root:
+            return
+        selection = self.builder_config.selection
+        self._root, self._chosen = root, choose_files(selection, root)
+        if empty := self._chosen.empty:
+            options = selection.chosen_options() | dict(empty.instead)
+            hint = describe_build(self.builder_config.name, options, self.data_dir_root, root=root, again=True)
+            how = f": {hint}" if empty.instead else ""
+            logging.warning("no file falls into split %s: %s%s", " and ".join(empty.names), empty.reason, how)
+
+    def _tell_growth(self, root: Path) -> None:
+        """What of the archive is not in the data set that is there."""
+        with contextlib.suppress(InputError):  # the archive may be elsewhere by now
+            new = manifest.count_new_files(self.data_path, choose_files(self.builder_config.selection, root))
+            if new:
+                logging.warning(
+                    "%d files under %s are not in the data set %s, which was built before they came; to add them, "
+                    "build it again: the same command with --overwrite",
+                    new,
+                    root,
+                    self.data_path,
+                )
 
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[tfds.core.SplitInfo]:
         selection = self.builder_config.selection
@@ -212,12 +215,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         with TileReader(selection, serialized=not self._uses_beam) as self._reader:
             if self._uses_beam:
-                config = _with_beam_shards(download_config, selection, self._chosen)
+                shards = download_config.num_shards or self._count_beam_shards()
+                config = dataclasses.replace(download_config, num_shards=shards)
                 splits = super()._generate_splits(dl_manager, config)
             else:
-                config = _DownloadConfig(**vars(download_config))
-                generators = self._split_generators(dl_manager)
-                splits = [self._write_split(name, records, config) for name, records in generators.items()]
+                splits = [
+                    tfds_writer.write_split(self.info, self._template(name), records, download_config)
+                    for name, records in self._split_generators(dl_manager).items()
+                ]
         folder = self.data_path
         if self._uses_beam:
             from satxlate_jax.observations import beam_tiles
@@ -225,7 +230,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             for split in splits:
                 self._manifest.splits[split.name] = beam_tiles.read_counts(folder, split.name)
         self._manifest.check()
-        for split in splits if config.max_examples_per_split is None else ():
+        for split in splits if download_config.max_examples_per_split is None else ():
             counted = self._manifest.splits[split.name].examples
             assert counted == split.num_examples, f"{split.name}: {counted} examples read, {split.num_examples} written"
         for name, content in (
@@ -233,27 +238,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             (statistics.NAME, self._manifest.statistics()),
         ):
             (folder / name).write_text(json.dumps(content, indent=1))
+        (folder / manifest.FILES).write_text("".join(f"{path.name}\n" for path in sorted(self._chosen.paths)))
         logging.info("%s; %s tells of each", self._manifest.summary(), manifest.NAME)
         return splits
 
-    def _write_split(
-        self, split: str, records: Iterator[tuple[str, bytes]], config: _DownloadConfig
-    ) -> tfds.core.SplitInfo:
-        """What tfds does with examples from a generator, for examples that came as records from their processes."""
-        template = self._get_filename_template(split_name=split)
-        writer = Writer(
-            serializer=_AsItIs(self.info.features.get_serialized_info()),
-            filename_template=template,
-            hash_salt=split,
-            disable_shuffling=False,
-            example_writer=self._example_writer(),
-            shard_config=config.get_shard_config(),
-            ignore_duplicates=config.ignore_duplicates,
+    def _template(self, split: str) -> tfds.core.ShardedFileTemplate:
+        """How the shards of a split are called."""
+        suffix = self.info.file_format.file_suffix
+        return tfds.core.ShardedFileTemplate(
+            self.data_path, dataset_name=self.name, split=split, filetype_suffix=suffix
         )
-        for key, record in itertools.islice(records, config.max_examples_per_split):
-            writer.write(key, record)
-        lengths, size = writer.finalize()
-        return tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
+
+    def _count_beam_shards(self) -> int:
+        selection = self.builder_config.selection
+        patches = len(patch_offsets(PIXELS[2.0], PIXELS[2.0], selection.patch_size, selection.stride))
+        files = sum(len(members) for members in self._chosen.splits.values())
+        return tfds_writer.count_beam_shards(2 * selection.patch_size**2 * len(selection.bands), patches * files)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         self._manifest = manifest.Manifest(self.builder_config.selection, self._chosen, self._root)
@@ -262,7 +262,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             examples = self._beam_examples(split, files) if self._uses_beam else self._records(split, files)
             # tfds fails on a split without examples, which is no mistake: all of a test day may be missing.
             if examples is None:
-                logging.warning("none of the %d files of split %s gave an example", len(files), split)
+                logging.warning("split %s is empty: %s", split, self._manifest.why_empty(split))
             else:
                 generators[split] = examples
         if not generators:

@@ -2,15 +2,19 @@
 
 import json
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # as `tfds build` does
-from geonex_l1g import geonex_l1g_dataset_builder  # noqa: E402
+from geonex_l1g import geonex_l1g_dataset_builder, tfds_writer  # noqa: E402
 
 # Below tfds: protobuf's `label()`, and what Apache Beam and TF1 mode still import.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -66,6 +70,49 @@ class GeonexL1gTest(tfds.testing.DatasetBuilderTestCase):
             (example["file_name"], example["row"], example["column"]) for example in builder.as_data_source("train")
         }
         assert len(found) == 18
+
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_what_tfds_does_not_promise_is_as_it_was_tested():
+    changes = tfds_writer.find_changes()
+    assert not changes, (
+        f"{'; '.join(changes)}. Adapt datasets/geonex_l1g/tfds_writer.py, run the tests of the builder, and then set "
+        "TESTED there and the bounds in pyproject.toml to this release."
+    )
+
+
+def test_only_the_release_that_was_tested_is_allowed():
+    (wanted,) = [
+        Requirement(text)
+        for text in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+        if text.startswith("tensorflow-datasets")
+    ]
+    tested = Version(tfds_writer.TESTED)
+    following = f"{tested.major}.{tested.minor}.{tested.micro + 1}"
+    assert wanted.specifier.contains(tested) and not wanted.specifier.contains(following)
+    assert Version(version("tensorflow-datasets")) == tested, "run the builder's tests, then set TESTED"
+
+
+def test_a_change_of_tfds_is_told_in_one_line():
+    parts = dict(tfds_writer.PARTS)
+    function, tested = parts["ShardConfig.get_number_shards"]
+    parts["ShardConfig.get_number_shards"] = function, tested.replace(" uses_precise_sharding", "")
+    (line,) = tfds_writer.find_changes(parts)
+    found = version("tensorflow-datasets")
+    assert line == (
+        f"tensorflow-datasets {found} has ShardConfig.get_number_shards(self total_size num_examples "
+        f"uses_precise_sharding), tested was {tfds_writer.TESTED} with "
+        "ShardConfig.get_number_shards(self total_size num_examples)"
+    )
+
+
+def test_only_one_module_uses_what_tfds_does_not_promise():
+    """Its public interface is `tfds` and `tfds.core`; the hooks of a builder are documented to be overridden."""
+    for path in (PROJECT / "datasets").rglob("*.py"):
+        if path.name != "tfds_writer.py" and path != Path(__file__):
+            assert "tensorflow_datasets." not in path.read_text().replace("tensorflow_datasets.scripts", ""), path
 
 
 if __name__ == "__main__":

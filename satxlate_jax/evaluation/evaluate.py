@@ -17,7 +17,8 @@ from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.options import CommandParser, at_least
+from satxlate_jax.observations.grid import parse_tiles
+from satxlate_jax.options import CommandParser, at_least, parse_names
 from satxlate_jax.translation.translate import load
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
@@ -91,7 +92,7 @@ def _filters(options: argparse.Namespace) -> dict[str, Any]:
             numbers = parse_numbers(text)
             preset = filters[name]
             filters[name] = numbers if preset is None else tuple(number for number in numbers if number in preset)
-    return filters | {"tiles": options.tiles.split(",") if options.tiles else None}
+    return filters | {"tiles": None if options.tiles is None else parse_tiles(options.tiles)}
 
 
 def write_results(results: Results, output: Path) -> None:
@@ -125,7 +126,7 @@ def main(argv: list[str]) -> None:
     )
     if options.part:
         comparison = _take_part(comparison, *options.part)
-    baselines = make_baselines(comparison.task, options.baselines.split(",") if options.baselines else None)
+    baselines = make_baselines(comparison.task, parse_names(options.baselines) if options.baselines else None)
     output = Path(options.output)
     try:
         (output / "figures").mkdir(parents=True, exist_ok=True)

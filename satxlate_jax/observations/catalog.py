@@ -41,7 +41,7 @@ class TileFile:
       satellite: such as 'G16'.
       tile: such as 'h09v03'.
       time: start of the scan, UTC, without a time zone.
-      version: of the product, such as '02'.
+      version: of the product, such as '02'; compared as a number.
     """
 
     path: Path
@@ -70,7 +70,14 @@ class TileFile:
 
 
 def _order(file: TileFile) -> tuple:
-    return file.satellite, file.time, file.tile, file.version, file.path
+    return file.satellite, file.time, file.tile, _version_order(file.version), file.version, file.path
+
+
+@lru_cache(maxsize=256)
+def _version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """By its numbers, however many zeros lead them, then by its letters: 02 < 003 < 3b < v10."""
+    parts = re.findall(r"([A-Za-z]*)(\d*)", version)[:-1]  # the last is empty
+    return tuple((int(digits or -1), letters) for letters, digits in parts)
 
 
 @lru_cache(maxsize=4096)
@@ -208,7 +215,7 @@ def newest_versions(files: Iterable[TileFile]) -> list[TileFile]:
     chosen: dict[tuple, TileFile] = {}
     for file in sorted(files, key=_order):
         key = (file.satellite, file.time, file.tile)
-        if key not in chosen or file.version > chosen[key].version:
+        if key not in chosen or _version_order(file.version) > _version_order(chosen[key].version):
             chosen[key] = file
     return list(chosen.values())
 

@@ -13,9 +13,10 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
 from satxlate_jax.observations.coverage import Coverage, describe, measure_coverage
 from satxlate_jax.observations.folder_walk import FolderIndex
+from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.observations.pair_list import Pair, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, parse_names
 
 INDEX = "index.jsonl"
 FIGURE = "coverage.png"
@@ -47,10 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _write_tiles(coverages: list[Coverage], path: Path) -> None:
     with atomic.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -64,7 +61,7 @@ def _write_tiles(coverages: list[Coverage], path: Path) -> None:
 
 def _read_request(text: str) -> tuple[str, str] | list[Pair]:
     """What --pairs asks for: two satellites, or the pairs of a list."""
-    names = _names(text)
+    names = parse_names(text)
     if len(names) == 2 and not os.path.exists(text):
         first, second = (get_satellite(name).name for name in names)
         if first == second:
@@ -101,8 +98,8 @@ def main(argv: list[str]) -> None:
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)
     parsers: dict[str, Callable[[str], Any]] = {
-        "satellites": _names,
-        "tiles": _names,
+        "satellites": parse_names,
+        "tiles": parse_tiles,
         "years": parse_numbers,
         "days": parse_numbers,
         "hours": parse_numbers,

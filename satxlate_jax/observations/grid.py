@@ -11,6 +11,7 @@ import re
 import numpy as np
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.options import parse_names
 
 TILE_DEGREES = 6.0
 COLUMNS = 60
@@ -42,6 +43,20 @@ def parse_tile(tile: str) -> tuple[int, int]:
     if h >= COLUMNS or v >= ROWS:
         raise InputError(f"there is no tile '{tile}'; h is 00 to {COLUMNS - 1}, v is 00 to {ROWS - 1}")
     return h, v
+
+
+def parse_tiles(text: str) -> tuple[str, ...]:
+    """Names of tiles such as 'h09v03,h10v03', with or without spaces, each once.
+
+    Raises:
+      InputError: there is none, or one is no tile's name.
+    """
+    tiles = tuple(dict.fromkeys(parse_names(text))) if text.strip(" ,") else ()
+    if not tiles:
+        raise InputError(f"'{text}' names no tile; write tiles such as h09v03,h10v03, or leave the option out for all")
+    for tile in tiles:
+        parse_tile(tile)
+    return tiles
 
 
 def tile_bounds(tile: str) -> tuple[float, float]:

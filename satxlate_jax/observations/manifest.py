@@ -18,6 +18,8 @@ from satxlate_jax.observations.selection import ChosenFiles, Selection
 from satxlate_jax.observations.statistics import BandCounts
 
 NAME = "manifest.json"
+FILES = "files.txt"
+"""The names of all files found, one a line, so that a later build can tell what is new."""
 
 
 class TooManyBadFilesError(InputError):
@@ -164,9 +166,25 @@ class Manifest:
             "reasons": self.reasons(),
             "faults": {DAMAGED_ANGLES: len(faulty)} if faulty else {},
             "splits": {split: _split_json(count) for split, count in self.splits.items()},
+            "empty_splits": self._empty_splits(),
             "skipped": skipped,
             "faulty": faulty,
         }
+
+    def why_empty(self, split: str) -> str:
+        """Why none of a split's files gave an example."""
+        count = self.splits[split]
+        reasons = Counter(reason for _, reason, _ in count.skipped)
+        return f"none of its {count.files} files gave an example ({_listed(dict(reasons.most_common()))})"
+
+    def _empty_splits(self) -> dict[str, dict[str, Any]]:
+        """Split without examples -> the reason, and the options that would fill it, if there are such."""
+        empty = self._chosen.empty
+        without = {name: {"reason": empty.reason, "instead": empty.instead} for name in empty.names} if empty else {}
+        for split, count in self.splits.items():
+            if not count.examples:
+                without[split] = {"reason": self.why_empty(split), "instead": {}}
+        return without
 
     def statistics(self) -> dict[str, Any]:
         """Statistics per split and band, see `statistics.read_statistics`."""
@@ -188,6 +206,31 @@ class Manifest:
 
     def _left_out(self, files: Iterable[TileFile], reason: str, detail: str) -> list[dict[str, str]]:
         return [self._entry("", str(file.path), reason, detail) for file in files]
+
+
+def read_manifest(folder: Any) -> dict[str, Any]:
+    """The manifest of a data set; {} where there is none.
+
+    Args:
+      folder: of the data set, a path of any file system.
+    """
+    path = folder / NAME
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); build the data set again with --overwrite") from error
+
+
+def count_new_files(folder: Any, chosen: ChosenFiles) -> int:
+    """How many of an archive's files were not there when the data set in that folder was built.
+
+    A data set from before files were named is judged by their number.
+    """
+    path, found = folder / FILES, [file.name for file in chosen.paths]
+    if path.exists():
+        return len(set(found) - set(path.read_text().splitlines()))
+    before = read_manifest(folder).get("files", {}).get("found", len(found))
+    return max(0, len(found) - before)
 
 
 def _split_json(count: SplitCount) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """Lists of coincident files as CSV, in the format of the published lists.
 
 One row per pair: timestamp, tile, then year1, dayofyear1, hour1, minute1, file1 of the first satellite's file and the
-same with 2 of the second's. What a row's files are is taken from their names; their folders may be another machine's.
+same with 2 of the second's. What a row's files are is taken from their names; their folders may be another machine's,
+one under Windows included.
 """
 
 import csv
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PureWindowsPath
 
 from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.catalog import TileFile, parse_name
+from satxlate_jax.observations.catalog import TileFile, newest_versions, parse_name
 
 _SIDE = ("year", "dayofyear", "hour", "minute", "file")
 COLUMNS = ("timestamp", "tile", *(f"{name}{side}" for side in (1, 2) for name in _SIDE))
@@ -62,19 +64,20 @@ def read_pairs(path: str | os.PathLike) -> list[Pair]:
 
 
 def _pair(row: dict[str, str | None], where: str) -> Pair:
-    files = []
+    files, tile = [], (row["tile"] or "").strip()
     for column in ("file1", "file2"):
-        file = parse_name(row[column] or "")
+        path = (row[column] or "").strip()
+        file = parse_name(PureWindowsPath(path).name)  # the last name after a slash, a backslash or a drive's colon
         if file is None:
-            raise InputError(f"{where}: {column} is '{row[column]}', which does not name an L1G file")
-        if file.tile != row["tile"]:
-            raise InputError(f"{where}: {column} shows tile {file.tile}, the row says '{row['tile']}'")
-        files.append(file)
+            raise InputError(f"{where}: {column} is '{path}', which does not name an L1G file")
+        if file.tile != tile:
+            raise InputError(f"{where}: {column} shows tile {file.tile}, the row says '{tile}'")
+        files.append(replace(file, path=Path(path)))
     return files[0], files[1]
 
 
 def locate_pairs(pairs: Iterable[Pair], files: Iterable[TileFile]) -> list[Pair]:
-    """Those of the pairs whose two files are among `files`, wherever these lie and whatever their version."""
-    present = {(file.satellite, file.tile, file.time): file for file in files}
+    """Those of the pairs whose two files are among `files`, wherever these lie, in their newest version there."""
+    present = {(file.satellite, file.tile, file.time): file for file in newest_versions(files)}
     keys = ([(side.satellite, side.tile, side.time) for side in pair] for pair in pairs)
     return [(present[first], present[second]) for first, second in keys if first in present and second in present]

@@ -8,10 +8,10 @@ from typing import Any
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, find_tiles, list_holdings, newest_versions, parse_numbers
-from satxlate_jax.observations.grid import PIXELS, parse_tile
+from satxlate_jax.observations.grid import PIXELS, parse_tile, parse_tiles
 from satxlate_jax.observations.resampling import Method
 from satxlate_jax.observations.satellites import SATELLITES, Band
-from satxlate_jax.observations.splits import draw_files, split_files
+from satxlate_jax.observations.splits import EmptySplits, draw_files, find_empty, split_files
 from satxlate_jax.observations.tiling import patch_offsets
 
 # option -> the choices it has
@@ -90,6 +90,11 @@ class Selection:
         values = dataclasses.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def chosen_options(self) -> dict[str, Any]:
+        """The options that differ from the defaults, and the satellite; `Selection.of` reads them back."""
+        default = Selection.of({"satellite": self.satellite}).as_json()
+        return {name: value for name, value in self.as_json().items() if name == "satellite" or value != default[name]}
+
 
 def _checked(name: str, value: Any) -> Any:
     """One option's value in the type that `Selection` holds, or an InputError."""
@@ -98,7 +103,9 @@ def _checked(name: str, value: Any) -> Any:
     if name in _RANGES:
         return _numbers(name, value)
     if name == "tiles":
-        tiles = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+        if isinstance(value, str):
+            return parse_tiles(value)
+        tiles = value if isinstance(value, Sequence) else [value]
         for tile in tiles:
             parse_tile(str(tile))
         return tuple(tiles)
@@ -143,16 +150,24 @@ class ChosenFiles:
       splits: 'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
       superseded: older versions and copies of the same tile and time.
       not_drawn: files that `max_files` left out.
+      empty: the splits that no file falls into, where there are any.
     """
 
     splits: dict[str, list[TileFile]]
     superseded: list[TileFile]
     not_drawn: list[TileFile]
+    empty: EmptySplits | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files found, in no particular order."""
+        parts = [*self.splits.values(), self.superseded, self.not_drawn]
+        return [file.path for part in parts for file in part]
 
     @property
     def total(self) -> int:
         """How many files the catalog found for the selection."""
-        return sum(len(files) for files in self.splits.values()) + len(self.superseded) + len(self.not_drawn)
+        return len(self.paths)
 
 
 def choose_files(selection: Selection, root: Path) -> ChosenFiles:
@@ -180,7 +195,8 @@ def choose_files(selection: Selection, root: Path) -> ChosenFiles:
     newest = newest_versions(found)
     drawn = draw_files(newest, selection.max_files, selection.seed) if selection.max_files else newest
     splits = split_files(drawn, selection.split_by, selection.seed)
-    return ChosenFiles(splits, _without(found, newest), _without(newest, drawn))
+    empty = find_empty(splits, selection.split_by, selection.seed)
+    return ChosenFiles(splits, _without(found, newest), _without(newest, drawn), empty)
 
 
 def _without(files: list[TileFile], others: list[TileFile]) -> list[TileFile]:

@@ -33,7 +33,7 @@ from satxlate_jax.observations.scenes.scene import Scene, build_scene
 from satxlate_jax.observations.scenes.thermal import ThermalView
 from satxlate_jax.observations.scenes.view import look
 from satxlate_jax.observations.tile_dataset import band_attributes, make_tile
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, parse_names
 
 _HORIZON = 85.0  # degrees; where a satellite stands lower over a tile's corner there is nothing to simulate
 _DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500m", "lon_500m")}
@@ -210,7 +210,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
     options = parser.parse_args(argv)
-    satellites = [name for name in options.satellites.split(",") if name]
+    satellites = parse_names(options.satellites)
     paths = simulate_archive(
         options.output, satellites, options.tiles, options.times, options.seed, workers=options.workers
     )

@@ -1,7 +1,8 @@
 """Which files of an archive train, which validate, which test: whole days or whole tiles, never parts of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from satxlate_jax.observations.catalog import TileFile
 
@@ -12,6 +13,7 @@ TEST_SHARE = 0.1
 # The paper's coincident test sets: 2019, days 32 to 53. They never train, whatever the seed.
 PAPER_TEST_YEAR = 2019
 PAPER_TEST_DAYS = range(32, 54)
+_RESERVED = frozenset(f"{PAPER_TEST_YEAR}-{day:03d}" for day in PAPER_TEST_DAYS)
 
 
 def fraction_of(name: str, seed: int) -> float:
@@ -70,6 +72,11 @@ def assign_groups(groups: Iterable[str], seed: int, always_test: Iterable[str] =
     return splits
 
 
+def _group(file: TileFile, split_by: str) -> str:
+    """The day or the tile whose files stay together."""
+    return f"{file.year}-{file.day_of_year:03d}" if split_by == "day" else file.tile
+
+
 def split_files(files: Iterable[TileFile], split_by: str, seed: int) -> dict[str, list[TileFile]]:
     """Splits files by their day or by their tile.
 
@@ -82,13 +89,54 @@ def split_files(files: Iterable[TileFile], split_by: str, seed: int) -> dict[str
       'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
     """
     files = sorted(files)
-    if split_by == "day":
-        names = [f"{file.year}-{file.day_of_year:03d}" for file in files]
-        reserved = [f"{PAPER_TEST_YEAR}-{day:03d}" for day in PAPER_TEST_DAYS]
-    else:
-        names, reserved = [file.tile for file in files], []
-    splits = assign_groups(names, seed, reserved)
+    names = [_group(file, split_by) for file in files]
+    splits = assign_groups(names, seed, _RESERVED if split_by == "day" else ())
     chosen: dict[str, list[TileFile]] = {split: [] for split in SPLITS}
     for name, file in zip(names, files, strict=True):
         chosen[splits[name]].append(file)
     return {split: members for split, members in chosen.items() if members}
+
+
+@dataclass(frozen=True)
+class EmptySplits:
+    """Splits that no file falls into.
+
+    Attributes:
+      names: of the splits.
+      reason: why they are empty and what fills them, in words.
+      instead: options of the data set that fill what training needs of the same files; none where no option does.
+    """
+
+    names: tuple[str, ...]
+    reason: str
+    instead: Mapping[str, str]
+
+
+def find_empty(splits: Mapping[str, Sequence[TileFile]], split_by: str, seed: int) -> EmptySplits | None:
+    """The splits that no file falls into, and why; None where each has files.
+
+    Args:
+      splits: what `split_files` made.
+      split_by: as it was given.
+      seed: as it was given.
+    """
+    empty = tuple(split for split in SPLITS if not splits.get(split))
+    if not empty:
+        return None
+    files = [file for members in splits.values() for file in members]
+    groups = {_group(file, split_by) for file in files}
+    outside = groups - _RESERVED
+    period = f"{PAPER_TEST_YEAR} days {PAPER_TEST_DAYS[0]} to {PAPER_TEST_DAYS[-1]}, always test in a split by day"
+    count = f"{len(groups)} {split_by}{'s' if len(groups) > 1 else ''}"
+    if not outside:
+        reason = f"the files are of {count} of {period}"
+    elif outside < groups:
+        reason = f"the files are of {count}, of which only {len(outside)} is not of {period}"
+    else:
+        reason = f"the files are of {count}, and no {split_by} is in two splits"
+    if empty == ("test",):
+        return EmptySplits(empty, f"{reason}; neither training nor evaluation reads it", {})
+    other = "tile" if split_by == "day" else "day"
+    if {"train", "validation"} <= set(split_files(files, other, seed)):
+        return EmptySplits(empty, f"{reason}; split them by {other}", {"split_by": other})
+    return EmptySplits(empty, f"{reason}; files of other days, or of more tiles, are needed", {})

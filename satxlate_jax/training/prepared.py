@@ -1,6 +1,5 @@
 """Where `tfds build` put a satellite's records, and whether they are what the configuration wants."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +9,14 @@ import numpy as np
 from etils import epath
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.observations.build_command import DATASET, describe_build
+from satxlate_jax.observations.manifest import read_manifest
 from satxlate_jax.observations.quantization import scale_and_offset
 from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
 
-DATASET = "geonex_l1g"
 FILE_FORMATS = ("tfrecord", "array_record")
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 
@@ -63,7 +64,7 @@ def find_folder(config: Any, satellite: str) -> str:
     folder = _data_root(config) / DATASET / _dataset_name(config, satellite)
     versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
     if not versions:
-        command = _build_command(config, satellite, custom=False)
+        command = _build_command(config, satellite)
         how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by): {command}"
         raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or {how}")
     return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
@@ -83,7 +84,6 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
       InputError: satellite, bands, patch size, file format or split are not what the configuration needs.
     """
     folder = str(info.data_dir)
-    rebuild = f"build another: {_build_command(config, satellite, custom=True)}"
     stored_bands, patch_size = tuple(info.metadata["bands"]), info.metadata["patch_size"]
     built_of, origin = get_satellite(info.metadata["satellite"]).name, get_satellite(satellite).name
     if built_of != origin:
@@ -91,6 +91,7 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
             f"check config.data.dir and config.data.datasets.{satellite}"
         )
+    rebuild = f"build another: {_build_command(config, satellite, info)}"
     absent = [band for band in facts["bands"] if band not in stored_bands]
     if absent:
         raise InputError(
@@ -106,7 +107,8 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}; {rebuild}"
         )
     if split not in info.splits or not info.splits[split].num_examples:
-        raise InputError(f"the data set {folder} of {satellite} has no example in split '{split}'; {rebuild}")
+        why = _why_empty(config, satellite, split, info)
+        raise InputError(f"the data set {folder} of {satellite} has no example in split '{split}': {why}")
     scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in facts["bands"]])
     return Records(
         satellite=satellite,
@@ -156,17 +158,32 @@ def _dataset_name(config: Any, satellite: str) -> str:
     return config.data.datasets.get(satellite, satellite.split("_", 1)[0])
 
 
-def _build_command(config: Any, satellite: str, custom: bool) -> str:
-    """The command that builds what the configuration wants; custom where the satellite's own data set will not do."""
-    name, origin = _dataset_name(config, satellite), get_satellite(satellite).name
-    option, use = name, ""
-    if custom or name != origin or config.data.patch_size != BUILT_PATCH_SIZE:
-        if name == origin:
-            name = f"{origin}_custom"
-            use = f" and train with --config.data.datasets.{satellite}={name}"
-        bands = [int(band) for band in config.data.satellites[satellite]]
-        wanted = {"name": name, "satellite": origin, "bands": bands, "patch_size": config.data.patch_size}
-        option = f"'{json.dumps(wanted)}'"
-    root = _data_root(config)
-    again = " --overwrite" if custom else ""
-    return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{use}"
+def _why_empty(config: Any, satellite: str, split: str, info: Any) -> str:
+    """Why a data set's split is empty, as its build noted, and what helps."""
+    noted = read_manifest(epath.Path(info.data_dir)).get("empty_splits", {}).get(split)
+    if not noted:
+        return f"build another: {_build_command(config, satellite, info)}"
+    if noted["instead"]:
+        return f"{noted['reason']}; build another: {_build_command(config, satellite, info, **noted['instead'])}"
+    return f"{noted['reason']}; then build it again with --overwrite"
+
+
+def _build_command(config: Any, satellite: str, stored: Any = None, **options: Any) -> str:
+    """The command that builds what the configuration wants.
+
+    Args:
+      config: the run's configuration.
+      satellite: the domain.
+      stored: the description of the data set that is there and will not do; what it selects is kept.
+      **options: of the data set, beside the bands and the patch size that the configuration wants.
+    """
+    name, origin, data_dir = _dataset_name(config, satellite), get_satellite(satellite).name, _data_root(config)
+    if stored is None and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
+        return describe_build(name, None, data_dir)
+    bands = [int(band) for band in config.data.satellites[satellite]]
+    wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
+    if stored is None:
+        return describe_build(name, wanted, data_dir, domain=satellite)
+    root = read_manifest(epath.Path(stored.data_dir)).get("root", "L1G_ROOT")
+    kept = Selection.of(stored.metadata["selection"]).chosen_options()
+    return describe_build(name, kept | wanted, data_dir, root=root, domain=satellite, again=True)

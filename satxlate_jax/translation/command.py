@@ -8,6 +8,7 @@ from pathlib import Path
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_numbers
+from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.options import CommandParser, at_least
 from satxlate_jax.translation.archive import (
     FAILURES,
@@ -90,7 +91,7 @@ def main(argv: list[str]) -> int:
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
     filters = {
-        "tiles": options.tiles.split(",") if options.tiles else None,
+        "tiles": None if options.tiles is None else parse_tiles(options.tiles),
         "years": parse_numbers(options.year) if options.year else None,
         "days": parse_numbers(options.days) if options.days else None,
         "hours": parse_numbers(options.hours) if options.hours else None,

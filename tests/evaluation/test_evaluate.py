@@ -100,7 +100,7 @@ def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
 
 def test_what_the_headline_says_once(runs, realdata_dir, tmp_path, capsys):
     """Where linear regression is the best baseline, that it is better than the model is said by naming it."""
-    words = ("--truth", "source", "--tiles", "h09v03", "--baselines", "linear,constant")
+    words = ("--truth", "source", "--tiles", "h09v03, h10v19", "--baselines", "linear, constant")
     assert evaluate(runs["unequal"], realdata_dir / "l1g", tmp_path / "out", *words) == 0
     output = capsys.readouterr().out
     assert "Elsewhere a baseline is closer: linear regression in bands 7, 12." in output

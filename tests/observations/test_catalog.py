@@ -165,6 +165,44 @@ def test_only_the_highest_version_counts_unless_asked(archive):
     assert newest_versions(reversed(everything)) == find_tiles(archive)
 
 
+def versions_of_noon(tmp_path, versions, satellite="G16"):
+    for version in versions:
+        path = tmp_path / relative_path(satellite, "h09v03", NOON, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return find_tiles(tmp_path, all_versions=True)
+
+
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        (("02", "003"), "003"),
+        (("2", "10"), "10"),
+        (("9", "010", "08"), "010"),
+        (("002", "01"), "002"),
+        (("02", "03b", "03"), "03b"),
+        (("3a9", "3a10"), "3a10"),
+        (("v2", "10"), "10"),
+        (("v03", "02"), "v03"),
+        (("beta", "1"), "1"),
+        (("99999999999999999999", "100000000000000000000"), "100000000000000000000"),
+    ],
+)
+def test_versions_are_numbers_not_text(tmp_path, versions, newest):
+    files = versions_of_noon(tmp_path, versions)
+    assert [file.version for file in find_tiles(tmp_path)] == [newest] == [newest_versions(files)[0].version]
+    assert files[-1].version == newest == max(files).version  # the order is that of the versions too
+    for partner in coincident(files, versions_of_noon(tmp_path / "other", versions, "G17")):
+        assert [side.version for side in partner] == [newest, newest]
+
+
+def test_one_version_written_in_two_ways_is_one_version(tmp_path):
+    files = versions_of_noon(tmp_path, ["02", "2", "002"])
+    assert len({file.version for file in files}) == 3
+    for order in (files, files[::-1]):  # which copy is taken does not depend on who lists the folder
+        assert [file.version for file in newest_versions(order)] == [newest_versions(files)[0].version]
+
+
 def test_coincident_files(archive):
     files = find_tiles(archive)
     first, second = ([f for f in files if f.satellite == name] for name in ("G16", "G17"))

@@ -15,6 +15,7 @@ from satxlate_jax.observations.catalog import find_tiles, parse_name, relative_p
 from satxlate_jax.observations.coverage import measure_coverage
 from satxlate_jax.observations.folder_walk import FolderIndex
 from satxlate_jax.observations.pair_list import COLUMNS, locate_pairs, read_pairs, write_pairs
+from satxlate_jax.translation.inputs import find_inputs
 
 START = datetime(2019, 12, 30)
 
@@ -90,6 +91,10 @@ def test_filters_of_the_verb(archive, tmp_path, capsys):
         (["--pairs", "G16,G16"], "twice"),
         (["--pairs", "nowhere.csv"], "nowhere.csv"),
         (["--tolerance", "-1"], "negative"),
+        (["--tiles", "h09v03,h9"], "'h9' is not a tile"),
+        (["--tiles", " , "], "names no tile"),
+        (["--tiles", ""], "names no tile"),
+        (["--satellites", ""], "names nothing"),
     ],
 )
 def test_mistakes_are_one_line(archive, tmp_path, capsys, words, problem):
@@ -176,6 +181,39 @@ def test_published_lists_have_other_folders_and_more_columns(archive, tmp_path):
     assert len(pairs) == 4 and pairs[0][0].path == Path("/far", files[0].path.name)
     assert pairs[3] == tuple(map(parse_name, absent))
     assert locate_pairs(pairs, files) == list(zip(files[:3], files[20:23], strict=True))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+@pytest.mark.parametrize(
+    "folder", ["C:\\data\\GEONEX-L1G\\", "D:", "\\\\server\\share\\l1g\\", "C:/data\\l1g/", "..\\l1g\\"]
+)
+def test_a_list_written_on_windows(archive, tmp_path, capsys, folder, end):
+    files = find_tiles(archive)
+    rows = ["timestamp,tile,file1,file2"]
+    for first, second in zip(files[:3], files[20:23], strict=True):
+        rows.append(f"{first.time}, {first.tile} ,{folder}{first.path.name},{folder}{second.path.name} ")
+    path = tmp_path / "list.csv"
+    path.write_text("\ufeff" + end.join([*rows, "", ""]), encoding="utf-8", newline="")
+    assert locate_pairs(read_pairs(path), files) == list(zip(files[:3], files[20:23], strict=True))
+    assert main(["catalog", str(archive), f"--output={tmp_path / 'out'}", f"--pairs={path}"]) == 0
+    assert "3 of its 3 pairs are here" in capsys.readouterr().out
+    assert find_inputs([str(archive)], ["G16"], str(path)) == [file.path for file in files[:3]]
+
+
+def test_a_list_finds_the_newest_version_whichever_it_names(archive, tmp_path):
+    files = find_tiles(archive)
+    first, second = files[0].path, files[20].path
+    for name in (first, second):
+        name.with_name(name.name.replace("_02.hdf", "_003.hdf")).touch()
+    (pair,) = locate_pairs([(files[0], files[20])], find_tiles(archive, all_versions=True))
+    assert [side.version for side in pair] == ["003", "003"]
+
+
+@pytest.mark.parametrize("tiles", ["h09v03,h10v03", "h09v03, h10v03", " h10v03 ,h09v03,", "h09v03,,h10v03,h09v03"])
+def test_tiles_with_spaces(archive, tmp_path, capsys, tiles):
+    touch(archive, "G16", "h11v03", START)
+    assert main(["catalog", str(archive), f"--output={tmp_path / 'out'}", f"--tiles={tiles}"]) == 0
+    assert "G16        20" in capsys.readouterr().out
 
 
 def test_the_verb_reads_a_list(archive, tmp_path, capsys):

@@ -11,6 +11,7 @@ def test_options_as_text_and_as_lists_mean_the_same():
     text = Selection.of({"satellite": "G16", "bands": "7-9,12", "days": "32-34", "hours": 18, "tiles": "h09v03,h10v03"})
     lists = {"satellite": "G16", "bands": [7, 8, 9, 12], "days": [32, 33, 34], "hours": [18]}
     assert text == Selection.of(lists | {"tiles": ["h09v03", "h10v03"]})
+    assert text == Selection.of(lists | {"tiles": " h09v03, h10v03"})
     assert text.hours == (18,) and [band.number for band in text.channels] == [7, 8, 9, 12]
     assert Selection.of({"satellite": "H8"}).bands == tuple(range(1, 17))
     assert Selection.of(text.as_json()) == text

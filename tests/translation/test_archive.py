@@ -147,7 +147,8 @@ def test_a_list_of_pairs_chooses_files(run, realdata_dir, tmp_path, capsys):
     rows = ["timestamp,tile,file1,file2", f"2019-10-27 20:00:00,h10v02,/elsewhere/{first.name},GO17_{'x'}.hdf"]
     rows[1] = rows[1].replace("GO17_x.hdf", "GO17_ABI05_20191027_2001_GLBG_h10v02_02.hdf")
     listed.write_text("\n".join(rows) + "\n")
-    assert translate(run, tmp_path / "out", root, "--pairs", listed) == 0
+    listed.write_text(listed.read_text().replace("/elsewhere/", "D:\\elsewhere\\"))
+    assert translate(run, tmp_path / "out", root, "--pairs", listed, "--tiles", "h09v03, h10v02") == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["GO17_ABI05_20191027_2001_GLBG_h10v02_02_G16.nc"]
     assert translate(run, tmp_path / "out", root, "--pairs", listed, "--tiles", "h09v03") == 2
     assert "lists" in capsys.readouterr().err
