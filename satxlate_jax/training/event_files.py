@@ -13,6 +13,8 @@ from etils import epath
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
+from satxlate_jax.paths import PlainPath
+
 PATTERN = "events.out.tfevents.*"
 
 
@@ -23,7 +25,7 @@ def trim_event_files(folder: epath.Path, last_step: int) -> None:
       folder: of the run.
       last_step: the step of the checkpoint that is continued from; -1 to take out all.
     """
-    for path in sorted(folder.glob(PATTERN)):
+    for path in sorted(PlainPath(folder).glob(PATTERN)):
         # The temporary name must not look like an event file to a TensorBoard that watches the folder.
         temporary = folder / f"trimmed.{os.getpid()}.tmp"
         empty = True

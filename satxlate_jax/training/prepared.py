@@ -2,18 +2,19 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.quantization import scale_and_offset
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
+from satxlate_jax.paths import PlainPath, expanded
 
 DATASET = "geonex_l1g"
 FILE_FORMATS = ("tfrecord", "array_record")
@@ -132,7 +133,7 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
     Raises:
       InputError: there is no data set, it has no statistics, or a band that is absent or nowhere varies.
     """
-    folder = epath.Path(find_folder(config, satellite))
+    folder = PlainPath(find_folder(config, satellite))
     stored = read_statistics(folder)["splits"].get("train", {})
     chosen = []
     for number in config.data.satellites[satellite]:
@@ -147,9 +148,9 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
     return mean, std
 
 
-def _data_root(config: Any) -> epath.Path:
+def _data_root(config: Any) -> PlainPath:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
-    return epath.Path(config.data.dir or default).expanduser()
+    return PlainPath(expanded(config.data.dir or default))
 
 
 def _dataset_name(config: Any, satellite: str) -> str:
@@ -166,7 +167,7 @@ def _build_command(config: Any, satellite: str, custom: bool) -> str:
             use = f" and train with --config.data.datasets.{satellite}={name}"
         bands = [int(band) for band in config.data.satellites[satellite]]
         wanted = {"name": name, "satellite": origin, "bands": bands, "patch_size": config.data.patch_size}
-        option = f"'{json.dumps(wanted)}'"
-    root = _data_root(config)
+        option = shlex.quote(json.dumps(wanted))
+    root = shlex.quote(str(_data_root(config)))
     again = " --overwrite" if custom else ""
     return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{use}"
