@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.paths import PlainPath
 
 Tree = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | Path, keep_last: int = 3, keep_every: int = 0):
-        self.directory = epath.Path(directory)
+        self.directory = PlainPath(directory).expanduser()
         if "://" not in str(directory):
             self.directory = self.directory.absolute()  # Orbax refuses relative paths
         self._keep_last = keep_last

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 SATELLITES = ("G16", "G17", "H8")
 TEST_DAYS = "32-53"  # of 2019: the paper's test period, which the data sets keep out of training
@@ -105,13 +105,13 @@ def main(argv: Sequence[str]) -> int:
         description="All of it on simulated tiles, small: simulate, build, train, translate, evaluate. It takes some "
         "minutes on two CPU cores; given the same --output again, it continues.",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for everything it makes")
+    parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="folder for everything it makes")
     parser.add_argument("--tiles", type=int, default=4, metavar="N", help="simulated tiles (default %(default)s)")
     parser.add_argument("--times", type=int, default=6, metavar="N", help="simulated moments (default %(default)s)")
     parser.add_argument("--steps", type=int, default=300, metavar="N", help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
     arguments = parser.parse_args(argv)
-    report = run_demo(arguments.output, arguments.tiles, arguments.times, arguments.steps, arguments.seed)
-    print(f"\nTensorBoard: tensorboard --logdir {arguments.output / 'run'}")
+    report = run_demo(Path(arguments.output), arguments.tiles, arguments.times, arguments.steps, arguments.seed)
+    print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{arguments.output}/run'])}")
     print(f"open the report: {report}")
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.paths import expanded
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -63,3 +64,11 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def user_path(text: str) -> str:
+    """The type of an option that is a path: `~` is the home folder in `--option=~/x` too, where no shell sees it."""
+    try:
+        return expanded(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

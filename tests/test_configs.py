@@ -1,6 +1,9 @@
 """The configurations in configs/ against the published ones, and wrong ones against clear errors."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +133,7 @@ WRONG = {
         {"generator.padding": "reflect", "data.patch_size": 3, "discriminator.n_layer": 1},
         "too small",
     ),
+    "a loss that is to grow": ({"objective.gan_w": -1.0}, "gan_w is -1.0"),
     "no steps between checkpoints": ({"checkpoint_every": 0}, "checkpoint_every is 0"),
     "a stream of nobody": ({"data.streams": ("H8",)}, "names H8"),
     "a skip band that another satellite lacks": ({"generator.skip_connection": 4}, "H8 has no counterpart"),
@@ -143,6 +147,119 @@ def test_what_cannot_work_is_one_clear_line(name):
     config = load("base_g16g17h8" if "skip band" in name else "base_g16g17")
     with config.unlocked():
         config.update_from_flattened_dict(fields)
+    with pytest.raises(InputError, match=message) as caught:
+        validate(config)
+    assert "\n" not in str(caught.value)
+
+
+def with_value(field, value):
+    """The default configuration as a plain dict, which takes any value."""
+    config = load("base_g16g17").to_dict()
+    *sections, name = field.split(".")
+    place = config
+    for section in sections:
+        place = place[section]
+    place[name] = value
+    return config
+
+
+DEFAULTS = {field: value for field, value in flat(load("default")).items() if not field.startswith("data.satellites")}
+NAN, INFINITE, TOO_MUCH = float("nan"), float("inf"), 10**60
+
+
+def unfit(value):
+    """Values that a field with this default cannot have."""
+    if isinstance(value, bool):
+        return [None, "yes", 3]
+    if isinstance(value, int | float):
+        return [NAN, INFINITE, -INFINITE, TOO_MUCH, -1, "many", None, True, (1,)]
+    if isinstance(value, str):
+        return [None, 3, NAN, ("",)]
+    return [3, NAN, "G16", (3,)] if isinstance(value, list) else [NAN, {"a": 1}, -1.5, True]
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_every_field_is_checked(field):
+    for value in unfit(DEFAULTS[field]):
+        with pytest.raises(InputError, match=rf"config\.{field}") as caught:
+            validate(with_value(field, value))
+        assert "\n" not in str(caught.value), value
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_a_field_that_is_not_there(field):
+    config = with_value(field, 0)
+    *sections, name = field.split(".")
+    place = config
+    for section in sections:
+        place = place[section]
+    del place[name]
+    with pytest.raises(InputError, match=rf"lacks config\.{field}"):
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"),
+    [
+        ("optimizer.learning_rates", "optimizer.learning_rate"),
+        ("step", "steps"),
+        ("objective.recon_w", "objective.recon"),
+    ],
+)
+def test_a_field_that_there_is_not(field, meant):
+    """A file may set what the command line could not."""
+    with pytest.raises(InputError, match=rf"no field config\.{field}, is config\.{meant}"):
+        validate(with_value(field, 1))
+
+
+IN_VAIN = {
+    "objective.recon_kl_w": ("objective.variant", "released", 0.02),
+    "objective.recon_measured_w": ("objective.variant", "released", 1.0),
+    "objective.pairs_per_step": ("objective.variant", "released", 2),
+    "generator.spectral_hidden": ("generator.spectral_path", "copy", 8),
+}
+
+
+@pytest.mark.parametrize("field", IN_VAIN)
+def test_a_field_that_counts_for_nothing(field):
+    """It may be as it is by default, and no other value: who set it expects something of it."""
+    where, choice, value = IN_VAIN[field]
+    config = load("base_g16g17", f"--config.{where}={choice}")
+    with config.unlocked():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(InputError, match=rf"{field.split('.')[1]} needs"):
+        validate(config)
+
+
+def test_a_weight_that_the_release_itself_ignores_is_no_mistake(fixtures_dir):
+    content = json.loads((fixtures_dir / "g16g17h8.json").read_text())
+    content["recon_kl_w"] = 0.5
+    assert flat(config_from_released_yaml(content)) == flat(config_from_released_yaml(content | {"recon_kl_w": 0.01}))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"datasets": {"H8": "H8_mine"}}, "datasets names H8"),
+        ({"datasets": {"G16": ""}}, "datasets.G16 is ''"),
+        ({"datasets": {"G16": 3}}, "datasets.G16 is 3"),
+        ({"datasets": "G16_ir"}, "datasets is G16_ir; it must be a section"),
+        ({"streams": ("G16", "G16")}, "name each satellite once"),
+        ({"shared": {"H8": {"G16": (0,)}}}, "shared names H8"),
+        ({"shared": {"G16": {"H8": (0,)}}}, "shared.G16 names H8"),
+        ({"shared": {"G16": {"G16": (0,)}}}, "shared.G16 names G16"),
+        ({"shared": {"G16": (0, 1)}}, "shared.G16 is"),
+        ({"shared": {"G16": {"G17": (16,)}}}, "from 0 to 15"),
+        ({"shared": {"G16": {"G17": (1, 1)}}}, "each once"),
+        ({"shared": {"G16": {"G17": (0, 1)}}}, "unequal numbers"),
+        ({"satellites": {"G16": ("7",)}}, "each of its bands once"),
+        ({"satellites": {"G16": 7}}, "each of its bands once"),
+        ({"satellites": {"G16": (7.5,)}}, "each of its bands once"),
+    ],
+)
+def test_sections_by_satellite(section, message):
+    config = load("base_g16g17").to_dict()
+    config["data"] |= section
     with pytest.raises(InputError, match=message) as caught:
         validate(config)
     assert "\n" not in str(caught.value)
@@ -170,6 +287,83 @@ def test_the_file_may_be_a_word_of_its_own(monkeypatch, tmp_path):
     assert load_config(["--config", str(CONFIGS / "demo.py"), "--config.steps=3"]).steps == 3
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "released"))
+def test_a_data_set_of_another_name_is_an_override(name):
+    """An empty section takes it as well as one that has entries."""
+    config = load(name, "--config.data.datasets.G16=G16_night", "--config.data.datasets.G17", "G17_night")
+    assert config.data.datasets.G16 == "G16_night" and config.data.datasets.G17 == "G17_night"
+
+
+def test_shared_channels_are_an_override():
+    config = load("base_g16g17", "--config.data.shared.G16.G17=(3,5)", "--config.data.shared.G17.G16=(3,5)")
+    assert shared_by_pair(config) == {"G16": {"G17": [3, 5]}, "G17": {"G16": [3, 5]}}
+
+
+@pytest.mark.parametrize("word", ["--config.data.dir", "--config.init_from"])
+def test_the_home_folder_in_a_field(word, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of [mine]")
+    config = load("base_g16g17", f"{word}=~/there")
+    assert flat(config)[word.removeprefix("--config.")] == "/home/of [mine]/there"
+    with pytest.raises(InputError, match="~nobody_at_all"):
+        load("base_g16g17", f"{word}=~nobody_at_all/there")
+
+
+MINE = """
+from configs.default import get_config as default_config
+
+def get_config():
+    config = default_config()
+    config.steps = 7
+    return config
+"""
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "configs", "a [1]*? b"])
+@pytest.mark.parametrize("around", ["", "project/"])
+def test_a_configuration_of_ones_own_from_anywhere(folder, around, tmp_path, monkeypatch):
+    """It imports the project's, wherever it lies and wherever the command is given, also beside another configs/."""
+    (tmp_path / around / folder).mkdir(parents=True)
+    (tmp_path / around / folder / "mine.py").write_text(MINE)
+    if around and folder != "configs":
+        (tmp_path / around / "configs").mkdir()
+        (tmp_path / around / "configs" / "__init__.py").write_text("raise SystemExit('another project')")
+    monkeypatch.chdir(tmp_path / around)
+    code = "import sys; from satxlate_jax.training.config import load_config; print(load_config(sys.argv[1:]).steps)"
+    words = [sys.executable, "-c", code, f"--config={folder}/mine.py"]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CONFIGS.parent)})
+    assert done.stdout == "7\n", done.stderr
+
+
+def test_each_file_means_its_own_neighbours(tmp_path):
+    """In a copy of the folder the copy counts; what one file imported is not the next one's."""
+    for name, steps in (("one", 11), ("two", 22)):
+        (tmp_path / name / "configs").mkdir(parents=True)
+        default = (CONFIGS / "default.py").read_text().replace("config.steps = 200_000", f"config.steps = {steps}")
+        (tmp_path / name / "configs" / "default.py").write_text(default)
+        base = (CONFIGS / "base_g16g17.py").read_text()
+        (tmp_path / name / "configs" / "base_g16g17.py").write_text(base)
+        assert load_config([f"--config={tmp_path / name / 'configs' / 'base_g16g17.py'}"]).steps == steps
+    assert load("base_g16g17").steps == 200_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("def get_config():\n    return nothing", "NameError"),
+        ("def get_config():\n    return {}['steps']", "KeyError"),
+        ("def get_config():\n    pass", "NoneType"),
+        ("import nothing_of_that_name", "nothing_of_that_name"),
+        (MINE.replace("steps = 7", "optimiser_steps = 7"), "no field config.optimiser_steps"),
+    ],
+)
+def test_mistakes_in_a_file(text, message, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        load_config([f"--config={tmp_path / 'mine.py'}"])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -184,6 +378,9 @@ def test_the_file_may_be_a_word_of_its_own(monkeypatch, tmp_path):
         ([f"--config={CONFIGS / 'demo.py'}", "--config.steps=many"], "steps=many"),
         ([f"--config={CONFIGS / 'demo.py'}", "--stepps=3"], "stepps"),
         ([f"--config={CONFIGS / 'drop_band.py'}:16"], "0 to 15"),
+        (["--config=configs/none.py"], f"those of the project are in {CONFIGS}"),
+        ([f"--config={CONFIGS / 'demo.py'}", "--config.data.datasets.G18=G18_mine"], "names G18"),
+        ([f"--config={CONFIGS / 'demo.py'}", "--config.optimizer.learning_rate=nan"], "learning_rate is nan"),
         ([f"--config={CONFIGS / 'drop_bands.py'}:0"], "1 to 16"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "satxlate_jax"
 
-# room -> the rooms of the house that it may import; errors.py, options.py and atomic.py may be imported by all
+EVERYWHERE = {"errors", "options", "atomic", "paths"}
+# room -> the rooms of the house that it may import; EVERYWHERE may be imported by all
 MAY_IMPORT = {
     "observations": {"observations"},
     "models": {"models"},
@@ -55,7 +56,7 @@ def test_a_module_imports_only_from_its_own_floor_and_those_below(path):
         if first in ONLY_IN:
             assert str(relative) == ONLY_IN[first], f"only {ONLY_IN[first]} may import {first}"
         if first == "satxlate_jax" and rest and room in MAY_IMPORT:
-            assert rest[0] in MAY_IMPORT[room] | {"errors", "options", "atomic", "__version__"}, f"imports {name}"
+            assert rest[0] in MAY_IMPORT[room] | EVERYWHERE | {"__version__"}, f"imports {name}"
         if room == "models":
             assert first in MODELS_MAY_USE, f"models/ imports {name}"
         if room == "observations":
@@ -86,7 +87,7 @@ def test_the_builder_imports_only_observations():
     for path in (PROJECT / "datasets").rglob("*.py"):
         for name in imported_names(path):
             if name.startswith("satxlate_jax."):
-                assert name.split(".")[1] in ("observations", "errors", "atomic"), f"{path.name} imports {name}"
+                assert name.split(".")[1] in EVERYWHERE | {"observations"}, f"{path.name} imports {name}"
 
 
 FORBIDDEN_WITH_THE_STEP = ("tensorflow", "tensorflow_datasets", "pyhdf", "orbax")

@@ -24,7 +24,7 @@ from satxlate_jax.evaluation.maps import TEXT, new_figure
 from satxlate_jax.evaluation.methods import BASELINES, MODEL, PAIRED, SLOW, method_name
 from satxlate_jax.evaluation.tables import COLUMNS, write_csv
 from satxlate_jax.evaluation.verdict import TIE
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 _REGRESSIONS = ("linear", "quadratic", *SLOW)
 OUTPUT_COLUMNS = (
@@ -246,8 +246,12 @@ def _parser() -> argparse.ArgumentParser:
         "best baseline that is given no more than it, and in how many bands it is ahead. Only bands that the network "
         "had to synthesise count. Writes DIR/comparison.csv and DIR/comparison.png.",
     )
-    parser.add_argument("scores", nargs="+", metavar="OUT", help="folders that `satxlate evaluate` wrote as --output")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for comparison.csv and comparison.png")
+    parser.add_argument(
+        "scores", type=user_path, nargs="+", metavar="OUT", help="folders that `satxlate evaluate` wrote as --output"
+    )
+    parser.add_argument(
+        "--output", type=user_path, required=True, metavar="DIR", help="folder for comparison.csv and comparison.png"
+    )
     parser.add_argument("--all_bands", action="store_true", help="also bands that the network was given")
     return parser
 

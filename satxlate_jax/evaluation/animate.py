@@ -20,7 +20,7 @@ from satxlate_jax.evaluation.composites import find_band, infrared_band, true_co
 from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
 from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[tuple[Path, list[TileFile]]]:
@@ -203,9 +203,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="satxlate animate",
         description="Animate translated tiles of one place: what was observed beside what was synthesised.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")
-    parser.add_argument("--l1g", required=True, metavar="ROOT", help="root of the L1G files they were made from")
-    parser.add_argument("--output", required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)")
+    parser.add_argument(
+        "inputs", type=user_path, nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder"
+    )
+    parser.add_argument(
+        "--l1g", type=user_path, required=True, metavar="ROOT", help="root of the L1G files they were made from"
+    )
+    parser.add_argument(
+        "--output", type=user_path, required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)"
+    )
     parser.add_argument("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
     parser.add_argument("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
     parser.add_argument("--fps", type=float, default=4.0, help="frames per second (4)")

@@ -18,7 +18,7 @@ from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.grid import parse_tiles
-from satxlate_jax.options import CommandParser, at_least, parse_names
+from satxlate_jax.options import CommandParser, at_least, parse_names, user_path
 from satxlate_jax.translation.translate import load
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
@@ -32,12 +32,16 @@ def _parser() -> argparse.ArgumentParser:
         "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further figures and a LaTeX "
         "table beside it, OUT/figures/*.png, and OUT/sums.npz for `satxlate pool`.",
     )
-    parser.add_argument("--checkpoint", required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    parser.add_argument(
+        "--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)"
+    )
     parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
-    parser.add_argument("--l1g", required=True, metavar="ROOT", help="root of the tree of L1G files")
+    parser.add_argument("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
     parser.add_argument("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
     parser.add_argument("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder for scores, report and figures")
+    parser.add_argument(
+        "--output", type=user_path, required=True, metavar="OUT", help="folder for scores, report and figures"
+    )
     files = parser.add_argument_group("which files")
     files.add_argument("--preset", choices=PRESETS, help="paper: 2019, days 32-53, 00:00 UTC; other filters narrow it")
     files.add_argument("--year", help="only these years, such as 2019")

@@ -14,7 +14,7 @@ from satxlate_jax.evaluation.evaluate import write_results
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.sums import Part, read_sums
 from satxlate_jax.evaluation.verdict import headline
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 _WORDS = {
     "run": "the run (--checkpoint)",
@@ -74,8 +74,10 @@ def main(argv: list[str]) -> None:
         description="Pool evaluations of parts of an archive (evaluate --part K/N): OUT/scores.csv and the other "
         "tables, as if all had been evaluated at once.",
     )
-    parser.add_argument("parts", nargs="+", metavar="PART", help="the --output of `evaluate --part K/N`, for each K")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the tables")
+    parser.add_argument(
+        "parts", type=user_path, nargs="+", metavar="PART", help="the --output of `evaluate --part K/N`, for each K"
+    )
+    parser.add_argument("--output", type=user_path, required=True, metavar="OUT", help="folder for the tables")
     options = parser.parse_args(argv)
     parts = [read_sums(folder) for folder in options.parts]
     results = pool(parts, options.parts)

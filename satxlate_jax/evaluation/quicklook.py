@@ -21,7 +21,7 @@ from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 Ranges = Mapping[int, tuple[float, float]]
 
@@ -176,11 +176,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Draw tiles, L1G files or translated netCDF: true colour, infrared and water vapour as the bands "
         "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="L1G files or translated netCDF files")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the pictures; made if absent")
-    parser.add_argument("--against", metavar="FILE", help="also draw the difference to this file, band by band")
     parser.add_argument(
-        "--green", metavar="NC", help="a translation of INPUT that holds a green band (0.51 um), such as to H8"
+        "inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files"
+    )
+    parser.add_argument(
+        "--output", type=user_path, required=True, metavar="OUT", help="folder for the pictures; made if absent"
+    )
+    parser.add_argument(
+        "--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band"
+    )
+    parser.add_argument(
+        "--green",
+        type=user_path,
+        metavar="NC",
+        help="a translation of INPUT that holds a green band (0.51 um), such as to H8",
     )
     parser.add_argument("--bands", help="draw these instead, such as 7,12: every INPUT on one scale")
     parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")

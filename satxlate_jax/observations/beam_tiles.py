@@ -37,7 +37,8 @@ class ReadTiles(beam.PTransform):
         split, selection, folder = self._split, self._selection, epath.Path(self._folder)
         outcomes = (
             pbegin
-            | "List" >> beam.io.ReadFromText(str(_list_path(folder, split)))
+            | "List" >> beam.Create([str(_list_path(folder, split))])
+            | "Lines" >> beam.FlatMap(_lines)  # Beam's own readers of files take a path for a pattern
             | "Parse" >> beam.Map(lambda line: parse_name(json.loads(line)))
             | "Share" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_Read(selection)).with_outputs("counts", main="examples")
@@ -56,6 +57,11 @@ def read_counts(folder: epath.Path, split: str) -> SplitCount:
     for path in (_count_path(folder, split), _list_path(folder, split)):
         path.unlink()
     return count
+
+
+def _lines(path: str) -> Iterator[str]:
+    with epath.Path(path).open() as file:
+        yield from file
 
 
 def _list_path(folder: epath.Path, split: str) -> epath.Path:

@@ -27,7 +27,7 @@ from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.simulate import simulate_archive
 from satxlate_jax.observations.tile_codes import read_codes
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 TARGET = 1.5  # floors a tile and core
 SIMULATED_TILES = 16
@@ -170,7 +170,9 @@ def main(argv: list[str]) -> None:
       InputError: a mistake in what was handed in, or this is no checkout of the project.
     """
     parser = CommandParser(prog="satxlate bench build", description=__doc__)
-    parser.add_argument("--l1g", metavar="ROOT", help="an archive with tiles of G16 (default: simulated tiles)")
+    parser.add_argument(
+        "--l1g", type=user_path, metavar="ROOT", help="an archive with tiles of G16 (default: simulated tiles)"
+    )
     parser.add_argument(
         "--tiles",
         type=int,

@@ -16,7 +16,7 @@ from satxlate_jax.observations.folder_walk import FolderIndex
 from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.observations.pair_list import Pair, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.options import CommandParser, parse_names
+from satxlate_jax.options import CommandParser, parse_names, user_path
 
 INDEX = "index.jsonl"
 FIGURE = "coverage.png"
@@ -31,8 +31,10 @@ def _parser() -> argparse.ArgumentParser:
         f"figure ({FIGURE}), a table of tiles ({TABLE}) and, with --pairs, coincident files ({PAIRS}). Only names are "
         f"read; what was read is remembered ({INDEX}), so that an interrupted or repeated search is short.",
     )
-    parser.add_argument("root", help="root of the tree, or any folder above or in it")
-    parser.add_argument("--output", default="catalog", metavar="DIR", help="where to write (default: %(default)s)")
+    parser.add_argument("root", type=user_path, help="root of the tree, or any folder above or in it")
+    parser.add_argument(
+        "--output", type=user_path, default="catalog", metavar="DIR", help="where to write (default: %(default)s)"
+    )
     parser.add_argument("--satellites", metavar="G16,H8", help="default: all")
     parser.add_argument("--tiles", metavar="h09v03,...", help="default: all")
     parser.add_argument("--years", metavar="2018-2020", help="default: all")
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hours", metavar="0,12-18", help="hours of the day, UTC; default: all")
     parser.add_argument(
         "--pairs",
+        type=user_path,
         metavar="G16,G17 | LIST.csv",
         help="two satellites, to find their coincident files; or a list of pairs (columns timestamp, tile, year1 ... "
         "file1 ... file2), to find its files in the tree",

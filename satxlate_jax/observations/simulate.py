@@ -33,7 +33,7 @@ from satxlate_jax.observations.scenes.scene import Scene, build_scene
 from satxlate_jax.observations.scenes.thermal import ThermalView
 from satxlate_jax.observations.scenes.view import look
 from satxlate_jax.observations.tile_dataset import band_attributes, make_tile
-from satxlate_jax.options import CommandParser, parse_names
+from satxlate_jax.options import CommandParser, parse_names, user_path
 
 _HORIZON = 85.0  # degrees; where a satellite stands lower over a tile's corner there is nothing to simulate
 _DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500m", "lon_500m")}
@@ -195,7 +195,7 @@ def main(argv: list[str]) -> None:
     parser = CommandParser(
         prog="satxlate simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="root of the archive to write")
+    parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
     parser.add_argument("--satellites", default="G16,G17,H8", help="names, separated by commas (default %(default)s)")
     parser.add_argument(
         "--tiles",

@@ -11,7 +11,7 @@ from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME, read_statistics
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 
 FIGURE = "statistics.png"
 TABLE = "statistics.csv"
@@ -27,9 +27,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Prints the statistics per band that `tfds build` stored beside the data, next to the published "
         f"mean and deviation, and writes them as a table ({TABLE}) and histograms ({FIGURE}).",
     )
-    parser.add_argument("data", nargs="+", help="a data set's folder, or any folder above, such as tfds' data_dir")
+    parser.add_argument(
+        "data", type=user_path, nargs="+", help="a data set's folder, or any folder above, such as tfds' data_dir"
+    )
     parser.add_argument("--split", choices=SPLITS, default="train", help="default: %(default)s")
-    parser.add_argument("--output", default="statistics", metavar="DIR", help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=user_path, default="statistics", metavar="DIR", help="where to write (default: %(default)s)"
+    )
     return parser
 
 

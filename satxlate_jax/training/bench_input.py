@@ -18,7 +18,7 @@ from satxlate_jax.observations.bench_build import simulate_many
 from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.isolation import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training.batches import training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
@@ -82,7 +82,9 @@ def main(argv: Sequence[str]) -> None:
       InputError: a mistake in what was handed in, or no data set of 64 x 64 x 16 where it should be.
     """
     parser = CommandParser(prog="satxlate bench input", description=__doc__)
-    parser.add_argument("--data", metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)")
+    parser.add_argument(
+        "--data", type=user_path, metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)"
+    )
     parser.add_argument("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")

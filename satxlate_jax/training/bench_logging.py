@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from etils import epath
 from tqdm import tqdm
 
 from satxlate_jax.options import CommandParser
+from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import runs, sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams
@@ -49,7 +49,7 @@ def measure_logging(config: Any, steps: int, rounds: int) -> dict[str, list[floa
     step = 0
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        monitor = Monitor(epath.Path(folder), -1, {"satellites": {}})
+        monitor = Monitor(PlainPath(folder), -1, {"satellites": {}})
         stack.callback(monitor.close)
         for round_ in tqdm(range(rounds + 1), desc="bench logging", unit="round", disable=None):
             for name, log_every in (("off", 2**60), ("on", 1)):

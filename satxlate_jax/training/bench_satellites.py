@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",
         allow_abbrev=False,
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.png", help="write the figure there")
+    parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
     parser.add_argument("--remat", action="store_true", help="also with config.remat")
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
@@ -99,4 +99,4 @@ def main(argv: Sequence[str]) -> None:
             operations, memory = costs.setdefault(name, {})[number] = step_cost(variant)
             print(f"{number:>10}  {name:<20} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
     if arguments.output:
-        draw(costs, arguments.output)
+        draw(costs, Path(arguments.output))

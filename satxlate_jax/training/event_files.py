@@ -13,6 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from satxlate_jax import atomic
+from satxlate_jax.paths import PlainPath
 
 PATTERN = "events.out.tfevents.*"
 
@@ -24,7 +25,7 @@ def trim_event_files(folder: epath.Path, last_step: int) -> None:
       folder: of the run.
       last_step: the step of the checkpoint that is continued from; -1 to take out all.
     """
-    for path in sorted(folder.glob(PATTERN)):
+    for path in sorted(PlainPath(folder).glob(PATTERN)):
         # The temporary name must not look like an event file to a TensorBoard that watches the folder.
         with atomic.replacing(path, ".trimmed.part") as temporary:
             empty = True

@@ -1,5 +1,6 @@
 """`satxlate import-torch`: a checkpoint of the PyTorch release becomes a run that translates and trains on."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.released import (
@@ -142,14 +143,14 @@ def main(argv: list[str]) -> int:
         prog="satxlate import-torch",
         description="Turn a checkpoint of the PyTorch release into a run: `translate` uses it, `train` continues it.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the release's file, *.pth.tar")
-    parser.add_argument("--config", type=Path, required=True, metavar="YAML", help="the YAML it was trained with")
-    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run to write")
+    parser.add_argument("checkpoint", type=user_path, metavar="CHECKPOINT", help="the release's file, *.pth.tar")
+    parser.add_argument("--config", type=user_path, required=True, metavar="YAML", help="the YAML it was trained with")
+    parser.add_argument("--output", type=user_path, required=True, metavar="RUN", help="folder of the run to write")
     arguments = parser.parse_args(argv)
-    step = import_checkpoint(arguments.checkpoint, arguments.config, arguments.output)
+    step = import_checkpoint(Path(arguments.checkpoint), Path(arguments.config), Path(arguments.output))
     print(f"imported step {step} into {arguments.output}")
-    use = f"--checkpoint {arguments.output} --to SATELLITE INPUT... --output OUT"
-    print(f"next: python -m satxlate_jax translate {use}")
-    again = f"--config=configs/released.py:{arguments.config} --workdir={arguments.output} --config.data.dir=DATA"
-    print(f"or:   python -m satxlate_jax train {again}")
+    run = ["--checkpoint", arguments.output]
+    print(f"next: python -m satxlate_jax translate {shlex.join(run)} --to SATELLITE INPUT... --output OUT")
+    again = [f"--config=configs/released.py:{arguments.config}", f"--workdir={arguments.output}"]
+    print(f"or:   python -m satxlate_jax train {shlex.join(again)} --config.data.dir=DATA")
     return 0

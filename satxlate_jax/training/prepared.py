@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.build_command import DATASET, describe_build
@@ -16,6 +15,7 @@ from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
+from satxlate_jax.paths import PlainPath, expanded
 
 FILE_FORMATS = ("tfrecord", "array_record")
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
@@ -134,7 +134,7 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
     Raises:
       InputError: there is no data set, it has no statistics, or a band that is absent or nowhere varies.
     """
-    folder = epath.Path(find_folder(config, satellite))
+    folder = PlainPath(find_folder(config, satellite))
     stored = read_statistics(folder)["splits"].get("train", {})
     chosen = []
     for number in config.data.satellites[satellite]:
@@ -149,9 +149,9 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
     return mean, std
 
 
-def _data_root(config: Any) -> epath.Path:
+def _data_root(config: Any) -> PlainPath:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
-    return epath.Path(config.data.dir or default).expanduser()
+    return PlainPath(expanded(config.data.dir or default))
 
 
 def _dataset_name(config: Any, satellite: str) -> str:
@@ -160,7 +160,7 @@ def _dataset_name(config: Any, satellite: str) -> str:
 
 def _why_empty(config: Any, satellite: str, split: str, info: Any) -> str:
     """Why a data set's split is empty, as its build noted, and what helps."""
-    noted = read_manifest(epath.Path(info.data_dir)).get("empty_splits", {}).get(split)
+    noted = read_manifest(PlainPath(info.data_dir)).get("empty_splits", {}).get(split)
     if not noted:
         return f"build another: {_build_command(config, satellite, info)}"
     if noted["instead"]:
@@ -184,6 +184,6 @@ def _build_command(config: Any, satellite: str, stored: Any = None, **options: A
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
     if stored is None:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    root = read_manifest(epath.Path(stored.data_dir)).get("root", "L1G_ROOT")
+    root = read_manifest(PlainPath(stored.data_dir)).get("root", "L1G_ROOT")
     kept = Selection.of(stored.metadata["selection"]).chosen_options()
     return describe_build(name, kept | wanted, data_dir, root=root, domain=satellite, again=True)

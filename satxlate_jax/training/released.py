@@ -13,6 +13,7 @@ import yaml
 from ml_collections import ConfigDict
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.paths import expanded
 from satxlate_jax.training.config import validate
 
 # released name -> our field
@@ -33,7 +34,6 @@ _FIELDS = {
     "recon_shared_w": "objective.recon_shared_w",
     "recon_x_cyc_w": "objective.recon_x_cyc_w",
     "recon_z_cyc_w": "objective.recon_z_cyc_w",
-    "recon_kl_w": "objective.recon_kl_w",
     "recon_kl_cyc_w": "objective.recon_kl_cyc_w",
     "cycle_step": "objective.cycle_step",
     "gen.dim": "generator.dim",
@@ -51,8 +51,8 @@ _FIELDS = {
     "dis.pad_type": "discriminator.padding",
 }
 _OPTIONAL = ("gen.skip_connection",)
-# known, and without effect here: names of folders, loader processes, a weight that multiplies nothing
-_IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w")
+# known, and without effect: names of folders, loader processes, weights that the release multiplies with nothing
+_IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w", "recon_kl_w")
 # what a released file does not say
 _REST = {
     "seed": 0,
@@ -75,6 +75,7 @@ _REST = {
     "data.patch_size": 64,
     "objective.variant": "released",
     "objective.pairs_per_step": 0,
+    "objective.recon_kl_w": 0.01,
     "objective.discriminator_fakes": "fresh",
     "optimizer.clip_norm": 0.0,
     "optimizer.ema_decay": 0.0,
@@ -99,7 +100,7 @@ def config_from_released_yaml(source: str | Path | Mapping[str, Any]) -> ConfigD
       InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
     """
     name = "the released configuration" if isinstance(source, Mapping) else str(source)
-    content = source if isinstance(source, Mapping) else _read_yaml(Path(source))
+    content = source if isinstance(source, Mapping) else _read_yaml(Path(expanded(str(source))))
     flat = _flatten({key: value for key, value in content.items() if key != "data"})
     unknown = [key for key in flat if key not in _FIELDS and key not in _IGNORED]
     if unknown:

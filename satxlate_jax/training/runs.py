@@ -207,7 +207,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     parts = ("generator", "discriminator")
-    given = Checkpoints(epath.Path(config.init_from) / "checkpoints")
+    given = Checkpoints(f"{config.init_from}/checkpoints")
     new = new_satellites(config, given.facts(), config.init_from)
     theirs = {part: given.restore(only=part) for part in parts}
     if _AVERAGE in given.parts():

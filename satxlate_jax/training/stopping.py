@@ -67,13 +67,26 @@ def without_echoes() -> Iterator[None]:
 
 
 class TrainingDivergedError(InputError):
-    """A loss or a parameter is infinite or not a number; nothing of it was saved."""
+    """A loss or a parameter is infinite or not a number; nothing of it was saved.
 
-    def __init__(self, what: str, step: int):
+    Args:
+      what: is not finite.
+      step: in which.
+      last: the step of the newest checkpoint, None where there is none.
+    """
+
+    def __init__(self, what: str, step: int, last: int | None = None):
+        self._what, self._step = what, step
+        kept = "no checkpoint had been taken" if last is None else f"the checkpoint of step {last} is of before that"
+        again = "start again" if last is None else "start in a new --workdir"
         super().__init__(
-            f"{what} in step {step}; training stopped, the last checkpoint was taken before that. "
-            "Lower config.optimizer.learning_rate or the weights of config.objective and start in a new --workdir"
+            f"{what} in step {step}; training stopped, {kept}. "
+            f"Lower config.optimizer.learning_rate or the weights of config.objective and {again}"
         )
+
+    def with_checkpoint(self, last: int | None) -> "TrainingDivergedError":
+        """The same, where it is known which checkpoint is the newest."""
+        return TrainingDivergedError(self._what, self._step, last)
 
 
 def first_not_finite(values: Mapping[str, float]) -> str | None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from etils import epath
 from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.options import CommandParser
+from satxlate_jax.options import CommandParser, user_path
+from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import batches, runs, sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step
@@ -29,7 +29,7 @@ from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
-from satxlate_jax.training.stopping import StopRequest, check_finite, without_echoes
+from satxlate_jax.training.stopping import StopRequest, TrainingDivergedError, check_finite, without_echoes
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 from satxlate_jax.training.validation import Validation
@@ -108,8 +108,9 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
     with ExitStack() as stack:  # closed in reverse order, the checkpoints last
         stop = stack.enter_context(StopRequest())
         stack.enter_context(without_echoes())
-        mesh, facts, folder = sharding.make_mesh(), runs.run_facts(config), epath.Path(workdir)
+        mesh, folder = sharding.make_mesh(), PlainPath(workdir)
         sharding.check_batch_size(config.batch_size, mesh, config.abreast)
+        facts = runs.run_facts(config)
         batches.check_records(config)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
@@ -131,7 +132,11 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))
         run = _Run(config, mesh, facts, checkpoints, monitor, clock, losses, validation, trace, take_step)
-        return _loop(run, state, batch_stream, start, saved, stop)
+        try:
+            return _loop(run, state, batch_stream, start, saved, stop)
+        except TrainingDivergedError as error:
+            checkpoints.wait()
+            raise error.with_checkpoint(checkpoints.latest_step()) from None
 
 
 def _loop(
@@ -192,7 +197,11 @@ def main(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--workdir", required=True, metavar="RUN", help="folder for checkpoints and TensorBoard's events"
+        "--workdir",
+        type=user_path,
+        required=True,
+        metavar="RUN",
+        help="folder for checkpoints and TensorBoard's events",
     )
     parser.add_argument(
         "--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of steps A to B"
@@ -205,12 +214,12 @@ def main(argv: Sequence[str]) -> int:
         step = train(config, arguments.workdir, arguments.profile)
     if jax.process_index() == 0:
         again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])
-        checkpoint = epath.Path(arguments.workdir) / "checkpoints" / str(step)
+        checkpoint = PlainPath(arguments.workdir) / "checkpoints" / str(step)
         if step < config.steps:
             print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
         else:
             most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
-            use = f"--checkpoint {arguments.workdir} --to {most} INPUT... --output OUT"
+            use = f"--checkpoint {shlex.quote(arguments.workdir)} --to {most} INPUT... --output OUT"
             print(f"the run has all its {step} steps; the checkpoint is {checkpoint}")
             print(f"next: python -m satxlate_jax translate {use}")
     return 0

@@ -55,9 +55,9 @@ class Validation:
           monitor: takes what is seen.
         """
         config = self._config
-        if config.validate_every and step % config.validate_every == 0:
+        if _is_due(config.validate_every, step):
             monitor.write_scalars(step, self.scores(generator))
-        pictures, histograms = step % config.image_every == 0, step % config.histogram_every == 0
+        pictures, histograms = _is_due(config.image_every, step), _is_due(config.histogram_every, step)
         examples = self.examples(generator) if pictures or histograms else ()
         if pictures:
             monitor.write_pictures(step, *examples)
@@ -135,6 +135,11 @@ class Validation:
                     errors[f"validation_shared/{k}-{q}"] = forward[k][q][..., theirs] - x[..., ours]
         pixels = (0, 1, 2)
         return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}
+
+
+def _is_due(every: int, step: int) -> bool:
+    """Whether a step is one of every so many; 0 is never."""
+    return bool(every) and step % every == 0
 
 
 def translate_all(translator: Translator, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:

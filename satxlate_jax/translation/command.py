@@ -9,7 +9,7 @@ from pathlib import Path
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.grid import parse_tiles
-from satxlate_jax.options import CommandParser, at_least
+from satxlate_jax.options import CommandParser, at_least, user_path
 from satxlate_jax.translation.archive import (
     FAILURES,
     NetcdfFolder,
@@ -30,18 +30,26 @@ def _parser() -> argparse.ArgumentParser:
         "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on; "
         "the exit code is 0 where at least one file was translated.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="L1G files, or folders to search for them")
-    parser.add_argument("--checkpoint", required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    parser.add_argument(
+        "inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files, or folders to search for them"
+    )
+    parser.add_argument(
+        "--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)"
+    )
     parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
     parser.add_argument("--to", required=True, metavar="SATELLITE", help="the satellite to make, such as H8")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder for what is made; made if absent")
+    parser.add_argument(
+        "--output", type=user_path, required=True, metavar="OUT", help="folder for what is made; made if absent"
+    )
     choice = parser.add_argument_group("which files of the folders")
     choice.add_argument("--source", metavar="SATELLITE", help="only this one's files (default: all others)")
     choice.add_argument("--tiles", help="only these tiles, such as h09v03,h10v03")
     choice.add_argument("--year", help="only these years, such as 2019 or 2018-2020")
     choice.add_argument("--days", help="only these days of the year, such as 32-53")
     choice.add_argument("--hours", help="only these hours (UTC), such as 0 or 18-21")
-    choice.add_argument("--pairs", metavar="CSV", help="only files in this list (`satxlate catalog --pairs` makes one)")
+    choice.add_argument(
+        "--pairs", type=user_path, metavar="CSV", help="only files in this list (`satxlate catalog --pairs` makes one)"
+    )
     choice.add_argument("--share", default="0/1", metavar="I/N", help="this process's share of the files")
     made = parser.add_argument_group("what is made of them")
     made.add_argument("--bands", help="write only these bands, such as 2,7-9 (default: all)")
