@@ -14,6 +14,7 @@ from pathlib import Path
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, parse_numbers
+from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.options import CommandParser, user_path
 
 SATELLITES = ("G16", "G17", "H8")
@@ -68,7 +69,7 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     output.mkdir(parents=True, exist_ok=True)
 
     words = [f"--output={l1g}", f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
-    words += [f"--seed={seed}", f"--workers={os.cpu_count() or 1}"]
+    words += [f"--seed={seed}", f"--workers={count_cpus()}"]
     _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", *words])
 
     for satellite in SATELLITES:

@@ -13,7 +13,8 @@ PACKAGE = PROJECT / "satxlate_jax"
 EVERYWHERE = {"errors", "options", "atomic", "paths"}
 # room -> the rooms of the house that it may import; EVERYWHERE may be imported by all
 MAY_IMPORT = {
-    "observations": {"observations"},
+    "geometry": set(),
+    "observations": {"observations", "geometry"},
     "models": {"models"},
     "checkpoints": set(),
     "training": {"training", "observations", "models", "checkpoints"},
@@ -61,6 +62,16 @@ def test_a_module_imports_only_from_its_own_floor_and_those_below(path):
             assert first in MODELS_MAY_USE, f"models/ imports {name}"
         if room == "observations":
             assert first not in ("jax", "flax", "optax"), f"observations/ imports {name}"
+
+
+def test_nothing_that_works_on_real_tiles_imports_the_simulator():
+    """Only what simulates does, and what draws scenes for the demonstration and the benchmarks."""
+    for path in modules():
+        relative = str(path.relative_to(PACKAGE))
+        if relative.startswith("observations/scenes/") or relative == "observations/simulate.py":
+            continue
+        for name in imported_names(path):
+            assert not name.startswith("satxlate_jax.observations.scenes"), f"{relative} imports {name}"
 
 
 def test_no_module_takes_part_in_a_circle():

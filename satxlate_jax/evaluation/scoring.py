@@ -16,6 +16,7 @@ from satxlate_jax.evaluation.methods import MODEL
 from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
 from satxlate_jax.evaluation.results import Example, Results, Scores
 from satxlate_jax.evaluation.spectra import PowerSpectrum
+from satxlate_jax.observations.tile_dataset import solar_zenith
 from satxlate_jax.translation.translate import TileTranslator
 
 
@@ -104,7 +105,7 @@ def predict_case(
         case=case,
         lat=tile["lat"].values,
         lon=tile["lon"].values,
-        solar_zenith=tile["solar_zenith"].values if "solar_zenith" in tile else None,
+        solar_zenith=solar_zenith(tile),
         source={int(name[4:]): tile[name].values for name in tile.data_vars if str(name).startswith("BAND")},
         truth=truths,
         predictions=predictions,

@@ -20,9 +20,9 @@ from satxlate_jax.observations import l1g
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.catalog import TileFile, find_tiles, relative_path
+from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.examples import serialized_outcome
 from satxlate_jax.observations.grid import pixels_of
-from satxlate_jax.observations.isolation import count_cpus
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.simulate import simulate_archive

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from satxlate_jax.observations import messages
+from satxlate_jax.observations.cpus import count_cpus
 
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
 MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
@@ -39,11 +40,6 @@ class Failure:
 
     reason: Literal["crash", "timeout", "memory", "error"]
     detail: str
-
-
-def count_cpus() -> int:
-    """CPUs that this process may use, which a scheduler may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Worker:

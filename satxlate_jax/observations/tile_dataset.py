@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.geometry import solar_position
 from satxlate_jax.observations import grid
 from satxlate_jax.observations.catalog import TileFile, file_name, parse_name
 from satxlate_jax.observations.satellites import Band, get_satellite
@@ -63,6 +64,24 @@ def make_tile(
         "time": ((), np.datetime64(time, "ns"), {"standard_name": "time"}),
     }
     return xr.Dataset(variables, coordinates, {"satellite": satellite, "tile": tile})
+
+
+def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
+    """A tile's solar zenith angle: its own where it has one, computed from time and place elsewhere.
+
+    Args:
+      tile: with `solar_zenith` (lat, lon) in degrees, NaN where missing, or with the coordinates lat, lon and time.
+
+    Returns:
+      [h, w] degrees, without refraction; None where the tile says neither.
+    """
+    own = tile["solar_zenith"].values if "solar_zenith" in tile else None
+    if own is not None and np.isfinite(own).all():
+        return own
+    if not {"lat", "lon", "time"} <= set(tile.coords) or tile["time"].ndim:
+        return own
+    computed, _ = solar_position(tile["time"].values, tile["lat"].values[:, None], tile["lon"].values[None])
+    return computed if own is None else np.where(np.isfinite(own), own, computed)
 
 
 def identify(dataset: xr.Dataset, name: str) -> TileFile:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.bench_build import simulate_many
 from satxlate_jax.observations.build_process import run_builds
-from satxlate_jax.observations.isolation import count_cpus
+from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training.batches import training_batches

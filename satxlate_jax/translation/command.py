@@ -1,13 +1,13 @@
 """The verb `translate`: what its words mean."""
 
 import argparse
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import parse_numbers
+from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.options import CommandParser, at_least, user_path
 from satxlate_jax.translation.archive import (
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--overwrite", action="store_true", help="make outputs again that are complete")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--workers", type=at_least(1), default=os.cpu_count() or 1, help="processes that read (default: one per CPU)"
+        "--workers", type=at_least(1), default=count_cpus(), help="processes that read (default: the job's CPUs)"
     )
     how.add_argument("--block", type=at_least(1), default=BLOCK, help=f"pixels of a side computed at once ({BLOCK})")
     return parser

@@ -6,14 +6,13 @@ from plausible surroundings, and the output is missing only where an input was.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
 import xarray as xr
 from scipy import ndimage
 
 from satxlate_jax.observations.satellites import Band
-from satxlate_jax.observations.scenes.geometry import solar_position
+from satxlate_jax.observations.tile_dataset import solar_zenith
 
 FLAGS = {"input_missing": 1, "night": 2, "limited": 4}
 """Meanings and bits of the quality variable."""
@@ -47,7 +46,7 @@ def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_night(tile: xr.Dataset) -> np.ndarray | None:
-    """Where the sun is at or below the horizon, from the tile's own angles, else from its time and place.
+    """Where the sun's centre is at or below the horizon, from the tile's own angles, else from its time and place.
 
     Args:
       tile: with `solar_zenith` (lat, lon) in degrees, or with the coordinates lat, lon and time.
@@ -55,13 +54,8 @@ def find_night(tile: xr.Dataset) -> np.ndarray | None:
     Returns:
       bool [h, w], or None where the tile says neither.
     """
-    if "solar_zenith" in tile:
-        return tile["solar_zenith"].values >= NIGHT_ZENITH
-    if not {"lat", "lon", "time"} <= set(tile.coords) or tile["time"].ndim:
-        return None
-    time = tile["time"].values.astype("datetime64[s]").astype(datetime)
-    zenith, _ = solar_position(time, tile["lat"].values[:, None], tile["lon"].values[None])
-    return zenith >= NIGHT_ZENITH
+    zenith = solar_zenith(tile)
+    return None if zenith is None else zenith >= NIGHT_ZENITH
 
 
 def limit(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.ndarray]:

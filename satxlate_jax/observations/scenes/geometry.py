@@ -1,4 +1,7 @@
-"""Where the sun and a geostationary satellite stand as seen from the ground, and what slant views displace.
+"""Where the sun and a geostationary satellite stand as seen from simulated ground, and what slant views displace.
+
+For real tiles there is `satxlate_jax.geometry`: the sun's series here is up to 0.45 degrees off, and stays, because
+simulated scenes depend on it.
 
 Angles are in degrees; azimuths run clockwise from north in [0, 360).
 
