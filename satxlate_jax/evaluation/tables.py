@@ -12,6 +12,7 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.groups import ALL
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.metrics import FIGURES
+from satxlate_jax.evaluation.ranking import DIGITS, rank
 from satxlate_jax.evaluation.results import Results, Scores
 
 COLUMNS = ("method", "source", "target", "band", "wavelength_um", "unit", *FIGURES)
@@ -81,7 +82,7 @@ def latex_table(results: Results) -> str:
         best, best_rmse = results.best_baseline(band.number)
         model = results.rmse(MODEL, band.number)
         numbers = [_latex_number(value) for value in (model, best_rmse, results.rmse("constant", band.number))]
-        if not best or model < best_rmse:
+        if rank(model, best_rmse)[0] in ("ahead", ""):
             numbers[0] = rf"\textbf{{{numbers[0]}}}"
         ssim = results.by_group[ALL, MODEL, band.number].figures()["ssim"]
         cells = (
@@ -113,7 +114,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Writes rows under a temporary name, then renames it; numbers with seven significant digits."""
+    """Writes rows under a temporary name, then renames it; numbers with `DIGITS` significant digits."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -123,4 +124,4 @@ def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: P
 
 
 def _number(value: Any) -> Any:
-    return f"{value:.7g}" if isinstance(value, float) else value
+    return f"{value:.{DIGITS}g}" if isinstance(value, float) else value
