@@ -21,9 +21,9 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.maps import TEXT, new_figure
-from satxlate_jax.evaluation.methods import BASELINES, MODEL, PAIRED, SLOW, method_name
+from satxlate_jax.evaluation.methods import MODEL, PAIRED, SLOW, method_name
+from satxlate_jax.evaluation.ranking import best_baseline, rank
 from satxlate_jax.evaluation.tables import COLUMNS, write_csv
-from satxlate_jax.evaluation.verdict import TIE
 from satxlate_jax.options import CommandParser, user_path
 
 _REGRESSIONS = ("linear", "quadratic", *SLOW)
@@ -54,23 +54,15 @@ class BandOutcome:
 
     def best(self, *, paired: bool = False) -> tuple[str, float]:
         """The best baseline, among the unpaired or the paired ones, and its RMSE; ('', NaN) where there is none."""
-        answers = [
-            (method, self.rmse[method])
-            for method in BASELINES
-            if (method in PAIRED) == paired and not math.isnan(self.rmse.get(method, math.nan))
-        ]
-        return min(answers, key=lambda answer: answer[1], default=("", math.nan))
+        return best_baseline(self.rmse, paired=paired)
 
     def ratio(self, rmse: float) -> float:
-        """The model's RMSE over another method's."""
-        return self.rmse[MODEL] / rmse if rmse else math.inf
+        """The model's RMSE over another method's; 1 where both are 0."""
+        return 1 + rank(self.rmse[MODEL], rmse)[1]
 
     def outcome(self, rmse: float) -> str:
         """'ahead', 'equal' (within 0.5 %) or 'behind' of a method of that RMSE; '' where that is NaN."""
-        ratio = self.ratio(rmse)
-        if math.isnan(ratio):
-            return ""
-        return "ahead" if ratio < 1 - TIE else "behind" if ratio > 1 + TIE else "equal"
+        return rank(self.rmse[MODEL], rmse)[0]
 
     def cells(self) -> dict[str, Any]:
         """As a row of comparison.csv."""
@@ -159,8 +151,7 @@ def describe(outcomes: Sequence[BandOutcome]) -> list[str]:
     rivals = {
         "the best unpaired baseline": [outcome.best()[1] for outcome in outcomes],
         "the best regression (linear, quadratic, trees, CNN)": [
-            min((o.rmse[name] for name in _REGRESSIONS if not math.isnan(o.rmse.get(name, math.nan))), default=math.nan)
-            for o in outcomes
+            best_baseline({name: outcome.rmse.get(name, math.nan) for name in _REGRESSIONS})[1] for outcome in outcomes
         ],
         **{
             f"{method_name(name)}{' (given more than the model)' * (name in PAIRED)}": [
@@ -215,8 +206,10 @@ def draw_ratios(outcomes: Sequence[BandOutcome]) -> Figure:
     figure = new_figure(max(7.5, 1.6 + 0.62 * len(outcomes)), 4.2)
     axes = figure.subplots()
     places = range(len(outcomes))
-    ratios = [outcome.ratio(outcome.best()[1]) for outcome in outcomes]
-    colours = [colour_of(MODEL) if ratio < 1 else "#b9c4cf" for ratio in ratios]
+    rivals = [outcome.best()[1] for outcome in outcomes]
+    ratios = [outcome.ratio(rmse) for outcome, rmse in zip(outcomes, rivals, strict=True)]
+    ahead = [outcome.outcome(rmse) == "ahead" for outcome, rmse in zip(outcomes, rivals, strict=True)]
+    colours = [colour_of(MODEL) if leads else "#b9c4cf" for leads in ahead]
     axes.bar(places, ratios, color=colours, width=0.7, label="over the best unpaired baseline")
     for name, marker in (("linear", "o"), ("quadratic", "D"), *((name, "X") for name in PAIRED)):
         values = [outcome.ratio(outcome.rmse.get(name, math.nan)) for outcome in outcomes]

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from satxlate_jax.evaluation import ranking
 from satxlate_jax.evaluation.baselines import has_partner
 from satxlate_jax.evaluation.calibration import Calibration
 from satxlate_jax.evaluation.comparison import Case, Comparison
 from satxlate_jax.evaluation.consistency import Consistency
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.methods import MODEL, PAIRED
+from satxlate_jax.evaluation.methods import MODEL
 from satxlate_jax.evaluation.metrics import BandScore
 from satxlate_jax.evaluation.spectra import PowerSpectrum
 from satxlate_jax.observations.satellites import Band, get_satellite
@@ -111,19 +112,5 @@ class Results:
         return not has_partner(self.comparison.task, band)
 
     def best_baseline(self, band: int, *, paired: bool = False) -> tuple[str, float]:
-        """The baseline of the smallest RMSE in that band, and its RMSE; ('', NaN) where none has an answer.
-
-        Args:
-          band: the target's.
-          paired: among those fitted on coincident files, which is more than the model is given; default among the
-            others, with which the model is compared.
-        """
-        best, smallest = "", math.nan
-        for method in self.methods[1:]:
-            if (method in PAIRED) != paired:
-                continue
-            rmse = self.rmse(method, band)
-            # equal but for rounding (a regression on the band itself) leaves the simpler one, which comes first
-            if not best and not math.isnan(rmse) or rmse < smallest * (1 - 1e-4) - 1e-6:
-                best, smallest = method, rmse
-        return best, smallest
+        """The best baseline of a band, among the unpaired or the paired ones, and its RMSE: `ranking.best_baseline`."""
+        return ranking.best_baseline({method: self.rmse(method, band) for method in self.methods}, paired=paired)

@@ -1,6 +1,6 @@
 """Scores a translator and the baselines case by case; everything is summed, so that any number of files goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +16,9 @@ from satxlate_jax.evaluation.methods import MODEL
 from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
 from satxlate_jax.evaluation.results import Example, Results, Scores
 from satxlate_jax.evaluation.spectra import PowerSpectrum
+from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.tile_dataset import solar_zenith
+from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
 
 
@@ -31,7 +33,7 @@ def evaluate(
     seed: int = 0,
     may_be_empty: bool = False,
 ) -> Results:
-    """Translates and scores every case; all methods on the same pixels: where the model and the truth have a value.
+    """Translates and scores every case; all methods on equal terms, see `equalize`.
 
     Args:
       translator: the model.
@@ -77,7 +79,7 @@ def predict_case(
     results: Results,
     seed: int,
 ) -> Example | None:
-    """All methods on one case; None where the truth file holds none of the bands to compare with."""
+    """All methods on one case, on equal terms; None where the truth file holds none of the bands to compare with."""
     task, wanted = comparison.task, comparison.truth_bands
     to_read = [*task.source_bands, *grouping_bands(task.source)]
     if comparison.truth == "source":
@@ -88,15 +90,12 @@ def predict_case(
     if not any(np.isfinite(values).any() for values in truths.values()):
         return None
     translated = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
-    model = {number: translated[f"BAND{number:02d}"].values for number in wanted}
-    predictions = {MODEL: model}
+    answers = {MODEL: {number: translated[f"BAND{number:02d}"].values for number in wanted}}
     x = stack(tile, task.source_bands)
     for baseline in baselines:
         values = baseline.predict(x)
-        predictions[baseline.name] = {
-            number: np.where(np.isfinite(model[number]), values[..., task.target_bands.index(number)], np.nan)
-            for number in wanted
-        }
+        answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in wanted}
+    predictions = equalize(answers, [results.band(number) for number in wanted])
     results.consistency.add_cycle(translator, x, task.source, task.target)
     if comparison.truth == "coincident":
         _add_latent(translator, results, x, stack(truth, task.target_bands))
@@ -111,6 +110,35 @@ def predict_case(
         predictions=predictions,
         spread=spread,
     )
+
+
+def equalize(
+    answers: Mapping[str, Mapping[int, np.ndarray]], bands: Sequence[Band]
+) -> dict[str, dict[int, np.ndarray]]:
+    """Brings all methods to equal terms: within each band's valid range, and missing where any of them is missing.
+
+    A method without an answer anywhere that the model has one narrows no one: it is not scored.
+
+    Args:
+      answers: method -> band -> [h, w] in the band's unit, NaN where missing; one of them is the model.
+      bands: those bands.
+
+    Returns:
+      The same, equalised.
+    """
+    equal: dict[str, dict[int, np.ndarray]] = {method: {} for method in answers}
+    for band in bands:
+        fields = {
+            method: limit(values[band.number][..., None], [band])[0][..., 0] for method, values in answers.items()
+        }
+        common = known = np.isfinite(fields[MODEL])
+        for values in fields.values():
+            seen = known & np.isfinite(values)
+            if seen.any():
+                common = common & seen
+        for method, values in fields.items():
+            equal[method][band.number] = np.where(common, values, np.nan)
+    return equal
 
 
 def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, truth: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from satxlate_jax import atomic
 from satxlate_jax.evaluation.groups import ALL
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.metrics import FIGURES
+from satxlate_jax.evaluation.ranking import DIGITS, rank
 from satxlate_jax.evaluation.results import Results, Scores
 
 COLUMNS = ("method", "source", "target", "band", "wavelength_um", "unit", *FIGURES)
@@ -80,7 +81,7 @@ def latex_table(results: Results) -> str:
         best, best_rmse = results.best_baseline(band.number)
         model = results.rmse(MODEL, band.number)
         numbers = [_latex_number(value) for value in (model, best_rmse, results.rmse("constant", band.number))]
-        if not best or model < best_rmse:
+        if rank(model, best_rmse)[0] in ("ahead", ""):
             numbers[0] = rf"\textbf{{{numbers[0]}}}"
         ssim = results.by_group[ALL, MODEL, band.number].figures()["ssim"]
         cells = (
@@ -100,7 +101,7 @@ def _latex_number(value: float) -> str:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
-    """Writes rows; numbers with seven significant digits."""
+    """Writes rows; numbers with `DIGITS` significant digits."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -110,4 +111,4 @@ def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: P
 
 
 def _number(value: Any) -> Any:
-    return f"{value:.7g}" if isinstance(value, float) else value
+    return f"{value:.{DIGITS}g}" if isinstance(value, float) else value

@@ -4,11 +4,8 @@ import math
 from collections.abc import Sequence
 
 from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.ranking import rank
 from satxlate_jax.evaluation.results import Results
-
-TIE = 0.005
-"""Relative difference in RMSE below which two methods are called equal."""
-
 
 FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
@@ -21,14 +18,9 @@ def compare(results: Results, band: int) -> tuple[str, float]:
       'model', the name of a better baseline, 'equal', or '' where no baseline has an answer; and the model's RMSE
       relative to the baseline's, minus 1.
     """
-    model = results.rmse(MODEL, band)
     best, rmse = results.best_baseline(band)
-    if not best:
-        return "", math.nan
-    if rmse == 0:
-        return ("equal", 0.0) if model == 0 else (best, math.inf)
-    change = model / rmse - 1
-    return ("equal" if abs(change) < TIE else "model" if change < 0 else best), change
+    outcome, change = rank(results.rmse(MODEL, band), rmse)
+    return {"ahead": MODEL, "behind": best}.get(outcome, outcome), change
 
 
 def headline(results: Results) -> str:
@@ -38,10 +30,11 @@ def headline(results: Results) -> str:
     won = {band.number: compare(results, band.number)[0] for band in bands}
     ahead = [number for number, winner in won.items() if winner == "model"]
     judged = [number for number, winner in won.items() if winner]
-    sentences = [
-        f"{task.source} to {task.target}: the model is closer to the truth than the best unpaired baseline in "
-        f"{len(ahead)} of {_count(len(judged), 'band')}" + (f" ({list_bands(ahead)})." if ahead else ".")
-    ]
+    lead = f"the model is closer to the truth than the best unpaired baseline in {len(ahead)} of "
+    lead += _count(len(judged), "band") + (f" ({list_bands(ahead)})" if ahead else "")
+    if not judged:
+        lead = "no unpaired baseline has an answer to compare the model with"
+    sentences = [f"{task.source} to {task.target}: {lead}."]
     better = [
         f"{method_name(method)} in {_bands(numbers)}"
         for method in results.methods[1:]
@@ -49,17 +42,19 @@ def headline(results: Results) -> str:
     ]
     if better:
         sentences.append(f"Elsewhere a baseline is closer: {'; '.join(better)}.")
-    linear = [band.number for band in bands if _is_closer(results, "linear", band.number)]
+    linear = [band.number for band in bands if _stands(results, "linear", band.number) == "behind"]
     if linear and linear != [number for number, winner in won.items() if winner == "linear"]:  # which is said already
         sentences.append(f"Linear regression is better than the model in {_bands(linear)}.")
     equal = [number for number, winner in won.items() if winner == "equal"]
     if equal:
         sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands(equal)}.")
-    beaten = [b.number for b in bands if results.rmse(MODEL, b.number) >= results.rmse("constant", b.number)]
+    beaten = [band.number for band in bands if _stands(results, "constant", band.number) in ("equal", "behind")]
     if beaten:
         sentences.append(f"In {_bands(beaten)} the model is no better than a constant.")
     paired = [
-        b.number for b in bands if results.best_baseline(b.number, paired=True)[1] < results.rmse(MODEL, b.number)
+        band.number
+        for band in bands
+        if _stands(results, results.best_baseline(band.number, paired=True)[0], band.number) == "behind"
     ]
     if paired:
         sentences.append(
@@ -79,8 +74,8 @@ def headline(results: Results) -> str:
     return " ".join(sentences)
 
 
-def _is_closer(results: Results, method: str, band: int) -> bool:
-    return results.rmse(method, band) < results.rmse(MODEL, band) * (1 - TIE)
+def _stands(results: Results, method: str, band: int) -> str:
+    return rank(results.rmse(MODEL, band), results.rmse(method, band))[0]
 
 
 def list_bands(numbers: Sequence[int]) -> str:
