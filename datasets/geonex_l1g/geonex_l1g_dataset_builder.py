@@ -29,7 +29,7 @@ from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import ChosenFiles, Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
 
-# Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
+# Enough that neighbouring examples come from several files, and that these can be written side by side.
 LEAST_SHARDS = 8
 
 

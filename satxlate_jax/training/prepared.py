@@ -11,12 +11,12 @@ from etils import epath
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.quantization import scale_and_offset
+from satxlate_jax.observations.record_files import FILE_FORMATS
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
 
 DATASET = "geonex_l1g"
-FILE_FORMATS = ("tfrecord", "array_record")
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 
 
