@@ -32,7 +32,7 @@ def _data() -> ConfigDict:
     data.datasets = ConfigDict()  # satellite -> its data set's builder config, where it has another name
     data.streams = ()  # satellites to draw batches from; () is all of them
     data.shared = ConfigDict()  # satellite -> satellite -> 0-based channels; empty: derived from the wavelengths
-    data.shuffle_buffer = 2_048  # examples in the shuffle buffer of one satellite
+    data.shuffle_buffer = 2_048  # records of a satellite that are mixed at a time, about (whole shards); none in memory
     data.patch_size = 64  # pixels; must be that of the data set
     data.augment = False  # flip and rotate by 90 degrees at random, all bands alike; the release does not
     return data

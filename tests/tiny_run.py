@@ -42,7 +42,11 @@ def get_config() -> Any:
 
 
 def write_records(
-    root: Path, train: int = 40, validation: int = 16, satellites: Mapping[str, Sequence[int]] = SATELLITES
+    root: Path,
+    train: int = 40,
+    validation: int = 16,
+    satellites: Mapping[str, Sequence[int]] = SATELLITES,
+    shards: int = 4,
 ) -> None:
     """Prepared data sets as `tfds build` leaves them, of smooth random patches."""
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
@@ -83,7 +87,7 @@ def write_records(
 
     for satellite in satellites:
         builder = TinyBuilder(config=satellite, data_dir=root)
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
 
 
 def records(tmp_path_factory: Any) -> Path:

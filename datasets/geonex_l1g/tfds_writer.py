@@ -21,7 +21,7 @@ from tensorflow_datasets.core.writer import Writer
 TESTED = "4.9.10"
 """The release of tensorflow-datasets that PARTS describes."""
 
-# Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
+# Enough that neighbouring examples come from several files, and that these can be written side by side.
 LEAST_SHARDS = 8
 
 PARTS: Mapping[str, tuple[Callable, str]] = {

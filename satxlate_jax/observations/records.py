@@ -5,7 +5,7 @@ A patch is copied once, from its tile to its record. What `tfds` makes of the sa
 Source: Protocol Buffers' encoding, and tensorflow/core/example/{example,feature}.proto.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -80,3 +80,50 @@ def _varint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+def read_bytes_feature(record: memoryview, name: str) -> memoryview:
+    """One feature of a serialised tf.train.Example, whoever wrote it, as a view of the record.
+
+    Args:
+      record: the example.
+      name: of a feature that holds one value of raw bytes.
+
+    Raises:
+      ValueError: there is no such feature, or this is no example.
+    """
+    try:
+        for features in _contents(record, 1):
+            for entry in _contents(features, 1):
+                if next(_contents(entry, 1)) == name.encode():
+                    return next(_contents(next(_contents(next(_contents(entry, 2)), _BYTES_LIST)), 1))
+    except (IndexError, StopIteration) as error:
+        raise ValueError(f"no example with a feature '{name}'") from error
+    raise ValueError(f"no example with a feature '{name}'")
+
+
+def _contents(message: memoryview, number: int) -> Iterator[memoryview]:
+    """The contents of a message's fields of one number; all fields must be length-delimited."""
+    place = 0
+    while place < len(message):
+        key, place = _read_varint(message, place)
+        length, place = _read_varint(message, place)
+        if key & 7 != _LENGTH_DELIMITED or place + length > len(message):
+            raise IndexError
+        if key >> 3 == number:
+            yield message[place : place + length]
+        place += length
+
+
+def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
+    """A number, and the place behind it."""
+    number = message[place]
+    if number < 128:
+        return number, place + 1
+    number, shift = number & 127, 7
+    while True:
+        place += 1
+        number |= (message[place] & 127) << shift
+        if message[place] < 128:
+            return number, place + 1
+        shift += 7

@@ -19,7 +19,7 @@ from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.options import CommandParser, user_path
-from satxlate_jax.training.batches import training_batches
+from satxlate_jax.training.batches import PREFETCHED_BATCHES, training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
 TILES = 80  # of the data set it makes: 2,000 patches
@@ -63,8 +63,7 @@ def measure(config: ConfigDict, seconds: float) -> tuple[float, float, float]:
     batches = training_batches(config)
     patches = sum(len(images) for images in next(batches).values())
     ready = time.monotonic() - start
-    # The shuffle buffers and what is prefetched are full after this.
-    for _ in islice(batches, config.data.shuffle_buffer // config.batch_size):
+    for _ in islice(batches, 2 * PREFETCHED_BATCHES):
         pass
     clock, cpu, count = time.monotonic(), time.process_time(), 0
     with tqdm(desc="bench input", unit="patch", disable=None) as progress:

@@ -11,13 +11,13 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.observations.build_command import DATASET, describe_build
 from satxlate_jax.observations.manifest import read_manifest
 from satxlate_jax.observations.quantization import scale_and_offset
+from satxlate_jax.observations.record_files import FILE_FORMATS
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
 from satxlate_jax.paths import PlainPath, expanded
 
-FILE_FORMATS = ("tfrecord", "array_record")
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 
 

@@ -25,7 +25,7 @@ from satxlate_jax.training.spectral_start import spectral_start, with_spectral_s
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 
-FORMAT = 1
+FORMAT = 2  # within a format a run that is continued ends bit by bit as one that was not interrupted
 MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
 
 # What may differ between a checkpoint and the command that continues from it: nothing that changes what a step does.

@@ -52,7 +52,7 @@ def _mistake(capsys, *arguments) -> str:
 def test_a_checkpoint_says_all_that_is_needed_to_use_it(finished):
     facts = Checkpoints(finished / "checkpoints").facts()
     assert (
-        facts["format"] == 1 and facts["step"] == tiny_run.STEPS and facts["seed"] == 0 and facts["process_count"] == 1
+        facts["format"] == 2 and facts["step"] == tiny_run.STEPS and facts["seed"] == 0 and facts["process_count"] == 1
     )
     assert {"jax", "flax", "satxlate-jax", "python"} <= set(facts["versions"])
     assert list(facts["satellites"]) == list(facts["config"]["data"]["satellites"]) == ["G16", "H8"]

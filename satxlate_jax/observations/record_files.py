@@ -1,0 +1,171 @@
+"""Any record of a prepared split, in any order: TFRecord or ArrayRecord files, on disk or in a bucket.
+
+ArrayRecord files have a table of contents. TFRecord files have none, but each record begins with its length: when a
+shard is first asked for a record, the lengths alone are read, 12 bytes a record. Nothing else is read but what is
+asked for, and what is damaged is noticed by its checksum.
+
+Source: the comment on the format in tensorflow/core/lib/io/record_writer.h (length, its masked CRC-32C, data, theirs).
+"""
+
+import os
+import struct
+import weakref
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from threading import Lock
+from typing import Any, Protocol
+
+import google_crc32c
+from etils import epath
+
+FILE_FORMATS = ("tfrecord", "array_record")
+OPEN_FILES = 128  # of one split at a time; systems allow a process 1,024
+_HEAD, _FOOT = struct.Struct("<QI"), struct.Struct("<I")
+
+
+class DamagedRecordError(ValueError):
+    """A shard does not hold what the data set's description says."""
+
+
+class RecordFiles:
+    """The records of one split, numbered from 0 through its shards; several threads may read at once.
+
+    Args:
+      paths: of the shards.
+      lengths: records in each.
+      file_format: one of FILE_FORMATS.
+    """
+
+    def __init__(self, paths: Sequence[str], lengths: Sequence[int], file_format: str):
+        shard = _TfrecordShard if file_format == "tfrecord" else _ArrayRecordShard
+        opened = lru_cache(maxsize=OPEN_FILES)(shard.open)
+        self._shards = [shard(path, length, opened) for path, length in zip(paths, lengths, strict=True)]
+        self._ends = list(accumulate(lengths))
+
+    def read(self, number: int) -> memoryview:
+        """One serialised example.
+
+        Raises:
+          DamagedRecordError: its shard is damaged, or not as long as promised.
+          OSError: the file cannot be read.
+        """
+        shard = bisect_right(self._ends, number)
+        return self._shards[shard].read(number - (self._ends[shard - 1] if shard else 0))
+
+
+class _File(Protocol):
+    def size(self) -> int: ...
+
+    def read(self, begin: int, size: int) -> bytes: ...
+
+
+class _LocalFile:
+    """A file that stays open until nobody needs it any more."""
+
+    def __init__(self, path: str):
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+        if hasattr(os, "posix_fadvise"):  # what lies behind a record is not read ahead: it is not wanted next
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def read(self, begin: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, begin)
+
+
+class _RemoteFile:
+    """An object in a bucket. It is opened for each read: its handles are not for several threads."""
+
+    def __init__(self, path: str):
+        self._path = epath.Path(path)
+
+    def size(self) -> int:
+        return self._path.stat().length
+
+    def read(self, begin: int, size: int) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(begin)
+            return file.read(size)
+
+
+class _TfrecordShard:
+    def __init__(self, path: str, length: int, opened: Any):
+        self._path, self._length, self._opened = path, length, opened
+        self._ends: list[int] = []
+        self._lock = Lock()
+
+    @staticmethod
+    def open(path: str) -> _File:
+        return _RemoteFile(path) if "://" in path else _LocalFile(path)
+
+    def read(self, index: int) -> memoryview:
+        file: _File = self._opened(self._path)
+        with self._lock:
+            self._ends = self._ends or self._find_ends(file)
+        begin = self._ends[index - 1] if index else 0
+        record = file.read(begin, self._ends[index] - begin)
+        data = record[_HEAD.size : -_FOOT.size]
+        if len(record) < self._ends[index] - begin or _FOOT.unpack(record[-_FOOT.size :])[0] != _masked_sum(data):
+            raise DamagedRecordError(f"record {index} of {self._path} is damaged")
+        return memoryview(data)
+
+    def _find_ends(self, file: _File) -> list[int]:
+        """Where each record ends."""
+        ends: list[int] = []
+        end, size = 0, file.size()
+        while end < size:
+            head = file.read(end, _HEAD.size)
+            if len(head) < _HEAD.size or _masked_sum(head[:8]) != _HEAD.unpack(head)[1]:
+                raise DamagedRecordError(f"{self._path} is damaged after {len(ends)} records")
+            end += _HEAD.size + _HEAD.unpack(head)[0] + _FOOT.size
+            ends.append(end)
+        if end != size:
+            raise DamagedRecordError(f"{self._path} ends within a record")
+        if len(ends) != self._length:
+            raise DamagedRecordError(f"{self._path} has {len(ends)} records, not {self._length}")
+        return ends
+
+
+class _ArrayRecordShard:
+    def __init__(self, path: str, length: int, opened: Any):
+        self._path, self._length, self._opened = path, length, opened
+
+    @staticmethod
+    def open(path: str) -> "_ArrayRecordReader":
+        return _ArrayRecordReader(path)
+
+    def read(self, index: int) -> memoryview:
+        reader: _ArrayRecordReader = self._opened(self._path)
+        if reader.length != self._length:
+            raise DamagedRecordError(f"{self._path} has {reader.length} records, not {self._length}")
+        return reader.read(index)
+
+
+class _ArrayRecordReader:
+    def __init__(self, path: str):
+        from array_record.python.array_record_module import ArrayRecordReader  # where it is to be had, tfds brings it
+
+        if not epath.Path(path).stat().length:
+            raise DamagedRecordError(f"{path} is empty")  # the library would end the process
+        self._path = path
+        try:
+            self._reader = ArrayRecordReader(path, options="readahead_buffer_size:0")
+            self.length = self._reader.num_records()
+        except RuntimeError as error:
+            raise DamagedRecordError(f"{path}: {error}") from error
+        weakref.finalize(self, self._reader.close)
+
+    def read(self, index: int) -> memoryview:
+        try:
+            return memoryview(self._reader.read([index])[0])
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DamagedRecordError(f"record {index} of {self._path}: {error}") from error
+
+
+def _masked_sum(content: bytes) -> int:
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
