@@ -19,6 +19,9 @@ translation (without gradient) only in the others. The ordinary cycle may hide i
 back; here the way back must be inferred from measured bands, as in use. It is computed only if its weight is not 0.
 In 'shared' and 'measured' the bands of k are written in the network units of q, so that equal physical values are
 equal numbers however each satellite is normalised; 'released' takes network units as they are, as the release does.
+The mean squares of 'kl' and 'kl_cyc' are over the channels that take noise: the size of the others, which carry
+measurements past the network on the spectral path, is no information to be limited. 'cycle_z_recon' compares all
+channels: a measurement that comes out different on the way is an error like any other.
 In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
 """
 
@@ -177,7 +180,7 @@ class Objective:
                 mean_squared_error(self._shared_bands(batch, k, q), _pick(forward[k][q], self.shared[q][k]))
                 for k, q in shared_pairs
             ],
-            "kl": [mean_square(z) for z in latents.values()],
+            "kl": [mean_square(self.translator.noisy(z)) for z in latents.values()],
         }
         if self.variant == "paper" and self.weights["measured"]:
             items["measured"] = self._measured_cycles(generator, batch, forward)
@@ -190,7 +193,7 @@ class Objective:
             items["kl"] = []
             loops = [(last, cycles - 1, q) for q in batch]
         items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
-        items["kl_cyc"] = [mean_square(steps[c][0][k][q]) for k, c, q in loops]
+        items["kl_cyc"] = [mean_square(self.translator.noisy(steps[c][0][k][q])) for k, c, q in loops]
         return items, forward
 
     def generator_loss(

@@ -186,7 +186,7 @@ class DrawnPairs:
         own = {k: translator.decode(generator, z + noise[k], k, skips[k]) for k, z in latents.items()}
         items = {
             "recon": [mean_squared_error(x, own[k]) for k, x in batch.items()],
-            "kl": [mean_square(z) for z in latents.values()],
+            "kl": [mean_square(translator.noisy(z)) for z in latents.values()],
         }
         networks = _AnySatellite(self._budget, generator, discriminator)
         images, noises = self._images(batch), stack(list(noise.values()))
@@ -248,7 +248,7 @@ class DrawnPairs:
             encoding = networks.encode(forward, q)
             back = networks.decode(encoding + noise, k, skip)
             errors = self._mean_squared_error(x, back, self._widths[k]), mean_squared_error(z, encoding)
-            per_cycle.append((*errors, mean_square(encoding)))
+            per_cycle.append((*errors, mean_square(self._budget.translator.noisy(encoding))))
         for term, of_cycles in zip(
             ("cycle_recon", "cycle_z_recon", "kl_cyc"), zip(*per_cycle, strict=True), strict=True
         ):
