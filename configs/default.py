@@ -48,8 +48,8 @@ def _objective() -> ConfigDict:
     objective.recon_shared_w = 0.1  # shared bands of a translation
     objective.recon_x_cyc_w = 1.0  # image after a cycle
     objective.recon_z_cyc_w = 1.0  # latent after a half cycle
-    objective.recon_kl_w = 0.01  # mean square of the encodings ('paper' only)
-    objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations
+    objective.recon_kl_w = 0.01  # mean square of the encodings, where they take noise ('paper' only)
+    objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations, likewise
     objective.recon_measured_w = 0.0  # image after a cycle through its own measured bands ('paper' only)
     objective.cycle_step = 100_000  # steps after which one more cycle is added
     # Pairs (source, target) that the terms between satellites look at in a step, drawn at random, without bias; 0 is

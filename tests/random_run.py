@@ -19,12 +19,13 @@ def save_random_run(
     *,
     step: int = 7,
     skips: Mapping[str, Sequence[int]] | None = None,
+    slots: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     **generator,
 ) -> Path:
     """Saves a translator with random weights as `run`/checkpoints/`step`."""
     section = GENERATOR | generator
-    translator = build_translator(section, bands, skips=skips)
+    translator = build_translator(section, bands, skips=skips, slots=slots)
     random = np.random.default_rng(seed)
     # from the shapes alone, which is faster than the networks' own initialisation
     params = jax.tree.map(
@@ -37,6 +38,8 @@ def save_random_run(
         satellites[name] = {"bands": list(numbers), "mean": mean.tolist(), "std": std.tolist()}
         if skips:
             satellites[name]["skips"] = list(skips[name])
+        if slots:
+            satellites[name]["slots"] = list(slots[name])
     facts = {
         "format": 1,
         "config": {"generator": section, "precision": "float32", "seed": seed, "steps": step},

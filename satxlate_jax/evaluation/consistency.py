@@ -39,7 +39,10 @@ class Consistency:
             self.cycle.setdefault(number, BandScore(scale)).update(back[..., channel], x[..., channel])
 
     def add_latent(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Takes the latent fields of two satellites' coincident tiles, [h, w, channel] each."""
+        """Takes the latent fields of two satellites' coincident tiles, [h, w, channel] each.
+
+        Only the channels that take noise in training: measurements on the spectral path agree whatever the model is.
+        """
         z = np.stack([values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (first, second)])
         n, mean = z.shape[1], z.mean(1)
         centred = z - mean[:, None]

@@ -148,7 +148,7 @@ def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, tru
     stride = translator.network.stride
     height, width = (size // stride * stride for size in x.shape[:2])
     fields = [
-        translator.translate(values[:height, :width], task.target, source=name, latent=True)
+        translator.network.noisy(translator.translate(values[:height, :width], task.target, source=name, latent=True))
         for name, values in ((task.source, x), (task.target, truth))
     ]
     results.consistency.add_latent(*fields)

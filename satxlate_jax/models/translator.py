@@ -193,11 +193,15 @@ class Translator:
         """
         spectral, rest = _split(params["decoders"][satellite])
         # without the cast a float32 z, such as one with noise, would make all the decoder's sums float32
-        noisy = z[..., : self._split_at].astype(self._dtype or z.dtype)
+        noisy = self.noisy(z).astype(self._dtype or z.dtype)
         image = _at_least_float32(self._decoders[satellite].apply(rest, noisy, source))
         if not spectral:
             return image
         return image + self._from_slots[satellite].apply(spectral, z[..., self._split_at :])
+
+    def noisy(self, z: Any) -> Any:
+        """The channels of z that take noise [..., noisy_channels], not those of the spectral path: measurements."""
+        return z[..., : self._split_at] if self.latent_channels > self.noisy_channels else z
 
     def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""

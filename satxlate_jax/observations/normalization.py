@@ -29,3 +29,20 @@ def denormalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
       float64 [..., band] in each band's unit.
     """
     return np.asarray(values, np.float64) * std + mean
+
+
+def change_of_units(
+    mean: np.ndarray, std: np.ndarray, other_mean: np.ndarray, other_std: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map between two normalisations of the same bands.
+
+    Args:
+      mean: [band] of the first, in the band's unit.
+      std: [band] of the first, same unit.
+      other_mean: [band] of the second, same unit.
+      other_std: [band] of the second, same unit.
+
+    Returns:
+      slope and offset [band]: x of the first is x * slope + offset of the second.
+    """
+    return std / other_std, (mean - other_mean) / other_std

@@ -1,10 +1,15 @@
 """Which channel of which satellite is what: bands, shared ones, those that skip, slots of the spectral path."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from satxlate_jax.errors import InputError
+from satxlate_jax.observations.normalization import change_of_units
 from satxlate_jax.observations.satellites import Band, get_satellite, is_shared, shared_channels
+
+Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; None leaves values as they are
 
 
 def satellite_bands(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -18,7 +23,10 @@ def streams(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]:
-    """Satellite -> satellite -> 0-based channels of the first whose wavelength the second has too."""
+    """Satellite -> satellite -> 0-based channels of the first whose wavelength the second has too.
+
+    The lists of a pair and of the pair turned round name the same wavelengths in the same order.
+    """
     bands = satellite_bands(config)
     given = config["data"]["shared"]
     pairs: dict[str, dict[str, list[int]]] = {}
@@ -29,6 +37,8 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
                 continue
             if second in given.get(first, {}):
                 pairs[first][second] = list(given[first][second])
+            elif second in pairs:
+                pairs[first][second] = shared_channels(second, theirs, first, ours)[1]
             else:
                 pairs[first][second] = shared_channels(first, ours, second, theirs)[0]
     for first, others in pairs.items():
@@ -36,6 +46,30 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
             if len(channels) != len(pairs[second][first]):
                 raise InputError(f"config.data.shared gives {first} and {second} unequal numbers of shared channels")
     return pairs
+
+
+def shared_units(
+    shared: Mapping[str, Mapping[str, Sequence[int]]], satellites: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Units]]:
+    """How to write the bands that two satellites share in the other's network units.
+
+    Args:
+      shared: as `shared_by_pair` gives them.
+      satellites: satellite -> 'mean' and 'std' of its channels, in each band's unit.
+
+    Returns:
+      satellite -> satellite -> slope and offset per shared channel, from the first's to the second's network units;
+      None where both satellites are normalised alike.
+    """
+
+    def between(first: str, second: str) -> Units:
+        ours, theirs = shared[first][second], shared[second][first]
+        mean, std = (np.array(satellites[first][key])[list(ours)] for key in ("mean", "std"))
+        other_mean, other_std = (np.array(satellites[second][key])[list(theirs)] for key in ("mean", "std"))
+        alike = np.array_equal(mean, other_mean) and np.array_equal(std, other_std)
+        return None if alike else change_of_units(mean, std, other_mean, other_std)
+
+    return {first: {second: between(first, second) for second in others} for first, others in shared.items()}
 
 
 def _numbers(value: Any) -> list[int]:

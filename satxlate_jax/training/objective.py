@@ -17,6 +17,11 @@ satellites of the batch), decoders A (all), encodings z_k, one noise draw n_k pe
 'measured' is not in the paper: the half-way image has k's own measurements in every band that k and q share and the
 translation (without gradient) only in the others. The ordinary cycle may hide in q's bands what it needs on the way
 back; here the way back must be inferred from measured bands, as in use. It is computed only if its weight is not 0.
+In 'shared' and 'measured' the bands of k are written in the network units of q, so that equal physical values are
+equal numbers however each satellite is normalised; 'released' takes network units as they are, as the release does.
+The mean squares of 'kl' and 'kl_cyc' are over the channels that take noise: the size of the others, which carry
+measurements past the network on the spectral path, is no information to be limited. 'cycle_z_recon' compares all
+channels: a measurement that comes out different on the way is an error like any other.
 In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
 """
 
@@ -29,6 +34,7 @@ import jax.numpy as jnp
 
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.translator import Translator
+from satxlate_jax.training.channels import Units
 from satxlate_jax.training.losses import (
     discriminator_adversarial,
     generator_adversarial,
@@ -58,6 +64,14 @@ def _pick(x: jax.Array, channels: Sequence[int]) -> jax.Array:
     return x if tuple(channels) == tuple(range(x.shape[-1])) else x[..., jnp.array(channels)]
 
 
+def in_units(x: jax.Array, units: Units) -> jax.Array:
+    """Bands [..., band] in other network units, see `channels.shared_units`."""
+    if units is None:
+        return x
+    slope, offset = (jnp.asarray(part, x.dtype) for part in units)
+    return x * slope + offset
+
+
 def _mean(items: Sequence[jax.Array]) -> jax.Array:
     return jnp.mean(jnp.stack(items)) if items else jnp.zeros(())
 
@@ -70,6 +84,7 @@ class Objective:
       translator: the generator.
       discriminator: of all satellites.
       shared: satellite -> satellite -> 0-based channels of the first that the second shares, in the same order.
+      units: satellite -> satellite -> how to write those channels in the second's network units.
       weights: term -> its weight in the generator's loss; the discriminator's has that of 'gan'.
       variant: 'paper' | 'released'.
       gan_type: 'lsgan' | 'nsgan'.
@@ -78,6 +93,7 @@ class Objective:
     translator: Translator
     discriminator: Discriminator
     shared: Channels
+    units: Mapping[str, Mapping[str, Units]]
     weights: Mapping[str, float]
     variant: str
     gan_type: str
@@ -134,11 +150,15 @@ class Objective:
                 encodings, back = self._return(generator, batch, noise, forward)
             yield encodings, back
 
+    def _shared_bands(self, batch: Images, k: str, q: str) -> jax.Array:
+        """The bands of k's images that q has too, in q's network units."""
+        return in_units(_pick(batch[k], self.shared[k][q]), self.units[k][q])
+
     def _measured_cycles(self, generator: Any, batch: Images, forward: Translations) -> list[jax.Array]:
         """The term 'measured', without noise: how a translation is made when it is used."""
         items = []
         for k, q in ((k, q) for k in batch for q in self.translator.satellites if q != k and self.shared[k][q]):
-            given = _pick(batch[k], self.shared[k][q])
+            given = self._shared_bands(batch, k, q)
             half_way = jax.lax.stop_gradient(forward[k][q]).at[..., jnp.array(self.shared[q][k])].set(given)
             z = self.translator.encode(generator, half_way, q)
             back = self.translator.decode(generator, z, k, self.translator.skip_channels(half_way, q))
@@ -157,10 +177,10 @@ class Objective:
             "gan": [generator_adversarial(score(discriminator, forward[k][q], q), self.gan_type) for k, q in pairs],
             "recon": [mean_squared_error(x, forward[k][k]) for k, x in batch.items()],
             "shared": [
-                mean_squared_error(_pick(batch[k], self.shared[k][q]), _pick(forward[k][q], self.shared[q][k]))
+                mean_squared_error(self._shared_bands(batch, k, q), _pick(forward[k][q], self.shared[q][k]))
                 for k, q in shared_pairs
             ],
-            "kl": [mean_square(z) for z in latents.values()],
+            "kl": [mean_square(self.translator.noisy(z)) for z in latents.values()],
         }
         if self.variant == "paper" and self.weights["measured"]:
             items["measured"] = self._measured_cycles(generator, batch, forward)
@@ -173,7 +193,7 @@ class Objective:
             items["kl"] = []
             loops = [(last, cycles - 1, q) for q in batch]
         items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
-        items["kl_cyc"] = [mean_square(steps[c][0][k][q]) for k, c, q in loops]
+        items["kl_cyc"] = [mean_square(self.translator.noisy(steps[c][0][k][q])) for k, c, q in loops]
         return items, forward
 
     def generator_loss(

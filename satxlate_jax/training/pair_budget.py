@@ -107,6 +107,20 @@ class PairBudget:
                     origins[row, column, list(shared[q][k])] = shared[k][q]
         return origins
 
+    def units(self, sources: Sequence[str]) -> np.ndarray | None:
+        """Slope and offset of those channels from the source's to the target's units: [2, source, target, channel].
+
+        None where all satellites are normalised alike.
+        """
+        satellites, objective = self.objective.translator.satellites, self.objective
+        units = np.zeros((2, len(sources), len(satellites), max(self.widths.values())), np.float32)
+        units[0] = 1
+        for row, k in enumerate(sources):
+            for column, q in enumerate(satellites):
+                if k != q and objective.units[k][q] is not None:
+                    units[:, row, column, list(objective.shared[q][k])] = objective.units[k][q]
+        return units if (units[0] != 1).any() or units[1].any() else None
+
 
 class _AnySatellite:
     """The networks of all satellites, called by a satellite's number rather than its name."""
@@ -158,7 +172,7 @@ class DrawnPairs:
         self._pairs = [_Pair(row, numbers[row], target) for row, target in split]
         self._rows = jnp.array([sources.index(name) if name in sources else 0 for name in satellites])
         self._weights = {term: jnp.asarray(table) for term, table in budget.weights(sources).items()}
-        self._origins = jnp.asarray(budget.origins(sources))
+        self._origins, self._units = jnp.asarray(budget.origins(sources)), budget.units(sources)
         self._skips = jnp.array([budget.skips[name] for name in satellites], jnp.int32)
         self._widths = jnp.array([budget.widths[name] for name in satellites])
 
@@ -172,7 +186,7 @@ class DrawnPairs:
         own = {k: translator.decode(generator, z + noise[k], k, skips[k]) for k, z in latents.items()}
         items = {
             "recon": [mean_squared_error(x, own[k]) for k, x in batch.items()],
-            "kl": [mean_square(z) for z in latents.values()],
+            "kl": [mean_square(translator.noisy(z)) for z in latents.values()],
         }
         networks = _AnySatellite(self._budget, generator, discriminator)
         images, noises = self._images(batch), stack(list(noise.values()))
@@ -212,6 +226,9 @@ class DrawnPairs:
         forward = fake = networks.decode(z + noise, q, skip)
         origins = self._origins[pair.row, q]
         is_shared, taken = origins >= 0, jnp.take(x, jnp.maximum(origins, 0), axis=-1)
+        if self._units is not None:
+            slope, offset = jnp.asarray(self._units, x.dtype)[:, pair.row, q]
+            taken = taken * slope + offset
         error = jnp.where(is_shared, forward - taken, 0.0)
         values = {
             "gan": generator_adversarial(networks.score(forward, q), objective.gan_type),
@@ -231,7 +248,7 @@ class DrawnPairs:
             encoding = networks.encode(forward, q)
             back = networks.decode(encoding + noise, k, skip)
             errors = self._mean_squared_error(x, back, self._widths[k]), mean_squared_error(z, encoding)
-            per_cycle.append((*errors, mean_square(encoding)))
+            per_cycle.append((*errors, mean_square(self._budget.translator.noisy(encoding))))
         for term, of_cycles in zip(
             ("cycle_recon", "cycle_z_recon", "kl_cyc"), zip(*per_cycle, strict=True), strict=True
         ):

@@ -20,6 +20,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from satxlate_jax.models.spectral import spectral_features
+from satxlate_jax.observations.normalization import change_of_units
 from satxlate_jax.training.batches import Batch, data_facts, training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots, streams
 from satxlate_jax.training.spectral_fit import least_squares, predict
@@ -215,7 +216,7 @@ def _slot_scales(facts: Mapping[str, Mapping[str, list]], slots: Mapping[str, li
         for slot, *unit in zip(numbers, mean, std, strict=True):
             units.setdefault(slot, tuple(unit))
         unit_mean, unit_std = np.array([units[slot] for slot in numbers]).T
-        scales[satellite] = std / unit_std, (mean - unit_mean) / unit_std
+        scales[satellite] = change_of_units(mean, std, unit_mean, unit_std)
     return scales
 
 

@@ -68,11 +68,11 @@ def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[
     return state, batch, key, votes
 
 
-def _plain_objective(config: Any) -> Objective:
+def _plain_objective(config: Any, satellites: Any) -> Objective:
     """What looks at single images."""
     config = config.copy_and_resolve_references()
     config.abreast = 1
-    return build_objective(config)
+    return build_objective(config, satellites)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         saved = runs.open_workdir(folder, facts, checkpoints)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())
-        train_step = build_train_step(config)
+        train_step = build_train_step(config, facts["satellites"])
         state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, facts)
         monitor = Monitor(folder, saved, facts)
         stack.callback(monitor.close)
@@ -127,7 +127,7 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         progress.say(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
         clock = Clock(config.batch_size * len(streams(config)))
         losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
-        validation = Validation(config, mesh, _plain_objective(config), facts["satellites"])
+        validation = Validation(config, mesh, _plain_objective(config, facts["satellites"]), facts["satellites"])
         trace = stack.enter_context(Trace(folder, profile))
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))

@@ -18,8 +18,9 @@ from satxlate_jax.models.translator import Translator
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.training import batches, sharding
 from satxlate_jax.training.accelerators import compiler_options
+from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.objective import Objective
+from satxlate_jax.training.objective import Objective, in_units
 
 Images = Mapping[str, jax.Array]
 EXAMPLES = 8  # patches in pictures and histograms
@@ -37,7 +38,7 @@ class Validation:
 
     def __init__(self, config: Any, mesh: Mesh, objective: Objective, satellites: Mapping[str, Mapping[str, Any]]):
         self._config, self._mesh, self._satellites = config, mesh, satellites
-        self._shared = objective.shared
+        self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
         translator = objective.translator
         everywhere = sharding.replicated(mesh)
         compiled = {"out_shardings": everywhere, "compiler_options": compiler_options(jax.default_backend())}
@@ -119,7 +120,7 @@ class Validation:
     def _batch_errors(
         self, translator: Translator, params: Any, batch: Images
     ) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Name -> mean and mean square of the errors of one batch, [band], network units."""
+        """Name -> mean and mean square of the errors of one batch, [band], network units of the first satellite."""
         forward = translate_all(translator, params, batch)
         errors = {}
         for k, x in batch.items():
@@ -132,7 +133,8 @@ class Validation:
                 errors[f"validation_cycle/{k}-{q}-{k}"] = back - x
                 if self._shared[k][q]:
                     ours, theirs = jnp.array(self._shared[k][q]), jnp.array(self._shared[q][k])
-                    errors[f"validation_shared/{k}-{q}"] = forward[k][q][..., theirs] - x[..., ours]
+                    translated = in_units(forward[k][q][..., theirs], self._units[q][k])
+                    errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
         pixels = (0, 1, 2)
         return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}
 

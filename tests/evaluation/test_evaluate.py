@@ -1,6 +1,7 @@
 """The verb `evaluate`: the real benchmark's numbers, coincident files, honest words, clear errors."""
 
 import csv
+import html
 import re
 from datetime import datetime
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from satxlate_jax import load, write_tile
+from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.evaluation.comparison import find_comparison
 from satxlate_jax.evaluation.tables import COLUMNS
@@ -123,6 +124,23 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert float(scores["sbaf", "13"]["rmse"]) < 0.02
     assert "A line fitted on coincident pairs, more than the model is given, is closer in bands 3, 13." in report
     assert "SBAF" not in (tmp_path / "out" / "scores.tex").read_text()
+
+
+def test_measured_bands_do_not_count_as_agreement_in_the_latent_space(archive, tmp_path):
+    slots = {"G16": (0, 1), "H8": (2, 0, 1)}
+    run = save_random_run(tmp_path / "run", SMALL, dim=4, slots=slots, spectral_path="linear")
+    assert evaluate(run, archive, tmp_path / "out", "--days", "33", source="G16", target="H8") == 0
+    fields = []
+    for name in ("G16", "H8"):
+        tile = read_tile(next(archive.glob(f"{name}/**/*20190202*.hdf")), bands=SMALL[name])
+        fields.append(load(run).translate(tile, "H8", source=name, latent=True)["latent"].values.reshape(-1, 4 + 3))
+    first, second = (z[:, :4].astype(np.float64) for z in fields)  # the network's channels come first
+    correlation = np.median([np.corrcoef(a, b)[0, 1] for a, b in zip(first.T, second.T, strict=True)])
+    size = np.sqrt((np.mean(first**2) + np.mean(second**2)) / 2)
+    difference = np.sqrt(np.mean((first - second) ** 2)) / size
+    words = f"correlate by {correlation:.3f} (median over channels); the difference is {difference:.2f} of the fields"
+    report = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert words in report and f"their size is {size:.3g}, the noise" in report
 
 
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from satxlate_jax import load
 from satxlate_jax.errors import InputError
+from satxlate_jax.models.abreast import pack
 from satxlate_jax.models.translator import build_translator
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training import spectral_start as spectral_start_module
@@ -188,6 +189,33 @@ def test_a_measured_cycle_hides_nothing(config):
     without, parts_without = build_objective(config).generator_loss(params, discriminator, batch, noise, 1)
     assert "measured" not in parts_without["terms"]
     np.testing.assert_allclose(total - without, 2 * parts["terms"]["measured"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_measurements_do_not_count_as_size_of_the_encodings(config, abreast):
+    """By hand: the network's channels come first; the path's are compared after a cycle, their size is not limited."""
+    config.objective.recon_kl_cyc_w, config.abreast = 0.3, abreast
+    objective = build_objective(config)
+    translator, width = objective.translator, config.generator.dim
+    params = translator.init(jax.random.key(0))
+    discriminator = objective.discriminator.init(jax.random.key(1))
+    bands = config.data.satellites
+    images = {name: jax.random.normal(jax.random.key(2), (2, 8, 8, len(bands[name]))) for name in bands}
+    noise = {name: jnp.zeros((2, 8, 8, translator.latent_channels)) for name in bands}
+    batch, noise = jax.tree.map(lambda x: pack(x, abreast), (images, noise))
+    terms = jax.jit(objective.generator_loss, static_argnums=4)(params, discriminator, batch, noise, 1)[1]["terms"]
+
+    config.abreast = 1
+    single, _ = build_networks(config)
+    z = {k: np.asarray(single.encode(params, images[k], k)) for k in bands}
+    assert all(values.shape[-1] == width + 5 for values in z.values())
+    again = {(k, q): np.asarray(single.encode(params, single.decode(params, z[k], q), q)) for k in bands for q in bands}
+    kl = np.mean([np.mean(values[..., :width] ** 2) for values in z.values()])
+    np.testing.assert_allclose(terms["kl"], kl, rtol=1e-5)
+    kl_cyc = np.mean([np.mean(values[..., :width] ** 2) for values in again.values()])
+    np.testing.assert_allclose(terms["kl_cyc"], kl_cyc, rtol=1e-5)
+    difference = np.mean([np.mean((z[k] - values) ** 2) for (k, _), values in again.items()])
+    np.testing.assert_allclose(terms["cycle_z_recon"], difference, rtol=1e-5)
 
 
 def test_a_run_with_it_trains_and_translates(tmp_path_factory, tmp_path):
