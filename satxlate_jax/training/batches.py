@@ -19,7 +19,7 @@ from satxlate_jax.observations.record_files import RecordFiles
 from satxlate_jax.observations.records import read_bytes_feature
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training.order import EpochOrder, draw_turns
-from satxlate_jax.training.prepared import Records, describe_records, find_folder, stored_statistics
+from satxlate_jax.training.prepared import Records, describe_records, find_folder, identify, stored_statistics
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
 
@@ -122,11 +122,16 @@ def validation_batches(config: Any, *, process_index: int = 0, process_count: in
     return _read_ahead(streams, ({name: (taken, np.zeros_like(taken)) for name in streams} for taken in numbers))
 
 
-def check_records(config: Any) -> None:
-    """Raises InputError where there are no records to train with, before anything is made."""
+def check_records(config: Any) -> dict[str, dict[str, str]]:
+    """Raises InputError where there are no records to train with, before anything is made.
+
+    Returns:
+      Of each satellite that sends images, what tells its data set from others, see `prepared.identify`.
+    """
     facts = data_facts(config)
     for satellite in _streams(config):
         _find_records(config, satellite, "train", facts[satellite])
+    return {satellite: identify(_read_info(config, satellite)) for satellite in _streams(config)}
 
 
 def _streams(config: Any) -> list[str]:
@@ -145,6 +150,11 @@ def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
 
 
 def _find_records(config: Any, satellite: str, split: str, facts: Mapping[str, list]) -> Records:
+    return describe_records(config, satellite, split, facts, _read_info(config, satellite))
+
+
+def _read_info(config: Any, satellite: str) -> Any:
+    """A data set's description, a tfds.core.DatasetInfo."""
     import tensorflow as tf  # here, because the training step is taken without as well
     import tensorflow_datasets as tfds
 
@@ -153,8 +163,7 @@ def _find_records(config: Any, satellite: str, split: str, facts: Mapping[str, l
     folder = find_folder(config, satellite)
     with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
         warnings.simplefilter("ignore", DeprecationWarning)
-        info = tfds.builder_from_directory(folder).info
-    return describe_records(config, satellite, split, facts, info)
+        return tfds.builder_from_directory(folder).info
 
 
 class _Stream:

@@ -19,7 +19,7 @@ from satxlate_jax.observations.build_process import run_builds
 from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.options import CommandParser, user_path
-from satxlate_jax.training.batches import PREFETCHED_BATCHES, training_batches
+from satxlate_jax.training.batches import PREFETCHED_BATCHES, check_records, training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
 TILES = 80  # of the data set it makes: 2,000 patches
@@ -59,6 +59,7 @@ def measure(config: ConfigDict, seconds: float) -> tuple[float, float, float]:
     Returns:
       Seconds to the first batch, patches per second by the clock, patches per CPU second of this process.
     """
+    check_records(config)  # what is imported for it is not what is measured
     start = time.monotonic()
     batches = training_batches(config)
     patches = sum(len(images) for images in next(batches).values())

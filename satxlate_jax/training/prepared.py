@@ -1,5 +1,7 @@
 """Where `tfds build` put a satellite's records, and whether they are what the configuration wants."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,6 +125,36 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
         scale=scale / facts["std"],
         offset=(offset - facts["mean"]) / np.array(facts["std"]),
     )
+
+
+def identify(info: Any) -> dict[str, str]:
+    """What tells a data set from others: its shards, what was selected of which files, what its values are.
+
+    Args:
+      info: the data set's description, a tfds.core.DatasetInfo.
+
+    Returns:
+      What -> in words that a difference can be told in; of the build's manifest and statistics where they are there.
+      Where the data set lies does not matter, nor where the archive lay.
+
+    Raises:
+      InputError: the manifest or the statistics cannot be read.
+    """
+    found = {}
+    for name, split in info.splits.items():
+        lengths = list(split.shard_lengths)
+        found[f"split '{name}'"] = f"{sum(lengths)} records in {len(lengths)} shards ({_digest(lengths)})"
+    folder = PlainPath(info.data_dir)
+    if content := read_manifest(folder):
+        found |= {f"the selection's {name}": json.dumps(value) for name, value in content["selection"].items()}
+        found["the number of files"] = ", ".join(f"{count} {what}" for what, count in content["files"].items())
+    if (folder / STATISTICS).exists():
+        found["the digest of the statistics"] = _digest(read_statistics(folder))
+    return found
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarray]:

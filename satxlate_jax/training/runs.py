@@ -19,32 +19,14 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import data_facts
 from satxlate_jax.training.channels import skip_channels, spectral_slots
+from satxlate_jax.training.continuing import FORMAT, check_continues
 from satxlate_jax.training.event_files import PATTERN
 from satxlate_jax.training.grafting import describe, graft, new_satellites
 from satxlate_jax.training.spectral_start import spectral_start, with_spectral_start
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.training.train_step import TrainStep
 
-FORMAT = 2  # within a format a run that is continued ends bit by bit as one that was not interrupted
 MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
-
-# What may differ between a checkpoint and the command that continues from it: nothing that changes what a step does.
-MAY_CHANGE = {
-    "steps",
-    "log_every",
-    "image_every",
-    "histogram_every",
-    "validate_every",
-    "validation_batches",
-    "checkpoint_every",
-    "keep_last",
-    "keep_every",
-    "data.dir",
-    "abreast",  # this and the next change the order of sums, as the number of devices does, and nothing else
-    "remat",
-    "optimizer.ema_decay",  # training never looks at the average
-}
-_ORDERED = {"data.satellites"}  # sections in which the order of the keys matters
 
 _PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
 _AVERAGE = "generator_average"
@@ -126,39 +108,14 @@ def _from_first_process(value: Any) -> Any:
     return json.loads(multihost_utils.broadcast_one_to_all(buffer).astype(np.uint8).tobytes())
 
 
-def check_continues(facts: Mapping[str, Any], stored: Mapping[str, Any], where: epath.Path) -> None:
-    """A checkpoint may only be continued by the configuration that made it.
-
-    Raises:
-      InputError: naming the fields that differ, with both values.
-    """
-    ours, theirs = _flat(facts["config"]), _flat(stored["config"])
-    # A field that the checkpoint does not know is newer than it, and off by default.
-    differing = [field for field in theirs if field not in MAY_CHANGE and ours.get(field) != theirs[field]]
-    changes = [f"config.{field} was {theirs[field]}, is {ours.get(field, 'absent')}" for field in differing]
-    for satellite, entry in stored["satellites"].items():
-        ours_of = facts["satellites"].get(satellite, entry)
-        changes += [f"the {key} of {satellite}" for key in ("mean", "std") if ours_of[key] != entry[key]]
-    if changes:
-        raise InputError(
-            f"{where} was trained with another configuration: {'; '.join(changes)}. "
-            "Undo that, or choose another --workdir"
-        )
-
-
-def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name -> value as JSON; sections whose order matters count as one value."""
-    flat: dict[str, str] = {}
-    for name, value in section.items():
-        if isinstance(value, Mapping) and prefix + name not in _ORDERED:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(value)
-    return flat
-
-
 def starting_state(
-    config: Any, train_step: TrainStep, mesh: Mesh, checkpoints: Checkpoints, step: int, facts: Mapping[str, Any]
+    config: Any,
+    train_step: TrainStep,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    step: int,
+    facts: Mapping[str, Any],
+    allow_other_data: bool = False,
 ) -> tuple[TrainState, str]:
     """The state to begin with.
 
@@ -173,13 +130,14 @@ def starting_state(
       checkpoints: of the workdir.
       step: what `open_workdir` found.
       facts: of this run.
+      allow_other_data: than those that the checkpoint was trained on.
 
     Returns:
-      The state, and a line that says where it comes from.
+      The state, and a line that says where it comes from, with what there is to know of it in further ones.
     """
     if step < 0:
         return initial_state(config, train_step, mesh)
-    check_continues(facts, checkpoints.facts(step), checkpoints.directory / str(step))
+    notes = check_continues(facts, checkpoints.facts(step), checkpoints.directory / str(step), allow_other_data)
     expected = state_tree(abstract_state(train_step))
     expected.pop(_AVERAGE, None)
     held = _AVERAGE in checkpoints.parts(step)
@@ -191,7 +149,7 @@ def starting_state(
     elif not held:  # the average begins here; a copy, since the step takes over the memory of what it is given
         tree[_AVERAGE] = jax.tree.map(jnp.copy, tree["generator"])
     state = TrainState(step=sharding.place(mesh, np.int32(step)), **tree)
-    return state, f"continuing at step {step} from {checkpoints.directory / str(step)}"
+    return state, "\n".join([f"continuing at step {step} from {checkpoints.directory / str(step)}", *notes])
 
 
 def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[TrainState, str]:

@@ -91,13 +91,14 @@ class _Run:
     take_step: Any
 
 
-def train(config: Any, workdir: str, profile: range = range(0)) -> int:
+def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
     """Trains to config.steps, or until SIGTERM; every process of a run calls it.
 
     Args:
       config: a checked configuration, see configs/default.py.
       workdir: the run's folder; checkpoints/ and TensorBoard's events go there.
       profile: steps to write a profiler's trace of.
+      allow_other_data: a run is continued although its data are not those that it began with.
 
     Returns:
       The step reached; the newest checkpoint holds it.
@@ -111,14 +112,14 @@ def train(config: Any, workdir: str, profile: range = range(0)) -> int:
         mesh, folder = sharding.make_mesh(), PlainPath(workdir)
         sharding.check_batch_size(config.batch_size, mesh, config.abreast)
         facts = runs.run_facts(config)
-        batches.check_records(config)
+        facts["data"] = batches.check_records(config)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
         saved = runs.open_workdir(folder, facts, checkpoints)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())
         train_step = build_train_step(config, facts["satellites"])
-        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, facts)
+        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, facts, allow_other_data)
         monitor = Monitor(folder, saved, facts)
         stack.callback(monitor.close)
         if saved < 0:
@@ -206,12 +207,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of steps A to B"
     )
+    parser.add_argument(
+        "--allow_other_data", action="store_true", help="continue a run on other data than those it began with"
+    )
     sharding.add_distributed_arguments(parser)
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     sharding.start(arguments)
     with sharding.leaving_at_once():
-        step = train(config, arguments.workdir, arguments.profile)
+        step = train(config, arguments.workdir, arguments.profile, arguments.allow_other_data)
     if jax.process_index() == 0:
         again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])
         checkpoint = PlainPath(arguments.workdir) / "checkpoints" / str(step)

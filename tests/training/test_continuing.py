@@ -1,0 +1,171 @@
+"""Who may continue a run: with which configuration, on which data, from which format."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from satxlate_jax.__main__ import main
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.training.continuing import MAY_CHANGE, NEUTRAL
+from tests import tiny_run
+
+STEPS = 2
+WORDS = ("--config.validate_every=0", "--config.image_every=100", "--config.histogram_every=100")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny_run.records(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data, own_cache) -> Path:
+    run = tmp_path_factory.mktemp("trained")
+    assert train(run, data) == 0
+    return run
+
+
+@pytest.fixture
+def run(tmp_path, trained) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def train(run: Path, data: Path, *words: str, steps: int = STEPS) -> int:
+    command = tiny_run.train_command(run, data, *WORDS, f"--config.steps={steps}", *words)
+    return main(["train", *command[4:]])
+
+
+def rewrite_facts(run: Path, change) -> None:
+    """As an older version would have left the newest checkpoint."""
+    checkpoints = Checkpoints(run / "checkpoints")
+    step = checkpoints.latest_step()
+    facts, tree = checkpoints.facts(), checkpoints.restore()
+    change(facts)
+    shutil.rmtree(run / "checkpoints")
+    checkpoints.save(step, tree, facts)
+    checkpoints.close()
+
+
+def refusal(capsys, *arguments, **options) -> str:
+    capsys.readouterr()
+    assert train(*arguments, **options) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("satxlate train: ")]
+    return line
+
+
+def manifest_of(data: Path, satellite: str = "G16") -> Path:
+    return data / f"geonex_l1g/{satellite}/1.0.0/manifest.json"
+
+
+def test_other_records_are_refused_and_may_be_allowed(run, tmp_path, capsys):
+    tiny_run.write_records(tmp_path / "other", train=48)
+    line = refusal(capsys, run, tmp_path / "other", steps=3)
+    assert "split 'train' of G16 was 40 records in 4 shards" in line and "is 48 records in 4 shards" in line
+    assert "--allow_other_data" in line and str(run) in line
+    assert Checkpoints(run / "checkpoints").latest_step() == STEPS
+    assert train(run, tmp_path / "other", "--allow_other_data", steps=3) == 0
+    assert "note: continuing on other data: split 'train' of G16 was 40" in capsys.readouterr().out
+    assert train(run, tmp_path / "other", steps=4) == 0  # these are its data now
+    assert "other data" not in capsys.readouterr().out
+
+
+def test_as_many_records_in_other_shards_are_refused(run, tmp_path, capsys):
+    tiny_run.write_records(tmp_path / "other", shards=5)
+    assert "40 records in 5 shards" in refusal(capsys, run, tmp_path / "other", steps=3)
+
+
+def test_another_selection_or_other_values_are_refused(tmp_path, data, capsys):
+    """What the build says of a data set whose shards are as long."""
+    for name in ("first", "second"):
+        shutil.copytree(data, tmp_path / name)
+        content = {"format": 1, "root": f"/{name}", "selection": {"years": [2019], "seed": 0}, "files": {"found": 7}}
+        manifest_of(tmp_path / name).write_text(json.dumps(content))
+        statistics = {"format": 1, "satellite": "G16", "splits": {"train": {"BAND02": {"mean": 0.5, "std": 1.0}}}}
+        manifest_of(tmp_path / name).with_name("statistics.json").write_text(json.dumps(statistics))
+    assert train(tmp_path / "run", tmp_path / "first") == 0
+    assert train(tmp_path / "run", tmp_path / "second") == 0  # a copy elsewhere is the same
+    content["selection"]["years"] = [2020]
+    manifest_of(tmp_path / "second").write_text(json.dumps(content))
+    line = refusal(capsys, tmp_path / "run", tmp_path / "second")
+    assert "the selection's years of G16 was [2019], is [2020]" in line
+    manifest_of(tmp_path / "second").unlink()  # a copy without it
+    assert train(tmp_path / "run", tmp_path / "second") == 0
+    statistics["splits"]["train"]["BAND02"]["mean"] = 0.6
+    manifest_of(tmp_path / "second").with_name("statistics.json").write_text(json.dumps(statistics))
+    assert "statistics of G16 was" in refusal(capsys, tmp_path / "run", tmp_path / "second")
+    manifest_of(tmp_path / "second").write_text("{")
+    assert "manifest.json is damaged" in refusal(capsys, tmp_path / "run", tmp_path / "second")
+
+
+def test_a_checkpoint_without_a_fingerprint_continues_with_one_warning(run, data, capsys):
+    rewrite_facts(run, lambda facts: facts.pop("data"))
+    assert train(run, data, steps=3) == 0
+    output = capsys.readouterr().out
+    assert output.count("warning") == 1 and "what data it was trained on" in output
+    assert set(Checkpoints(run / "checkpoints").facts()["data"]) == {"G16", "H8"}
+    assert train(run, data, steps=4) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_run_of_the_first_format_continues_and_is_told_of_the_new_order(run, data, capsys):
+    def age(facts):
+        facts["format"] = 1
+        del facts["data"]
+        for section, field in (name.split(".") for name in NEUTRAL):
+            del facts["config"][section][field]
+
+    rewrite_facts(run, age)
+    assert train(run, data, steps=3) == 0
+    output = capsys.readouterr().out
+    (line,) = [line for line in output.splitlines() if line.startswith("note: ")]
+    assert "format 1" in line and "order" in line
+    assert Checkpoints(run / "checkpoints").facts()["format"] == 2
+    assert train(run, data, steps=4) == 0
+    assert "note: " not in capsys.readouterr().out
+
+
+def test_a_run_of_a_later_format_is_refused(run, data, capsys):
+    rewrite_facts(run, lambda facts: facts.update(format=3))
+    assert "has format 3, this version knows 2" in refusal(capsys, run, data)
+
+
+def test_a_field_that_the_checkpoint_does_not_know_may_not_change_what_it_did(run, data, capsys):
+    rewrite_facts(run, lambda facts: facts["config"]["optimizer"].pop("clip_norm"))
+    line = refusal(capsys, run, data, "--config.optimizer.clip_norm=1.0")
+    assert "config.optimizer.clip_norm was not known, which is as 0.0, is 1.0" in line
+    assert train(run, data, "--config.optimizer.clip_norm=0", steps=3) == 0
+
+
+def flat(section, prefix=""):
+    for name, value in section.items():
+        yield from flat(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
+
+
+def test_every_field_that_the_first_checkpoints_lacked_has_a_neutral_value(default_config):
+    """A new field of configs/default.py belongs into NEUTRAL (or MAY_CHANGE), not into this list."""
+    first = """
+        seed steps batch_size precision normalization initialization init_from freeze log_every image_every
+        histogram_every validate_every validation_batches checkpoint_every keep_last keep_every
+        data.dir data.satellites.G16 data.satellites.G17 data.streams data.shuffle_buffer data.augment data.patch_size
+        objective.variant objective.gan_type objective.gan_w objective.recon_x_w objective.recon_shared_w
+        objective.recon_x_cyc_w objective.recon_z_cyc_w objective.recon_kl_w objective.recon_kl_cyc_w
+        objective.cycle_step objective.discriminator_fakes generator.family generator.dim generator.n_downsample
+        generator.n_res generator.activation generator.padding generator.skip_connection discriminator.dim
+        discriminator.n_layer discriminator.norm discriminator.activation discriminator.padding
+        discriminator.num_scales optimizer.learning_rate optimizer.beta1 optimizer.beta2 optimizer.weight_decay
+        optimizer.decay_every optimizer.decay_rate
+    """.split()
+    config = default_config()
+    assert set(flat(config)) - set(first) - set(NEUTRAL) - MAY_CHANGE == set()
+    for field, value in NEUTRAL.items():
+        section, name = field.split(".")
+        assert config[section][name] == value, "off by default"
