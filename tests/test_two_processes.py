@@ -162,6 +162,50 @@ def test_different_commands_are_noticed(tmp_path, data, cache):
     assert "different configurations" in second
 
 
+FIT = """
+import argparse, hashlib, json, sys
+import jax
+from tests import tiny_run
+from satxlate_jax.training import sharding, spectral_start
+from satxlate_jax.training.batches import check_records
+parser = argparse.ArgumentParser()
+parser.add_argument("data")
+sharding.add_distributed_arguments(parser)
+arguments = parser.parse_args()
+sharding.start(arguments)
+config = tiny_run.get_config()
+config.data.dir = arguments.data
+config.generator.spectral_path, config.generator.spectral_hidden = "quadratic", 4
+check_records(config)
+before = tiny_run.bytes_read()
+maps = spectral_start.spectral_start(config)
+digests = [hashlib.sha256(leaf.tobytes()).hexdigest() for leaf in jax.tree.leaves(maps)]
+print(json.dumps({"read": tiny_run.bytes_read() - before, "digests": digests, "tree": str(jax.tree.structure(maps))}))
+"""
+
+
+def test_the_second_process_takes_the_fit_of_the_first(data, cache):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        words = [f"--coordinator=localhost:{probe.getsockname()[1]}", "--num_processes=2"]
+    pair = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIT, str(data), *words, f"--process_id={process}"],
+            cwd=tiny_run.PROJECT,
+            env=tiny_run.environment(cache, compile_quickly=True),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    first, second = (json.loads(output.splitlines()[-1]) for output in _finish(pair))
+    assert first["tree"] == second["tree"] and first["digests"] == second["digests"]
+    assert len(set(first["digests"])) > 4
+    patches = 2048 * 2 * tiny_run.PATCH_SIZE**2 * (5 + 3)
+    assert first["read"] > patches > 10 * second["read"]
+
+
 COLLECTIVES = """
 import json, re, sys
 import jax

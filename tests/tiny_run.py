@@ -162,3 +162,8 @@ def read_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
 def learned_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     """The scalars that must be the same in every life of a run: all but how fast it was."""
     return {tag: points for tag, points in read_scalars(run).items() if not tag.startswith("speed/")}
+
+
+def bytes_read() -> int:
+    """By this process until now, whether from a disk or from the system's cache."""
+    return int(Path("/proc/self/io").read_text().split()[1])

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from satxlate_jax import atomic
@@ -84,28 +83,18 @@ def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Che
             problem = f"--workdir {workdir} cannot be written: {reason}; choose another"
     step = checkpoints.latest_step()
     mine = {"problem": problem, "step": -1 if step is None else step}
-    first = _from_first_process(mine)
+    first = sharding.from_first_process(lambda: mine)
     if first["problem"]:
         raise InputError(first["problem"])
     if first["step"] != mine["step"] and first["step"] not in checkpoints.steps():
         raise InputError(
             f"--workdir {workdir}: this process does not see the first one's checkpoints; use a shared folder"
         )
-    if _from_first_process(facts["config"]) != facts["config"]:  # seen by the other; the first then loses it
+    if (
+        sharding.from_first_process(lambda: facts["config"]) != facts["config"]
+    ):  # seen by the other; the first then loses it
         raise InputError("the processes were started with different configurations; give each the same command")
     return first["step"]
-
-
-def _from_first_process(value: Any) -> Any:
-    """What process 0 holds (JSON), in every process."""
-    if jax.process_count() == 1:
-        return value
-    text = json.dumps(value).encode()
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    buffer = np.zeros(length, np.uint8)
-    if jax.process_index() == 0:
-        buffer[:] = np.frombuffer(text, np.uint8)
-    return json.loads(multihost_utils.broadcast_one_to_all(buffer).astype(np.uint8).tobytes())
 
 
 def starting_state(

@@ -5,6 +5,7 @@ device or a pod; `jit` with these shardings lets the compiler put in the all-red
 """
 
 import argparse
+import json
 import os
 import queue
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.errors import InputError
@@ -113,6 +115,17 @@ def leaving_at_once() -> Iterator[None]:
 def this_process() -> dict[str, int]:
     """Which process this is and of how many, as batches.py wants to know it."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+
+def from_first_process(make: Callable[[], Any]) -> Any:
+    """What `make()` returns in process 0 (JSON), in every process; the others do not call it, they wait."""
+    if jax.process_count() == 1:
+        return make()
+    text = json.dumps(make()).encode() if jax.process_index() == 0 else b""
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    buffer = np.zeros(length, np.uint8)
+    buffer[: len(text)] = np.frombuffer(text, np.uint8)
+    return json.loads(multihost_utils.broadcast_one_to_all(buffer).astype(np.uint8).tobytes())
 
 
 # ---------------------------------------------------------------- mesh and shardings

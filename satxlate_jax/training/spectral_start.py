@@ -12,22 +12,24 @@ on both splits, because what limits them is how many scenes they have seen.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 from satxlate_jax.models.spectral import spectral_features
 from satxlate_jax.observations.normalization import change_of_units
+from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import Batch, data_facts, training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots, streams
 from satxlate_jax.training.spectral_fit import least_squares, predict
 from satxlate_jax.training.spectral_units import fit_units, infer
 
 PATCHES = 2_048
-"""Patches of each satellite that the regressions are fitted on."""
+"""Patches of each satellite that the regressions are fitted on, and that hidden units are checked on: at most so many
+of either split are read."""
 STEP = 3
 """Of their pixels, along rows and columns: neighbours say nearly the same. Patches above 64 pixels are thinned more."""
 
@@ -39,7 +41,7 @@ Pixels = Mapping[str, np.ndarray]
 def spectral_start(config: Any) -> Maps:
     """The maps from every satellite's bands to the slots and back.
 
-    The same in every process, whatever their number.
+    The first process reads and fits, the others take what it found: the same for any number of processes.
 
     Args:
       config: a configuration with a spectral path; all but 'copy' read training records.
@@ -49,6 +51,12 @@ def spectral_start(config: Any) -> Maps:
       [slot, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. With hidden
       units, encoders that are taught by them also have 'inferred', the layers of `Inference`.
     """
+    lists = sharding.from_first_process(lambda: jax.tree.map(np.ndarray.tolist, _fit(config)))
+    return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: isinstance(leaf, list))
+
+
+def _fit(config: Any) -> Maps:
+    """The maps, of one process's own reading and computing; float32."""
     slots = spectral_slots(config)
     scales = _slot_scales(data_facts(config), slots)
     n_slots = 1 + max(slot for numbers in slots.values() for slot in numbers)
@@ -62,8 +70,7 @@ def spectral_start(config: Any) -> Maps:
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
     if config.generator.spectral_path != "copy":
         _teach(config, maps["encoders"], slots, scales)
-    maps = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
-    return multihost_utils.broadcast_one_to_all(maps)  # processors of two kinds may differ in the last digit
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
 
 
 def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, quiet: bool = False) -> dict[str, Any]:
@@ -97,12 +104,12 @@ def _teach(config: Any, encoders: dict[str, dict[str, Any]], slots: Mapping[str,
     ]
     if not lessons:
         return
-    batches = training_batches(config)
-    train = _pixels((next(batches) for _ in range(-(-PATCHES // config.batch_size))), lessons)
+    enough = -(-PATCHES // config.batch_size)
+    train = _pixels(islice(training_batches(config), enough), lessons)
     for lesson in lessons:
         lesson.fill(encoders[lesson.learner], train)
     if config.generator.spectral_hidden:
-        check = _pixels(validation_batches(config), lessons)
+        check = _pixels(islice(validation_batches(config), enough), lessons)
         for learner, encoder in encoders.items():
             able = [lesson for lesson in lessons if lesson.learner == learner and lesson.complete]
             if able:

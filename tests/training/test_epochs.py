@@ -48,11 +48,6 @@ def test_every_epoch_has_every_record_once(data, shards, batch_size, mixed):
         assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
-def bytes_read() -> int:
-    """By this process, whether from a disk or from the system's cache."""
-    return int(Path("/proc/self/io").read_text().split()[1])
-
-
 PROCESSES = [1, 2, 4, 8, 64]
 
 
@@ -62,7 +57,7 @@ def test_a_process_reads_what_it_uses(data, processes, batches, steps):
     config = config_of(data(12), BATCH)
     for index in {0, processes // 2, processes - 1}:
         stream = batches(config, process_index=index, process_count=processes)
-        before, used = bytes_read(), 0
+        before, used = tiny_run.bytes_read(), 0
         for batch in islice(stream, steps):
             used += sum(len(images) for images in batch.values())
         stream.close()
@@ -71,7 +66,7 @@ def test_a_process_reads_what_it_uses(data, processes, batches, steps):
         lengths = 100 * 2 * RECORDS  # to find where records begin
         rest = 200  # of each record: what is not its image
         allowed = (steps * BATCH // processes + ahead) * (RECORD_BYTES + 2 * rest) + lengths
-        assert bytes_read() - before <= allowed
+        assert tiny_run.bytes_read() - before <= allowed
 
 
 @pytest.mark.parametrize("shards", [1, 12])

@@ -15,12 +15,22 @@ from satxlate_jax.models.translator import build_translator
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training import spectral_start as spectral_start_module
 from satxlate_jax.training.assembly import build_networks, build_objective
-from satxlate_jax.training.batches import training_batches
+from satxlate_jax.training.batches import training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.spectral_start import PATCHES, STEP, spectral_start, with_spectral_start
 from satxlate_jax.training.train_step import draw_noise
-from tests.tiny_run import environment, get_config, records, run_training, shared_cache, train_command
+from tests.tiny_run import (
+    PATCH_SIZE,
+    bytes_read,
+    environment,
+    get_config,
+    records,
+    run_training,
+    shared_cache,
+    train_command,
+    write_records,
+)
 
 # G16 has 2, 3, 5, 7, 13 and H8 has 3, 4, 13: 0.64, 0.86 and 10.3 um are shared, 1.6 and 3.9 um are not
 SLOTS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
@@ -122,6 +132,19 @@ def test_hidden_units_learn_what_a_regression_cannot(helpful, config, monkeypatc
     last = params["encoders"]["H8"]["spectral"]["inferred"]["last"]["kernel"]
     assert np.any(last[:, 0]) == helpful and not np.any(last[:, 1])
     assert "inferred" not in params["encoders"]["G16"]["spectral"]  # G16 lacks nothing
+
+
+def test_the_fit_reads_a_bounded_part_of_either_split(config, tmp_path, monkeypatch):
+    """As the system counts it: no more than what is fitted on, and the batches that are read ahead."""
+    monkeypatch.setattr(spectral_start_module, "PATCHES", 64)
+    config.data.dir, config.generator.spectral_hidden = str(tmp_path), 4
+    write_records(tmp_path, train=640, validation=960)
+    next(training_batches(config)), next(validation_batches(config))  # with what is read to find out what there is
+    before = bytes_read()
+    spectral_start(config)
+    record = 2 * PATCH_SIZE**2 * (5 + 3) + 400
+    descriptions = 100_000
+    assert bytes_read() - before < 2 * (64 + 5 * config.batch_size) * record + 100 * 2 * 1600 + descriptions
 
 
 @pytest.mark.parametrize(
