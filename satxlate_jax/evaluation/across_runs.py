@@ -23,7 +23,7 @@ from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.maps import TEXT, new_figure
 from satxlate_jax.evaluation.methods import MODEL, PAIRED, SLOW, method_name
 from satxlate_jax.evaluation.ranking import best_baseline, rank
-from satxlate_jax.evaluation.tables import COLUMNS, write_csv
+from satxlate_jax.evaluation.tables import PIXEL_COLUMNS, write_csv
 from satxlate_jax.options import CommandParser, user_path
 
 _REGRESSIONS = ("linear", "quadratic", *SLOW)
@@ -105,7 +105,7 @@ def read_outcomes(folder: str | Path, run: str, *, all_bands: bool = False) -> l
         raise InputError(
             f"'{folder}' holds no scores.csv that can be read; give the --output of `satxlate evaluate`"
         ) from error
-    if missing := [name for name in COLUMNS if name not in columns]:
+    if missing := [name for name in PIXEL_COLUMNS if name not in columns]:
         raise InputError(f"'{path}' has no column '{missing[0]}'; it is not what `satxlate evaluate` writes")
     try:
         rmse = {(row["method"], int(row["band"])): float(row["rmse"]) for row in rows}
@@ -192,7 +192,9 @@ def print_table(outcomes: Sequence[BandOutcome]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("RMSE in the band's unit; ratio: the model's over that of the best unpaired baseline; below 1 is ahead")
+    print(
+        "RMSE in the band's unit, every pixel counted alike; ratio: the model's over that of the best unpaired baseline"
+    )
     for sentence in describe(outcomes):
         print(sentence)
 

@@ -108,7 +108,7 @@ def write_results(results: Results, output: Path) -> None:
         ("scores_by_group.csv", tables.group_rows(results), ("group",)),
     ):
         tables.write_csv(rows, (*first, *columns), output / name)
-    tables.write_csv(tables.detail_rows(results), (*columns[:6], *tables.DETAILS), output / "details.csv")
+    tables.write_csv(tables.detail_rows(results), (*tables.KEYS, *tables.DETAILS), output / "details.csv")
     atomic.write_text(output / "scores.tex", tables.latex_table(results))
 
 

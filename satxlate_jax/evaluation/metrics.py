@@ -20,6 +20,9 @@ from satxlate_jax.observations.satellites import Band
 DATA_RANGE = {"reflectance": 1.6, "brightness_temperature": 200.0}
 
 FIGURES = ("n", "bias", "mae", "rmse", "psnr", "ssim", "correlation")
+"""Those that count every pixel alike."""
+AREA_FIGURES = tuple(f"{name}_area" for name in FIGURES[1:])
+"""The same with every pixel weighted by its area."""
 
 _SSIM_SIGMA = 1.5  # pixels; the window is cut at 11 x 11
 _SSIM_RADIUS = 5
@@ -34,46 +37,55 @@ def data_range(band: Band) -> float:
 
 @dataclass
 class BandScore:
-    """The sums of one band under one method.
+    """The sums of one band under one method, every pixel counted alike, and beside them those weighted by area.
 
     Attributes:
       data_range: what PSNR and SSIM refer to, in the band's unit.
-      n: pixels counted.
+      n: pixels counted; in `area` the sum of their areas.
       mean: [2], of prediction and truth, in the band's unit.
       moments: [2, 2], sums of centred products of prediction and truth, unit squared.
       absolute: sum of |prediction - truth|, in the band's unit.
       ssim_sum: sum of the structural similarity of the pixels that have one.
-      ssim_n: how many have.
+      ssim_n: how many have; in `area` the sum of their areas.
+      area: the same sums weighted by the pixels' areas; None where these are not known.
     """
 
     data_range: float
-    n: int = 0
+    n: float = 0
     mean: np.ndarray = field(default_factory=lambda: np.zeros(2))
     moments: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
     absolute: float = 0.0
     ssim_sum: float = 0.0
-    ssim_n: int = 0
+    ssim_n: float = 0
+    area: "BandScore | None" = None
 
-    def update(self, prediction: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> "BandScore":
+    def update(
+        self,
+        prediction: np.ndarray,
+        truth: np.ndarray,
+        where: np.ndarray | None = None,
+        area: np.ndarray | None = None,
+    ) -> "BandScore":
         """Counts one field in.
 
         Args:
           prediction: [h, w] in the band's unit, NaN where missing.
           truth: [h, w] in the band's unit, NaN where missing.
           where: [h, w] bool, the pixels to count; default all.
+          area: of the pixels, as for `score_groups`.
 
         Returns:
           Itself.
         """
-        everywhere = np.ones(truth.shape, bool)
-        return self.merge(
-            score_groups(prediction, truth, self.data_range, {"": everywhere if where is None else where})[""]
-        )
+        groups = {"": np.ones(truth.shape, bool) if where is None else where}
+        return self.merge(score_groups(prediction, truth, self.data_range, groups, area)[""])
 
     def merge(self, other: "BandScore") -> "BandScore":
         """Adds the sums of other pixels, in place; the order does not matter beyond rounding."""
         total = self.n + other.n
         if other.n:
+            mine = self.area if self.n else BandScore(self.data_range)
+            self.area = mine.merge(other.area) if mine and other.area else None
             step = other.mean - self.mean
             self.moments = self.moments + other.moments + np.outer(step, step) * (self.n * other.n / total)
             self.mean = self.mean + step * (other.n / total)
@@ -88,8 +100,13 @@ class BandScore:
 
         Returns:
           n; bias (prediction minus truth), mae and rmse in the band's unit; psnr in dB, from the rmse over all
-          pixels; ssim, the mean over all pixels that have one; correlation (Pearson).
+          pixels; ssim, the mean over all pixels that have one; correlation (Pearson); then all but n weighted by area
+          (`AREA_FIGURES`), NaN where areas are not known.
         """
+        by_area = (self.area or BandScore(self.data_range))._figures()
+        return self._figures() | {f"{name}_area": by_area[name] for name in FIGURES[1:]}
+
+    def _figures(self) -> dict[str, float]:
         if not self.n:
             return {"n": 0} | dict.fromkeys(FIGURES[1:], float("nan"))
         bias = float(self.mean[0] - self.mean[1])
@@ -110,7 +127,11 @@ class BandScore:
 
 
 def score_groups(
-    prediction: np.ndarray, truth: np.ndarray, range_: float, groups: Mapping[str, np.ndarray]
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    range_: float,
+    groups: Mapping[str, np.ndarray],
+    area: np.ndarray | None = None,
 ) -> dict[str, BandScore]:
     """Scores one field in several groups of pixels at once; the structural similarity is computed only once.
 
@@ -119,6 +140,7 @@ def score_groups(
       truth: [h, w] in the band's unit, NaN where missing.
       range_: what PSNR and SSIM refer to, in the band's unit.
       groups: name -> [h, w] bool, the pixels to count.
+      area: of the pixels, [h, w] or [h, 1], in any unit; None: not known, then there are no sums weighted by it.
 
     Returns:
       The sums of each group.
@@ -130,17 +152,28 @@ def score_groups(
     scores = {}
     for name, where in groups.items():
         counted = seen & where
-        score = scores[name] = BandScore(range_)
         if not counted.any():
+            scores[name] = BandScore(range_)
             continue
         values = np.stack([prediction[counted], truth[counted]]).astype(np.float64)
-        score.n, score.mean = values.shape[1], values.mean(1)
-        centred = values - score.mean[:, None]
-        score.moments = centred @ centred.T
-        score.absolute = float(np.abs(values[0] - values[1]).sum())
-        similar = similarity[counted & np.isfinite(similarity)]
-        score.ssim_sum, score.ssim_n = float(similar.sum()), similar.size
+        scores[name] = _weighted_sums(values, similarity[counted], np.ones(values.shape[1]), range_)
+        scores[name].n, scores[name].ssim_n = values.shape[1], int(scores[name].ssim_n)
+        if area is not None:
+            weights = np.broadcast_to(area, truth.shape)[counted]
+            scores[name].area = _weighted_sums(values, similarity[counted], weights, range_)
     return scores
+
+
+def _weighted_sums(values: np.ndarray, similarity: np.ndarray, weights: np.ndarray, range_: float) -> BandScore:
+    """Sums over pixels: values [2, pixel] of prediction and truth, similarity [pixel] or NaN, weights [pixel]."""
+    n = float(weights.sum())
+    mean = (values * weights).sum(1) / n
+    centred = values - mean[:, None]
+    absolute = float((np.abs(values[0] - values[1]) * weights).sum())
+    similar = np.isfinite(similarity)
+    ssim_sum = float((similarity[similar] * weights[similar]).sum())
+    moments = (centred * weights) @ centred.T
+    return BandScore(range_, n, mean, moments, absolute, ssim_sum, float(weights[similar].sum()))
 
 
 def structural_similarity(prediction: np.ndarray, truth: np.ndarray, range_: float) -> np.ndarray:

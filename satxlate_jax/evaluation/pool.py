@@ -12,7 +12,7 @@ from typing import Any
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.evaluate import write_results
 from satxlate_jax.evaluation.results import Results
-from satxlate_jax.evaluation.sums import Part, read_sums
+from satxlate_jax.evaluation.sums import FORMAT, Part, read_sums
 from satxlate_jax.evaluation.verdict import headline
 from satxlate_jax.options import CommandParser, user_path
 
@@ -87,5 +87,10 @@ def main(argv: list[str]) -> None:
     print(headline(results))
     count = parts[0].count
     print(f"{len(results.per_file)} files of {len(parts)} of {count} parts: {output / 'scores.csv'}")
+    if old := [name for name, part in zip(options.parts, parts, strict=True) if part.format < FORMAT]:
+        print(
+            f"written by an older version, without scores by area and without limits on the baselines' output: "
+            f"{', '.join(old)}; evaluate these again to have both"
+        )
     if missing := sorted(set(range(1, count + 1)) - {part.number for part in parts}):
         print(f"missing: {', '.join(f'{number}/{count}' for number in missing)}; the figures are those of the others")

@@ -21,10 +21,18 @@ from satxlate_jax.evaluation.diagnosis import (
 )
 from satxlate_jax.evaluation.figures import Figures
 from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.metrics import FIGURES
 from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.tables import per_file_rows, score_rows
-from satxlate_jax.evaluation.verdict import compare, describe_fit, describe_truth, describe_verdict, headline
+from satxlate_jax.evaluation.verdict import (
+    compare,
+    describe_area,
+    describe_fit,
+    describe_truth,
+    describe_verdict,
+    headline,
+)
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -37,7 +45,11 @@ _FIGURE_HEADS = {
     "ssim": "SSIM",
     "correlation": "correlation",
 }
-
+_AREA_HEADS = {f"{name}_area": f"{_FIGURE_HEADS[name]} by area" for name in FIGURES[1:]}
+_COUNTING = (
+    "All numbers and figures here count every pixel alike, unless they are said to be by area: then a pixel of the "
+    "grid in degrees weighs as much as the cosine of its latitude, as its area does."
+)
 
 _MAPS = 8  # error maps of bands to show, more only if there are more bands: each takes half a second and 200 kB
 _EXACT = ("band", "wavelength", "wavelength_um")
@@ -96,6 +108,8 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
                 "model": results.rmse(MODEL, band.number),
                 "best": method_name(best),
                 "best_rmse": best_rmse,
+                "model_area": results.rmse(MODEL, band.number, by_area=True),
+                "best_area": results.rmse(best, band.number, by_area=True),
                 "constant": results.rmse("constant", band.number),
                 "paired": results.best_baseline(band.number, paired=True)[1],
                 "verdict": Marked.of(*describe_verdict(winner, change)),
@@ -110,6 +124,8 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
         "best": "best unpaired baseline",
         "best_rmse": "its RMSE",
         "verdict": "verdict",
+        "model_area": "model RMSE by area",
+        "best_area": "best's by area",
         "constant": "constant",
         "paired": "SBAF (paired)",
     }
@@ -119,12 +135,13 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
     given = (
         f"Given: whether {results.comparison.task.source}'s input holds a band of that wavelength. RMSE in the band's "
         "unit over all files. The best baseline is the one of the smallest RMSE among those "
-        "that are fitted without pairs, as the model is; the verdict is against it."
+        "that are fitted without pairs, as the model is; the verdict is against it. Every method's output is limited "
+        "to the band's valid range, and all are scored on the same pixels."
     )
     return (
         '<h2 id="summary">Summary</h2><section>'
         f'<p class="headline">{escape(words)}</p>{render_table(rows, columns, exact=_EXACT)}'
-        f'<p class="soft">{escape(given)}</p>'
+        f'<p class="soft">{escape(given)}</p><p class="soft">{escape(f"{_COUNTING} {describe_area(results)}")}</p>'
         + figures.embed(pictures.draw_overview(results), "overview", caption)
         + f"<p>{escape(describe_truth(results))}</p><p>{escape(describe_fit(results))}</p></section>"
     )
@@ -174,10 +191,12 @@ def _scores(results: Results) -> str:
     for row in rows:
         row["method"] = method_name(row["method"])
     columns = {"band": "band", "wavelength_um": "µm", "method": "method", "unit": "unit"} | _FIGURE_HEADS
+    columns |= _AREA_HEADS
     notes = (
         "Bias is prediction minus observation; bias, MAE and RMSE in the band's unit. PSNR refers to a range of 1.6 "
         "(reflectance) and 200 K, as published, and to the RMSE over all pixels. SSIM: Gaussian window of 1.5 pixels "
-        "cut at 11 x 11, the same ranges, mean over pixels. Click a head to sort. The same numbers are in scores.csv."
+        "cut at 11 x 11, the same ranges, mean over pixels. By area: the same, each pixel weighted by its area. Click "
+        "a head to sort. The same numbers are in scores.csv."
     )
     table = render_table(rows, columns, exact=_EXACT)
     return f'<h2 id="scores">All scores</h2><section>{table}<p class="soft">{escape(notes)}</p></section>'

@@ -102,15 +102,16 @@ class Results:
         numbers = sorted({number for (method, number), score in self.total.items() if method == MODEL and score.n})
         return [self.band(number) for number in numbers]
 
-    def rmse(self, method: str, band: int) -> float:
-        """Root mean square error in the band's unit, NaN where the method has no answer."""
+    def rmse(self, method: str, band: int, *, by_area: bool = False) -> float:
+        """Root mean square error in the band's unit, by pixel or by area; NaN where the method has no answer."""
         score = self.by_group.get((ALL, method, band))
-        return score.figures()["rmse"] if score else math.nan
+        return score.figures()["rmse_area" if by_area else "rmse"] if score else math.nan
 
     def is_synthesised(self, band: int) -> bool:
         """Whether the network was given no band of that wavelength."""
         return not has_partner(self.comparison.task, band)
 
-    def best_baseline(self, band: int, *, paired: bool = False) -> tuple[str, float]:
+    def best_baseline(self, band: int, *, paired: bool = False, by_area: bool = False) -> tuple[str, float]:
         """The best baseline of a band, among the unpaired or the paired ones, and its RMSE: `ranking.best_baseline`."""
-        return ranking.best_baseline({method: self.rmse(method, band) for method in self.methods}, paired=paired)
+        rmse = {method: self.rmse(method, band, by_area=by_area) for method in self.methods}
+        return ranking.best_baseline(rmse, paired=paired)

@@ -158,11 +158,12 @@ def count_in(results: Results, example: Example) -> Scores:
     """Adds one case to all sums; returns its own scores."""
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
     pixel = abs(float(example.lat[1] - example.lat[0]))
+    area = np.cos(np.radians(example.lat))[:, None]  # of a grid in degrees, on the sphere, against the equator's
     scores = {}
     for method, fields in example.predictions.items():
         for number, prediction in fields.items():
             key, truth, band = (method, number), example.truth[number], results.band(number)
-            found = score_groups(prediction, truth, data_range(band), groups)
+            found = score_groups(prediction, truth, data_range(band), groups, area)
             scores[key] = found[ALL]
             for group, score in found.items():
                 if score.n:

@@ -21,7 +21,8 @@ from satxlate_jax.evaluation.spectra import PowerSpectrum
 from satxlate_jax.observations.catalog import TileFile, parse_name
 
 NAME = "sums.npz"
-_FORMAT = 1
+FORMAT = 2
+"""1: without sums by area, and with baselines that were not limited to the bands' valid ranges."""
 _KINDS = {"histogram": JointHistogram, "spectrum": PowerSpectrum, "calibration": Calibration}
 
 
@@ -34,12 +35,14 @@ class Part:
       made_of: what must be the same in all parts: the run, the step, the task and what the baselines were fitted on.
       number: which part it is, from 1.
       count: of how many.
+      format: in which it was written.
     """
 
     results: Results
     made_of: dict[str, Any]
     number: int = 1
     count: int = 1
+    format: int = FORMAT
 
     @property
     def files(self) -> set[str]:
@@ -76,7 +79,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
         "fitted_on": hashlib.sha256("\n".join(fitted).encode()).hexdigest(),
     }
     files = [[case.source.path.name, case.truth.path.name] for case, _ in results.per_file]
-    arrays = {"about": np.array(json.dumps({"format": _FORMAT, "made_of": made_of, "files": files, "part": part}))}
+    arrays = {"about": np.array(json.dumps({"format": FORMAT, "made_of": made_of, "files": files, "part": part}))}
     for (group, method, band), score in results.by_group.items():
         arrays[f"group/{group}/{method}/{band}"] = _pack(score)
     for index, (_, scores) in enumerate(results.per_file):
@@ -104,7 +107,7 @@ def read_sums(folder: str | Path) -> Part:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         about = json.loads(str(arrays.pop("about")))
-        if about["format"] != _FORMAT:
+        if about["format"] not in (1, FORMAT):
             raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
         return _assemble(about, arrays)
     except OSError as error:
@@ -138,7 +141,8 @@ def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Part:
             results.calibration[band] = one
         else:
             (results.histograms if isinstance(one, JointHistogram) else results.spectra)[method, band] = one
-    return Part(results, made_of, *about["part"])
+    number, count = about["part"]
+    return Part(results, made_of, number, count, about["format"])
 
 
 def _file(name: str) -> TileFile:
@@ -149,13 +153,21 @@ def _file(name: str) -> TileFile:
 
 
 def _pack(score: BandScore) -> np.ndarray:
-    """[11]: range, n, mean (2), moments (4), absolute, and of SSIM sum and n."""
-    ends = [score.absolute, score.ssim_sum, score.ssim_n]
-    return np.array([score.data_range, score.n, *score.mean, *score.moments.ravel(), *ends], np.float64)
+    """[11]: range, n, mean (2), moments (4), absolute, and of SSIM sum and n; [22] with those by area, where known."""
+    numbers = [score.data_range, score.n, *score.mean, *score.moments.ravel()]
+    packed = np.array([*numbers, score.absolute, score.ssim_sum, score.ssim_n], np.float64)
+    return packed if score.area is None else np.concatenate([packed, _pack(score.area)])
 
 
 def _unpack(packed: np.ndarray) -> BandScore:
+    score = _unpack_sums(packed[:11])
+    score.n, score.ssim_n = int(score.n), int(score.ssim_n)
+    score.area = _unpack_sums(packed[11:]) if len(packed) > 11 else None
+    return score
+
+
+def _unpack_sums(packed: np.ndarray) -> BandScore:
     range_, n, *means_and_moments = packed[:8].tolist()
     absolute, ssim_sum, ssim_n = packed[8:].tolist()
     mean, moments = np.array(means_and_moments[:2]), np.array(means_and_moments[2:]).reshape(2, 2)
-    return BandScore(range_, int(n), mean, moments, absolute, ssim_sum, int(ssim_n))
+    return BandScore(range_, n, mean, moments, absolute, ssim_sum, ssim_n)

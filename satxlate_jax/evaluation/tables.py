@@ -10,11 +10,14 @@ from typing import Any
 from satxlate_jax import atomic
 from satxlate_jax.evaluation.groups import ALL
 from satxlate_jax.evaluation.methods import MODEL, method_name
-from satxlate_jax.evaluation.metrics import FIGURES
+from satxlate_jax.evaluation.metrics import AREA_FIGURES, FIGURES
 from satxlate_jax.evaluation.ranking import DIGITS, rank
 from satxlate_jax.evaluation.results import Results, Scores
 
-COLUMNS = ("method", "source", "target", "band", "wavelength_um", "unit", *FIGURES)
+KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
+PIXEL_COLUMNS = (*KEYS, *FIGURES)
+"""What every scores.csv holds; those of older evaluations end here."""
+COLUMNS = (*PIXEL_COLUMNS, *AREA_FIGURES)
 DETAILS = ("error_p50", "error_p90", "error_p99", "histogram_distance", "sharpness", "effective_resolution_km")
 
 
@@ -53,7 +56,7 @@ def detail_rows(results: Results) -> list[dict[str, Any]]:
     """What scores.csv has no column for, by method and band.
 
     Returns:
-      Rows with COLUMNS up to unit and DETAILS: percentiles of the size of the error and the distance of the two
+      Rows with KEYS and DETAILS: percentiles of the size of the error and the distance of the two
       distributions (first Wasserstein distance) in the band's unit, to the width of a histogram's bin; sharpness, the
       ratio of output's to truth's power below 20 km; and the effective resolution in km.
     """
@@ -63,7 +66,7 @@ def detail_rows(results: Results) -> list[dict[str, Any]]:
         histogram, spectrum = results.histograms[key], results.spectra[key]
         p50, p90, p99 = histogram.error_percentiles((50, 90, 99))
         details = (p50, p90, p99, histogram.distance(), spectrum.sharpness(), spectrum.effective_resolution())
-        rows.append({column: row[column] for column in COLUMNS[:6]} | dict(zip(DETAILS, details, strict=True)))
+        rows.append({column: row[column] for column in KEYS} | dict(zip(DETAILS, details, strict=True)))
     return rows
 
 
@@ -71,7 +74,8 @@ def latex_table(results: Results) -> str:
     """Model, best unpaired baseline and constant by band, as a LaTeX table (booktabs)."""
     task = results.comparison.task
     lines = [
-        rf"% {task.source} to {task.target}; RMSE over {len(results.per_file)} files; needs \usepackage{{booktabs}}",
+        rf"% {task.source} to {task.target}; RMSE over all pixels of {len(results.per_file)} files",
+        r"% needs \usepackage{booktabs}",
         r"\begin{tabular}{rrlrrlrr}",
         r"\toprule",
         r"band & $\lambda$ ($\mu$m) & unit & model & best unpaired baseline & & constant & SSIM \\",

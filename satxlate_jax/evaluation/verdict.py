@@ -11,15 +11,15 @@ FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
 
 
-def compare(results: Results, band: int) -> tuple[str, float]:
+def compare(results: Results, band: int, *, by_area: bool = False) -> tuple[str, float]:
     """How the model compares with the best baseline of a band, of those that are given no more than it.
 
     Returns:
       'model', the name of a better baseline, 'equal', or '' where no baseline has an answer; and the model's RMSE
       relative to the baseline's, minus 1.
     """
-    best, rmse = results.best_baseline(band)
-    outcome, change = rank(results.rmse(MODEL, band), rmse)
+    best, rmse = results.best_baseline(band, by_area=by_area)
+    outcome, change = rank(results.rmse(MODEL, band, by_area=by_area), rmse)
     return {"ahead": MODEL, "behind": best}.get(outcome, outcome), change
 
 
@@ -105,6 +105,13 @@ def describe_verdict(winner: str, change: float) -> tuple[str, str]:
     if winner == "model":
         return "model better" + ("" if math.isnan(change) else f" by {-change:.0%}"), "good"
     return "model worse" + ("" if math.isinf(change) else f": error × {1 + change:.3g}"), "bad"
+
+
+def describe_area(results: Results) -> str:
+    """Whether verdicts would be others if scores were weighted by area."""
+    bands = [band.number for band in results.scored_bands]
+    others = [band for band in bands if compare(results, band)[0] != compare(results, band, by_area=True)[0]]
+    return f"By area the verdict would be {f'another in {_bands(others)}' if others else 'the same in every band'}."
 
 
 def describe_truth(results: Results) -> str:

@@ -1,0 +1,192 @@
+"""Scores by area beside scores by pixel: against sums written out here, in parts, and from sums without areas."""
+
+import csv
+import json
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from satxlate_jax import read_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.evaluation.metrics import AREA_FIGURES, FIGURES, BandScore, structural_similarity
+from satxlate_jax.evaluation.tables import COLUMNS
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+BANDS = {"G16": (2, 3, 13), "H8": (3, 13)}
+TILES = ("h02v01", "h02v05", "h02v09")  # 54 to 48, 30 to 24 and 6 to 0 degrees north
+OLD_COLUMNS = ("method,source,target,band,wavelength_um,unit,n,bias,mae,rmse,psnr,ssim,correlation").split(",")
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def fields(seed=0):
+    """A prediction that is worse in the north, a truth, and areas that fall to the north."""
+    random = np.random.default_rng(seed)
+    latitude = 60 - 0.5 * np.arange(64) - 3 * seed
+    truth = 270 + 10 * random.standard_normal((64, 48)).cumsum(0).cumsum(1) / 30
+    prediction = truth + np.linspace(3, 0.1, 64)[:, None] * (0.5 + random.standard_normal((64, 48)))
+    prediction[random.random(truth.shape) < 0.1] = np.nan
+    return prediction, truth, np.cos(np.radians(latitude))[:, None]
+
+
+def by_area(prediction, truth, area):
+    """The scores as weighted means, all pixels at once."""
+    seen = np.isfinite(prediction) & np.isfinite(truth)
+    weight = np.broadcast_to(area, truth.shape)[seen]
+    p, t = prediction[seen], truth[seen]
+    mean = {name: np.average(values, weights=weight) for name, values in (("p", p), ("t", t))}
+    variance = {name: np.average((v - mean[name]) ** 2, weights=weight) for name, v in (("p", p), ("t", t))}
+    covariance = np.average((p - mean["p"]) * (t - mean["t"]), weights=weight)
+    rmse = np.sqrt(np.average((p - t) ** 2, weights=weight))
+    similarity = structural_similarity(prediction, truth, 200.0)
+    similar = np.isfinite(similarity)
+    return {
+        "bias": np.average(p - t, weights=weight),
+        "mae": np.average(np.abs(p - t), weights=weight),
+        "rmse": rmse,
+        "psnr": 20 * np.log10(200 / rmse),
+        "ssim": np.average(similarity[similar], weights=np.broadcast_to(area, truth.shape)[similar]),
+        "correlation": covariance / np.sqrt(variance["p"] * variance["t"]),
+    }
+
+
+def test_scores_by_area_are_weighted_means():
+    prediction, truth, area = fields()
+    figures = BandScore(200.0).update(prediction, truth, area=area).figures()
+    for name, value in by_area(prediction, truth, area).items():
+        np.testing.assert_allclose(figures[f"{name}_area"], value, rtol=1e-9)
+    assert figures["rmse_area"] < 0.99 * figures["rmse"]  # the bad north is small
+    plain = BandScore(200.0).update(prediction, truth).figures()
+    assert {name: figures[name] for name in FIGURES} == {name: plain[name] for name in FIGURES}
+    assert all(np.isnan(plain[name]) for name in AREA_FIGURES)
+
+
+def test_equal_areas_give_the_scores_by_pixel():
+    prediction, truth, _ = fields()
+    figures = BandScore(200.0).update(prediction, truth, area=np.full((64, 1), 0.3)).figures()
+    for name in FIGURES[1:]:
+        np.testing.assert_allclose(figures[f"{name}_area"], figures[name], rtol=1e-12)
+
+
+def test_parts_merge_to_the_whole_and_leave_the_parts_alone():
+    cases = [fields(seed) for seed in range(4)]
+    parts = [BandScore(200.0).update(p, t, area=area) for p, t, area in cases]
+    alone = [part.figures() for part in parts]
+    merged = BandScore(200.0)
+    for part in (parts[2], parts[0], parts[3], parts[1]):
+        merged.merge(part)
+    p, t = (np.concatenate([case[index] for case in cases]) for index in (0, 1))
+    expected = by_area(p, t, np.concatenate([case[2] for case in cases]))
+    for name in ("bias", "mae", "rmse", "psnr", "correlation"):  # ssim looks at neighbours, across the seams
+        np.testing.assert_allclose(merged.figures()[f"{name}_area"], expected[name], rtol=1e-9)
+    assert [part.figures() for part in parts] == alone
+
+
+def test_with_a_part_whose_area_is_not_known_the_areas_are_not_known():
+    p, t, area = fields()
+    known, unknown = BandScore(200.0).update(p, t, area=area), BandScore(200.0).update(p, t)
+    for first, second in ((known, unknown), (unknown, known)):
+        figures = BandScore(200.0).merge(first).merge(second).figures()
+        assert figures["n"] == 2 * known.n and np.isfinite(figures["rmse"])
+        assert all(np.isnan(figures[name]) for name in AREA_FIGURES)
+    empty = BandScore(200.0).merge(BandScore(200.0)).merge(known).merge(BandScore(200.0)).figures()
+    assert empty["rmse_area"] == pytest.approx(known.figures()["rmse_area"])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("area")
+    save_random_run(folder / "run", BANDS, dim=4)
+    write_archive(folder / "l1g", BANDS, TILES, [datetime(2019, 1, 1, 22)])
+    for output, words in (("whole", ()), ("part1", ("--part", "1/2")), ("part2", ("--part", "2/2"))):
+        folders = ["--checkpoint", folder / "run", "--l1g", folder / "l1g", "--output", folder / output]
+        how = ["--source", "G16", "--target", "H8", "--pictures", "0", "--baselines", "band_copy,constant", *words]
+        assert main(["evaluate", *map(str, [*folders, *how])]) == 0
+    return folder
+
+
+def test_the_columns_by_area_come_last_and_are_right(made):
+    table = rows(made / "whole" / "scores.csv")
+    assert list(table[0]) == [*OLD_COLUMNS, *(f"{name}_area" for name in OLD_COLUMNS[7:])] == list(COLUMNS)
+    copied = next(row for row in table if (row["method"], row["band"]) == ("band_copy", "13"))
+    squares, errors, weights, counts = [], [], [], []
+    for tile in TILES:
+        seen, truth = (
+            read_tile(next((made / "l1g").rglob(f"{code}*{tile}*.hdf")), bands=[13])
+            for code in ("GO16_ABI05", "HM08_AHI05")
+        )
+        error = seen["BAND13"].values.astype(np.float64) - truth["BAND13"].values
+        weight = np.broadcast_to(np.cos(np.radians(seen["lat"].values))[:, None], error.shape)
+        for total, values in ((squares, error**2 * weight), (errors, error * weight), (weights, weight)):
+            total.append(values.sum())
+        counts.append((error**2).sum())
+    assert float(copied["rmse_area"]) == pytest.approx(np.sqrt(sum(squares) / sum(weights)), rel=1e-5)
+    assert float(copied["bias_area"]) == pytest.approx(sum(errors) / sum(weights), rel=1e-4, abs=1e-5)
+    assert float(copied["rmse"]) == pytest.approx(np.sqrt(sum(counts) / (3 * 300 * 300)), rel=1e-5)
+    assert float(copied["rmse"]) != pytest.approx(float(copied["rmse_area"]), rel=1e-3)
+    for name, first in (("scores_per_file.csv", 3), ("scores_by_group.csv", 1)):
+        assert list(rows(made / "whole" / name)[0])[first:] == list(COLUMNS)
+
+
+def test_the_report_says_which_scores_count_pixels_and_which_area(made):
+    report = (made / "whole" / "report.html").read_text()
+    summary, _, rest = report.partition('<h2 id="pictures">')
+    assert "RMSE by area" in summary and "count every pixel alike" in summary
+    scores = rest[rest.index('<h2 id="scores">') : rest.index('<h2 id="files">')]
+    table = rows(made / "whole" / "scores.csv")
+    model = next(row for row in table if (row["method"], row["band"]) == ("model", "13"))
+    assert scores.count("by area</th>") == 6
+    shown = [float(value) for value in _values(scores)]
+    for name in ("rmse", "rmse_area", "bias_area", "ssim_area"):
+        assert np.isclose(shown, float(model[name]), rtol=1e-6).any()
+
+
+def _values(page):
+    return [part.split('"')[0].replace("Infinity", "inf") for part in page.split('data-value="')[1:]]
+
+
+def as_before(folder, target):
+    """A part as it was written before there were sums by area."""
+    with np.load(folder / "sums.npz") as stored:
+        arrays = dict(stored)
+    about = json.loads(str(arrays["about"])) | {"format": 1}
+    arrays = {name: array[:11] if name.startswith(("group/", "file/")) else array for name, array in arrays.items()}
+    target.mkdir()
+    np.savez_compressed(target / "sums.npz", **arrays | {"about": np.array(json.dumps(about))})
+    return target
+
+
+@pytest.mark.parametrize("old", [(), (1,), (1, 2)], ids=["new", "mixed", "old"])
+def test_parts_with_and_without_areas_pool(old, made, tmp_path, capsys):
+    parts = [as_before(made / f"part{n}", tmp_path / f"old{n}") if n in old else made / f"part{n}" for n in (1, 2)]
+    assert main(["pool", *map(str, parts), "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert ("without scores by area" in printed) == bool(old)
+    for table in ("scores.csv", "scores_by_group.csv"):
+        whole, pooled = rows(made / "whole" / table), rows(tmp_path / "out" / table)
+        assert len(whole) == len(pooled) > 0
+        for expected, found in zip(whole, pooled, strict=True):
+            for name in FIGURES:
+                np.testing.assert_allclose(float(found[name]), float(expected[name]), rtol=1e-5, atol=1e-6)
+            for name in AREA_FIGURES:
+                value = float("nan") if old else float(expected[name])
+                np.testing.assert_allclose(float(found[name]), value, rtol=1e-5, atol=1e-6)
+
+
+def test_compare_takes_scores_without_columns_by_area(made, tmp_path):
+    """As evaluations of before wrote them."""
+    table = rows(made / "whole" / "scores.csv")
+    (tmp_path / "old").mkdir()
+    with (tmp_path / "old" / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, OLD_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(table)
+    for folder, output in ((tmp_path / "old", "a"), (made / "whole", "b")):
+        assert main(["compare", str(folder), "--all_bands", "--output", str(tmp_path / output)]) == 0
+    old, new = (rows(tmp_path / name / "comparison.csv") for name in ("a", "b"))
+    assert [{**row, "run": ""} for row in old] == [{**row, "run": ""} for row in new] and len(old) == 2
