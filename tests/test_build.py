@@ -184,16 +184,16 @@ def follow(advice):
     return dict(re.findall(r"--config\.data\.datasets\.(\w+)=(\w+)", advice))
 
 
-def train_on(data_dir, satellite, bands, **datasets):
+def train_on(data_dir, satellite, bands, normalization="published", **datasets):
     """The first batch and the first of validation."""
     config = get_config()
-    config.batch_size, config.data.patch_size = 2, 64
+    config.batch_size, config.data.patch_size, config.normalization = 2, 64, normalization
     config.data.dir, config.data.satellites = str(data_dir), ordered(**{satellite: bands})
     config.data.datasets.update(datasets)
     return [next(batches(config))[satellite] for batches in (training_batches, validation_batches)]
 
 
-@pytest.mark.parametrize("who", ["build", "train"])
+@pytest.mark.parametrize("who", ["build", "train", "train with its own statistics"])
 def test_an_archive_of_the_papers_days_only(tmp_path, caplog, who):
     root, data = tmp_path / "l1g it's", tmp_path / "data"
     write_archive(root, {"G17": range(1, 17)}, ["h09v03", "h10v03", "h11v03"], PAPER_DAYS[:1])
@@ -205,7 +205,7 @@ def test_an_archive_of_the_papers_days_only(tmp_path, caplog, who):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["splits"]) == {"test"} and set(manifest["empty_splits"]) == {"train", "validation"}
     with pytest.raises(InputError, match=f"no example in split 'train': {why}; build another: tfds build") as refused:
-        train_on(data, "G17", (8, 16))
+        train_on(data, "G17", (8, 16), normalization="dataset" if "own" in who else "published")
     named = follow(warning if who == "build" else str(refused.value))
     assert named == {"G17": "G17_custom"}
     for patches in train_on(data, "G17", (8, 16), **named):

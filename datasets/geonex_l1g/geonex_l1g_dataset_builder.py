@@ -191,7 +191,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._root, self._chosen = root, choose_files(selection, root)
         if empty := self._chosen.empty:
             options = selection.chosen_options() | dict(empty.instead)
-            hint = describe_build(self.builder_config.name, options, self.data_dir_root, root=root, again=True)
+            place = {"root": os.path.abspath(root), "again": True}
+            hint = describe_build(self.builder_config.name, options, self.data_dir_root, **place)
             how = f": {hint}" if empty.instead else ""
             logging.warning("no file falls into split %s: %s%s", " and ".join(empty.names), empty.reason, how)
 

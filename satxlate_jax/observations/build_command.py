@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ def builds_every_config() -> bool:
     line tells.
     """
     if "tensorflow_datasets.scripts.cli.build" not in sys.modules or "build" not in sys.argv:
+        return False
+    if any(re.match(rf"{DATASET}/\w+(:|$)", word) for word in sys.argv):  # the form of registered data sets
         return False
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--config", "--config_idx", "--builder_config_id", dest="config")

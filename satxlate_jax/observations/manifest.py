@@ -161,7 +161,7 @@ class Manifest:
         return {
             "format": 1,
             "selection": self._selection.as_json(),
-            "root": str(self._root),
+            "root": os.path.abspath(self._root),
             "files": {"found": self._chosen.total, "with_examples": with_examples, "without_examples": len(skipped)},
             "reasons": self.reasons(),
             "faults": {DAMAGED_ANGLES: len(faulty)} if faulty else {},

@@ -93,7 +93,7 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
             f"check config.data.dir and config.data.datasets.{satellite}"
         )
-    rebuild = f"build another: {_build_command(config, satellite, info)}"
+    rebuild = f"build another: {_build_command(config, satellite, folder)}"
     absent = [band for band in facts["bands"] if band not in stored_bands]
     if absent:
         raise InputError(
@@ -109,8 +109,7 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}; {rebuild}"
         )
     if split not in info.splits or not info.splits[split].num_examples:
-        why = _why_empty(config, satellite, split, info)
-        raise InputError(f"the data set {folder} of {satellite} has no example in split '{split}': {why}")
+        raise InputError(_why_empty(config, satellite, split, folder))
     scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in facts["bands"]])
     return Records(
         satellite=satellite,
@@ -167,7 +166,9 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
       InputError: there is no data set, it has no statistics, or a band that is absent or nowhere varies.
     """
     folder = PlainPath(find_folder(config, satellite))
-    stored = read_statistics(folder)["splits"].get("train", {})
+    stored = read_statistics(folder)["splits"].get("train")
+    if stored is None:
+        raise InputError(_why_empty(config, satellite, "train", folder))
     chosen = []
     for number in config.data.satellites[satellite]:
         band = stored.get(get_satellite(satellite).band(number).name)
@@ -190,32 +191,36 @@ def _dataset_name(config: Any, satellite: str) -> str:
     return config.data.datasets.get(satellite, satellite.split("_", 1)[0])
 
 
-def _why_empty(config: Any, satellite: str, split: str, info: Any) -> str:
-    """Why a data set's split is empty, as its build noted, and what helps."""
-    noted = read_manifest(PlainPath(info.data_dir)).get("empty_splits", {}).get(split)
-    if not noted:
-        return f"build another: {_build_command(config, satellite, info)}"
-    if noted["instead"]:
-        return f"{noted['reason']}; build another: {_build_command(config, satellite, info, **noted['instead'])}"
-    return f"{noted['reason']}; then build it again with --overwrite"
+def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath) -> str:
+    """That a data set's split is empty, why, as its build noted, and what helps."""
+    complaint = f"the data set {folder} of {satellite} has no example in split '{split}'"
+    noted = read_manifest(PlainPath(folder)).get("empty_splits", {}).get(split, {"reason": "", "instead": {}})
+    if noted["reason"]:
+        complaint += f": {noted['reason']}"
+        if not noted["instead"]:
+            return f"{complaint}; then build it again with --overwrite"
+    return f"{complaint}; build another: {_build_command(config, satellite, folder, **noted['instead'])}"
 
 
-def _build_command(config: Any, satellite: str, stored: Any = None, **options: Any) -> str:
+def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **options: Any) -> str:
     """The command that builds what the configuration wants.
 
     Args:
       config: the run's configuration.
       satellite: the domain.
-      stored: the description of the data set that is there and will not do; what it selects is kept.
+      folder: of the data set that is there and will not do, where there is one; what it selects is kept.
       **options: of the data set, beside the bands and the patch size that the configuration wants.
     """
     name, origin, data_dir = _dataset_name(config, satellite), get_satellite(satellite).name, _data_root(config)
-    if stored is None and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
+    if not folder and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
         return describe_build(name, None, data_dir)
     bands = [int(band) for band in config.data.satellites[satellite]]
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
-    if stored is None:
+    if not folder:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    root = read_manifest(PlainPath(stored.data_dir)).get("root", "L1G_ROOT")
-    kept = Selection.of(stored.metadata["selection"]).chosen_options()
+    built = read_manifest(PlainPath(folder))
+    kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}
+    if kept.get("stride", 0) > config.data.patch_size:
+        del kept["stride"]
+    root = built.get("root", "L1G_ROOT")
     return describe_build(name, kept | wanted, data_dir, root=root, domain=satellite, again=True)
