@@ -28,6 +28,7 @@ from satxlate_jax.observations.quantization import MISSING, scale_and_offset
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import ChosenFiles, Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
+from satxlate_jax.paths import expanded
 
 # Fewer shards than this would leave a batch's lanes (training/lanes.py) without one each.
 LEAST_SHARDS = 8
@@ -133,6 +134,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "<satellite folder>/GEONEX-L1G/<tile>/<year>/<day of year>/<file>.hdf"
     )
 
+    def __init__(self, *, data_dir: Any = None, **options: Any):
+        super().__init__(data_dir=data_dir and expanded(os.fspath(data_dir)), **options)
+
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
         names = ", ".join(self.builder_configs)
         if isinstance(builder_config, str) and self.get_builder_config(builder_config.split(":")[0]) is None:
@@ -184,6 +188,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def download_and_prepare(self, *, download_config: Any = None, **options: Any) -> None:
         """As tfds has it, but looks into the archive before the first folder is made."""
+        if download_config and download_config.manual_dir:
+            home = expanded(os.fspath(download_config.manual_dir))
+            download_config = dataclasses.replace(download_config, manual_dir=home)
         root = download_config and download_config.manual_dir
         if root and (download_config.download_mode.overwrite_dataset or not self.data_path.exists()):
             if not Path(root).is_dir():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +166,7 @@ def _build_command(config: Any, satellite: str, custom: bool) -> str:
             use = f" and train with --config.data.datasets.{satellite}={name}"
         bands = [int(band) for band in config.data.satellites[satellite]]
         wanted = {"name": name, "satellite": origin, "bands": bands, "patch_size": config.data.patch_size}
-        option = shlex.quote(json.dumps(wanted))
-    root = shlex.quote(str(_data_root(config)))
+        option = f"'{json.dumps(wanted)}'"
+    root = _data_root(config)
     again = " --overwrite" if custom else ""
     return f"tfds build datasets/{DATASET} --config={option} --manual_dir=L1G_ROOT --data_dir={root}{again}{use}"
