@@ -1,16 +1,23 @@
 """The commands that the documents tell a user to type, and a place to run them in, with small numbers."""
 
+import argparse
+import ast
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
 from glob import glob
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.__main__ import main
+import pytest
+
+from satxlate_jax.__main__ import VERBS, main
+from satxlate_jax.options import CommandParser
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {
@@ -31,6 +38,101 @@ SMALLER = {
 }
 
 _made: dict[str, Path] = {}
+
+# what a text puts in the place of a name -> a name
+_PLACEHOLDERS = {"satellite": "G16", "origin": "G16", "most": "G16", "step": "7", "steps": "7"}
+_COMMAND = re.compile(r"(?:python -m satxlate_jax|(?<=`)satxlate|tfds(?= build )) +[^\n`]+")
+_PROSE = re.compile(r"( # |; |;$| && | \| |, | to |\)(?=[.:,]|$)| and | or | as | in ).*$")
+
+
+def _strings(source: str) -> Iterator[str]:
+    """The texts in a Python file; what an f-string puts in is a name."""
+    inside_others = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = []
+            for part in node.values:
+                inside_others.add(id(part))
+                if isinstance(part, ast.Constant):
+                    parts.append(str(part.value))
+                else:
+                    expression = ast.unparse(part.value)
+                    names = [name for name in _PLACEHOLDERS if re.search(rf"\b{name}\b", expression)]
+                    parts.append(_PLACEHOLDERS[names[0]] if names else "NAME")
+            yield "".join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside_others:
+            yield node.value
+
+
+def texts() -> dict[str, str]:
+    """Whatever a user may read: documents, scripts, and the docstrings, help and messages of the code."""
+    found = dict(DOCUMENTS)
+    for pattern in ("launch/*", "notebooks/*.ipynb"):
+        found |= {str(path.relative_to(PROJECT)): path.read_text() for path in sorted(PROJECT.glob(pattern))}
+    for folder in ("satxlate_jax", "datasets", "configs"):
+        for path in sorted((PROJECT / folder).rglob("*.py")):
+            if not path.name.endswith("_test.py"):
+                found[str(path.relative_to(PROJECT))] = "\n".join(_strings(path.read_text()))
+    return {name: text.replace("\\\n", " ") for name, text in found.items()}
+
+
+def named_commands() -> list[tuple[str, str]]:
+    """Every command with words of its own that a text names, with the text's name."""
+    found = []
+    for name, text in texts().items():
+        for command in _COMMAND.findall(text):
+            if "'" not in command:  # what is quoted is JSON, with nothing behind it
+                command = _PROSE.sub("", re.sub(r"\[.*?\]|\(and .*", "", command)).replace("...", "").rstrip('",)')
+            command = " ".join(command.split())
+            words = command.removeprefix("python -m satxlate_jax").removeprefix("satxlate").split()
+            verb = words[0] if words else ""
+            if " -" in command.removeprefix("python -m") and "$(" not in command and verb in {*VERBS, "tfds"}:
+                found.append((name, command))
+    return found
+
+
+def named_overrides() -> list[tuple[str, str]]:
+    """Every --config.FIELD=VALUE that a text names, with the text's name."""
+    found = []
+    for name, text in texts().items():
+        found += [(name, word) for word in re.findall(r"--config\.[\w.]+=(?:\([^)]*\)|[^\s`'\"\\;,)\]]+)", text)]
+    return [(name, word.rstrip(".:")) for name, word in found if "FIELD" not in word]
+
+
+class Parsed(Exception):
+    """What a verb's own parser made of its words: it went no further."""
+
+    def __init__(self, options: argparse.Namespace, others: list[str]):
+        self.options, self.others = options, others
+
+
+def parse(words: Sequence[str]) -> Parsed:
+    """What `satxlate WORDS` is taken for: options, and words for a configuration.
+
+    Raises:
+      InputError: as the verb itself would say.
+    """
+    ordinary = CommandParser.parse_known_args
+
+    def and_stop(parser: Any, args: Any = None, namespace: Any = None) -> Any:
+        options, others = ordinary(parser, args, namespace)
+        raise Parsed(options, others)
+
+    def all_and_stop(parser: Any, args: Any = None) -> Any:
+        options, others = ordinary(parser, args)
+        if others:
+            parser.error(f"unrecognized arguments: {' '.join(others)}")
+        raise Parsed(options, others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CommandParser, "parse_known_args", and_stop)
+        patch.setattr(CommandParser, "parse_args", all_and_stop)
+        verb, *arguments = words
+        try:
+            import_module(VERBS[verb][0]).main(arguments)
+        except Parsed as parsed:
+            return parsed
+    raise AssertionError(f"{words} was not parsed")
 
 
 def commands(document: str) -> list[str]:

@@ -1,7 +1,9 @@
 """What README.md and docs/ tell a user to type: it is there, and it was typed here, with small numbers."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,10 +11,28 @@ import sys
 import pytest
 
 from satxlate_jax.__main__ import VERBS, main
-from tests.documents import DOCUMENTS, NARROW, PROJECT, SMALLER, commands, inside, perform, tutorial
+from satxlate_jax.observations.satellites import SATELLITES
+from satxlate_jax.observations.selection import Selection
+from satxlate_jax.training.config import load_config
+from satxlate_jax.training.fields import BY_SATELLITE, FIELDS
+from tests.documents import (
+    DOCUMENTS,
+    NARROW,
+    PROJECT,
+    SMALLER,
+    commands,
+    inside,
+    named_commands,
+    named_overrides,
+    parse,
+    perform,
+    texts,
+    tutorial,
+)
 
 README = DOCUMENTS["README.md"]
 EVERY = [(document, command) for document in DOCUMENTS for command in commands(document)]
+NAMED = named_commands()
 
 # What no test types, with the reason. Everything else in a document is run below, or by the test that is named.
 NOT_RUN = {
@@ -82,6 +102,74 @@ def test_every_option_exists(document, command, capsys):
     help_text = capsys.readouterr().out
     for option in re.findall(r" (--[a-z0-9_-]+)", found[2]):
         assert option in help_text or option == "--config", option
+
+
+def configuration(words):
+    """The words for a configuration, with one that is here instead of one that a user would make."""
+    files = [word for word in words if word.startswith("--config=")]
+    there = [word for word in files if (PROJECT / word.partition("=")[2].partition(":")[0]).is_file()]
+    file = there[0] if there and "released" not in there[0] else "--config=configs/default.py"
+    return [file, *(word for word in words if word not in files)]
+
+
+@pytest.mark.parametrize(("text", "command"), [(text, c) for text, c in NAMED if not c.startswith("tfds")])
+def test_every_command_that_a_text_names_is_understood(text, command, monkeypatch):
+    """By the verb's own parser and by the configuration's, as it stands there."""
+    monkeypatch.chdir(PROJECT)
+    words = shlex.split(command.removeprefix("python -m satxlate_jax").removeprefix("satxlate"))
+    if words[0].startswith("-"):
+        return
+    parsed = parse(words)
+    if any(word.startswith("--config") for word in parsed.others):
+        load_config(configuration(parsed.others))
+    else:
+        assert not parsed.others
+
+
+@pytest.mark.parametrize(("text", "command"), [(text, c) for text, c in NAMED if c.startswith("tfds")])
+def test_every_build_that_a_text_names_is_understood(text, command):
+    from tensorflow_datasets.scripts.cli.main import _parse_flags
+
+    options = _parse_flags(shlex.split(command)).command
+    config = options.generation.config
+    if config not in {*SATELLITES, "GK2A", "NAME"}:  # GK2A: a document adds it
+        wanted = json.loads(config)
+        assert wanted.pop("name") and Selection.of(wanted)
+
+
+@pytest.mark.parametrize(("text", "word"), named_overrides())
+def test_every_override_that_a_text_names_is_understood(text, word):
+    load_config([f"--config={PROJECT / 'configs' / 'default.py'}", word])
+
+
+def test_every_field_that_a_text_names_exists():
+    known = {*FIELDS, *BY_SATELLITE}
+    sections = {field.rpartition(".")[0] for field in known}
+    for text, content in texts().items():
+        for field in re.findall(r"(?<![\w./-])config\.([a-z][\w.]*\w)", content):
+            place = next((section for section in BY_SATELLITE if field.startswith(f"{section}.")), field)
+            if field.split(".")[-1] not in ("py", "yaml", "json", "NAME"):
+                assert place in known | sections, f"{text}: config.{field}"
+
+
+def test_the_collection_finds_what_it_should():
+    """It found the known ones: a pattern that matches nothing would pass every test above."""
+    commands_found, overrides = dict.fromkeys(c for _, c in NAMED), {word for _, word in named_overrides()}
+    for part in (
+        "bench input --data",
+        "import-torch",
+        "compile --config",
+        "tfds build datasets/geonex_l1g --config=G16",
+    ):
+        assert any(part in command for command in commands_found), part
+    assert {
+        "--config.data.datasets.G16=G16_ir",
+        "--config.data.datasets.G16=NAME",
+        "--config.data.dir=DATA",
+    } <= overrides
+    assert {"satxlate_jax/training/prepared.py", "datasets/geonex_l1g/README.md"} <= {
+        text for text, _ in named_overrides()
+    }
 
 
 @pytest.fixture(scope="module")

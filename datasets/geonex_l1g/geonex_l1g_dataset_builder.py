@@ -27,6 +27,7 @@ from satxlate_jax.observations.quantization import MISSING, scale_and_offset
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
+from satxlate_jax.paths import expanded
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -99,7 +100,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         "<satellite folder>/GEONEX-L1G/<tile>/<year>/<day of year>/<file>.hdf"
     )
 
-    def __init__(self, *, config: Any = None, **options: Any):
+    def __init__(self, *, config: Any = None, data_dir: Any = None, **options: Any):
         names = ", ".join(self.builder_configs)
         if isinstance(config, str) and self.get_builder_config(config.split(":")[0]) is None:
             raise InputError(f"no configuration '{config}'; there are {names}, and your own as JSON")
@@ -109,7 +110,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     f"the name '{config.name}' is that of a built-in configuration; choose another, and tell "
                     f"training of it with --config.data.datasets.{config.selection.satellite}=NAME"
                 )
-        super().__init__(config=config, **options)
+        super().__init__(config=config, data_dir=data_dir and expanded(os.fspath(data_dir)), **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
         selection = self.builder_config.selection
@@ -152,6 +153,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """As tfds has it, but looks into the archive before the first folder is made."""
         if changes := tfds_writer.find_changes():
             raise InputError(f"{changes[0]}; install tensorflow-datasets=={tfds_writer.TESTED}")
+        if download_config and download_config.manual_dir:
+            home = expanded(os.fspath(download_config.manual_dir))
+            download_config = dataclasses.replace(download_config, manual_dir=home)
         root = download_config and download_config.manual_dir
         if root and Path(root).is_dir() and self._is_left_out(Path(root)):
             return

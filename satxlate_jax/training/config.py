@@ -16,6 +16,7 @@ from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.paths import expanded
 from satxlate_jax.training.channels import shared_by_pair, skip_channels, spectral_slots
 from satxlate_jax.training.fields import BY_SATELLITE, PATHS, check_fields, get, is_whole
+from satxlate_jax.training.optimizers import compile_rules
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout, if this is one
 
@@ -161,6 +162,7 @@ def validate(config: Mapping[str, Any]) -> None:
       InputError: naming the field, its value and what it could be.
     """
     check_fields(config)
+    compile_rules(config["freeze"])
     _validate_abreast(config)
     _validate_satellites(config["data"])
     skip_channels(config)

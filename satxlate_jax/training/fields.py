@@ -1,7 +1,6 @@
 """What every field of a configuration may be; configs/default.py says what each means."""
 
 import difflib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -50,13 +49,6 @@ def _one_of(*choices: str) -> Rule:
     return Rule(" or ".join(f"'{choice}'" for choice in choices), lambda value: value in choices)
 
 
-def _is_rule(text: Any) -> bool:
-    try:
-        return bool(re.compile(text))
-    except (re.error, TypeError):
-        return False
-
-
 def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda values: isinstance(values, tuple | list) and all(holds(value) for value in values)
 
@@ -65,8 +57,7 @@ _AMOUNT = Rule("a finite number, at least 0", lambda value: _is_number(value) an
 _SHARE = Rule("a number, at least 0 and less than 1", lambda value: _is_number(value) and 0 <= value < 1)
 _SWITCH = Rule("True or False", lambda value: isinstance(value, bool))
 _TEXT = Rule("a text", lambda value: isinstance(value, str))
-_TEXTS = Rule("a tuple of names", _each(lambda value: isinstance(value, str)))
-_RULES = Rule("a tuple of regular expressions", _each(lambda value: isinstance(value, str) and _is_rule(value)))
+_TEXTS = Rule("a tuple of texts", _each(lambda value: isinstance(value, str)))
 _SKIPS = Rule(
     "None, a number, a list or '5,7'",
     lambda value: value is None or isinstance(value, str) or is_whole(value) or _each(is_whole)(value),
@@ -83,7 +74,7 @@ FIELDS = {
     "normalization": _one_of("published", "dataset"),
     "initialization": _one_of(*INITIALIZATIONS),
     "init_from": _TEXT,
-    "freeze": _RULES,
+    "freeze": _TEXTS,
     "log_every": _whole(1),
     "image_every": _whole(0),
     "histogram_every": _whole(0),

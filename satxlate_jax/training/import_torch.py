@@ -149,8 +149,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     step = import_checkpoint(Path(arguments.checkpoint), Path(arguments.config), Path(arguments.output))
     print(f"imported step {step} into {arguments.output}")
-    run = ["--checkpoint", arguments.output]
-    print(f"next: python -m satxlate_jax translate {shlex.join(run)} --to SATELLITE INPUT... --output OUT")
-    again = [f"--config=configs/released.py:{arguments.config}", f"--workdir={arguments.output}"]
-    print(f"or:   python -m satxlate_jax train {shlex.join(again)} --config.data.dir=DATA")
+    config, run = (shlex.quote(path) for path in (arguments.config, arguments.output))
+    print(f"next: python -m satxlate_jax translate --checkpoint {run} --to SATELLITE INPUT... --output OUT")
+    print(f"or:   python -m satxlate_jax train --config=configs/released.py:{config} --workdir={run}", end=" ")
+    print("--config.data.dir=DATA")
     return 0

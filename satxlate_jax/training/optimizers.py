@@ -35,6 +35,18 @@ def paths(tree: Tree, prefix: str = "") -> list[str]:
     return [prefix + jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
+def compile_rules(freeze: Sequence[str]) -> list[re.Pattern]:
+    """The regular expressions of `config.freeze`.
+
+    Raises:
+      InputError: one of them is none.
+    """
+    try:
+        return [re.compile(rule) for rule in freeze]
+    except re.error as error:
+        raise InputError(f"config.freeze has a rule that is no regular expression: {error}") from None
+
+
 def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
     """Which leaves are trained: those whose path no rule matches.
 
@@ -46,10 +58,7 @@ def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
     Returns:
       The same tree with booleans.
     """
-    try:
-        rules = [re.compile(rule) for rule in freeze]
-    except re.error as error:
-        raise InputError(f"config.freeze has a rule that is no regular expression: {error}") from None
+    rules = compile_rules(freeze)
     flags = [not any(rule.match(path) for rule in rules) for path in paths(tree, prefix)]
     return jax.tree.unflatten(jax.tree.structure(tree), flags)
 

@@ -223,7 +223,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
         else:
             most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
-            use = f"--checkpoint {shlex.quote(arguments.workdir)} --to {most} INPUT... --output OUT"
+            run = shlex.quote(arguments.workdir)
             print(f"the run has all its {step} steps; the checkpoint is {checkpoint}")
-            print(f"next: python -m satxlate_jax translate {use}")
+            print(f"next: python -m satxlate_jax translate --checkpoint {run} --to {most} INPUT... --output OUT")
     return 0

@@ -48,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--days", help="only these days of the year, such as 32-53")
     choice.add_argument("--hours", help="only these hours (UTC), such as 0 or 18-21")
     choice.add_argument(
-        "--pairs", type=user_path, metavar="CSV", help="only files in this list (`satxlate catalog --pairs` makes one)"
+        "--pairs",
+        type=user_path,
+        metavar="CSV",
+        help="only files in this list (`satxlate catalog L1G_ROOT --pairs G16,H8` makes one)",
     )
     choice.add_argument("--share", default="0/1", metavar="I/N", help="this process's share of the files")
     made = parser.add_argument_group("what is made of them")
