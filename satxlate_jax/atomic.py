@@ -87,6 +87,7 @@ def _aside(path: Any) -> Any:
 def _remove(path: Any) -> None:
     with suppress(OSError):
         if path.is_dir():
-            shutil.rmtree(path) if isinstance(path, Path) else path.rmtree()
+            # a library that failed may still be at work in it, and files vanish meanwhile
+            shutil.rmtree(path, ignore_errors=True) if isinstance(path, Path) else path.rmtree()
         else:
             path.unlink(missing_ok=True)

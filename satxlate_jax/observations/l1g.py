@@ -291,7 +291,6 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
                 _write_arrays(dataset, identity, Path(f"/proc/self/fd/{folder}/{temporary.name}"), np.dtype(dtype))
         finally:
             os.close(folder)
-    except InputError as error:
-        raise L1GError(str(error)) from error
-    except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words
-        raise L1GError(f"{str(path)!r} cannot be written ({in_a_line(error)}); check space and permissions") from error
+    except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words; atomic's has a cause
+        reason = in_a_line(error.__cause__ or error)
+        raise L1GError(f"{str(path)!r} cannot be written ({reason}); check space and permissions") from error

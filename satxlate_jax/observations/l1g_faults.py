@@ -26,7 +26,7 @@ class UnusableError(Exception):
     """What is wrong with a data set, to follow its name."""
 
 
-def in_a_line(error: Exception) -> str:
+def in_a_line(error: BaseException) -> str:
     """An error's kind and message."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
