@@ -73,11 +73,12 @@ class Discriminator:
           One [batch, h', w', 1] per scale, packed like x, finest first, float32 or wider.
         """
         scores = []
-        for index in range(self.num_scales):
-            if index:
-                x = average_pool(x)
-            score = self._networks[satellite].apply(params[satellite][f"scale_{index}"], x)
-            scores.append(score.astype(jnp.promote_types(score.dtype, jnp.float32)))
+        with jax.named_scope(f"discriminator/{satellite}"):
+            for index in range(self.num_scales):
+                if index:
+                    x = average_pool(x)
+                score = self._networks[satellite].apply(params[satellite][f"scale_{index}"], x)
+                scores.append(score.astype(jnp.promote_types(score.dtype, jnp.float32)))
         return scores
 
 

@@ -173,11 +173,12 @@ class Translator:
           a spectral path, whose bands must not be rounded.
         """
         spectral, rest = _split(params["encoders"][satellite])
-        z = self._shared.apply(params["shared"], self._encoders[satellite].apply(rest, x))
-        if not spectral:
-            return z
-        z = _at_least_float32(z)
-        return jnp.concatenate([z, self._to_slots[satellite].apply(spectral, x).astype(z.dtype)], axis=-1)
+        with jax.named_scope(f"encoder/{satellite}"):
+            z = self._shared.apply(params["shared"], self._encoders[satellite].apply(rest, x))
+            if not spectral:
+                return z
+            z = _at_least_float32(z)
+            return jnp.concatenate([z, self._to_slots[satellite].apply(spectral, x).astype(z.dtype)], axis=-1)
 
     def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
         """An image of a satellite from a latent field.
@@ -192,12 +193,13 @@ class Translator:
           [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
         """
         spectral, rest = _split(params["decoders"][satellite])
-        # without the cast a float32 z, such as one with noise, would make all the decoder's sums float32
-        noisy = self.noisy(z).astype(self._dtype or z.dtype)
-        image = _at_least_float32(self._decoders[satellite].apply(rest, noisy, source))
-        if not spectral:
-            return image
-        return image + self._from_slots[satellite].apply(spectral, z[..., self._split_at :])
+        with jax.named_scope(f"decoder/{satellite}"):
+            # without the cast a float32 z, such as one with noise, would make all the decoder's sums float32
+            noisy = self.noisy(z).astype(self._dtype or z.dtype)
+            image = _at_least_float32(self._decoders[satellite].apply(rest, noisy, source))
+            if not spectral:
+                return image
+            return image + self._from_slots[satellite].apply(spectral, z[..., self._split_at :])
 
     def noisy(self, z: Any) -> Any:
         """The channels of z that take noise [..., noisy_channels], not those of the spectral path: measurements."""

@@ -173,27 +173,36 @@ class Objective:
         pairs = [(k, q) for k in batch for q in self.translator.satellites if q != k]
         shared_pairs = [(k, q) for k, q in pairs if self.shared[k][q]]
         score = self.discriminator.score
-        items = {
-            "gan": [generator_adversarial(score(discriminator, forward[k][q], q), self.gan_type) for k, q in pairs],
-            "recon": [mean_squared_error(x, forward[k][k]) for k, x in batch.items()],
-            "shared": [
+        items: dict[str, list[jax.Array]] = {}
+        with jax.named_scope("gan"):
+            verdicts = [score(discriminator, forward[k][q], q) for k, q in pairs]
+            items["gan"] = [generator_adversarial(verdict, self.gan_type) for verdict in verdicts]
+        with jax.named_scope("recon"):
+            items["recon"] = [mean_squared_error(x, forward[k][k]) for k, x in batch.items()]
+        with jax.named_scope("shared"):
+            items["shared"] = [
                 mean_squared_error(self._shared_bands(batch, k, q), _pick(forward[k][q], self.shared[q][k]))
                 for k, q in shared_pairs
-            ],
-            "kl": [mean_square(self.translator.noisy(z)) for z in latents.values()],
-        }
+            ]
+        with jax.named_scope("kl"):
+            items["kl"] = [mean_square(self.translator.noisy(z)) for z in latents.values()]
         if self.variant == "paper" and self.weights["measured"]:
-            items["measured"] = self._measured_cycles(generator, batch, forward)
-        steps = list(self._cycles(generator, batch, noise, forward, cycles))
+            with jax.named_scope("measured"):
+                items["measured"] = self._measured_cycles(generator, batch, forward)
+        with jax.named_scope("cycle"):
+            steps = list(self._cycles(generator, batch, noise, forward, cycles))
         loops = [(k, cycle, q) for k in batch for cycle in range(cycles) for q in batch]
-        items["cycle_recon"] = [mean_squared_error(batch[k], steps[c][1][k][q]) for k, c, q in loops]
+        with jax.named_scope("cycle_recon"):
+            items["cycle_recon"] = [mean_squared_error(batch[k], steps[c][1][k][q]) for k, c, q in loops]
         last = list(batch)[-1]
         if self.variant == "released":
             items["shared"] = [item for item, (k, _) in zip(items["shared"], shared_pairs, strict=True) if k == last]
             items["kl"] = []
             loops = [(last, cycles - 1, q) for q in batch]
-        items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
-        items["kl_cyc"] = [mean_square(self.translator.noisy(steps[c][0][k][q])) for k, c, q in loops]
+        with jax.named_scope("cycle_z_recon"):
+            items["cycle_z_recon"] = [mean_squared_error(latents[k], steps[c][0][k][q]) for k, c, q in loops]
+        with jax.named_scope("kl_cyc"):
+            items["kl_cyc"] = [mean_square(self.translator.noisy(steps[c][0][k][q])) for k, c, q in loops]
         return items, forward
 
     def generator_loss(
@@ -240,6 +249,7 @@ class Objective:
             real = self.discriminator.score(discriminator, x, d)
             for q in batch:
                 fake = self.discriminator.score(discriminator, fakes[q][d], d)
-                items.append(discriminator_adversarial(fake, real, self.gan_type))
+                with jax.named_scope("dis"):
+                    items.append(discriminator_adversarial(fake, real, self.gan_type))
         terms = {"dis": _mean(items)}
         return self.weights["gan"] * terms["dis"], {"terms": terms, "items": {"dis": items}}

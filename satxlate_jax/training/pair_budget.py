@@ -184,10 +184,11 @@ class DrawnPairs:
         latents = {k: translator.encode(generator, x, k) for k, x in batch.items()}
         skips = {k: translator.skip_channels(x, k) for k, x in batch.items()}
         own = {k: translator.decode(generator, z + noise[k], k, skips[k]) for k, z in latents.items()}
-        items = {
-            "recon": [mean_squared_error(x, own[k]) for k, x in batch.items()],
-            "kl": [mean_square(translator.noisy(z)) for z in latents.values()],
-        }
+        items = {}
+        with jax.named_scope("recon"):
+            items["recon"] = [mean_squared_error(x, own[k]) for k, x in batch.items()]
+        with jax.named_scope("kl"):
+            items["kl"] = [mean_square(translator.noisy(z)) for z in latents.values()]
         networks = _AnySatellite(self._budget, generator, discriminator)
         images, noises = self._images(batch), stack(list(noise.values()))
         stacked = stack(list(latents.values()))
@@ -229,15 +230,17 @@ class DrawnPairs:
         if self._units is not None:
             slope, offset = jnp.asarray(self._units, x.dtype)[:, pair.row, q]
             taken = taken * slope + offset
-        error = jnp.where(is_shared, forward - taken, 0.0)
-        values = {
-            "gan": generator_adversarial(networks.score(forward, q), objective.gan_type),
-            "shared": self._mean_squared_error(error, jnp.zeros_like(error), jnp.maximum(jnp.sum(is_shared), 1)),
-        }
+        values = {}
+        with jax.named_scope("gan"):
+            values["gan"] = generator_adversarial(networks.score(forward, q), objective.gan_type)
+        with jax.named_scope("shared"):
+            error, count = jnp.where(is_shared, forward - taken, 0.0), jnp.maximum(jnp.sum(is_shared), 1)
+            values["shared"] = self._mean_squared_error(error, jnp.zeros_like(error), count)
         if objective.weights["measured"]:
-            half_way = jnp.where(is_shared, taken, jax.lax.stop_gradient(forward))
-            back = networks.decode(networks.encode(half_way, q), k, self._skip(half_way, q))
-            values["measured"] = self._mean_squared_error(x, back, self._widths[k])
+            with jax.named_scope("measured"):
+                half_way = jnp.where(is_shared, taken, jax.lax.stop_gradient(forward))
+                back = networks.decode(networks.encode(half_way, q), k, self._skip(half_way, q))
+                values["measured"] = self._mean_squared_error(x, back, self._widths[k])
         per_cycle = []
         latent = z
         for cycle in range(cycles):
@@ -247,8 +250,13 @@ class DrawnPairs:
                 forward = networks.decode(latent + noise, q, skip)
             encoding = networks.encode(forward, q)
             back = networks.decode(encoding + noise, k, skip)
-            errors = self._mean_squared_error(x, back, self._widths[k]), mean_squared_error(z, encoding)
-            per_cycle.append((*errors, mean_square(self._budget.translator.noisy(encoding))))
+            with jax.named_scope("cycle_recon"):
+                returned = self._mean_squared_error(x, back, self._widths[k])
+            with jax.named_scope("cycle_z_recon"):
+                encoded = mean_squared_error(z, encoding)
+            with jax.named_scope("kl_cyc"):
+                size = mean_square(self._budget.translator.noisy(encoding))
+            per_cycle.append((returned, encoded, size))
         for term, of_cycles in zip(
             ("cycle_recon", "cycle_z_recon", "kl_cyc"), zip(*per_cycle, strict=True), strict=True
         ):
@@ -277,6 +285,8 @@ class DrawnPairs:
         loss = jnp.zeros(())
         for pair, fake in zip(self._pairs, fakes, strict=True):
             real = networks.score(images[self._rows[pair.target]], pair.target)
-            value = discriminator_adversarial(networks.score(fake, pair.target), real, self._objective.gan_type)
+            verdict = networks.score(fake, pair.target)
+            with jax.named_scope("dis"):
+                value = discriminator_adversarial(verdict, real, self._objective.gan_type)
             loss += self._weights["dis"][pair.row, pair.target] * value
         return self._objective.weights["gan"] * loss, {"terms": {"dis": loss}, "items": {}}

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import jax
@@ -105,18 +105,21 @@ class Trace:
     Args:
       folder: of the run.
       steps: which; empty for none.
+      settle: waits for the steps under way, so that the trace holds all of the chosen ones and nothing of others.
     """
 
-    def __init__(self, folder: epath.Path, steps: range):
-        self._folder, self._steps = folder, steps
+    def __init__(self, folder: epath.Path, steps: range, settle: Callable[[], None]):
+        self._folder, self._steps, self._settle = folder, steps, settle
         self._running = False
 
     def reach(self, step: int) -> None:
         """Called before each step."""
         if self._steps and step == self._steps.start:
+            self._settle()
             jax.profiler.start_trace(str(self._folder))
             self._running = True
-        elif step == self._steps.stop:
+        elif self._running and step == self._steps.stop:
+            self._settle()
             self._stop()
 
     def _stop(self) -> None:

@@ -129,7 +129,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         clock = Clock(config.batch_size * len(streams(config)))
         losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
         validation = Validation(config, mesh, _plain_objective(config, facts["satellites"]), facts["satellites"])
-        trace = stack.enter_context(Trace(folder, profile))
+        trace = stack.enter_context(Trace(folder, profile, losses.settle))
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))
         run = _Run(config, mesh, facts, checkpoints, monitor, clock, losses, validation, trace, take_step)
@@ -174,7 +174,8 @@ def _loop(
         # 4. And the step is taken. Nothing may move between host and devices in it.
         cycles = 1 + step // config.objective.cycle_step
         run.trace.reach(step)
-        with clock.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"):
+        marked = jax.profiler.StepTraceAnnotation("train", step_num=step)
+        with clock.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"), marked:
             state, metrics = run.take_step(state, batch, key, votes[stop.requested], cycles)
         compiled.add(cycles)
         step += 1

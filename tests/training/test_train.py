@@ -1,6 +1,8 @@
 """The verb `train` through its front door: what it leaves behind, and what it says to a mistake."""
 
+import itertools
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pytest
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.observations.satellites import published_statistics
+from satxlate_jax.training import sharding
+from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.stopping import TrainingDivergedError, check_finite
+from satxlate_jax.training.train import abstract_arguments, jit_train_step
 from tests import tiny_run
 
 
@@ -170,7 +175,32 @@ def test_a_profile_of_chosen_steps_is_written(tmp_path, cache, data):
         tiny_run.train_command(tmp_path / "run", data, *words), tiny_run.environment(cache, compile_quickly=True)
     )
     assert result.returncode == 0, result.stderr
-    assert list((tmp_path / "run" / "plugins" / "profile").rglob("*.xplane.pb"))
+    (path,) = (tmp_path / "run" / "plugins" / "profile").rglob("*.xplane.pb")
+    events = [
+        event
+        for plane in jax.profiler.ProfileData.from_file(str(path)).planes
+        for line in plane.lines
+        for event in line.events
+    ]
+    steps = sorted(dict(event.stats)["step_num"] for event in events if event.name == "train")
+    assert steps == [2, 3]  # what xprof's step view goes by
+
+
+@pytest.mark.parametrize("count", [0, 2], ids=["all pairs", "a pair budget"])
+def test_operations_are_named_after_what_they_belong_to(count):
+    """In the step as it is handed to the compiler, whose profile shows these names; gradients included."""
+    config = tiny_run.get_config()
+    config.objective.recon_measured_w, config.objective.pairs_per_step = 0.5, count
+    train_step, mesh = build_train_step(config), sharding.make_mesh()
+    program = jit_train_step(train_step, mesh).lower(*abstract_arguments(config, train_step, mesh), 1)
+    names = set(re.findall(r"\"jit\(step\)/([^\"]*)", program.as_text(debug_info=True)))
+    paths = {frozenset(re.split(r"[/()]", name)) for name in names}
+    networks = ("encoder", "decoder", "discriminator")
+    for network, satellite in itertools.product(networks, ("G16", "H8") if not count else ("any",)):
+        assert any({network, satellite} <= path for path in paths), (network, satellite)
+        assert any({network, satellite, "transpose"} <= path for path in paths), (network, satellite)
+    for term in ("gan", "recon", "shared", "cycle_recon", "cycle_z_recon", "kl", "kl_cyc", "measured", "dis"):
+        assert any(term in path for path in paths), term
 
 
 MOUNT = """
