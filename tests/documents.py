@@ -102,8 +102,8 @@ def named_overrides() -> list[tuple[str, str]]:
 class Parsed(Exception):
     """What a verb's own parser made of its words: it went no further."""
 
-    def __init__(self, options: argparse.Namespace, others: list[str]):
-        self.options, self.others = options, others
+    def __init__(self, parser: CommandParser, options: argparse.Namespace, others: list[str]):
+        self.parser, self.options, self.others = parser, options, others
 
 
 def parse(words: Sequence[str]) -> Parsed:
@@ -116,13 +116,13 @@ def parse(words: Sequence[str]) -> Parsed:
 
     def and_stop(parser: Any, args: Any = None, namespace: Any = None) -> Any:
         options, others = ordinary(parser, args, namespace)
-        raise Parsed(options, others)
+        raise Parsed(parser, options, others)
 
     def all_and_stop(parser: Any, args: Any = None) -> Any:
         options, others = ordinary(parser, args)
         if others:
             parser.error(f"unrecognized arguments: {' '.join(others)}")
-        raise Parsed(options, others)
+        raise Parsed(parser, options, others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CommandParser, "parse_known_args", and_stop)

@@ -5,6 +5,7 @@ none replaces. With a limit of size JAX notes the time of use beside each entry 
 without that note are the damaged ones.
 """
 
+import glob
 import os
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def use_program_cache() -> None:
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         cache = Path(given) if given else home / "satxlate_jax" / "programs"
+        if glob.escape(str(cache)) != str(cache):
+            return  # JAX would take the path for a pattern, see no entry and never make room
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / ".lockfile", timeout=10):  # the one that JAX takes to write
             _forget_damaged(cache)

@@ -55,6 +55,20 @@ def run_facts(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(facts))
 
 
+def check_origin(config: Any, checkpoints: Checkpoints) -> None:
+    """Sees whether the run that `config.init_from` names can be started from, where it will be, before data are read.
+
+    Raises:
+      InputError: it is no run, or has other bands.
+    """
+    if config.init_from and checkpoints.latest_step() is None:
+        new_satellites(config, _given_run(config).facts(), config.init_from)
+
+
+def _given_run(config: Any) -> Checkpoints:
+    return Checkpoints(f"{config.init_from}/checkpoints")
+
+
 def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Checkpoints) -> int:
     """Sees whether the folder can be written, and which step it has reached.
 
@@ -154,7 +168,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     parts = ("generator", "discriminator")
-    given = Checkpoints(f"{config.init_from}/checkpoints")
+    given = _given_run(config)
     new = new_satellites(config, given.facts(), config.init_from)
     theirs = {part: given.restore(only=part) for part in parts}
     if _AVERAGE in given.parts():

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
@@ -144,10 +145,38 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     words = ("--config.optimizer.learning_rate=1.0", "--config.checkpoint_every=1", "--config.validate_every=0")
     line = _mistake(capsys, tmp_path, data, *words, "--config.image_every=100", "--config.histogram_every=100")
     assert "generator/cycle_recon is inf in step 2" in line and "learning_rate" in line
+    assert "the checkpoint of step 1 is of before that" in line and "in a new --workdir" in line
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     assert checkpoints.steps() == [1]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(checkpoints.restore()))
     assert [step for step, _ in tiny_run.read_scalars(tmp_path)["generator/total"]] == [1]
+
+
+def test_a_loss_that_is_not_finite_before_the_first_checkpoint(tmp_path, data, capsys):
+    """No checkpoint is spoken of where there is none, and the same folder will do."""
+    words = ("--config.optimizer.learning_rate=1.0", "--config.checkpoint_every=100", "--config.validate_every=0")
+    line = _mistake(capsys, tmp_path, data, *words, "--config.image_every=0", "--config.histogram_every=0")
+    assert "no checkpoint had been taken" in line and line.endswith("start again")
+    assert Checkpoints(tmp_path / "checkpoints").steps() == []
+
+
+@pytest.mark.parametrize("field", ["image_every", "histogram_every", "validate_every"])
+def test_0_is_never(field, tmp_path, data):
+    """Each of the three is off alone, and shows nothing at any step; the others go on."""
+    kinds = {"image_every": "images", "histogram_every": "histograms", "validate_every": "scalars"}
+    words = ("--config.steps=1", *(f"--config.{name}=1" for name in kinds), f"--config.{field}=0")
+    assert _train(tmp_path, data, *words) == 0
+    shown = set()
+    for path in tmp_path.glob("events.out.tfevents.*"):
+        for event in EventFileLoader(str(path)).Load():
+            values = [value for value in event.summary.value if event.step == 1]
+            shown |= {(value.metadata.plugin_data.plugin_name, value.tag.startswith("validation")) for value in values}
+    assert {name for name, kind in kinds.items() if (kind, kind == "scalars") in shown} == set(kinds) - {field}
+
+
+def test_the_run_to_start_from_is_looked_for_before_the_data(tmp_path, capsys):
+    line = _mistake(capsys, tmp_path / "run", tmp_path / "no_data", f"--config.init_from={tmp_path / 'nowhere'}")
+    assert "nowhere" in line and "no complete checkpoint" in line and not (tmp_path / "run").exists()
 
 
 def test_parameters_that_are_not_finite_are_never_saved():
