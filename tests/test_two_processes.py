@@ -211,12 +211,12 @@ import json, re, sys
 import jax
 sys.path.insert(0, "tests")
 import tiny_run
-from satxlate_jax.training import sharding, train
+from satxlate_jax.training import sharding, step_program
 from satxlate_jax.training.assembly import build_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)
-state, *others = arguments = train.abstract_arguments(config, step, mesh)
-text = train.jit_train_step(step, mesh).lower(*arguments, 1).compile().as_text()
+state, *others = arguments = step_program.abstract_arguments(config, step, mesh)
+text = step_program.jit_train_step(step, mesh).lower(*arguments, 1).compile().as_text()
 kinds, shapes = set(), []
 for line in text.splitlines():
     found = re.search(r" = (.*?) (all-[a-z]+|reduce-scatter|collective-[a-z]+)(-start)?\\(", line)

@@ -23,7 +23,7 @@ from satxlate_jax.training.channels import streams
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.progress import Clock, LossLog, Progress
-from satxlate_jax.training.train import abstract_arguments, jit_train_step
+from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 
 
 def measure_logging(config: Any, steps: int, rounds: int) -> dict[str, list[float]]:
@@ -39,7 +39,7 @@ def measure_logging(config: Any, steps: int, rounds: int) -> dict[str, list[floa
     """
     mesh = sharding.make_mesh()
     train_step = build_train_step(config)
-    state, _ = runs.initial_state(config, train_step, mesh)
+    state = runs.scratch_state(config, train_step, mesh)
     arguments = abstract_arguments(config, train_step, mesh)
     compiled = jit_train_step(train_step, mesh).lower(*arguments, 1).compile()
     draw = {name: jax.random.normal(jax.random.key(0), shape.shape) for name, shape in arguments[1].items()}

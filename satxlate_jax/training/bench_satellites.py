@@ -18,7 +18,7 @@ from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.train import abstract_arguments, jit_train_step
+from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 
 # Where code is not to run it need not be good; what memory it needs is decided before.
 _QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

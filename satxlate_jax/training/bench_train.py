@@ -9,13 +9,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from tqdm import tqdm
 
 from satxlate_jax.options import CommandParser
 from satxlate_jax.training import runs, sharding
@@ -24,7 +23,7 @@ from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step_parts import describe_parts, measure_parts
-from satxlate_jax.training.train import abstract_arguments, jit_train_step
+from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 
 
 def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dict[str, float]:
@@ -70,6 +69,15 @@ def _time(function: Callable[[], Any], repeats: int) -> list[float]:
     return seconds
 
 
+def _counted(steps: int) -> Iterable[int]:
+    """The steps, with a progress bar where there is one to be had: a step needs no more than jax and its like."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return range(steps)
+    return tqdm(range(steps), desc="bench train", unit="step", disable=None)
+
+
 def measure_steps(config: Any, steps: int, parts: bool = False) -> dict[str, Any]:
     """Compiles and takes steps of a configuration on random images.
 
@@ -85,7 +93,7 @@ def measure_steps(config: Any, steps: int, parts: bool = False) -> dict[str, Any
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.batch_size, mesh, config.abreast)
     train_step = build_train_step(config)
-    state, _ = runs.initial_state(config, train_step, mesh)
+    state = runs.scratch_state(config, train_step, mesh)
     _, shapes, *_ = arguments = abstract_arguments(config, train_step, mesh)
     begin = time.perf_counter()
     lowered = jit_train_step(train_step, mesh).lower(*arguments, 1)
@@ -96,7 +104,7 @@ def measure_steps(config: Any, steps: int, parts: bool = False) -> dict[str, Any
     key = sharding.create(mesh, lambda: jax.random.key(config.seed))
     votes = sharding.stop_votes(mesh, False)
     seconds = []
-    for _ in tqdm(range(steps + 1), desc="bench train", unit="step", disable=None):
+    for _ in _counted(steps + 1):
         begin = time.perf_counter()
         state, metrics = compiled(state, batch, key, votes)
         jax.block_until_ready((state, metrics))

@@ -30,7 +30,7 @@ from satxlate_jax.training.accelerators import CHIPS, Chip, roofline
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import streams
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.train import abstract_arguments, jit_train_step
+from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _COLLECTIVE = re.compile(r" = (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(-start)?\(")

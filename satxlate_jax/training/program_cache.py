@@ -9,7 +9,6 @@ import glob
 import os
 from pathlib import Path
 
-import filelock
 import jax
 
 SIZE = 4 * 2**30  # bytes; what was used longest ago makes room
@@ -24,6 +23,8 @@ def use_program_cache() -> None:
     if given not in (None, _ours):
         return
     try:
+        import filelock  # here, because steps are timed without it as well
+
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         cache = Path(given) if given else home / "satxlate_jax" / "programs"
         if glob.escape(str(cache)) != str(cache):
@@ -31,8 +32,8 @@ def use_program_cache() -> None:
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / ".lockfile", timeout=10):  # the one that JAX takes to write
             _forget_damaged(cache)
-    except (OSError, RuntimeError):  # filelock.Timeout is an OSError
-        return  # no home that can be written: each run compiles for itself
+    except (OSError, RuntimeError, ImportError):  # filelock.Timeout is an OSError
+        return  # no home that can be written, or no lock: each run compiles for itself
     _ours = str(cache)
     jax.config.update("jax_compilation_cache_max_size", SIZE)
     jax.config.update("jax_compilation_cache_dir", _ours)

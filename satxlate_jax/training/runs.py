@@ -19,7 +19,6 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.batches import data_facts
 from satxlate_jax.training.channels import skip_channels, spectral_slots
 from satxlate_jax.training.continuing import FORMAT, check_continues
-from satxlate_jax.training.event_files import PATTERN
 from satxlate_jax.training.grafting import describe, graft, new_satellites
 from satxlate_jax.training.spectral_start import spectral_start, with_spectral_start
 from satxlate_jax.training.train_state import TrainState
@@ -78,6 +77,8 @@ def open_workdir(workdir: epath.Path, facts: Mapping[str, Any], checkpoints: Che
     Raises:
       InputError: the folder cannot be written, holds somebody else's files, or the processes disagree.
     """
+    from satxlate_jax.training.event_files import PATTERN  # here: it needs TensorBoard, a step does not
+
     problem = ""
     if jax.process_index() == 0:
         try:
@@ -160,7 +161,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
 
     Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
     """
-    state = sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
+    state = scratch_state(config, train_step, mesh)
     if config.generator.spectral_path != "none":
         maps = sharding.place(mesh, spectral_start(config))
         generator = with_spectral_start(state.generator, maps, quiet=config.generator.spectral_path != "copy")
@@ -181,6 +182,11 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     if train_step.keeps_average:
         state = state.replace(generator_average=sharding.place(mesh, grafted["generator"]))
     return state, origin
+
+
+def scratch_state(config: Any, train_step: TrainStep, mesh: Mesh) -> TrainState:
+    """Drawn from the seed alone: no data are read, no run. What a step costs does not depend on it."""
+    return sharding.create(mesh, lambda key: _scratch(train_step, key), jax.random.key(config.seed))
 
 
 def _scratch(train_step: TrainStep, key: jax.Array) -> TrainState:

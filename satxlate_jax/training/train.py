@@ -15,57 +15,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import batches, runs, sharding
-from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_objective, build_train_step
-from satxlate_jax.training.channels import satellite_bands, streams
+from satxlate_jax.training.channels import streams
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
+from satxlate_jax.training.step_program import jit_train_step
 from satxlate_jax.training.stopping import StopRequest, TrainingDivergedError, check_finite, without_echoes
 from satxlate_jax.training.train_state import TrainState
-from satxlate_jax.training.train_step import TrainStep
 from satxlate_jax.training.validation import Validation
-
-
-def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
-    """The step as one program over the mesh: the state replicated and its memory reused, the batch cut by rows.
-
-    Returns:
-      A function of (state, batch, key, votes, cycles): the state after the step and its metrics; 'stop' among them
-      is 1 in every process as soon as one votes to stop (see sharding.stop_votes).
-    """
-
-    def step(state: TrainState, batch: Any, key: jax.Array, votes: jax.Array, cycles: int) -> tuple[TrainState, Any]:
-        state, metrics = train_step(state, batch, key, cycles=cycles)
-        return state, metrics | {"stop": jnp.max(votes)}
-
-    options = compiler_options(mesh.devices.flat[0].platform)
-    everywhere = sharding.replicated(mesh)
-    return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=everywhere, compiler_options=options)
-
-
-def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Any, ...]:
-    """What `jit_train_step`'s function takes, without values, to compile it for devices that need not be there."""
-    rows = sharding.by_rows(mesh)
-    size, bands = config.data.patch_size, satellite_bands(config)
-    batch = {
-        satellite: jax.ShapeDtypeStruct(
-            (config.batch_size, size, size, len(bands[satellite])), jnp.float32, sharding=rows
-        )
-        for satellite in streams(config)
-    }
-    key = jax.eval_shape(lambda: jax.random.key(config.seed))
-    votes = jax.ShapeDtypeStruct((mesh.size,), jnp.float32, sharding=rows)
-    state, key = sharding.like(mesh, (runs.abstract_state(train_step), key))
-    return state, batch, key, votes
 
 
 def _plain_objective(config: Any, satellites: Any) -> Objective:

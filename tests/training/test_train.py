@@ -17,8 +17,8 @@ from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 from satxlate_jax.training.stopping import TrainingDivergedError, check_finite
-from satxlate_jax.training.train import abstract_arguments, jit_train_step
 from tests import tiny_run
 
 
