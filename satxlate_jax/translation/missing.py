@@ -50,7 +50,8 @@ def find_night(tile: xr.Dataset) -> np.ndarray | None:
     """Where the sun is at or below the horizon, from the tile's own angles, else from its time and place.
 
     Args:
-      tile: with `solar_zenith` (lat, lon) in degrees, or with the coordinates lat, lon and time.
+      tile: with `solar_zenith` (lat, lon) in degrees, or with the coordinates lat, lon and time;
+        lat and lon of its rows and columns, or both of its pixels.
 
     Returns:
       bool [h, w], or None where the tile says neither.
@@ -60,7 +61,10 @@ def find_night(tile: xr.Dataset) -> np.ndarray | None:
     if not {"lat", "lon", "time"} <= set(tile.coords) or tile["time"].ndim:
         return None
     time = tile["time"].values.astype("datetime64[s]").astype(datetime)
-    zenith, _ = solar_position(time, tile["lat"].values[:, None], tile["lon"].values[None])
+    latitude, longitude = tile["lat"].values, tile["lon"].values
+    if latitude.ndim == 1:
+        latitude, longitude = latitude[:, None], longitude[None]
+    zenith, _ = solar_position(time, latitude, longitude)
     return zenith >= NIGHT_ZENITH
 
 
