@@ -51,7 +51,7 @@ def state_of_the_process():
 
 
 def test_train_leaves_the_process_as_it_was(data, tmp_path):
-    """Of five ends, the first imports and sets up what is set up only once."""
+    """Of all these ends, the first imports and sets up what is set up only once."""
 
     def end(name, *words):
         given = [f"--config={tiny_run.__file__}", f"--config.data.dir={data}", *QUIET, *words]
@@ -64,7 +64,6 @@ def test_train_leaves_the_process_as_it_was(data, tmp_path):
     before = state_of_the_process()
     for name, *words in (
         ("diverged", diverges),
-        ("batch", "--config.batch_size=1001"),
         ("data", "--config.data.dir=nowhere"),
         ("file",),
     ):
