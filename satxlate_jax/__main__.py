@@ -1,8 +1,10 @@
 """`python -m satxlate_jax VERB ...`, the same program as the console script `satxlate`."""
 
 import errno
+import logging
 import os
 import sys
+import warnings
 from importlib import import_module
 
 from satxlate_jax import __version__
@@ -110,6 +112,10 @@ def run() -> int:
     try:
         code = main()
         sys.stdout.flush()
+        if code:  # why was said in one line; what background threads of a failed run still have to say adds nothing
+            logging.disable()
+            sys.unraisablehook = lambda _: None
+            warnings.simplefilter("ignore")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
         return 141  # as of a program that SIGPIPE ended

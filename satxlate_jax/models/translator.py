@@ -92,6 +92,7 @@ class Translator:
       stride: image heights and widths must be multiples of it.
       latent_channels: channels of z.
       noisy_channels: how many of them, the first, take noise; the spectral path takes none.
+      structure: all that it was made of, hashable; translators of one structure are the same functions of parameters.
     """
 
     def __init__(
@@ -112,6 +113,11 @@ class Translator:
         quadratic: bool,
         hidden: int,
     ):
+        given = {"dim": dim, "n_downsample": n_downsample, "n_res": n_res, "activation": activation, "padding": padding}
+        given |= {"initialization": initialization, "dtype": dtype, "abreast": abreast, "remat": remat}
+        given |= {"quadratic": quadratic, "hidden": hidden}
+        parts = (tuple((name, tuple(numbers)) for name, numbers in part.items()) for part in (bands, skips, slots))
+        self.structure = (*parts, tuple(given.items()))
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
         self.stride = 2**n_downsample
         self.noisy_channels = dim * self.stride
@@ -144,6 +150,12 @@ class Translator:
                 functools.partial(ToSlots, own_slots, n_slots, quadratic=quadratic, hidden=hidden)
             )
             self._from_slots[satellite] = network(functools.partial(FromSlots, own_slots, n_slots))
+
+    @classmethod
+    def of_structure(cls, structure: tuple) -> "Translator":
+        """Another translator of the same structure."""
+        bands, skips, slots, settings = structure
+        return cls(dict(bands), dict(skips), dict(slots), **dict(settings))
 
     @property
     def satellites(self) -> tuple[str, ...]:

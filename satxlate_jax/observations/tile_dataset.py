@@ -70,7 +70,8 @@ def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
     """A tile's solar zenith angle: its own where it has one, computed from time and place elsewhere.
 
     Args:
-      tile: with `solar_zenith` (lat, lon) in degrees, NaN where missing, or with the coordinates lat, lon and time.
+      tile: with `solar_zenith` (lat, lon) in degrees, NaN where missing, or with the coordinates lat, lon and time;
+        lat and lon of its rows and columns, or both of its pixels.
 
     Returns:
       [h, w] degrees, without refraction; None where the tile says neither.
@@ -80,7 +81,10 @@ def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
         return own
     if not {"lat", "lon", "time"} <= set(tile.coords) or tile["time"].ndim:
         return own
-    computed, _ = solar_position(tile["time"].values, tile["lat"].values[:, None], tile["lon"].values[None])
+    latitude, longitude = tile["lat"].values, tile["lon"].values
+    if latitude.ndim == 1:
+        latitude, longitude = latitude[:, None], longitude[None]
+    computed, _ = solar_position(tile["time"].values, latitude, longitude)
     return computed if own is None else np.where(np.isfinite(own), own, computed)
 
 

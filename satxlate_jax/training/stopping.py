@@ -42,10 +42,11 @@ class StopRequest:
 
 @contextmanager
 def without_echoes() -> Iterator[None]:
-    """Keeps failures of background writes from being reported twice.
+    """Keeps failures of background writes from being reported twice, while it lasts.
 
     They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
-    also print them, with tracebacks, and after a failure they go on to do so until the process ends.
+    also print them, with tracebacks. After a failure they may do so until the process ends: what is still collected
+    here says it here, the program `satxlate` silences the rest at its end, and in Python the process is the user's.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     hook = sys.unraisablehook
@@ -60,10 +61,12 @@ def without_echoes() -> Iterator[None]:
     for logger in loggers:
         logger.addFilter(is_no_echo)
     sys.unraisablehook = ignore_closed_loops
-    yield
-    sys.unraisablehook = hook
-    for logger in loggers:
-        logger.removeFilter(is_no_echo)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for logger in loggers:
+            logger.removeFilter(is_no_echo)
 
 
 class TrainingDivergedError(InputError):

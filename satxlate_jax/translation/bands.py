@@ -8,7 +8,8 @@ import xarray as xr
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import Band, get_satellite
-from satxlate_jax.translation.missing import FLAGS
+from satxlate_jax.translation.layout import Layout, as_plain, find_layout
+from satxlate_jax.translation.missing import FLAGS, find_night, limit
 
 STANDARD_NAMES = {
     "reflectance": "toa_bidirectional_reflectance",
@@ -23,32 +24,81 @@ _PLAUSIBLE = {
 _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", "Kelvin")}
 
 
-def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> np.ndarray:
+def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, Layout]:
     """A tile's bands as one array.
 
     Args:
-      tile: with BANDxx (lat, lon).
+      tile: with BANDxx on dimensions that `layout.find_layout` understands.
       bands: which, in order.
 
     Returns:
-      float32 [h, w, band] in each band's unit, NaN where missing.
+      float32 [row, column, band] in each band's unit, NaN where missing; and how the first band lies.
 
     Raises:
-      InputError: a band is absent, wholly missing, or in another unit.
+      InputError: a band is absent, wholly missing, in another unit or on other dimensions than the first.
     """
     name = tile.attrs.get("source") or "the tile"
     for band in bands:
         if band.name not in tile:
             raise InputError(f"{name} has no {band.name} ({band.wavelength:g} um), which the network needs as input")
-        if tile[band.name].ndim != 2:
-            raise InputError(f"{band.name} of {name} must be (lat, lon), not {tile[band.name].dims}")
-    fields = [np.asarray(tile[band.name].values, np.float32) for band in bands]
-    if len({field.shape for field in fields}) > 1:
-        shapes = ", ".join(f"{band.name} {field.shape}" for band, field in zip(bands, fields, strict=True))
-        raise InputError(f"the bands of {name} lie on different grids ({shapes}); read_tile puts them on one")
+    layout = find_layout(tile, tile[bands[0].name].dims, name)
+    for band in bands:
+        sizes = tile[band.name].sizes
+        longer = [dim for dim, size in sizes.items() if size > 1 and dim not in (layout.rows, layout.columns)]
+        if layout.rows in sizes and layout.columns in sizes and longer:
+            raise InputError(
+                f"{band.name} of {name} has {sizes[longer[0]]} elements along '{longer[0]}'; translate one at a time, "
+                f"such as tile.isel({longer[0]}=0)"
+            )
+        if not layout.fits(tile[band.name]):
+            shapes = ", ".join(f"{band.name} {dict(tile[band.name].sizes)}" for band in bands)
+            raise InputError(f"the bands of {name} lie on different grids ({shapes}); read_tile puts them on one")
+    fields = [as_plain(layout.upright(tile[band.name]).data, f"{band.name} of {name}") for band in bands]
     x = np.stack(fields, axis=-1)
     check_values(x, bands, name, [tile[band.name].attrs.get("units", band.unit) for band in bands])
-    return x
+    return x, layout
+
+
+def unstack_bands(
+    values: np.ndarray,
+    missing: np.ndarray,
+    tile: xr.Dataset,
+    layout: Layout,
+    bands: Sequence[Band],
+    target: str,
+    spread: np.ndarray | None = None,
+    draws: int = 0,
+) -> xr.Dataset:
+    """Synthesised bands on the grid of the tile they were made from, limited, without reflectance at night.
+
+    Args:
+      values: [row, column, band] in each band's unit, NaN where missing.
+      missing: bool [row, column], where an input band is missing.
+      tile: the input.
+      layout: of the input; the output lies likewise, with the input's coordinates.
+      bands: in the order of the last axis.
+      target: the satellite they are of.
+      spread: [row, column, band], the standard deviation over draws.
+      draws: of the latent noise, where there is a spread.
+    """
+    values, limited = limit(values, bands)
+    quality = np.where(missing, FLAGS["input_missing"], 0) | np.where(limited.any(-1), FLAGS["limited"], 0)
+    night = find_night(layout.where_and_when(tile))
+    night = np.zeros(missing.shape, bool) if night is None else night
+    quality |= np.where(night, FLAGS["night"], 0)
+    variables = {}
+    for channel, band in enumerate(bands):
+        field = values[..., channel].astype(np.float32)
+        if band.kind == "reflectance":
+            field[night] = np.nan
+        attributes = describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
+        variables[band.name] = (*layout.put_back(field), attributes)
+        if spread is not None:
+            field = np.where(np.isnan(field), np.nan, spread[..., channel]).astype(np.float32)
+            variables[f"{band.name}_spread"] = (*layout.put_back(field), describe_spread(band, target, draws))
+            attributes["ancillary_variables"] = f"{band.name}_spread quality"
+    variables["quality"] = (*layout.put_back(quality.astype(np.int8)), describe_quality())
+    return xr.Dataset(variables).assign_coords(layout.coordinates(tile))
 
 
 def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequence[str] | None = None) -> None:

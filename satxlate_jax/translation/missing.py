@@ -49,7 +49,8 @@ def find_night(tile: xr.Dataset) -> np.ndarray | None:
     """Where the sun's centre is at or below the horizon, from the tile's own angles, else from its time and place.
 
     Args:
-      tile: with `solar_zenith` (lat, lon) in degrees, or with the coordinates lat, lon and time.
+      tile: with `solar_zenith` (lat, lon) in degrees, or with the coordinates lat, lon and time;
+        lat and lon of its rows and columns, or both of its pixels.
 
     Returns:
       bool [h, w], or None where the tile says neither.

@@ -1,7 +1,7 @@
 """The generator on images of any size, in network and in physical units: padding, blocks, draws, missing values."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from satxlate_jax.models.translator import Translator
 from satxlate_jax.observations.normalization import denormalize, normalize
 from satxlate_jax.observations.satellites import Band, get_satellite
 from satxlate_jax.translation.blocks import apply_in_blocks
+from satxlate_jax.translation.layout import unmask
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing
 
 BLOCK = 700
@@ -21,21 +22,32 @@ BLOCK = 700
 RULES = ("filled", "released")
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4))
-def _translate(translator: Translator, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
+PROGRAMS = 64
+"""Most compiled programs that a process keeps; what was used longest ago makes room."""
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _program(function: Callable, structure: tuple, shape: tuple[int, ...], *satellites: str) -> Callable:
+    """One of the functions below, to be compiled at its first call, for networks of a structure and images of a shape.
+
+    Runs of one structure share it, with parameters of their own. It holds no run's network and no parameters, and it is
+    a function of its own, so that what was compiled goes when it goes.
+    """
+    return jax.jit(partial(function, Translator.of_structure(structure), *satellites))
+
+
+def _translate(translator: Translator, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
     z = translator.encode(params, x, source)
     return translator.decode(params, z, target, translator.skip_channels(x, source))
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _encode(translator: Translator, params: Any, x: jax.Array, source: str) -> jax.Array:
+def _encode(translator: Translator, source: str, params: Any, x: jax.Array) -> jax.Array:
     z = translator.encode(params, x, source)
     return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 
-@partial(jax.jit, static_argnums=(0, 3, 4))
 def _decode_draw(
-    translator: Translator, params: Any, inputs: tuple, source: str, target: str, key: jax.Array, row: int, column: int
+    translator: Translator, source: str, target: str, params: Any, inputs: tuple, key: jax.Array, row: int, column: int
 ) -> jax.Array:
     x, z = inputs
     channels = translator.noisy_channels
@@ -113,17 +125,19 @@ def run_network(
     sides = [(margin, margin - (size + 2 * margin) % -translator.stride) for size in (height, width)]
     padded = np.pad(x, ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
     by_row = len(x) % len(jax.local_devices()) == 0
+    structure = translator.structure
 
     def compute(piece: np.ndarray, row: int, column: int) -> np.ndarray:
         piece = on_local_devices(piece, by_row=by_row)
         if not draws:
-            return np.asarray(_translate(translator, params, piece, source, target))
-        inputs = piece, _encode(translator, params, piece, source)
+            return np.asarray(_program(_translate, structure, piece.shape, source, target)(params, piece))
+        inputs = piece, _program(_encode, structure, piece.shape, source)(params, piece)
+        decode = _program(_decode_draw, structure, piece.shape, source, target)
         mean, squares = 0.0, 0.0
         place = row // translator.stride, column // translator.stride
         for draw in range(draws):  # Welford: small spreads on large values do not cancel
             key = jax.random.fold_in(jax.random.key(seed), draw)
-            y = np.asarray(_decode_draw(translator, params, inputs, source, target, key, *place))
+            y = np.asarray(decode(params, inputs, key, *place))
             step = y - mean
             mean = mean + step / (draw + 1)
             squares = squares + step * (y - mean)
@@ -150,7 +164,7 @@ def translate_array(
     Args:
       params: the generator's, a nested dict.
       translator: the network they belong to.
-      x: [h, w, band] of the source, in the order of the translator's bands, each in its unit; NaN where missing.
+      x: [h, w, band] of the source, in the order of the translator's bands, each in its unit; missing is NaN or masked.
       source: satellite of x.
       target: satellite to make.
       statistics: satellite -> {'mean': [band], 'std': [band]} in each band's unit, as a checkpoint's facts hold them.
@@ -164,6 +178,7 @@ def translate_array(
     """
     if rule not in RULES:
         raise ValueError(f"unknown rule '{rule}'; there are {', '.join(RULES)}")
+    x = unmask(x)
     if rule == "filled":
         return translate_batch(params, translator, x[None], source, target, statistics, **settings)[0][0]
     output, _ = run_network(params, translator, _normalized(x[None], source, statistics), source, target, **settings)
@@ -242,7 +257,8 @@ def encode_batch(
 
     def encode(piece: np.ndarray, row: int, column: int) -> np.ndarray:
         by_row = len(piece) % len(jax.local_devices()) == 0
-        return np.asarray(_encode(translator, params, on_local_devices(piece, by_row=by_row), source))
+        program = _program(_encode, translator.structure, piece.shape, source)
+        return np.asarray(program(params, on_local_devices(piece, by_row=by_row)))
 
     def inner(group: np.ndarray) -> np.ndarray:
         padded = np.pad(group, ((0, 0), (around, around), (around, around), (0, 0)), mode="reflect")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -17,7 +18,8 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.models.translator import Translator, build_translator
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation import bands as tile_bands
-from satxlate_jax.translation.missing import FLAGS, find_night, limit
+from satxlate_jax.translation.layout import as_plain, find_layout
+from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.network import (
     BLOCK,
     encode_batch,
@@ -83,20 +85,22 @@ class TileTranslator:
 
     def translate(
         self,
-        tile: xr.Dataset | xr.DataArray | np.ndarray,
+        tile: Any,
         to: str,
         *,
         source: str | None = None,
         samples: int = 0,
         seed: int = 0,
         latent: bool = False,
-    ) -> xr.Dataset | xr.DataArray | np.ndarray:
+    ) -> Any:
         """Translates a tile of any size; what comes out is of the kind that went in.
 
         Args:
-          tile: physical units (K, reflectance 1), NaN where missing. A Dataset as `read_tile` gives it; a DataArray
-            with a dimension `band` (last two others lat, lon; its coordinate, where there is one, holds 1-based band
-            numbers); or a batch, numpy [..., h, w, band], in the order of `bands(source)`.
+          tile: physical units (K, reflectance 1), NaN or masked where missing. A Dataset as `read_tile` gives it; a
+            DataArray with a dimension `band` (its coordinate, where there is one, holds 1-based band numbers); a batch,
+            [..., h, w, band] of numpy or jax, in the order of `bands(source)`; or a list of any of these. Rows and
+            columns of xarray input are found by the names of its dimensions (lat and lon, y and x, ...) or by its
+            coordinates' CF attributes; order, names and coordinates come back as they went in.
           to: the satellite to make.
           source: the satellite of the tile; default the attribute `satellite` of xarray input.
           samples: draws of the latent noise to average, at least 2; 0 is the plain translation. A Dataset then holds
@@ -112,16 +116,25 @@ class TileTranslator:
           says which, bit by bit. A DataArray or a batch: the same values without the night rule.
 
         Raises:
-          InputError: the checkpoint lacks a satellite, or the tile lacks a band or has it in another unit.
+          InputError: the checkpoint lacks a satellite, the tile lacks a band or has it in another unit, or what was
+            handed in cannot be understood.
         """
         if samples < 0 or samples == 1:
             raise InputError(f"samples is {samples}; give 0, or at least 2 for a spread")
-        if isinstance(tile, np.ndarray):
-            return self._translate_values(tile, to, source, samples, seed, latent)
-        source = source or tile.attrs.get("satellite")
+        options: dict[str, Any] = {"source": source, "samples": samples, "seed": seed, "latent": latent}
+        if isinstance(tile, xr.Dataset):
+            return self.translate_tiles([tile], to, **options)[0]
         if isinstance(tile, xr.DataArray):
-            return self._translate_data_array(tile, to, source, samples, seed)
-        return self.translate_tiles([tile], to, source=source, samples=samples, seed=seed, latent=latent)[0]
+            return self._translate_data_array(tile, to, **options)
+        if isinstance(tile, list | tuple):
+            return [self.translate(one, to, **options) for one in tile]
+        if not hasattr(tile, "__array__"):
+            kind = type(tile).__name__
+            raise InputError(
+                f"a tile is a Dataset, a DataArray or an array, not {kind}; read_tile reads one from a file"
+            )
+        output = self._translate_values(as_plain(tile, "the batch"), to, **options)
+        return jnp.asarray(output) if isinstance(tile, jax.Array) else output
 
     def translate_tiles(
         self,
@@ -138,22 +151,31 @@ class TileTranslator:
         Arguments, result and errors are those of `translate`.
         """
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
-        x = np.stack([tile_bands.stack_bands(tile, self.bands(source)) for tile in tiles])
+        fields, layouts = zip(*(tile_bands.stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
+        x = np.stack(fields)
         values, spread = self._run(x, source, target, samples, seed)
+        z = self._encode(x, source) if latent else None
         outputs = []
-        for index, tile in enumerate(tiles):
-            missing = np.isnan(x[index]).any(-1)
-            output = self._as_dataset(values[index], missing, tile, target)
-            if spread is not None:
-                self._add_spread(output, spread[index], target, samples)
-            outputs.append(output)
-        if latent:
-            z = self._encode(x, source)
-            outputs = [
-                output.assign(latent=(("lat_latent", "lon_latent", "channel"), z[i]))
-                for i, output in enumerate(outputs)
-            ]
+        for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
+            missing = ~np.isfinite(x[index]).all(-1)
+            spread_here = None if spread is None else spread[index]
+            output = tile_bands.unstack_bands(
+                values[index], missing, tile, layout, self.bands(target), target, spread_here, samples
+            )
+            if z is not None:
+                output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
+            outputs.append(output.assign_attrs(self._provenance(tile, target)))
         return outputs
+
+    def _provenance(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
+        return {
+            "satellite": target.split("_", 1)[0],
+            "tile": tile.attrs.get("tile", ""),
+            "source": tile.attrs.get("source", ""),
+            "source_satellite": tile.attrs.get("satellite", ""),
+            "checkpoint_run": self.run,
+            "checkpoint_step": self.step,
+        }
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         if source is None:
@@ -179,12 +201,12 @@ class TileTranslator:
     ) -> np.ndarray:
         source, target = self._domains(source, to)
         bands = self.bands(source)
-        if values.ndim < 3 or values.shape[-1] != len(bands):
+        if values.ndim < 3 or values.shape[-1] != len(bands) or not values.size:
             numbers = ", ".join(str(band.number) for band in bands)
             raise InputError(
                 f"a batch of {source} must be [..., h, w, {len(bands)}] (bands {numbers}), not {values.shape}"
             )
-        x = values.reshape(-1, *values.shape[-3:]).astype(np.float32)
+        x = values.reshape(-1, *values.shape[-3:])
         for image in x:
             tile_bands.check_values(image, bands, "the batch")
         if latent:
@@ -194,58 +216,31 @@ class TileTranslator:
         return output.reshape(*values.shape[:-1], -1).astype(np.float32)
 
     def _translate_data_array(
-        self, tile: xr.DataArray, to: str, source: str | None, samples: int, seed: int
+        self, tile: xr.DataArray, to: str, source: str | None, samples: int, seed: int, latent: bool
     ) -> xr.DataArray:
-        source, target = self._domains(source, to)
+        source, target = self._domains(source or tile.attrs.get("satellite"), to)
+        if latent:
+            raise InputError("a DataArray has no place for a latent field; translate a Dataset or a batch")
         if "band" not in tile.dims:
             raise InputError(f"a DataArray needs a dimension 'band'; this one has {', '.join(map(str, tile.dims))}")
         if "band" in tile.coords:
             wanted = [band.number for band in self.bands(source)]
-            absent = [number for number in wanted if number not in tile["band"].values]
-            if absent:
-                raise InputError(
-                    f"the DataArray has no band {absent[0]} in its coordinate 'band', which the network needs"
-                )
-            tile = tile.sel(band=wanted)
-        moved = tile.transpose(..., "band")
-        values = self._translate_values(np.asarray(moved.values), to, source, samples, seed, latent=False)
-        coordinates = {name: value for name, value in moved.coords.items() if "band" not in value.dims}
-        coordinates["band"] = [band.number for band in self.bands(target)]
+            given = tile["band"].values.tolist()
+            for number in wanted:
+                if given.count(number) != 1:
+                    raise InputError(
+                        f"the DataArray has {given.count(number) or 'no'} band {number} in its coordinate 'band'; the "
+                        "network needs it once"
+                    )
+            tile = tile.isel(band=[given.index(number) for number in wanted])
+        layout = find_layout(tile, [dim for dim in tile.dims if dim != "band"], "the DataArray")
+        moved = tile.transpose(..., layout.rows, layout.columns, "band")
+        values = as_plain(moved.data, "the DataArray")
+        output = self._translate_values(values, to, source, samples, seed, latent=False)
         attributes = {"satellite": target.split("_", 1)[0], "source_satellite": source.split("_", 1)[0]}
-        return xr.DataArray(values, coordinates, moved.dims, attrs=attributes).transpose(*tile.dims)
-
-    def _as_dataset(self, values: np.ndarray, missing: np.ndarray, tile: xr.Dataset, target: str) -> xr.Dataset:
-        bands = self.bands(target)
-        values, limited = limit(values, bands)
-        quality = np.where(missing, FLAGS["input_missing"], 0) | np.where(limited.any(-1), FLAGS["limited"], 0)
-        night = find_night(tile)
-        night = np.zeros(missing.shape, bool) if night is None else night
-        quality |= np.where(night, FLAGS["night"], 0)
-        variables = {}
-        for channel, band in enumerate(bands):
-            field = values[..., channel].astype(np.float32)
-            if band.kind == "reflectance":
-                field[night] = np.nan
-            attributes = tile_bands.describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
-            variables[band.name] = (("lat", "lon"), field, attributes)
-        variables["quality"] = (("lat", "lon"), quality.astype(np.int8), tile_bands.describe_quality())
-        attributes = {
-            "satellite": target.split("_", 1)[0],
-            "tile": tile.attrs.get("tile", ""),
-            "source": tile.attrs.get("source", ""),
-            "source_satellite": tile.attrs.get("satellite", ""),
-            "checkpoint_run": self.run,
-            "checkpoint_step": self.step,
-        }
-        coordinates = {name: tile[name] for name in ("lat", "lon", "time") if name in tile.coords}
-        return xr.Dataset(variables, coordinates, attributes)
-
-    def _add_spread(self, output: xr.Dataset, spread: np.ndarray, target: str, samples: int) -> None:
-        for channel, band in enumerate(self.bands(target)):
-            field = np.where(np.isnan(output[band.name].values), np.nan, spread[..., channel]).astype(np.float32)
-            attributes = tile_bands.describe_spread(band, target, samples)
-            output[f"{band.name}_spread"] = (("lat", "lon"), field, attributes)
-            output[band.name].attrs["ancillary_variables"] = f"{band.name}_spread quality"
+        made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
+        kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
+        return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})
 
 
 def _network_of(facts: Mapping[str, Any]) -> Translator:

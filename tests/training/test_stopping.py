@@ -1,0 +1,95 @@
+"""A training that ends, well or not, leaves the process as it found it."""
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import jax
+import pytest
+
+from satxlate_jax.errors import InputError
+from satxlate_jax.training.config import load_config
+from satxlate_jax.training.stopping import StopRequest, without_echoes
+from satxlate_jax.training.train import train
+from tests import tiny_run
+
+QUIET = ("--config.steps=3", "--config.image_every=9", "--config.histogram_every=9", "--config.validate_every=0")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_run.records(tmp_path_factory)
+
+
+def state_of_the_process():
+    """What a library call may change and must put back."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    loggers = [logger for logger in loggers if isinstance(logger, logging.Logger)]
+    numbers = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+    return {
+        "signals": {number: signal.getsignal(number) for number in numbers},
+        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.displayhook),
+        "traces": (sys.gettrace(), sys.getprofile(), gc.isenabled(), list(gc.callbacks), faulthandler.is_enabled()),
+        "logs": {log.name: (list(log.filters), list(log.handlers), log.level, log.disabled) for log in loggers},
+        "logging": (logging.root.manager.disable, logging.getLoggerClass(), logging.lastResort),
+        "streams": (sys.stdout, sys.stderr, sys.stdin),
+        "warnings": (list(warnings.filters), warnings.showwarning),
+        "place": (dict(os.environ), os.getcwd(), mask, asyncio.get_event_loop_policy()),
+        "jax": dict(jax.config.values),
+        "threads": [thread.name for thread in threading.enumerate() if thread.name == "prefetch"],
+    }
+
+
+def test_train_leaves_the_process_as_it_was(data, tmp_path):
+    """Of all these ends, the first imports and sets up what is set up only once."""
+
+    def end(name, *words):
+        given = [f"--config={tiny_run.__file__}", f"--config.data.dir={data}", *QUIET, *words]
+        train(load_config(given), str(tmp_path / name))
+
+    diverges = "--config.optimizer.learning_rate=1.0"
+    with pytest.raises(InputError, match="not finite|is inf|is nan"):
+        end("first", diverges)
+    (tmp_path / "file").write_text("in the way")
+    before = state_of_the_process()
+    for name, *words in (
+        ("diverged", diverges),
+        ("data", "--config.data.dir=nowhere"),
+        ("file",),
+    ):
+        with pytest.raises(InputError):
+            end(name, *words)
+        after = state_of_the_process()
+        for what in before:
+            assert after[what] == before[what], (name, what)
+    end("good")
+    assert state_of_the_process() == before
+
+
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, SystemExit])
+def test_what_is_silenced_speaks_again(error):
+    before = state_of_the_process()
+    with pytest.raises(error), StopRequest(), without_echoes():
+        assert state_of_the_process() != before
+        raise error("on purpose")
+    assert state_of_the_process() == before
+
+
+def test_a_command_that_fails_says_one_line(data, tmp_path):
+    """A failed save's coroutines, which nobody waits for any more, are reported when the interpreter ends."""
+    words = shlex.join(map(str, tiny_run.train_command(tmp_path / "run", data, *QUIET, "--config.steps=0")))
+    command = ["bash", "-c", f"ulimit -f 8; exec {words}"]
+    done = subprocess.run(command, cwd=tiny_run.PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr and "Event loop" not in done.stderr and "never awaited" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("satxlate train: ")]) == 1, done.stderr
