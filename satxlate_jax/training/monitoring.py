@@ -10,8 +10,8 @@ from clu import metric_writers, parameter_overview
 from etils import epath
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.normalization import denormalize
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.observations.normalization import denormalize, normalize
+from satxlate_jax.observations.satellites import get_satellite, published_statistics
 from satxlate_jax.training.event_files import trim_event_files
 from satxlate_jax.training.pictures import make_pictures
 
@@ -73,7 +73,18 @@ class Monitor:
     def write_pictures(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:
         """What was observed beside its reconstruction and translations (network units in, see pictures.py)."""
         bands = {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
+        batch = {name: self._as_published(x, name) for name, x in batch.items()}
+        translations = {
+            source: {name: self._as_published(x, name) for name, x in images.items()}
+            for source, images in translations.items()
+        }
         self._writer.write_images(step, make_pictures(batch, translations, bands))
+
+    def _as_published(self, x: np.ndarray, satellite: str) -> np.ndarray:
+        """Images in published network units, so that a grey means the same for every satellite and run."""
+        entry = self._satellites[satellite]
+        values = denormalize(x, np.asarray(entry["mean"]), np.asarray(entry["std"]))
+        return normalize(values, *published_statistics(satellite, entry["bands"]))
 
     @_reporting_a_full_disk
     def write_histograms(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:

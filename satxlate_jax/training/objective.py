@@ -150,6 +150,10 @@ class Objective:
                 encodings, back = self._return(generator, batch, noise, forward)
             yield encodings, back
 
+    def _in_order(self, batch: Images) -> Images:
+        """The batch in the configured order of the satellites; jit hands dicts on sorted by name."""
+        return {name: batch[name] for name in self.translator.satellites if name in batch}
+
     def _shared_bands(self, batch: Images, k: str, q: str) -> jax.Array:
         """The bands of k's images that q has too, in q's network units."""
         return in_units(_pick(batch[k], self.shared[k][q]), self.units[k][q])
@@ -169,6 +173,7 @@ class Objective:
         self, generator: Any, discriminator: Any, batch: Images, noise: Images, cycles: int
     ) -> tuple[dict[str, list[jax.Array]], Translations]:
         """Every term's values, one an element of the loops that the module's docstring names; and the translations."""
+        batch = self._in_order(batch)
         latents, forward = self.translate_all(generator, batch, noise)
         pairs = [(k, q) for k in batch for q in self.translator.satellites if q != k]
         shared_pairs = [(k, q) for k, q in pairs if self.shared[k][q]]
@@ -244,7 +249,7 @@ class Objective:
         Returns:
           The loss and {'terms': {'dis': value}, 'items': {'dis': list of values}}.
         """
-        items = []
+        items, batch = [], self._in_order(batch)
         for d, x in batch.items():
             real = self.discriminator.score(discriminator, x, d)
             for q in batch:

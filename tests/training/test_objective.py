@@ -160,6 +160,16 @@ def test_the_second_cycle(default_config, variant, chains):
     assert np.allclose(items[:, 0], items[:, 1], rtol=1e-4) != chains
 
 
+def test_the_last_source_is_the_configurations_last(default_config):
+    """Of which alone 'released' takes some terms: also under jit, which sorts what it is given by name."""
+    config = small_config(default_config, {"H8": (1, 3, 7), "G16": (1, 2, 7)}, "released")
+    objective, generator, discriminator, batch, noise = everything(config)
+    _, parts = loss(config)
+    _, forward = objective.translate_all(generator, batch, noise, ("H8",))
+    difference = forward["G16"]["H8"] - batch["G16"]  # all bands are shared: 0.47, 0.64 and 3.9 um
+    np.testing.assert_allclose(parts["terms"]["shared"], np.mean(difference**2), rtol=1e-5)
+
+
 ONE, FOUR = {"G16": (1, 7)}, {"G16": (1, 7), "G17": (7,), "H8": (1, 3), "H9": (1, 2, 3)}
 
 

@@ -1,11 +1,15 @@
 """Bands that two satellites share are compared and copied in physical units, however each is normalised."""
 
+import io
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from satxlate_jax.models.abreast import pack
 from satxlate_jax.observations.satellites import published_statistics
@@ -13,6 +17,7 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_objective, build_pair_budget
 from satxlate_jax.training.batches import data_facts, validation_batches
 from satxlate_jax.training.config import validate
+from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.train import train
 from satxlate_jax.training.train_step import draw_noise
 from satxlate_jax.training.validation import Validation
@@ -230,3 +235,25 @@ def test_a_run_with_statistics_of_the_data_begins_without_error_in_shared_bands(
     for name, [(_, value)] in scalars.items():
         if name.startswith("validation_shared/"):
             assert abs(value) < 1e-4, name
+
+
+def test_a_grey_of_a_picture_means_the_same_for_every_satellite(tmp_path):
+    """A copy in physical units looks like what it is a copy of."""
+    bands = {name: list(SATELLITES[name]) for name in ("G16", "G17")}
+    facts = {"satellites": {name: STATISTICS[name] | {"bands": numbers} for name, numbers in bands.items()}}
+    images = {name: np.zeros((1, 8, 8, len(numbers)), np.float32) for name, numbers in bands.items()}
+    images["G16"][..., 4] = np.linspace(-1, 1, 8)
+    copied = np.zeros((1, 8, 8, 2))
+    copied[..., 0] = physical(images["G16"], "G16")[..., 4]
+    translations = {k: dict(images) for k in images}
+    translations["G16"]["G17"] = network_units(copied, "G17").astype(np.float32)
+    monitor = Monitor(epath.Path(tmp_path), -1, facts)
+    monitor.write_pictures(1, images, translations)
+    monitor.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    values = [value for event in EventFileLoader(str(path)).Load() for value in event.summary.value]
+    (tensor,) = [value.tensor for value in values if value.tag.startswith("infrared/G16 | itself | as G17")]
+    picture = np.asarray(Image.open(io.BytesIO(tensor.string_val[2])), int)
+    observed, itself, translated = np.split(picture, 3, axis=1)
+    assert observed.std() > 20
+    assert np.abs(observed - itself).max() == 0 and np.abs(observed - translated).max() <= 1
