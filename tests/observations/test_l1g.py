@@ -1,6 +1,9 @@
 """read_tile and write_tile against files written with pyhdf alone, formulas and the release's numbers."""
 
+import bz2
+import gzip
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -230,9 +233,42 @@ def test_paths_that_are_no_l1g_file(tmp_path):
     (tmp_path / NAME).touch()
     expect_one_line(tmp_path / NAME, "empty")
     (tmp_path / NAME).write_bytes(b"hello, this is no HDF4 file\n" * 100)
-    expect_one_line(tmp_path / NAME, "not an HDF4 file")
+    expect_one_line(tmp_path / NAME, "not an HDF4 file but text")
     os.mkfifo(tmp_path / "pipe.hdf")
     expect_one_line(tmp_path / "pipe.hdf", "not a regular file")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html>\n<html><title>Earthdata Login</title></html>", "an HTML page; .*log.* in"),
+        (b"\xef\xbb\xbf \r\n<HTML lang='en'>", "an HTML page"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN">', "an HTML page"),
+        (b"<!-- saved -->\n<html>", "an HTML page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML; .*server"),
+        (gzip.compress(b"\x0e\x03\x13\x01" * 99), "gzip.*unpack"),
+        (bz2.compress(b"x"), "bzip2.*unpack"),
+        (b"PK\x03\x04" + bytes(50), "zip.*unpack"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "netCDF-4 or HDF5"),
+        (b"CDF\x01" + bytes(100), "netCDF-3"),
+        (b"CDF\x05" + bytes(100), "netCDF-3"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git LFS"),
+        (b"{'error': 404}\n", "text; it begins with"),
+        ("größer als\n".encode(), "text; it begins with 'größer als'"),
+        (bytes(1000), "nothing but zero bytes"),
+        (b"\x00\x01\xfe\xff" * 20, "not an HDF4 file, and of no kind"),
+        (b"\x0e\x03", "cut short"),
+    ],
+)
+def test_what_is_no_hdf4_file_is_told_what_it_is(tmp_path, content, words):
+    (tmp_path / NAME).write_bytes(content)
+    message = expect_one_line(tmp_path / NAME, "HDF4", "cut short", "zero bytes")
+    assert re.search(words, message), message
+
+
+def test_a_translation_given_as_a_tile_is_told_what_it_is(tmp_path):
+    xr.Dataset({"BAND07": ("x", [1.0])}).to_netcdf(tmp_path / NAME, engine="netcdf4")
+    expect_one_line(tmp_path / NAME, "netCDF-4 or HDF5")
 
 
 def test_file_without_permission(tmp_path, small_tile):
