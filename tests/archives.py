@@ -49,6 +49,18 @@ def write_archive(
     return paths
 
 
+def make_deadly(path: Path) -> Path:
+    """Alters a file so that reading it ends the process inside the HDF4 library: it overruns its stack.
+
+    A dimension claims to have not one value but 39,169 (the order of the field, before its name's length and name).
+    """
+    content = path.read_bytes()
+    field = b"\x00\x01\x00\x06Values"
+    assert field in content
+    path.write_bytes(content.replace(field, b"\x99\x01" + field[2:]))
+    return path
+
+
 def compressed_streams(content: bytes) -> list[tuple[int, int]]:
     """Begin and end of each deflated data set in a file's bytes, in the order of writing: bands, then solar angles."""
     streams, place = [], content.find(b"\x78")

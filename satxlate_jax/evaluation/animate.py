@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -19,11 +19,15 @@ from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
+from satxlate_jax.observations.isolation import IsolatedCalls
 from satxlate_jax.observations.satellites import get_satellite
 from satxlate_jax.options import CommandParser, user_path
 
+Frame = tuple[Path, list[TileFile]]
+"""A translated file and the files observed at that moment, first the one it was made from."""
 
-def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[tuple[Path, list[TileFile]]]:
+
+def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[Frame]:
     """The translated files in order of time, each with the files observed at that moment.
 
     Args:
@@ -63,36 +67,61 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
     return frames
 
 
-def draw_frames(frames: Sequence[tuple[Path, list[TileFile]]], kind: str, coast: str) -> Iterator[np.ndarray]:
-    """Pictures [height, width, 3], uint8, all of one size and one scale."""
-    limits = {} if kind == "true_colour" else find_scales(frames)
-    for frame in frames:
-        views = _read_views(frame)
-        figure = maps.new_figure(4.3 * len(views), 4.9)
-        for axes, view in zip(maps.panels_of(figure, len(views)), views, strict=True):
-            _draw(figure, axes, view, _reference(views), kind, limits, coast)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _read_views(frame: tuple[Path, list[TileFile]]) -> list[View]:
-    file, observed = frame
-    return [read_view(observed[0].path), read_view(file), *(read_view(other.path) for other in observed[1:])]
-
-
-def find_scales(frames: Sequence[tuple[Path, list[TileFile]]], most: int = 12) -> dict[int, tuple[float, float]]:
-    """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K.
+def draw_frames(
+    frames: Sequence[Frame], read: Callable[[Path], View], kind: str, coast: str, failures: list[InputError]
+) -> Iterator[np.ndarray]:
+    """Pictures [height, width, 3], uint8, all of one size and one scale.
 
     Args:
       frames: as `find_frames` gives them.
+      read: what reads a file; raises InputError where it cannot.
+      kind: 'infrared' or 'true_colour'.
+      coast: colour of the coastlines; '' draws none.
+      failures: gets the reasons of the frames that cannot be drawn, which are left out.
+
+    Raises:
+      InputError: none can be drawn.
+    """
+    limits = {} if kind == "true_colour" else find_scales(frames, read)
+    for frame in frames:
+        try:
+            views = _read_views(frame, read)
+            figure = maps.new_figure(4.3 * len(views), 4.9)
+            for axes, view in zip(maps.panels_of(figure, len(views)), views, strict=True):
+                _draw(figure, axes, view, _reference(views), kind, limits, coast)
+        except InputError as error:
+            failures.append(error)
+            continue
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    if len(failures) == len(frames):
+        raise failures[0]
+
+
+def _read_views(frame: Frame, read: Callable[[Path], View]) -> list[View]:
+    file, observed = frame
+    return [read(observed[0].path), read(file), *(read(other.path) for other in observed[1:])]
+
+
+def find_scales(
+    frames: Sequence[Frame], read: Callable[[Path], View], most: int = 12
+) -> dict[int, tuple[float, float]]:
+    """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K.
+
+    Args:
+      frames: as `find_frames` gives them; one that cannot be read says nothing.
+      read: what reads a file.
       most: read so many of them, spread evenly.
     """
     seen: dict[int, list[np.ndarray]] = {}
     for index in np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int)):
-        views = _read_views(frames[index])
-        for view in views:
-            number = _shown_band(view, _reference(views))
+        try:
+            views = _read_views(frames[index], read)
+            numbers = [_shown_band(view, _reference(views)) for view in views]
+        except InputError:
+            continue
+        for view, number in zip(views, numbers, strict=True):
             if np.isfinite(view.fields[number]).any():
                 key = round(get_satellite(view.satellite).band(number).wavelength)
                 seen.setdefault(key, []).append(np.array(maps.value_range([view.fields[number]])))
@@ -224,7 +253,12 @@ def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
     frames = find_frames(options.inputs, Path(options.l1g), options.truth)
     coast = "" if options.no_coastlines else maps.COAST
-    pictures = draw_frames(frames, options.kind, coast)
-    shown = iter(tqdm(pictures, total=len(frames), desc="animate", unit="frame", disable=None))
-    count = write_animation(shown, Path(options.output), options.fps)
-    print(f"{count} frames in {options.output}")
+    failures: list[InputError] = []
+    with IsolatedCalls(read_view, workers=1) as calls:
+        pictures = draw_frames(frames, calls.read, options.kind, coast, failures)
+        shown = iter(tqdm(pictures, total=len(frames), desc="animate", unit="frame", disable=None))
+        count = write_animation(shown, Path(options.output), options.fps)
+    for error in failures:
+        print(f"skipped: {error}")
+    left_out = f"; {len(failures)} of {len(frames)} could not be drawn" if failures else ""
+    print(f"{count} frames in {options.output}{left_out}")

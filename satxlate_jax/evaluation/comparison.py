@@ -1,7 +1,6 @@
 """What is compared with what: which files, which bands, and on which other files the baselines are fitted."""
 
 import random
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +13,6 @@ import xarray as xr
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import Task
 from satxlate_jax.observations.catalog import TileFile, coincident, find_tiles, list_holdings
-from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 from satxlate_jax.observations.satellites import get_satellite, shared_bands
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -181,17 +179,6 @@ def _what_is_there(root: str | Path, filters: Mapping) -> str:
     active = {name: value for name, value in filters.items() if value is not None}
     advice = "loosen the filters" if active else "look at tiles and times"
     return f"'{root}' holds {list_holdings(files)}; {advice}"
-
-
-def read_bands(file: TileFile, bands: Sequence[int]) -> xr.Dataset:
-    """A file's bands on the 2 km grid; a band the file lacks is missing everywhere.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MissingBandWarning)
-        return read_tile(file.path, bands=sorted(set(bands)))
 
 
 def stack(tile: xr.Dataset, bands: Sequence[int]) -> np.ndarray:

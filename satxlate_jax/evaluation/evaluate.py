@@ -19,6 +19,7 @@ from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.options import CommandParser, at_least, parse_names, user_path
+from satxlate_jax.translation.archive import FAILURES, write_failures
 from satxlate_jax.translation.translate import load
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
@@ -30,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="satxlate evaluate",
         description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
         "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further figures and a LaTeX "
-        "table beside it, OUT/figures/*.png, and OUT/sums.npz for `satxlate pool`.",
+        "table beside it, OUT/figures/*.png, OUT/sums.npz for `satxlate pool`, and OUT/failures.jsonl: files that "
+        "could not be scored.",
     )
     parser.add_argument(
         "--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)"
@@ -146,6 +148,7 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
         may_be_empty=bool(options.part),
     )
+    write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
     write_sums(results, translator.run, translator.step, output, options.part or (1, 1))
     if not results.scored_bands:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / NAME} says so to `pool`")
@@ -157,5 +160,5 @@ def main(argv: list[str]) -> None:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
         reason = reason if name in reason else f"{name}: {reason}"
-        print(f"{count} could not be scored, the report lists them; the first: {reason}")
+        print(f"{count} could not be scored, the report and {FAILURES} list them; the first: {reason}")
     print(f"report: {output / 'report.html'}")

@@ -2,46 +2,36 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import Baseline
-from satxlate_jax.evaluation.comparison import Comparison, read_bands, stack
-from satxlate_jax.observations.catalog import TileFile
+from satxlate_jax.evaluation.comparison import Comparison, stack
+from satxlate_jax.observations.read_ahead import Request, read_groups
 
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
     """Fits the baselines in place; files that cannot be read are named and passed over."""
     task = comparison.task
-
-    def read_target(file: TileFile) -> tuple[np.ndarray]:
-        return (stack(read_bands(file, task.target_bands), task.target_bands),)
-
-    def read_source(file: TileFile) -> tuple[np.ndarray]:
-        return (stack(read_bands(file, task.source_bands), task.source_bands),)
-
-    def read_pair(pair: tuple[TileFile, TileFile]) -> tuple[np.ndarray, np.ndarray]:
-        return *read_source(pair[0]), *read_target(pair[1])
-
-    for what, method, files, read in (
-        ("target", "fit_target", comparison.fit_files, read_target),
-        ("source", "fit_source", comparison.fit_sources, read_source),
-        ("pairs", "fit_pair", comparison.fit_pairs, read_pair),
+    source, target = task.source_bands, task.target_bands
+    for what, method, groups in (
+        ("target", "fit_target", [[(file.path, target)] for file in comparison.fit_files]),
+        ("source", "fit_source", [[(file.path, source)] for file in comparison.fit_sources]),
+        ("pairs", "fit_pair", [[(one.path, source), (other.path, target)] for one, other in comparison.fit_pairs]),
     ):
         wanting = [getattr(baseline, method) for baseline in baselines if what in baseline.wants]
         if wanting:
-            _stream(f"fit baselines ({what})", files, read, wanting)
+            _stream(f"fit baselines ({what})", groups, wanting)
     for baseline in baselines:
         baseline.finish()
 
 
-def _stream(title: str, files: Sequence, read: Callable, fits: Sequence[Callable]) -> None:
-    for file in tqdm(files, desc=title, unit="file", disable=None):
-        try:
-            values = read(file)
-        except InputError as error:
-            tqdm.write(f"not fitted on: {error}")
+def _stream(title: str, groups: Sequence[Sequence[Request]], fits: Sequence[Callable]) -> None:
+    reading = tqdm(read_groups(groups), total=len(groups), desc=title, unit="file", disable=None)
+    for group, tiles in zip(groups, reading, strict=True):
+        if isinstance(tiles, InputError):
+            tqdm.write(f"not fitted on: {tiles}")
             continue
+        values = [stack(tile, bands) for tile, (_, bands) in zip(tiles, group, strict=True)]
         for fit in fits:
             fit(*values)

@@ -20,6 +20,7 @@ from satxlate_jax.evaluation.composites import (
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.views import View, read_view
 from satxlate_jax.observations.catalog import parse_numbers
+from satxlate_jax.observations.isolation import IsolatedCalls
 from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
 from satxlate_jax.options import CommandParser, user_path
 
@@ -174,7 +175,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="satxlate quicklook",
         description="Draw tiles, L1G files or translated netCDF: true colour, infrared and water vapour as the bands "
-        "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png.",
+        "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png. Files that "
+        "cannot be read are named, the rest is drawn.",
     )
     parser.add_argument(
         "inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files"
@@ -196,37 +198,59 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common_ranges(inputs: Sequence[str], bands: Sequence[int]) -> dict[int, tuple[float, float]]:
+def _common_ranges(
+    calls: IsolatedCalls, inputs: Sequence[Path], bands: Sequence[int]
+) -> dict[int, tuple[float, float]]:
     """Of each band over all inputs, read one at a time, so that their pictures can be compared."""
     ends: dict[int, list[float]] = {number: [] for number in bands}
-    for text in inputs if bands else ():
-        fields = read_view(Path(text)).fields
+    for _, view in calls.map(inputs if bands else ()):
         for number in bands:
-            if number in fields and np.isfinite(fields[number]).any():
-                ends[number] += maps.value_range([fields[number]])
+            if isinstance(view, View) and number in view.fields and np.isfinite(view.fields[number]).any():
+                ends[number] += maps.value_range([view.fields[number]])
     return {number: (min(found), max(found)) for number, found in ends.items() if found}
 
 
+def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[list[str], list[InputError]]:
+    """Names of the pictures written, and why inputs gave none."""
+    inputs, output = [Path(text) for text in options.inputs], Path(options.output)
+    green = calls.read(Path(options.green)) if options.green else None
+    against = calls.read(Path(options.against)) if options.against else None
+    bands = parse_numbers(options.bands) if options.bands else ()
+    ranges = _common_ranges(calls, inputs, bands)
+    coast = "" if options.no_coastlines else maps.COAST
+    written, failures = [], []
+    for path in tqdm(inputs, desc="quicklook", unit="file", disable=None):
+        try:
+            view = calls.read(path)
+            figures = draw_views(view, green, against, coast, bands, ranges)
+            if not figures:
+                raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
+        except InputError as error:
+            failures.append(error)
+            continue
+        output.mkdir(parents=True, exist_ok=True)
+        for kind, figure in figures.items():
+            picture = output / f"{view.name}_{kind}.png"
+            save_figure(figure, picture)
+            written.append(picture.name)
+    return written, failures
+
+
 def main(argv: list[str]) -> None:
-    """The verb `quicklook`."""
+    """The verb `quicklook`.
+
+    Raises:
+      InputError: a mistake in what was handed in, or no input could be drawn.
+    """
     options = _parser().parse_args(argv)
     if (options.against or options.green) and len(options.inputs) > 1:
         raise InputError("--against and --green belong to one INPUT; draw several one at a time")
-    coast = "" if options.no_coastlines else maps.COAST
-    green = read_view(Path(options.green)) if options.green else None
-    against = read_view(Path(options.against)) if options.against else None
-    bands = parse_numbers(options.bands) if options.bands else ()
-    ranges = _common_ranges(options.inputs, bands)
-    output = Path(options.output)
-    written = []
-    for text in tqdm(options.inputs, desc="quicklook", unit="file", disable=None):
-        view = read_view(Path(text))
-        figures = draw_views(view, green, against, coast, bands, ranges)
-        if not figures:
-            raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
-        output.mkdir(parents=True, exist_ok=True)
-        for kind, figure in figures.items():
-            path = output / f"{view.name}_{kind}.png"
-            save_figure(figure, path)
-            written.append(path.name)
-    print(f"{len(written)} pictures in {output}: {', '.join(written[:8])}{' ...' if len(written) > 8 else ''}")
+    with IsolatedCalls(read_view, workers=1) as calls:
+        written, failures = _draw_inputs(calls, options)
+    if not written:
+        raise failures[0]
+    for error in failures:
+        print(f"skipped: {error}")
+    print(f"{len(written)} pictures in {options.output}: {', '.join(written[:8])}{' ...' if len(written) > 8 else ''}")
+    if failures:
+        print(f"{len(failures)} of {len(options.inputs)} files could not be drawn")

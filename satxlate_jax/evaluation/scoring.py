@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.baselines import Baseline
 from satxlate_jax.evaluation.calibration import Calibration
-from satxlate_jax.evaluation.comparison import Case, Comparison, read_bands, stack
+from satxlate_jax.evaluation.comparison import Case, Comparison, stack
 from satxlate_jax.evaluation.density import JointHistogram
 from satxlate_jax.evaluation.fitting import fit_baselines
 from satxlate_jax.evaluation.groups import ALL, grouping_bands, pixel_groups
@@ -16,6 +17,7 @@ from satxlate_jax.evaluation.methods import MODEL
 from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
 from satxlate_jax.evaluation.results import Example, Results, Scores
 from satxlate_jax.evaluation.spectra import PowerSpectrum
+from satxlate_jax.observations.read_ahead import Request, read_groups
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.tile_dataset import solar_zenith
 from satxlate_jax.translation.missing import limit
@@ -51,9 +53,13 @@ def evaluate(
     fit_baselines(comparison, baselines)
     results = Results(comparison, [MODEL, *(baseline.name for baseline in baselines)], samples)
     n_cases = len(comparison.cases)
+    reading = read_groups([files_of(comparison, case) for case in comparison.cases])
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
+        tiles = next(reading)
         try:
-            example = predict_case(translator, comparison, case, baselines, results, seed)
+            if isinstance(tiles, InputError):
+                raise tiles
+            example = predict_case(translator, comparison, case, tiles, baselines, results, seed)
         except InputError as error:
             results.left_out.append((case.source.path.name, str(error)))
             continue
@@ -71,21 +77,27 @@ def evaluate(
     return results
 
 
+def files_of(comparison: Comparison, case: Case) -> list[Request]:
+    """What to read for a case: the source's file and, where it is another, the truth's."""
+    task, wanted = comparison.task, list(comparison.truth_bands.values())
+    to_read = [*task.source_bands, *grouping_bands(task.source)]
+    if comparison.truth == "source":
+        return [(case.source.path, [*to_read, *wanted])]
+    return [(case.source.path, to_read), (case.truth.path, wanted)]
+
+
 def predict_case(
     translator: TileTranslator,
     comparison: Comparison,
     case: Case,
+    tiles: Sequence[xr.Dataset],
     baselines: Sequence[Baseline],
     results: Results,
     seed: int,
 ) -> Example | None:
     """All methods on one case, on equal terms; None where the truth file holds none of the bands to compare with."""
     task, wanted = comparison.task, comparison.truth_bands
-    to_read = [*task.source_bands, *grouping_bands(task.source)]
-    if comparison.truth == "source":
-        tile = truth = read_bands(case.source, [*to_read, *wanted.values()])
-    else:
-        tile, truth = read_bands(case.source, to_read), read_bands(case.truth, list(wanted.values()))
+    tile, truth = tiles[0], tiles[-1]
     truths = {ours: truth[f"BAND{theirs:02d}"].values for ours, theirs in wanted.items()}
     if not any(np.isfinite(values).any() for values in truths.values()):
         return None

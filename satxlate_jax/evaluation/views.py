@@ -10,6 +10,7 @@ import xarray as xr
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.composites import Fields
+from satxlate_jax.observations.file_kinds import HEAD, identify_kind
 from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
 
 
@@ -45,7 +46,7 @@ def read_view(path: Path) -> View:
             with xr.open_dataset(path, engine="netcdf4") as opened:
                 tile = opened.load()
         except (OSError, ValueError) as error:
-            raise InputError(f"'{path}' cannot be read as netCDF ({error})") from error
+            raise InputError(f"'{path}' cannot be read as netCDF ({_kind_of(path) or error})") from error
         if "satellite" not in tile.attrs:
             raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
     else:
@@ -53,6 +54,16 @@ def read_view(path: Path) -> View:
             warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture
             tile = read_tile(path)
     return as_view(tile, path.stem)
+
+
+def _kind_of(path: Path) -> str:
+    """What a file is that is no netCDF; '' where that is not known."""
+    try:
+        with path.open("rb") as file:
+            kind, _ = identify_kind(file.read(HEAD))
+    except OSError:
+        return ""
+    return f"it is {kind}" if kind and "netCDF" not in kind else ""
 
 
 def as_view(tile: xr.Dataset, name: str) -> View:

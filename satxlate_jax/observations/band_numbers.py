@@ -7,12 +7,12 @@ a table of all 65,536 numbers, made by that very sentence, says the same in a te
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from satxlate_jax.observations.packing import find_missing
+from satxlate_jax.observations.packing import Possible, find_impossible, find_missing
 from satxlate_jax.observations.quantization import quantize
 from satxlate_jax.observations.resampling import Method, resample
 from satxlate_jax.observations.satellites import Band
@@ -29,23 +29,48 @@ class BandNumbers:
       scale: Scale_Factor.
       offset: Offset_Constant.
       fill: the file's _FillValue; NaN where it declares none.
+      possible: the smallest and the largest value that can be, in the band's unit; None where every one can.
     """
 
     numbers: np.ndarray
     scale: float
     offset: float
     fill: float
+    possible: Possible | None
 
     @classmethod
-    def of(cls, numbers: np.ndarray, attributes: Mapping[str, Any]) -> "BandNumbers":
+    def of(cls, numbers: np.ndarray, attributes: Mapping[str, Any], possible: Possible | None) -> "BandNumbers":
         """Numbers with what the file says of them, NaN where it says nothing of use."""
         names = ("Scale_Factor", "Offset_Constant", "_FillValue")
-        return cls(numbers, *(_attribute_number(attributes, name) for name in names))
+        scale, offset, fill = (_attribute_number(attributes, name) for name in names)
+        return cls(numbers, scale, offset, fill, possible)
 
     @property
     def is_usable(self) -> bool:
         """Whether the numbers mean anything."""
         return math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.offset)
+
+    @property
+    def missing(self) -> np.ndarray | None:
+        """Which numbers are fill or values that cannot be; None where there are none."""
+        fill, impossible = self._fill, self._impossible
+        return impossible if fill is None else fill if impossible is None else fill | impossible
+
+    @property
+    def impossible_pixels(self) -> int:
+        """How many numbers are not fill but values that cannot be."""
+        fill, impossible = self._fill, self._impossible
+        if impossible is None:
+            return 0
+        return int(np.count_nonzero(impossible if fill is None else impossible & ~fill))
+
+    @cached_property
+    def _fill(self) -> np.ndarray | None:
+        return find_missing(self.numbers, self.fill)
+
+    @cached_property
+    def _impossible(self) -> np.ndarray | None:
+        return find_impossible(self.numbers, self.scale, self.offset, self.possible)
 
 
 def _attribute_number(attributes: Mapping[str, Any], name: str) -> float:
@@ -65,7 +90,7 @@ def to_values(band: BandNumbers, size: int, method: Method) -> np.ndarray:
     Returns:
       float32 [size, size], NaN where missing.
     """
-    missing = find_missing(band.numbers, band.fill)
+    missing = band.missing
     if missing is not None and missing.all():
         return np.full((size, size), np.nan, np.float32)
     values = resample(band.numbers, missing, size, method)
@@ -88,15 +113,17 @@ def to_codes(band: BandNumbers, kind: Band, size: int, method: Method) -> np.nda
     """
     if len(band.numbers) != size:
         return _quantized(to_values(band, size, method), kind)
-    table = _code_table(band.numbers.dtype.str, band.scale, band.offset, band.fill, kind)
+    table = _code_table(band.numbers.dtype.str, band.scale, band.offset, band.fill, band.possible, kind)
     return table.take(band.numbers.view(np.uint16))
 
 
 @lru_cache(maxsize=_TABLES)
-def _code_table(dtype: str, scale: float, offset: float, fill: float, kind: Band) -> np.ndarray:
+def _code_table(
+    dtype: str, scale: float, offset: float, fill: float, possible: Possible | None, kind: Band
+) -> np.ndarray:
     """uint16 [65536]: the code of each number, by the number's bits."""
     numbers = np.arange(65536, dtype=np.uint16).view(dtype).reshape(256, 256)
-    return _quantized(to_values(BandNumbers(numbers, scale, offset, fill), 256, "area"), kind).ravel()
+    return _quantized(to_values(BandNumbers(numbers, scale, offset, fill, possible), 256, "area"), kind).ravel()
 
 
 def _quantized(values: np.ndarray, kind: Band) -> np.ndarray:

@@ -23,6 +23,7 @@ from satxlate_jax.observations.catalog import TileFile, find_tiles, relative_pat
 from satxlate_jax.observations.cpus import count_cpus
 from satxlate_jax.observations.examples import serialized_outcome
 from satxlate_jax.observations.grid import pixels_of
+from satxlate_jax.observations.isolation import Failure, read_isolated
 from satxlate_jax.observations.satellites import Band
 from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.simulate import simulate_archive
@@ -124,6 +125,18 @@ def measure_stages(files: Sequence[TileFile], repeats: int) -> StageSeconds:
     return StageSeconds(*np.median(seconds, axis=0).tolist())
 
 
+def _readable(files: Sequence[TileFile]) -> list[TileFile]:
+    """The first of the files that can be read; one that cannot might end the process that is measured."""
+    outcomes = read_isolated([file.path for file in files[:SIMULATED_TILES]], l1g.decode)
+    bad = {path: outcome.as_error(path) for path, outcome in outcomes if isinstance(outcome, Failure)}
+    for error in bad.values():
+        print(f"not measured: {error}")
+    found = [file for file in files[:SIMULATED_TILES] if file.path not in bad]
+    if not found:
+        raise next(iter(bad.values()))
+    return found
+
+
 def _resample(band: BandNumbers, _: Band) -> np.ndarray:
     """What the build does to a band before it quantises; where nothing is resampled, it looks the codes up."""
     size = pixels_of(2.0)
@@ -195,7 +208,7 @@ def main(argv: list[str]) -> None:
         if tiles <= LEAST_TILES:
             raise InputError(f"'{root}' holds {tiles} tiles of G16; it must hold more than {LEAST_TILES}")
         print(f"building {tiles} tiles ...", flush=True)
-        stages = measure_stages(files[:: len(files) // SIMULATED_TILES or 1][:SIMULATED_TILES], arguments.repeats)
+        stages = measure_stages(_readable(files[:: len(files) // SIMULATED_TILES or 1]), arguments.repeats)
         every = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else [0]
         alone = [measure_build(root, tiles, every[:1])] if len(every) > 1 else []
         builds = [*alone, measure_build(root, tiles, None)]

@@ -48,6 +48,7 @@ class TileOutcome:
       reason: why there are no patches; '' where there are.
       detail: the reason in words.
       fault: what is wrong with a part of the file that was not needed, in words; '' where nothing is.
+      impossible: name of a band -> pixels that are missing because their temperature cannot be (`packing`).
       dropped_patches: reason -> patches of the file that were left out.
       counts: of the codes, for the statistics; None where the file could not be read.
       records: the examples as serialised tf.train.Example, where they were asked for; None otherwise.
@@ -60,6 +61,7 @@ class TileOutcome:
     reason: str = ""
     detail: str = ""
     fault: str = ""
+    impossible: Counter = field(default_factory=Counter)
     dropped_patches: Counter = field(default_factory=Counter)
     counts: TileCounts | None = None
     records: list[pickle.PickleBuffer] | list[bytes] | None = None
@@ -126,7 +128,7 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
       Patches, or the reason why there are none; a file that cannot be read is such a reason, never an exception.
     """
     try:
-        codes, zenith, faults = read_codes(
+        codes, zenith, faults, impossible = read_codes(
             file.path, selection.bands, resampling=selection.resampling, with_zenith=selection.daylight_only
         )
     except MissingBandError as error:
@@ -135,7 +137,7 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
         return TileOutcome(file, reason=UNREADABLE, detail=str(error))
     if selection.daylight_only and zenith is None:
         return TileOutcome(file, reason=NO_ANGLES, detail="daylight_only needs Solar_Zenith, which the file lacks")
-    return replace(_cut(file, codes, zenith, selection), fault="; ".join(faults))
+    return replace(_cut(file, codes, zenith, selection), fault="; ".join(faults), impossible=+Counter(impossible))
 
 
 def serialized_outcome(file: TileFile, selection: Selection) -> TileOutcome:

@@ -14,7 +14,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-_MAGIC = b"\x0e\x03\x13\x01"
+from satxlate_jax.observations.file_kinds import HDF4_MAGIC, HEAD, identify_kind
+
 _BLOCK = struct.Struct(">HI")  # number of descriptors, offset of the next block
 _DESCRIPTOR = struct.Struct(">HHII")  # tag, reference, offset, length
 _NULL_TAG = 1
@@ -47,12 +48,20 @@ def find_damage(path: str | os.PathLike) -> str | None:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
+def _not_hdf4(head: bytes) -> str:
+    kind, advice = identify_kind(head)
+    if not kind:
+        return "is not an HDF4 file, and of no kind that is known here"
+    return f"is not an HDF4 file but {kind}" + (f"; {advice}" if advice else "")
+
+
 def _damage(file: BinaryIO, size: int) -> str | None:
     if size == 0:
         return "is empty"
-    if file.read(len(_MAGIC)) != _MAGIC:
-        return "is not an HDF4 file"
-    block, seen = len(_MAGIC), set()
+    head = file.read(HEAD)
+    if not head.startswith(HDF4_MAGIC):
+        return "is cut short; fetch it again" if HDF4_MAGIC.startswith(head) else _not_hdf4(head)
+    block, seen = len(HDF4_MAGIC), set()
     while block:
         if block in seen:
             return "is damaged: its directory runs in a circle"

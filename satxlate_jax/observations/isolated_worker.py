@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations import messages
 from satxlate_jax.observations.process_trust import is_distrusted
 
@@ -49,6 +50,8 @@ def _answer(function: Callable[[Any], Any], argument: Any) -> tuple:
         return "done", function(argument)
     except MemoryError:
         return "failed", "memory", "needs more memory than a worker may use"
+    except InputError as error:  # its message is one for the user
+        return "failed", "error", " ".join(str(error).split())
     except Exception as error:
         return "failed", "error", f"{type(error).__name__}: {' '.join(str(error).split())}"
 

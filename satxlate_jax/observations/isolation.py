@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from satxlate_jax.errors import InputError
 from satxlate_jax.observations import messages
 from satxlate_jax.observations.cpus import count_cpus
 
@@ -40,6 +42,10 @@ class Failure:
 
     reason: Literal["crash", "timeout", "memory", "error"]
     detail: str
+
+    def as_error(self, path: str | os.PathLike) -> InputError:
+        """The same as an exception whose message names the file."""
+        return InputError(self.detail if Path(path).name in self.detail else f"'{path}' {self.detail}")
 
 
 class _Worker:
@@ -187,6 +193,18 @@ class IsolatedCalls:
             # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
             if worker.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
                 return outcome
+
+    def read(self, path: Any) -> Any:
+        """The function's result for a file.
+
+        Raises:
+          InputError: there is none; the message names the file.
+          RuntimeError: as for `call`.
+        """
+        outcome = self.call(path)
+        if isinstance(outcome, Failure):
+            raise outcome.as_error(path)
+        return outcome
 
     def _worker(self) -> _Worker:
         if self._closed:

@@ -24,21 +24,21 @@ from pyhdf.SD import SD, SDC
 
 from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations import catalog, grid
+from satxlate_jax.observations import catalog, grid, packing
 from satxlate_jax.observations.band_numbers import BandNumbers, to_values
 from satxlate_jax.observations.hdf4_directory import find_damage
 from satxlate_jax.observations.l1g_faults import L1GError, MissingBandWarning, UnusableError, find_absent, in_a_line
-from satxlate_jax.observations.packing import PACKING, fill_number, pack_angle, pack_band, unpack_angle
 from satxlate_jax.observations.process_trust import distrust_process
 from satxlate_jax.observations.resampling import METHODS, Method, resample_angle
 from satxlate_jax.observations.satellites import Band, get_satellite
-from satxlate_jax.observations.tile_dataset import ANGLES, check_tile, identify, make_tile
+from satxlate_jax.observations.tile_dataset import ANGLES, TileArrays, check_tile, identify, make_tile
 
 DEFLATE_LEVEL = 4
 _SIZES = tuple(grid.PIXELS.values())
 _INTEGERS = {SDC.UINT16: np.dtype(np.uint16), SDC.INT16: np.dtype(np.int16)}
 _HDF_TYPES = {"uint16": SDC.UINT16, "int16": SDC.INT16}
 _DIMENSION_LABELS = {300: "2km", 600: "1km", 1200: "500m"}
+_DataSet = tuple[int, tuple[int, ...], int]  # index, shape and HDF4 type
 
 
 @contextmanager
@@ -61,10 +61,7 @@ def _opened(path: Path) -> Iterator[SD]:
 
 
 def decode(path: str | os.PathLike) -> int:
-    """Reads every number of a file and does nothing with it: what nobody can do without who reads it.
-
-    Returns:
-      Bytes read.
+    """Reads every number of a file, which no reader can do without, and does nothing with it; returns the bytes read.
 
     Raises:
       L1GError: the file cannot be read.
@@ -73,17 +70,13 @@ def decode(path: str | os.PathLike) -> int:
         return sum(file.select(index).get().nbytes for index in range(file.info()[0]))
 
 
-def _data_sets(file: SD) -> dict[str, tuple[int, tuple[int, ...], int]]:
-    """Name -> index, shape and HDF4 type of each data set; the first of a name counts."""
-    found: dict[str, tuple[int, tuple[int, ...], int]] = {}
+def _data_sets(file: SD) -> dict[str, _DataSet]:
+    """The data sets by name; the first of a name counts."""
+    found: dict[str, _DataSet] = {}
     for index in range(file.info()[0]):
         name, rank, shape, hdf_type, _ = file.select(index).info()
         found.setdefault(name, (index, tuple(shape) if rank > 1 else (shape,), hdf_type))
     return found
-
-
-def _band_names(band: Band) -> tuple[str, str]:
-    return band.name, f"AHI_B{band.number:02d}"
 
 
 def _identity(path: Path, file: SD) -> catalog.TileFile:
@@ -97,20 +90,20 @@ def _identity(path: Path, file: SD) -> catalog.TileFile:
     return parsed
 
 
-def _read_band(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> BandNumbers:
+def _read_band(file: SD, data_set: _DataSet, possible: packing.Possible | None) -> BandNumbers:
     index, shape, hdf_type = data_set
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] not in _SIZES:
         raise UnusableError(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
     if hdf_type not in _INTEGERS:
         raise UnusableError("does not hold 16-bit integers")
     selected = file.select(index)
-    band = BandNumbers.of(selected.get(), selected.attributes())
+    band = BandNumbers.of(selected.get(), selected.attributes(), possible)
     if not band.is_usable:
         raise UnusableError("has no usable Scale_Factor and Offset_Constant")
     return band
 
 
-def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> np.ndarray:
+def _read_angle(file: SD, data_set: _DataSet) -> np.ndarray:
     """The integers of one solar angle."""
     index, shape, hdf_type = data_set
     if len(shape) != 2 or not all(0 < pixels <= max(_SIZES) for pixels in shape) or hdf_type not in _INTEGERS:
@@ -118,7 +111,7 @@ def _read_angle(file: SD, data_set: tuple[int, tuple[int, ...], int]) -> np.ndar
     return file.select(index).get()
 
 
-def _find_fault(file: SD, name: str, data_set: tuple[int, tuple[int, ...], int]) -> str | None:
+def _find_fault(file: SD, name: str, data_set: _DataSet) -> str | None:
     """What is wrong with a solar angle, in words."""
     try:
         _read_angle(file, data_set)
@@ -136,9 +129,10 @@ def read_arrays(
     size: int,
     angles: Iterable[str],
     convert: Callable[[BandNumbers, Band], np.ndarray],
+    resampling: Method = "area",
     *,
     needless: Iterable[str] = (),
-) -> tuple[catalog.TileFile, list[Band], dict[str, np.ndarray], list[str]]:
+) -> TileArrays:
     """Reads bands and angles of a file.
 
     Args:
@@ -147,11 +141,8 @@ def read_arrays(
       size: pixels along a side of the angles' result.
       angles: to read, of ANGLES.
       convert: what to make of a band.
+      resampling: how `convert` will resample.
       needless: angles that are looked at to know whether they are sound, and not read.
-
-    Returns:
-      What the file is, the bands asked for, what of them (converted) and of the angles it holds, by variable, and what
-      is wrong with `needless` ones, in words.
 
     Raises:
       L1GError: the file cannot be read, or is something else.
@@ -166,24 +157,28 @@ def read_arrays(
         identity = _identity(path, file)
         satellite = get_satellite(identity.satellite)
         wanted = list(satellite.bands) if bands is None else [satellite.band(number) for number in bands]
-        arrays = {}
+        found = TileArrays(identity, wanted)
         try:
             for band in wanted:
-                name = next((name for name in _band_names(band) if name in present), band.name)
+                name = next((name for name in (band.name, f"AHI_B{band.number:02d}") if name in present), band.name)
                 if name in present:
-                    arrays[band.name] = convert(_read_band(file, present[name]), band)
+                    numbers = _read_band(file, present[name], packing.possible_range(band, resampling))
+                    found.arrays[band.name] = convert(numbers, band)
+                    if numbers.possible is not None:
+                        found.impossible[band.name] = numbers.impossible_pixels
             for variable in angles:
                 name = variable.title()
                 if name in present:
-                    degrees = unpack_angle(_read_angle(file, present[name]))
-                    arrays[variable] = resample_angle(degrees, size, is_circular=variable == "solar_azimuth")
+                    degrees = packing.unpack_angle(_read_angle(file, present[name]))
+                    found.arrays[variable] = resample_angle(degrees, size, is_circular=variable == "solar_azimuth")
         except UnusableError as error:
             raise L1GError(f"{str(path)!r}: {name} {error}") from error
         except Exception as error:
             raise L1GError(f"{str(path)!r}: {name} is damaged ({in_a_line(error)})") from error
         names = [variable.title() for variable in needless]
         faults = [_find_fault(file, name, present[name]) for name in names if name in present]
-    return identity, wanted, arrays, [fault for fault in faults if fault]
+        found.faults += [fault for fault in faults if fault]
+    return found
 
 
 def read_tile(
@@ -194,6 +189,8 @@ def read_tile(
     bands: Iterable[int] | None = None,
 ) -> xr.Dataset:
     """Reads one L1G file onto the tile's grid, in physical units.
+
+    It is read in this process, which a damaged file can end inside the HDF4 library (see `isolation`).
 
     Args:
       path: of the file. Its name says which satellite, tile and time it shows.
@@ -206,7 +203,8 @@ def read_tile(
       float32 (lat, lon) variables BAND01 .. in units '1' (reflectance) and 'K' (brightness temperature), NaN where
       missing; `solar_zenith` and `solar_azimuth` in degrees ([0, 180] and [0, 360)) where the file has them;
       coordinates lat (north to south), lon and the scalar time (UTC); attributes satellite, tile and source. A band
-      that the file lacks is NaN everywhere, and a MissingBandWarning says so.
+      that the file lacks is NaN everywhere, and a MissingBandWarning says so. Temperatures below 120 K or (not
+      with 'bilinear') above 450 K are missing; a thermal band's attribute impossible_pixels counts them.
 
     Raises:
       L1GError: the file cannot be read, or is something else.
@@ -216,14 +214,15 @@ def read_tile(
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
     bands = None if bands is None else tuple(bands)
-    identity, wanted, arrays, _ = read_arrays(
-        path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling)
-    )
-    absent = find_absent(path, wanted, arrays)
+    read = read_arrays(path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling), resampling)
+    absent = find_absent(path, read.bands, read.arrays)
     if absent:
         warnings.warn(f"{absent}: read as missing", MissingBandWarning, stacklevel=2)
-    dataset = make_tile(identity.satellite, identity.tile, identity.time, wanted, arrays, size)
+    identity = read.identity
+    dataset = make_tile(identity.satellite, identity.tile, identity.time, read.bands, read.arrays, size)
     dataset.attrs["source"] = path.name
+    for name, pixels in read.impossible.items():
+        dataset[name].attrs["impossible_pixels"] = pixels
     return dataset
 
 
@@ -244,19 +243,17 @@ def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, d
     try:
         for band in get_satellite(identity.satellite).bands:
             if band.name in dataset:
-                scale, offset = PACKING[band.kind]
+                scale, offset = packing.PACKING[band.kind]
                 attributes = {
                     "Scale_Factor": (SDC.FLOAT64, scale),
                     "Offset_Constant": (SDC.FLOAT64, offset),
-                    "_FillValue": (_HDF_TYPES[dtype.name], fill_number(dtype)),
+                    "_FillValue": (_HDF_TYPES[dtype.name], packing.fill_number(dtype)),
                 }
-                _write_data_set(file, band.name, pack_band(dataset[band.name].values, band, dtype), attributes)
-        for variable, name, kind in (
-            ("solar_zenith", "Solar_Zenith", np.int16),
-            ("solar_azimuth", "Solar_Azimuth", np.uint16),
-        ):
+                _write_data_set(file, band.name, packing.pack_band(dataset[band.name].values, band, dtype), attributes)
+        for variable, kind in zip(ANGLES, (np.int16, np.uint16), strict=True):
             if variable in dataset:
-                _write_data_set(file, name, pack_angle(dataset[variable].values, np.dtype(kind)), {})
+                degrees = dataset[variable].values
+                _write_data_set(file, variable.title(), packing.pack_angle(degrees, np.dtype(kind)), {})
         file.attr("l1g_name").set(SDC.CHAR8, identity.path.name)
     finally:
         file.end()
@@ -264,6 +261,8 @@ def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, d
 
 def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["uint16", "int16"] = "uint16") -> None:
     """Writes a tile as an L1G file, the inverse of `read_tile` to half a step (1e-4 reflectance, 0.01 K).
+
+    Scale_Factor and Offset_Constant are this project's choice (`packing.PACKING`), not GeoNEX's own.
 
     Args:
       dataset: as `read_tile` returns it. A band may have its own resolution, 300, 600 or 1200 pixels a side, on

@@ -14,6 +14,7 @@ import numpy as np
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.catalog import TileFile
 from satxlate_jax.observations.examples import BAD_REASONS, DAMAGED_ANGLES, TileOutcome
+from satxlate_jax.observations.packing import POSSIBLE_KELVIN
 from satxlate_jax.observations.selection import ChosenFiles, Selection
 from satxlate_jax.observations.statistics import BandCounts
 
@@ -38,6 +39,8 @@ class SplitCount:
       dropped_patches: reason -> patches left out of files, whether the file gave others or not.
       skipped: file, reason and detail of each file that gave no example.
       faulty: file and fault of each file with damage that did not matter, whether it gave examples or not.
+      impossible: name of a band -> pixels whose temperature cannot be, which count as missing.
+      files_with_impossible: files that hold such pixels.
     """
 
     bands: BandCounts
@@ -47,12 +50,16 @@ class SplitCount:
     dropped_patches: Counter = field(default_factory=Counter)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     faulty: list[tuple[str, str]] = field(default_factory=list)
+    impossible: Counter = field(default_factory=Counter)
+    files_with_impossible: int = 0
 
     def add(self, outcome: TileOutcome) -> None:
         """Counts one file."""
         self.files += 1
         self.examples += len(outcome)
         self.dropped_patches.update(outcome.dropped_patches)
+        self.impossible.update(outcome.impossible)
+        self.files_with_impossible += bool(outcome.impossible)
         if outcome.counts is not None:
             self.bands.add(outcome.counts)
         if outcome.fault:
@@ -71,6 +78,8 @@ class SplitCount:
         self.dropped_patches.update(other.dropped_patches)
         self.skipped += other.skipped
         self.faulty += other.faulty
+        self.impossible.update(other.impossible)
+        self.files_with_impossible += other.files_with_impossible
 
     @property
     def bad_files(self) -> int:
@@ -97,7 +106,8 @@ class SplitCount:
             facts = json.loads(str(file["facts"]))
             bands = BandCounts(len(file["counts"]))
             bands.counts, bands.finite, bands.pixels = file["counts"], file["finite"], int(file["pixels"])
-        facts["dropped_patches"] = Counter(facts["dropped_patches"])
+        for name in ("dropped_patches", "impossible"):
+            facts[name] = Counter(facts[name])
         for name in ("skipped", "faulty"):
             facts[name] = [tuple(entry) for entry in facts[name]]
         return cls(bands, **facts)
@@ -165,6 +175,7 @@ class Manifest:
             "files": {"found": self._chosen.total, "with_examples": with_examples, "without_examples": len(skipped)},
             "reasons": self.reasons(),
             "faults": {DAMAGED_ANGLES: len(faulty)} if faulty else {},
+            "impossible_temperatures": self._impossible(),
             "splits": {split: _split_json(count) for split, count in self.splits.items()},
             "empty_splits": self._empty_splits(),
             "skipped": skipped,
@@ -199,7 +210,19 @@ class Manifest:
         reasons = self.reasons()
         text += f"; without: {_listed(reasons)}" if reasons else ""
         faulty = sum(len(count.faulty) for count in self.splits.values())
-        return text + (f"; with {DAMAGED_ANGLES}, not needed: {faulty}" if faulty else "")
+        text += f"; with {DAMAGED_ANGLES}, not needed: {faulty}" if faulty else ""
+        impossible = self._impossible()
+        if not impossible["files"]:
+            return text
+        kelvin = "below {:g} K or above {:g} K".format(*POSSIBLE_KELVIN)
+        pixels, files = sum(impossible["pixels"].values()), impossible["files"]
+        return f"{text}; {pixels} pixels {kelvin}, taken as missing, in {files} file{'s' if files > 1 else ''}"
+
+    def _impossible(self) -> dict[str, Any]:
+        """Files that hold temperatures that cannot be, and name of a band -> how many pixels."""
+        pixels: Counter = sum((count.impossible for count in self.splits.values()), Counter())
+        files = sum(count.files_with_impossible for count in self.splits.values())
+        return {"files": files, "pixels": dict(sorted(pixels.items()))}
 
     def _entry(self, split: str, file: str, reason: str, detail: str) -> dict[str, str]:
         return {"file": os.path.relpath(file, self._root), "split": split, "reason": reason, "detail": detail}

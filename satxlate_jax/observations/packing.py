@@ -1,13 +1,27 @@
-"""The 16-bit integers of an L1G file <-> physical values, and which of them are fill."""
+"""The 16-bit integers of an L1G file <-> physical values, and which of them are fill or cannot be."""
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 
+from satxlate_jax.observations.resampling import Method
 from satxlate_jax.observations.satellites import Band
 
 FILL = 32768  # of uint16; int16 files hold the same bits, -32768
 DEGREES_PER_NUMBER = 0.01  # of the solar angles
-# Scale_Factor and Offset_Constant that this project writes, by kind of band: those of the product.
+# Scale_Factor and Offset_Constant that this project writes, by kind of band: its own choice. What GeoNEX writes for
+# temperatures is in no public source (readers of genuine files hint at an offset of 0); reading takes any.
 PACKING = {"reflectance": (0.0001, 0.0), "brightness_temperature": (0.01, 100.0)}
+POSSIBLE_KELVIN = (120.0, 450.0)
+"""Brightness temperatures beyond these are no observation: files hold 0 K where a band was bad."""
+
+
+class Possible(NamedTuple):
+    """The smallest and the largest value that a band can have, in its unit."""
+
+    low: float
+    high: float
 
 
 def fill_number(dtype: np.dtype) -> int:
@@ -31,6 +45,40 @@ def find_missing(numbers: np.ndarray, declared: float = np.nan) -> np.ndarray | 
     if float(declared).is_integer() and limits.min <= declared <= limits.max and declared != fill:
         missing |= numbers == int(declared)
     return missing if missing.any() else None
+
+
+def possible_range(band: Band, method: Method) -> Possible | None:
+    """The values that a band can have, in its unit; None where every value can be.
+
+    Args:
+      band: which.
+      method: of resampling; 'bilinear' repeats the release's numbers, which are not limited upward.
+    """
+    if band.kind != "brightness_temperature":
+        return None
+    low, high = POSSIBLE_KELVIN
+    return Possible(low, math.inf if method == "bilinear" else high)
+
+
+def find_impossible(numbers: np.ndarray, scale: float, offset: float, possible: Possible | None) -> np.ndarray | None:
+    """Which numbers stand for values that cannot be; fill may be among them.
+
+    Args:
+      numbers: uint16 or int16.
+      scale: Scale_Factor.
+      offset: Offset_Constant.
+      possible: as `possible_range` gives it.
+
+    Returns:
+      bool of the same shape, or None where there are none.
+    """
+    if possible is None:
+        return None
+    low, high = ((limit - offset) / scale for limit in possible)
+    impossible = numbers < math.ceil(low - 1e-6)  # a limit itself can be, also where its number is not quite whole
+    if math.isfinite(high):
+        impossible |= numbers > math.floor(high + 1e-6)
+    return impossible if impossible.any() else None
 
 
 def pack_band(values: np.ndarray, band: Band, dtype: np.dtype) -> np.ndarray:

@@ -16,7 +16,7 @@ from satxlate_jax.observations.tile_dataset import ANGLES
 
 def read_codes(
     path: str | os.PathLike, bands: Iterable[int], *, resampling: Method = "area", with_zenith: bool = False
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+) -> tuple[np.ndarray, np.ndarray | None, list[str], dict[str, int]]:
     """Reads bands of one L1G file onto the 2 km grid: the codes of what `read_tile` reads, in less time.
 
     Args:
@@ -27,7 +27,8 @@ def read_codes(
 
     Returns:
       uint16 codes [band, 300, 300] (see `quantization`); the solar zenith angle in degrees, float32 [300, 300], or
-      None where the file lacks it or it is not asked for; and what is wrong with angles that were only looked at.
+      None where the file lacks it or it is not asked for; what is wrong with angles that were only looked at; and name
+      of each thermal band -> pixels whose temperature cannot be, which are missing.
 
     Raises:
       MissingBandError: the file lacks a band.
@@ -35,15 +36,17 @@ def read_codes(
     """
     path, size = Path(path), grid.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()
-    _, wanted, arrays, faults = read_arrays(
+    read = read_arrays(
         path,
         tuple(bands),
         size,
         angles,
         lambda numbers, band: to_codes(numbers, band, size, resampling),
+        resampling,
         needless=[name for name in ANGLES if name not in angles],
     )
-    absent = find_absent(path, wanted, arrays)
+    absent = find_absent(path, read.bands, read.arrays)
     if absent:
         raise MissingBandError(absent)
-    return np.stack([arrays[band.name] for band in wanted]), arrays.get("solar_zenith"), faults
+    codes = np.stack([read.arrays[band.name] for band in read.bands])
+    return codes, read.arrays.get("solar_zenith"), read.faults, read.impossible

@@ -5,6 +5,7 @@ south), lon and the scalar time, attributes satellite and tile.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,26 @@ from satxlate_jax.observations.catalog import TileFile, file_name, parse_name
 from satxlate_jax.observations.satellites import Band, get_satellite
 
 ANGLES = ("solar_zenith", "solar_azimuth")
+
+
+@dataclass
+class TileArrays:
+    """What was read of a file.
+
+    Attributes:
+      identity: what the file is.
+      bands: that were asked for.
+      arrays: what of them and of the angles it holds, by variable.
+      impossible: name of each thermal band that it holds -> pixels whose temperature cannot be (see
+        `packing.possible_range`), at the band's own resolution.
+      faults: what is wrong with angles that were only looked at, in words.
+    """
+
+    identity: TileFile
+    bands: list[Band]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    impossible: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
 
 def band_attributes(satellite: str, band: Band) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Translate many files, restartably: read in processes of their own, computed side by side, written meanwhile."""
 
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -195,8 +194,7 @@ def _read(
 ) -> Iterator[tuple[Path, xr.Dataset]]:
     for file, tile in read_isolated(files, read, workers=workers):
         if isinstance(tile, Failure):
-            reason = re.sub(r"^(Input|L1G)Error: ", "", tile.detail)
-            run.fail(file, reason if file.name in reason else f"{file.name}: {reason}")
+            run.fail(file, str(tile.as_error(file)))
         else:
             yield file, tile
 

@@ -134,7 +134,7 @@ def test_codes_of_real_tiles_are_those_of_the_values(realdata_dir, resampling):
 
 
 def assert_same_codes(path, bands, resampling):
-    codes, zenith, faults = read_codes(path, bands, resampling=resampling, with_zenith=True)
+    codes, zenith, faults, _ = read_codes(path, bands, resampling=resampling, with_zenith=True)
     assert not faults
     slow = read_tile(path, bands=bands, resampling=resampling)
     for number, found in zip(bands, codes, strict=True):

@@ -1,6 +1,9 @@
 """read_tile and write_tile against files written with pyhdf alone, formulas and the release's numbers."""
 
+import bz2
+import gzip
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +41,7 @@ def write_hdf(path, data_sets):
 
 
 def random_numbers(size, seed=0, dtype="uint16"):
-    return np.random.default_rng(seed).integers(100, 30000, (size, size)).astype(dtype)
+    return np.random.default_rng(seed).integers(2000, 30000, (size, size)).astype(dtype)
 
 
 def block_mean(values, factor):
@@ -112,7 +115,7 @@ def test_the_products_fill_and_the_declared_one_are_missing(tmp_path, dtype, sta
     numbers = random_numbers(300, dtype=dtype)
     numbers[5, 5:9] = standard
     numbers[7, 7] = 77
-    path = write_hdf(tmp_path / NAME, {"BAND08": (numbers, 0.01, 100.0, declared)})
+    path = write_hdf(tmp_path / NAME, {"BAND08": (numbers, 0.01, 125.0, declared)})
     missing = np.zeros((300, 300), bool)
     missing[5, 5:9] = True
     missing[7, 7] = declared is not None and declared[1] == 77
@@ -230,9 +233,42 @@ def test_paths_that_are_no_l1g_file(tmp_path):
     (tmp_path / NAME).touch()
     expect_one_line(tmp_path / NAME, "empty")
     (tmp_path / NAME).write_bytes(b"hello, this is no HDF4 file\n" * 100)
-    expect_one_line(tmp_path / NAME, "not an HDF4 file")
+    expect_one_line(tmp_path / NAME, "not an HDF4 file but text")
     os.mkfifo(tmp_path / "pipe.hdf")
     expect_one_line(tmp_path / "pipe.hdf", "not a regular file")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html>\n<html><title>Earthdata Login</title></html>", "an HTML page; .*log.* in"),
+        (b"\xef\xbb\xbf \r\n<HTML lang='en'>", "an HTML page"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN">', "an HTML page"),
+        (b"<!-- saved -->\n<html>", "an HTML page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML; .*server"),
+        (gzip.compress(b"\x0e\x03\x13\x01" * 99), "gzip.*unpack"),
+        (bz2.compress(b"x"), "bzip2.*unpack"),
+        (b"PK\x03\x04" + bytes(50), "zip.*unpack"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "netCDF-4 or HDF5"),
+        (b"CDF\x01" + bytes(100), "netCDF-3"),
+        (b"CDF\x05" + bytes(100), "netCDF-3"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git LFS"),
+        (b"{'error': 404}\n", "text; it begins with"),
+        ("größer als\n".encode(), "text; it begins with 'größer als'"),
+        (bytes(1000), "nothing but zero bytes"),
+        (b"\x00\x01\xfe\xff" * 20, "not an HDF4 file, and of no kind"),
+        (b"\x0e\x03", "cut short"),
+    ],
+)
+def test_what_is_no_hdf4_file_is_told_what_it_is(tmp_path, content, words):
+    (tmp_path / NAME).write_bytes(content)
+    message = expect_one_line(tmp_path / NAME, "HDF4", "cut short", "zero bytes")
+    assert re.search(words, message), message
+
+
+def test_a_translation_given_as_a_tile_is_told_what_it_is(tmp_path):
+    xr.Dataset({"BAND07": ("x", [1.0])}).to_netcdf(tmp_path / NAME, engine="netcdf4")
+    expect_one_line(tmp_path / NAME, "netCDF-4 or HDF5")
 
 
 def test_file_without_permission(tmp_path, small_tile):
@@ -308,15 +344,17 @@ def test_round_trip_to_half_a_step(tmp_path, small_tile, dtype):
     xr.testing.assert_equal(tile.coords.to_dataset(), small_tile.coords.to_dataset())
 
 
-@pytest.mark.parametrize(("dtype", "largest"), [("uint16", 100 + 655.35), ("int16", 100 + 327.67)])
-def test_what_the_integers_cannot_hold_becomes_the_nearest(tmp_path, small_tile, dtype, largest):
+@pytest.mark.parametrize(
+    ("dtype", "smallest", "largest", "fill"), [("uint16", 0, 65535, 32768), ("int16", -32767, 32767, -32768)]
+)
+def test_what_the_integers_cannot_hold_becomes_the_nearest(tmp_path, small_tile, dtype, smallest, largest, fill):
     small_tile.BAND07[0, :3] = [-500, 5000, np.inf]
     small_tile.BAND07[0, 3] = 100 + 327.68  # would be the fill value
     write_tile(small_tile, tmp_path / NAME, dtype=dtype)
-    smallest = 100.0 if dtype == "uint16" else 100 - 327.67
-    np.testing.assert_allclose(
-        read_tile(tmp_path / NAME, bands=[7]).BAND07[0, :4], [smallest, largest, np.nan, 427.67], rtol=1e-6
-    )
+    file = SD(str(tmp_path / NAME), SDC.READ)
+    numbers = np.asarray(file.select("BAND07").get())[0, :4].astype(int)
+    file.end()
+    np.testing.assert_array_equal(numbers, [smallest, largest, fill, 32767])
 
 
 def test_bands_keep_their_own_resolution(tmp_path, small_tile):
