@@ -24,6 +24,7 @@ from satxlate_jax.observations.catalog import TileFile, find_tiles
 from satxlate_jax.observations.examples import TileReader
 from satxlate_jax.observations.grid import PIXELS
 from satxlate_jax.observations.quantization import MISSING, scale_and_offset
+from satxlate_jax.observations.record_files import write_ends
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
@@ -238,6 +239,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for split in splits if download_config.max_examples_per_split is None else ():
             counted = self._manifest.splits[split.name].examples
             assert counted == split.num_examples, f"{split.name}: {counted} examples read, {split.num_examples} written"
+        if "://" not in str(folder):
+            write_ends(Path(folder))
         for name, content in (
             (manifest.NAME, self._manifest.as_json()),
             (statistics.NAME, self._manifest.statistics()),

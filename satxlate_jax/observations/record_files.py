@@ -1,31 +1,61 @@
 """Any record of a prepared split, in any order: TFRecord or ArrayRecord files, on disk or in a bucket.
 
-ArrayRecord files have a table of contents. TFRecord files have none, but each record begins with its length: when a
-shard is first asked for a record, the lengths alone are read, 12 bytes a record. Nothing else is read but what is
-asked for, and what is damaged is noticed by its checksum.
+ArrayRecord files have a table of contents. For TFRecord files a build leaves one beside them (`write_ends`); where it
+is not, each record still begins with its length, and when a shard is first asked for a record the lengths alone are
+read, 12 bytes a record (of an object in a bucket all of it, in large parts: requests are what takes long there).
+Nothing else is read but what is asked for, and what is damaged is noticed by its checksum.
 
 Source: the comment on the format in tensorflow/core/lib/io/record_writer.h (length, its masked CRC-32C, data, theirs).
 """
 
+import io
 import os
 import struct
 import weakref
+import zipfile
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
+import numpy as np
 from etils import epath
 
+ENDS = "record_ends.npz"  # shard -> where each record ends, int64
 FILE_FORMATS = ("tfrecord", "array_record")
 OPEN_FILES = 128  # of one split at a time; systems allow a process 1,024
+_BLOCK = 2**24  # bytes of a remote file at a time
 _HEAD, _FOOT = struct.Struct("<QI"), struct.Struct("<I")
 
 
 class DamagedRecordError(ValueError):
     """A shard does not hold what the data set's description says."""
+
+
+def write_ends(folder: Path) -> None:
+    """Writes the table of contents of a data set's TFRecord shards, where it has such, beside them.
+
+    Raises:
+      DamagedRecordError: one of them is no TFRecord file.
+    """
+    shards = sorted(path for path in folder.iterdir() if ".tfrecord" in path.name)
+    ends = {path.name: _find_ends(_LocalFile(str(path)), str(path)) for path in shards}
+    if ends:
+        temporary = folder / f"{ENDS}.tmp.npz"
+        np.savez(temporary, **{name: np.array(places, np.int64) for name, places in ends.items()})
+        temporary.replace(folder / ENDS)
+
+
+def _read_ends(folder: epath.Path) -> Mapping[str, np.ndarray]:
+    """What `write_ends` wrote; nothing where it did not, or where that cannot be read."""
+    try:
+        with (folder / ENDS).open("rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return {}
 
 
 class RecordFiles:
@@ -38,9 +68,16 @@ class RecordFiles:
     """
 
     def __init__(self, paths: Sequence[str], lengths: Sequence[int], file_format: str):
-        shard = _TfrecordShard if file_format == "tfrecord" else _ArrayRecordShard
-        opened = lru_cache(maxsize=OPEN_FILES)(shard.open)
-        self._shards = [shard(path, length, opened) for path, length in zip(paths, lengths, strict=True)]
+        self._shards: list[_TfrecordShard] | list[_ArrayRecordShard]
+        opened: Any
+        if file_format == "tfrecord":
+            opened = lru_cache(maxsize=OPEN_FILES)(_open_file)
+            ends = _read_ends(epath.Path(paths[0]).parent)
+            found = [ends.get(epath.Path(path).name) for path in paths]
+            self._shards = [_TfrecordShard(*shard, opened) for shard in zip(paths, lengths, found, strict=True)]
+        else:
+            opened = lru_cache(maxsize=OPEN_FILES)(_ArrayRecordReader)
+            self._shards = [_ArrayRecordShard(*shard, opened) for shard in zip(paths, lengths, strict=True)]
         self._ends = list(accumulate(lengths))
 
     def read(self, number: int) -> memoryview:
@@ -59,6 +96,10 @@ class _File(Protocol):
 
     def read(self, begin: int, size: int) -> bytes: ...
 
+    def peek(self, begin: int, size: int) -> bytes:
+        """A little, by whoever goes through the whole file in one thread."""
+        ...
+
 
 class _LocalFile:
     """A file that stays open until nobody needs it any more."""
@@ -75,12 +116,15 @@ class _LocalFile:
     def read(self, begin: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, begin)
 
+    peek = read
+
 
 class _RemoteFile:
     """An object in a bucket. It is opened for each read: its handles are not for several threads."""
 
     def __init__(self, path: str):
         self._path = epath.Path(path)
+        self._block, self._begin = b"", 0
 
     def size(self) -> int:
         return self._path.stat().length
@@ -90,21 +134,28 @@ class _RemoteFile:
             file.seek(begin)
             return file.read(size)
 
+    def peek(self, begin: int, size: int) -> bytes:
+        place = begin - self._begin
+        if not 0 <= place <= len(self._block) - size:
+            self._block, self._begin, place = self.read(begin, _BLOCK), begin, 0
+        return self._block[place : place + size]
+
+
+def _open_file(path: str) -> _File:
+    return _RemoteFile(path) if "://" in path else _LocalFile(path)
+
 
 class _TfrecordShard:
-    def __init__(self, path: str, length: int, opened: Any):
+    def __init__(self, path: str, length: int, ends: np.ndarray | None, opened: Any):
         self._path, self._length, self._opened = path, length, opened
+        self._stored = ends
         self._ends: list[int] = []
         self._lock = Lock()
-
-    @staticmethod
-    def open(path: str) -> _File:
-        return _RemoteFile(path) if "://" in path else _LocalFile(path)
 
     def read(self, index: int) -> memoryview:
         file: _File = self._opened(self._path)
         with self._lock:
-            self._ends = self._ends or self._find_ends(file)
+            self._ends = self._ends or self._all_ends(file)
         begin = self._ends[index - 1] if index else 0
         record = file.read(begin, self._ends[index] - begin)
         data = record[_HEAD.size : -_FOOT.size]
@@ -112,30 +163,35 @@ class _TfrecordShard:
             raise DamagedRecordError(f"record {index} of {self._path} is damaged")
         return memoryview(data)
 
-    def _find_ends(self, file: _File) -> list[int]:
-        """Where each record ends."""
-        ends: list[int] = []
-        end, size = 0, file.size()
-        while end < size:
-            head = file.read(end, _HEAD.size)
-            if len(head) < _HEAD.size or _masked_sum(head[:8]) != _HEAD.unpack(head)[1]:
-                raise DamagedRecordError(f"{self._path} is damaged after {len(ends)} records")
-            end += _HEAD.size + _HEAD.unpack(head)[0] + _FOOT.size
-            ends.append(end)
-        if end != size:
-            raise DamagedRecordError(f"{self._path} ends within a record")
+    def _all_ends(self, file: _File) -> list[int]:
+        """Where each record ends: as the table of contents says it, unless that is another file's."""
+        if self._stored is not None and self._stored[-1:].tolist() == [file.size()]:
+            ends = self._stored.tolist()
+        else:
+            ends = _find_ends(file, self._path)
         if len(ends) != self._length:
             raise DamagedRecordError(f"{self._path} has {len(ends)} records, not {self._length}")
         return ends
 
 
+def _find_ends(file: _File, path: str) -> list[int]:
+    """Where each record ends, by their lengths."""
+    ends: list[int] = []
+    end, size = 0, file.size()
+    while end < size:
+        head = file.peek(end, _HEAD.size)
+        if len(head) < _HEAD.size or _masked_sum(head[:8]) != _HEAD.unpack(head)[1]:
+            raise DamagedRecordError(f"{path} is damaged after {len(ends)} records")
+        end += _HEAD.size + _HEAD.unpack(head)[0] + _FOOT.size
+        ends.append(end)
+    if end != size:
+        raise DamagedRecordError(f"{path} ends within a record")
+    return ends
+
+
 class _ArrayRecordShard:
     def __init__(self, path: str, length: int, opened: Any):
         self._path, self._length, self._opened = path, length, opened
-
-    @staticmethod
-    def open(path: str) -> "_ArrayRecordReader":
-        return _ArrayRecordReader(path)
 
     def read(self, index: int) -> memoryview:
         reader: _ArrayRecordReader = self._opened(self._path)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from satxlate_jax.observations import record_files
-from satxlate_jax.observations.record_files import DamagedRecordError, RecordFiles
+from satxlate_jax.observations.record_files import ENDS, DamagedRecordError, RecordFiles, write_ends
 from satxlate_jax.observations.records import read_bytes_feature
 
 LENGTHS = (5, 0, 1, 7)
@@ -96,9 +96,30 @@ def test_another_number_of_records_than_promised(files, lengths):
 def test_a_bucket_is_read_like_a_disk(files, monkeypatch):
     """By way of epath, which hands gs:// on to the libraries for it; here it is given what is on disk."""
     monkeypatch.setattr(record_files, "_LocalFile", record_files._RemoteFile)
+    monkeypatch.setattr(record_files, "_BLOCK", 5000)  # bytes: neither one record nor all
     paths, file_format = files
     records = RecordFiles(paths, LENGTHS, file_format)
     assert [bytes(records.read(number)) for number in reversed(range(13))] == examples()[::-1]
+
+
+def test_a_table_of_contents_is_used_where_it_fits(tmp_path, monkeypatch):
+    paths = [str(tmp_path / f"x.tfrecord-{index}") for index in range(2)]
+    for path, count in zip(paths, (300, 2), strict=True):
+        with tf.io.TFRecordWriter(path) as writer:
+            for index in range(count):
+                writer.write(bytes([index % 251]) * 5000)
+    write_ends(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.tfrecord-0", "x.tfrecord-1", ENDS}
+    with monkeypatch.context() as patch:
+        patch.setattr(record_files, "_find_ends", None)  # nobody looks for them
+        records = RecordFiles(paths, (300, 2), "tfrecord")
+        assert [bytes(records.read(number)) for number in (299, 0, 301)] == [
+            bytes([number]) * 5000 for number in (299 % 251, 0, 1)
+        ]
+    Path(paths[0]).write_bytes(Path(paths[1]).read_bytes())  # the shard is another one now
+    assert bytes(RecordFiles(paths, (2, 2), "tfrecord").read(1)) == bytes([1]) * 5000
+    (tmp_path / ENDS).write_bytes(b"nothing of use")
+    assert bytes(RecordFiles(paths, (2, 2), "tfrecord").read(3)) == bytes([1]) * 5000
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"\x08\x01", b"\x0a\x05\x0a\x03\x0a\x01a", b"no example at all"])
