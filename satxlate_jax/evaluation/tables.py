@@ -75,7 +75,8 @@ def latex_table(results: Results) -> str:
     """Model, best unpaired baseline and constant by band, as a LaTeX table (booktabs)."""
     task = results.comparison.task
     lines = [
-        rf"% {task.source} to {task.target}; RMSE over all pixels of {len(results.per_file)} files; needs \usepackage{{booktabs}}",
+        rf"% {task.source} to {task.target}; RMSE over all pixels of {len(results.per_file)} files",
+        r"% needs \usepackage{booktabs}",
         r"\begin{tabular}{rrlrrlrr}",
         r"\toprule",
         r"band & $\lambda$ ($\mu$m) & unit & model & best unpaired baseline & & constant & SSIM \\",
