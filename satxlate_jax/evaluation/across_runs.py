@@ -192,9 +192,7 @@ def print_table(outcomes: Sequence[BandOutcome]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(
-        "RMSE in the band's unit, every pixel counted alike; ratio: the model's over that of the best unpaired baseline"
-    )
+    print("RMSE in the band's unit, every pixel counted alike; ratio: the model's over the best unpaired baseline's")
     for sentence in describe(outcomes):
         print(sentence)
 

@@ -6,7 +6,7 @@ from satxlate_jax.evaluation.calibration import IDEAL
 from satxlate_jax.evaluation.curves import draw_calibration, draw_spectra
 from satxlate_jax.evaluation.figures import Figures
 from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.methods import method_name
 from satxlate_jax.evaluation.page import escape, format_number, render_table
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.tables import DETAILS, detail_rows
@@ -16,12 +16,11 @@ _EXACT = ("band", "wavelength_um")
 
 
 def render_groups(results: Results) -> str:
-    """RMSE by group of pixels, model beside linear regression."""
+    """RMSE by group of pixels, model beside one baseline."""
     groups = results.groups
-    shown = [method for method in (MODEL, "linear") if method in results.methods]
     rows = []
     for band in results.scored_bands:
-        for method in shown:
+        for method in results.shown_methods:
             row = {"band": band.number, "method": method_name(method), "unit": band.unit}
             for group in groups:
                 score = results.by_group.get((group, method, band.number))
@@ -52,12 +51,8 @@ def render_sharpness(results: Results, figures: Figures) -> str:
         "has less than half the truth's power. The same numbers are in details.csv."
     )
     parts = ['<h2 id="sharpness">How sharp, how far off</h2><section>']
-    figure = draw_spectra(results)
-    if figure is not None:
-        caption = (
-            "Solid: power of the output over the truth's, 1 is right. Dotted: power of its error over the truth's."
-        )
-        parts.append(figures.embed(figure, "spectra", caption))
+    caption = "Solid: power of the output over the truth's, 1 is right. Dotted: power of its error over the truth's."
+    parts.append(figures.draw(lambda: draw_spectra(results), "spectra", caption))
     table = render_table(rows, columns, exact=_EXACT)
     return "".join([*parts, table, f'<p class="soft">{escape(note)}</p></section>'])
 
@@ -108,7 +103,8 @@ def render_uncertainty(results: Results, figures: Figures) -> str:
     )
     columns = {"band": "band", "wavelength_um": "µm", "within_1": "within 1 spread", "within_2": "within 2 spreads"}
     columns |= {"spread_to_error": "spread over error"}
-    figure = figures.embed(draw_calibration(results), "calibration", "Error by spread; on the line it is calibrated.")
+    caption = "Error by spread; on the line it is calibrated."
+    figure = figures.draw(lambda: draw_calibration(results), "calibration", caption)
     table = render_table(rows, columns, exact=_EXACT)
     return f'<h2 id="uncertainty">How sure</h2><section><p>{escape(words)}</p>{table}{figure}</section>'
 

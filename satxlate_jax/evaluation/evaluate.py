@@ -16,6 +16,7 @@ from satxlate_jax.evaluation.report import write_report
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
+from satxlate_jax.evaluation.verdict import headline
 from satxlate_jax.observations.catalog import parse_numbers
 from satxlate_jax.observations.grid import parse_tiles
 from satxlate_jax.options import CommandParser, at_least, parse_names, user_path
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
-    how.add_argument("--baselines", help=f"of {', '.join(BASELINES)}, or all (default: {slow})")
+    how.add_argument("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
     how.add_argument(
         "--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)"
     )
@@ -81,6 +82,13 @@ def _part(text: str) -> tuple[int, int]:
     if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"'{text}' is no part; write it like 2/8, from 1/8 to 8/8")
     return int(number), int(count)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """'linear, constant' -> ['linear', 'constant']; 'none' -> []; nothing: the default."""
+    if text == "none":
+        return []
+    return parse_names(text) if text else None
 
 
 def _take_part(comparison: Comparison, number: int, count: int) -> Comparison:
@@ -132,7 +140,7 @@ def main(argv: list[str]) -> None:
     )
     if options.part:
         comparison = _take_part(comparison, *options.part)
-    baselines = make_baselines(comparison.task, parse_names(options.baselines) if options.baselines else None)
+    baselines = make_baselines(comparison.task, _names(options.baselines))
     output = Path(options.output)
     try:
         (output / "figures").mkdir(parents=True, exist_ok=True)
@@ -153,12 +161,15 @@ def main(argv: list[str]) -> None:
     if not results.scored_bands:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / NAME} says so to `pool`")
         return
-    write_results(results, output)
-    headline = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
-    print(headline)
+    write_results(results, output)  # before anything is drawn: scores outlive a fault of drawing
+    print(headline(results))
+    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
     if results.left_out:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
         reason = reason if name in reason else f"{name}: {reason}"
         print(f"{count} could not be scored, the report and {FAILURES} list them; the first: {reason}")
+    if undrawn:
+        count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
+        print(f"{count} could not be drawn; the report says which and why, the scores are whole")
     print(f"report: {output / 'report.html'}")

@@ -67,5 +67,5 @@ def make_baselines(task: Task, names: Sequence[str] | None = None) -> list[Basel
         chosen = list(BASELINES)
     unknown = [name for name in chosen if name not in BASELINES]
     if unknown:
-        raise InputError(f"there is no baseline '{unknown[0]}'; there are {', '.join(BASELINES)}, and all")
+        raise InputError(f"there is no baseline '{unknown[0]}'; there are {', '.join(BASELINES)}; or say all, or none")
     return [baseline(task) for name, baseline in BASELINES.items() if name in chosen]

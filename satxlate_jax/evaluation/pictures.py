@@ -28,7 +28,7 @@ from satxlate_jax.evaluation.maps import (
 )
 from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.results import Example, Results
-from satxlate_jax.observations.satellites import Band, get_satellite
+from satxlate_jax.observations.satellites import Band, get_satellite, is_shared
 
 _MARKERS = {
     "model": "o",
@@ -79,7 +79,7 @@ def draw_overview(results: Results) -> Figure:
 def draw_quicklook(results: Results, example: Example) -> Figure:
     """What the source saw, what the target saw and what the model makes of it, side by side.
 
-    True colour where it is day and the bands are there; else the infrared.
+    True colour where it is day and the bands are there; else one band, if there is one in the infrared.
     """
     task = results.comparison.task
     fields: list[tuple[str, str, Mapping[int, np.ndarray]]] = [
@@ -90,12 +90,13 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     if is_day(example.solar_zenith) and any(
         true_colour(satellite, values) is not None for _, satellite, values in fields[1:]
     ):
-        fields.append((method_name("linear"), task.target, example.predictions["linear"]))
+        fields += [(method_name(name), task.target, example.predictions[name]) for name in results.shown_methods[1:]]
         return _draw_true_colour(example, fields)
-    best = _best_of_shown(results, example)
+    band = _shown_band(task.target, example.truth)
+    best = results.best_baseline(band.number)[0]
     if best:
         fields.append((f"{method_name(best)} (best baseline)", task.target, example.predictions[best]))
-    return _draw_infrared(example, fields)
+    return _draw_band(example, fields, band)
 
 
 def _truth_of(results: Results) -> str:
@@ -108,11 +109,12 @@ def _inputs(results: Results, example: Example) -> dict[int, np.ndarray]:
     return {number: example.source[number] for number in results.comparison.task.source_bands}
 
 
-def _best_of_shown(results: Results, example: Example) -> str:
-    number = infrared_band(results.comparison.task.target, example.truth)
+def _shown_band(target: str, truth: Mapping[int, np.ndarray]) -> Band:
+    """The best infrared band that has a truth, or else the first that has one."""
+    number = infrared_band(target, truth)
     if number is None:
-        number = results.scored_bands[0].number
-    return results.best_baseline(number)[0]
+        number = min(number for number, values in truth.items() if np.isfinite(values).any())
+    return get_satellite(target).band(number)
 
 
 def _draw_true_colour(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]) -> Figure:
@@ -125,17 +127,16 @@ def _draw_true_colour(example: Example, fields: Sequence[tuple[str, str, Mapping
     return figure
 
 
-def _draw_infrared(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]) -> Figure:
+def _draw_band(example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]], wanted: Band) -> Figure:
     shown = []
-    wanted = infrared_band(fields[1][1], example.truth)
     for title, satellite, values in fields:
-        same = find_band(satellite, get_satellite(fields[1][1]).band(wanted).wavelength, values) if wanted else None
+        same = find_band(satellite, wanted.wavelength, values)
         number = same if same is not None else infrared_band(satellite, values)
         if number is not None and np.isfinite(values[number]).any():
             shown.append((title, get_satellite(satellite).band(number), values[number]))
     figure = new_figure(3.3 * len(shown), 4.2)
     for axes, (title, band, values) in zip(panels_of(figure, len(shown)), shown, strict=True):
-        low, high = value_range([values for _, other, values in shown if other.number == band.number])
+        low, high = value_range([values for _, other, values in shown if is_shared(other, band)])
         look = {"cmap": grey_map(band), "vmin": low, "vmax": high}
         image = _draw(axes, example, values, f"{title}\n{band_label(band)}", **look)
         add_colour_bar(figure, image, [axes], unit_label(band), below=True)

@@ -41,6 +41,8 @@ class LinearRegression(Baseline):
 
     def fit_target(self, values: np.ndarray) -> None:
         """Adds a tile [h, w, target band] to the sums, pixels where all inputs and the output are there."""
+        if not self.input_channels:
+            return  # without a shared band there is nothing to regress on, and no answer
         pixels = values[:: self.step, :: self.step].reshape(-1, values.shape[-1]).astype(np.float64)
         inputs = pixels[:, self.input_channels]
         usable = np.isfinite(inputs).all(1)
@@ -80,7 +82,7 @@ class LinearRegression(Baseline):
 
     def predict(self, values: np.ndarray) -> np.ndarray:
         """The regression on the source's own measurements, [h, w, target band]; NaN where an input is missing."""
-        inputs = values[..., self.source_channels].reshape(-1, len(self.source_channels)).astype(np.float64)
+        inputs = values.reshape(-1, values.shape[-1])[:, self.source_channels].astype(np.float64)
         return (self.features(inputs) @ self.weights + self.offset).reshape(*values.shape[:2], -1)
 
 
@@ -123,6 +125,8 @@ class BoostedTrees(Baseline):
 
     def fit_target(self, values: np.ndarray) -> None:
         """Draws pixels of a tile [h, w, target band] that have every input."""
+        if not self._input_channels:
+            return
         pixels = values.reshape(-1, values.shape[-1])
         usable = np.flatnonzero(np.isfinite(pixels[:, self._input_channels]).all(1))
         chosen = self._random.permutation(usable)[: self.per_tile]
@@ -145,7 +149,7 @@ class BoostedTrees(Baseline):
     def predict(self, values: np.ndarray) -> np.ndarray:
         """The bands that the source lacks, [h, w, target band]; NaN in the others and where an input is missing."""
         predicted = self.nothing(values)
-        inputs = values[..., self._source_channels].reshape(-1, len(self._source_channels))
+        inputs = values.reshape(-1, values.shape[-1])[:, self._source_channels]
         usable = np.isfinite(inputs).all(1)
         for channel, model in self._models.items():
             column = np.full(len(inputs), np.nan)

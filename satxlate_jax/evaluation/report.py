@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ _MAPS = 8  # error maps of bands to show, more only if there are more bands: eac
 _EXACT = ("band", "wavelength", "wavelength_um")
 
 
-def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> str:
+def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> list[str]:
     """Writes FOLDER/report.html and FOLDER/figures/*.png.
 
     Args:
@@ -65,13 +66,12 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
       command: what makes this report again.
 
     Returns:
-      The headline in plain words.
+      The names of figures that could not be drawn; the report says why.
     """
     figures = Figures(folder / "figures")
     task = results.comparison.task
     title = f"{task.source} to {task.target}: how good is each band?"
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    words = headline(results)
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">Run {escape(translator.run)}, step {translator.step}; {len(results.per_file)} files scored; '
@@ -79,7 +79,7 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         '<nav><a href="#summary">Summary</a><a href="#pictures">Pictures</a><a href="#bands">Band by band</a>'
         '<a href="#groups">Where</a><a href="#sharpness">Sharpness</a><a href="#consistency">Consistency</a>'
         '<a href="#scores">All scores</a><a href="#files">File by file</a><a href="#settings">Settings</a></nav>',
-        _summary(results, words, figures),
+        _summary(results, figures),
         _pictures(results, figures),
         _bands(results, figures),
         render_groups(results) if has_groups(results) else "",
@@ -91,10 +91,10 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         _settings(results, translator, command),
     ]
     atomic.write_text(folder / "report.html", render_page(title, "\n".join(body)))
-    return words
+    return figures.failed
 
 
-def _summary(results: Results, words: str, figures: Figures) -> str:
+def _summary(results: Results, figures: Figures) -> str:
     rows = []
     for band in results.scored_bands:
         best, best_rmse = results.best_baseline(band.number)
@@ -140,9 +140,9 @@ def _summary(results: Results, words: str, figures: Figures) -> str:
     )
     return (
         '<h2 id="summary">Summary</h2><section>'
-        f'<p class="headline">{escape(words)}</p>{render_table(rows, columns, exact=_EXACT)}'
+        f'<p class="headline">{escape(headline(results))}</p>{render_table(rows, columns, exact=_EXACT)}'
         f'<p class="soft">{escape(given)}</p><p class="soft">{escape(f"{_COUNTING} {describe_area(results)}")}</p>'
-        + figures.embed(pictures.draw_overview(results), "overview", caption)
+        + figures.draw(lambda: pictures.draw_overview(results), "overview", caption)
         + f"<p>{escape(describe_truth(results))}</p><p>{escape(describe_fit(results))}</p></section>"
     )
 
@@ -151,10 +151,11 @@ def _pictures(results: Results, figures: Figures) -> str:
     parts = ['<h2 id="pictures">Pictures</h2><section>']
     for index, example in enumerate(results.examples):
         caption = (
-            f"{example.case.source.path.name}. Where no true colour is possible (night, or bands missing) the infrared "
-            "band named above each picture; one grey scale for pictures of the same band; what is missing is hatched."
+            f"{example.case.source.path.name}. Where no true colour is possible (night, or bands missing) the band "
+            "named above each picture; one grey scale for pictures of the same band; what is missing is hatched."
         )
-        parts.append(figures.embed(pictures.draw_quicklook(results, example), f"quicklook_{index + 1}", caption))
+        draw = partial(pictures.draw_quicklook, results, example)
+        parts.append(figures.draw(draw, f"quicklook_{index + 1}", caption))
     return "".join(parts) + "</section>"
 
 
@@ -167,9 +168,10 @@ def _bands(results: Results, figures: Figures) -> str:
             name = f"band{band.number:02d}_map_{index + 1}"
             caption = "Both errors share one scale (99th percentile of their size)."
             if _has_truth(example, band):
-                parts.append(figures.embed(pictures.draw_band_maps(results, example, band), name, caption))
+                parts.append(figures.draw(partial(pictures.draw_band_maps, results, example, band), name, caption))
         caption = "Predicted against observed, pixels of all files; the line is equality."
-        parts.append(figures.embed(pictures.draw_scatter(results, band), f"band{band.number:02d}_scatter", caption))
+        draw = partial(pictures.draw_scatter, results, band)
+        parts.append(figures.draw(draw, f"band{band.number:02d}_scatter", caption))
         parts.append("</section>")
     return "".join(parts)
 
@@ -203,13 +205,13 @@ def _scores(results: Results) -> str:
 
 
 def _files(results: Results) -> str:
-    rows = per_file_rows(results)
+    rows = [row for row in per_file_rows(results) if row["method"] in results.shown_methods][:2000]
     for row in rows:
         row["method"] = method_name(row["method"])
     columns = {"tile": "tile", "time": "time (UTC)", "band": "band", "method": "method", "unit": "unit"} | _FIGURE_HEADS
-    shown = [row for row in rows if row["method"] in (method_name(MODEL), method_name("linear"))][:2000]
-    parts = [f'<h2 id="files">File by file</h2><section>{render_table(shown, columns, exact=_EXACT)}']
-    parts.append('<p class="soft">Model and linear regression; every method is in scores_per_file.csv.</p>')
+    parts = [f'<h2 id="files">File by file</h2><section>{render_table(rows, columns, exact=_EXACT)}']
+    shown = escape(" and ".join(map(method_name, results.shown_methods)).capitalize())
+    parts.append(f'<p class="soft">{shown}; every method is in scores_per_file.csv.</p>')
     if results.left_out:
         left_out = "\n".join(f"{name}: {reason}" for name, reason in results.left_out[:200])
         count = f"{len(results.left_out)} file{'s' * (len(results.left_out) > 1)} could not be scored"

@@ -92,6 +92,13 @@ class Results:
         """The groups that hold pixels, 'all' first."""
         return list(dict.fromkeys([ALL, *(group for group, _, _ in self.by_group)]))
 
+    @property
+    def shown_methods(self) -> list[str]:
+        """Where two must do for all: the model and linear regression, or else the first baseline with an answer."""
+        answering = {method for _, method, _ in self.by_group}
+        order = sorted(self.methods[1:], key=lambda method: method != "linear")
+        return [MODEL, *[method for method in order if method in answering][:1]]
+
     def band(self, number: int) -> Band:
         """The target's band of that number."""
         return get_satellite(self.comparison.task.target).band(number)

@@ -51,6 +51,8 @@ class SupervisedCnn(Baseline):
 
     def fit_target(self, values: np.ndarray) -> None:
         """Keeps patches of a tile [h, w, target band] in which every input is there."""
+        if not self._input_channels:
+            return
         height, width = values.shape[:2]
         for _ in range(40):
             row = self._random.integers(0, max(height - PATCH, 0) + 1)

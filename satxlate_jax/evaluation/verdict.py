@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from satxlate_jax.evaluation.methods import MODEL, method_name
+from satxlate_jax.evaluation.methods import BASELINES, MODEL, method_name
 from satxlate_jax.evaluation.ranking import rank
 from satxlate_jax.evaluation.results import Results
+
+_NEVER_PAIRS = "which the model never sees as pairs"
 
 FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
@@ -134,19 +136,27 @@ def describe_fit(results: Results) -> str:
     comparison = results.comparison
     task = comparison.task
     if not comparison.fit_files:
-        return f"No file of {task.target} was there to fit baselines on: only the band copy could be scored."
+        return f"No file of {task.target} was there to fit baselines on: only those without a fit could be scored."
     inputs = [task.target_bands[channel] for channel in task.shared[1]]
-    words = (
-        f"Linear regression is unpaired, as the model is: fitted on {task.target}'s own tiles, from its bands "
-        f"{list_bands(inputs)} (those that {task.source}'s input shares by wavelength) to each of its bands, then "
-        f"applied to what {task.source} measured; for a band that is itself among the inputs it is the band copy. "
-        f"Constant: the mean of the band over the same tiles. Fitted on {_count(len(comparison.fit_files), 'file')} "
-        f"of {task.target}"
-    )
-    if "sbaf" in results.methods and comparison.fit_pairs:
-        words += (
-            f" (SBAF: on {len(comparison.fit_pairs)} pairs of coincident files, which the model never sees as pairs)"
+    wanted = {want for method in results.methods if method in BASELINES for want in BASELINES[method].wants}
+    sentences = []
+    if "linear" in results.methods:
+        sentences.append(
+            f"Linear regression is unpaired, as the model is: fitted on {task.target}'s own tiles, from its bands "
+            f"{list_bands(inputs)} (those that {task.source}'s input shares by wavelength) to each of its bands, then "
+            f"applied to what {task.source} measured; for a band that is itself among the inputs it is the band copy."
         )
-    if comparison.fitted_apart:
-        return words + ", none of which is scored here."
-    return words + ", THE SAME FILES THAT ARE SCORED, since there are no others: this favours the baselines."
+    if "constant" in results.methods:
+        sentences.append(f"Constant: the mean of the band over {task.target}'s own tiles.")
+    if "target" in wanted:
+        words = f"Fitted on {_count(len(comparison.fit_files), 'file')} of {task.target}"
+        if "pairs" in wanted and comparison.fit_pairs:
+            words += f" (SBAF: on {len(comparison.fit_pairs)} pairs of coincident files, {_NEVER_PAIRS})"
+        same = "THE SAME FILES THAT ARE SCORED, since there are no others: this favours the baselines."
+        sentences.append(f"{words}, {'none of which is scored here.' if comparison.fitted_apart else same}")
+    elif "pairs" in wanted:
+        sentences.append(
+            f"SBAF is fitted on {len(comparison.fit_pairs)} pairs of coincident files, {_NEVER_PAIRS}, "
+            "none of which is scored here."
+        )
+    return " ".join(sentences)

@@ -1,0 +1,178 @@
+"""Every choice of baselines and every number of pictures gives a report, and scores outlive what cannot be drawn."""
+
+import csv
+import re
+from datetime import datetime
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from satxlate_jax import load, read_tile, write_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.evaluation.baselines import Baseline
+from satxlate_jax.evaluation.comparison import find_comparison
+from satxlate_jax.evaluation.figures import Figures
+from satxlate_jax.evaluation.methods import BASELINES, SLOW
+from satxlate_jax.evaluation.report import write_report
+from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.observations.catalog import parse_name
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+DAY = {"G16": (1, 2, 3), "H8": (1, 2, 3)}  # true colour is possible on both sides
+KINDS = {
+    "by day": (DAY, 40.0),
+    "one reflective band": ({"G16": (4,), "H8": (5,)}, 40.0),  # 1.38 and 1.61 um: none is shared
+    "no infrared that both have": ({"G16": (1, 2, 3), "H8": (4, 13)}, 40.0),
+    "low sun": (DAY, 85.0),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    times = [datetime(2019, 1, day, 22) for day in (1, 2, 3)]
+    for kind, (bands, zenith) in KINDS.items():
+        save_random_run(folder / kind / "run", bands, dim=4)
+        for path in write_archive(folder / kind / "l1g", bands, ["h02v05"], times):
+            if zenith != 40.0:
+                _set_zenith(path, zenith)
+    return folder
+
+
+def _set_zenith(path, zenith):
+    bands = DAY[parse_name(path.name).satellite]
+    tile = read_tile(path, bands=bands)
+    tile["solar_zenith"] = xr.full_like(tile["solar_zenith"], zenith)
+    write_tile(tile, path)
+
+
+def run(made, output, *words, kind="by day"):
+    folders = ["--checkpoint", made / kind / "run", "--l1g", made / kind / "l1g", "--output", output]
+    return main(["evaluate", *map(str, folders), "--source", "G16", "--target", "H8", "--days", "1-2", *words])
+
+
+def check_report(output, pictures):
+    report = (output / "report.html").read_text()
+    assert "could not be drawn" not in report
+    names = {path.name for path in (output / "figures").iterdir()}
+    assert report.count("<img ") == len(names)
+    assert sum(name.startswith("quicklook") for name in names) == pictures
+    return report
+
+
+@pytest.mark.parametrize(("baselines", "pictures"), [("constant", 0), ("constant", 1), ("quadratic,sbaf", 7)])
+def test_every_choice_gives_a_report(baselines, pictures, made, tmp_path):
+    assert run(made, tmp_path / "out", "--baselines", baselines, "--pictures", str(pictures)) == 0
+    report = check_report(tmp_path / "out", min(pictures, 2))
+    with (tmp_path / "out" / "scores.csv").open() as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"model", *baselines.split(",")}
+    # nothing is said of methods that were not scored
+    assert "linear regression" not in report.lower().partition('id="settings"')[0]
+
+
+@pytest.mark.parametrize("name", ["band_copy", "linear", "quadratic", "matching", "green_cimss"])
+def test_every_baseline_alone_gives_a_report(name, made, tmp_path):
+    assert run(made, tmp_path / "out", "--baselines", name, "--pictures", "1") == 0
+    check_report(tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "by day"])
+@pytest.mark.parametrize("baselines", ["all but the slow", "none"])
+def test_every_choice_of_bands_gives_a_report(baselines, kind, made, tmp_path):
+    chosen = baselines if baselines == "none" else ", ".join(name for name in BASELINES if name not in SLOW)
+    assert run(made, tmp_path / "out", "--baselines", chosen, "--pictures", "1", kind=kind) == 0
+    check_report(tmp_path / "out", 1)
+
+
+def test_draws_without_a_baseline_give_a_report(made, tmp_path):
+    assert run(made, tmp_path / "out", "--baselines", "none", "--pictures", "1", "--samples", "2") == 0
+    report = check_report(tmp_path / "out", 1)
+    assert "no unpaired baseline has an answer" in report and "within 1 spread" in report
+
+
+class Silent(Baseline):
+    """Without an answer in any band."""
+
+    name, wants = "silent", ()
+
+    def predict(self, values):
+        return self.nothing(values)
+
+
+def test_a_baseline_without_an_answer_gives_a_report(made, tmp_path):
+    translator = load(made / "by day" / "run")
+    found = find_comparison(translator, made / "by day" / "l1g", "G16", "H8", days=[1])
+    (tmp_path / "figures").mkdir()
+    results = evaluate(translator, found, [Silent(found.task)], pictures=1)
+    assert write_report(results, translator, tmp_path, "satxlate evaluate") == []
+    assert "no unpaired baseline has an answer" in check_report(tmp_path, 1)
+
+
+def test_a_network_without_shared_bands_is_compared_with_the_constant_alone(made):
+    """Regressions and the supervised network have no input then, and no answer."""
+    root = made / "one reflective band"
+    translator = load(root / "run")
+    found = find_comparison(translator, root / "l1g", "G16", "H8", days=[1])
+    results = evaluate(translator, found, [baseline(found.task) for baseline in BASELINES.values()], pictures=0)
+    assert {method for method, _ in results.total} == {"model", "constant"}
+    assert results.best_baseline(5)[0] == "constant" and results.shown_methods == ["model", "constant"]
+
+
+def test_a_misspelt_baseline_and_none_among_others_are_one_line(made, tmp_path, capsys):
+    for words, message in (
+        ("magic", "no baseline 'magic'"),
+        ("linear,,constant", "no baseline ''"),
+        ("none,linear", "no"),
+    ):
+        assert run(made, tmp_path / "out", "--baselines", words) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_drawn_costs_only_itself(tmp_path, capsys):
+    def broken():
+        raise ZeroDivisionError("an <axis> without length")
+
+    def sound():
+        figure = Figure(figsize=(1, 1))
+        figure.subplots().plot([1, 2])
+        return figure
+
+    figures = Figures(tmp_path)
+    assert "<img " in figures.draw(sound, "good", "a caption") and (tmp_path / "good.png").exists()
+    note = figures.draw(broken, "bad", "a caption")
+    assert "bad.png could not be drawn" in note and "an &lt;axis&gt; without length" in note and "<img" not in note
+    assert figures.failed == ["bad.png"]
+    assert "bad.png could not be drawn (ZeroDivisionError: an <axis> without length)" in capsys.readouterr().err
+    assert figures.draw(lambda: None, "nothing", "") == ""
+
+
+def test_scores_outlive_a_figure_that_cannot_be_drawn(made, tmp_path, monkeypatch, capsys):
+    """Of all figures one kind fails, as by a fault of the drawing library."""
+    from matplotlib.axes import Axes
+
+    def fail(*_, **__):
+        raise RuntimeError("no such projection")
+
+    monkeypatch.setattr(Axes, "step", fail)  # of the scatter figures alone
+    assert run(made, tmp_path / "out", "--baselines", "constant", "--pictures", "1") == 0
+    printed = capsys.readouterr()
+    assert "3 figures could not be drawn" in printed.out and "band01_scatter.png could not be drawn" in printed.err
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert len(re.findall(r"band\d+_scatter.png could not be drawn", report)) == 3
+    assert {"overview.png", "quicklook_1.png"} <= {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+
+
+def test_scores_outlive_a_disk_that_takes_no_figure(made, tmp_path, capsys):
+    (tmp_path / "out" / "figures" / "overview.png" / "in the way").mkdir(parents=True)
+    assert run(made, tmp_path / "out", "--baselines", "constant", "--pictures", "0") == 2
+    assert "cannot write" in (error := capsys.readouterr()).err and "overview.png" in error.err
+    assert "the model is" in error.out  # the outcome is said before anything is drawn
+    for name in ("scores.csv", "scores_per_file.csv", "scores_by_group.csv", "details.csv", "scores.tex", "sums.npz"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+    with (tmp_path / "out" / "scores.csv").open() as file:
+        assert np.isfinite([float(row["rmse"]) for row in csv.DictReader(file)]).all()
