@@ -8,7 +8,7 @@ import numpy as np
 from satxlate_jax.observations.satellites import Band
 
 # kind -> (lowest value, highest value, width of a bin), in the band's unit; what lies outside counts in the last bin
-BINS = {"reflectance": (-0.05, 1.65, 0.005), "brightness_temperature": (180.0, 420.0, 0.5)}
+BINS = {"reflectance": (-0.05, 1.65, 0.005), "brightness_temperature": (150.0, 420.0, 0.5)}
 
 
 @dataclass

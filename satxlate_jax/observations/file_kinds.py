@@ -56,9 +56,7 @@ def identify_kind(head: bytes) -> tuple[str, str]:
 def _as_text(head: bytes) -> str:
     """The first words; '' where this is no text."""
     try:
-        text = getincrementaldecoder("utf-8")().decode(
-            head, final=len(head) < HEAD
-        )  # its last letter may be cut in two
+        text = getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)  # may cut a letter
     except UnicodeDecodeError:
         return ""
     return " ".join(text.split())[:40] if all(letter.isprintable() or letter.isspace() for letter in text) else ""

@@ -1,7 +1,7 @@
 """Physical values <-> the uint16 codes in which prepared data sets store them, at half the bytes of float32.
 
-One step is 0.01 K for brightness temperature and 1e-4 for reflectance, the steps of the L1G files themselves, so
-that values which come straight from a file survive unchanged.
+One step is 0.01 K for brightness temperature and 1e-4 for reflectance, the steps of the L1G files that this project
+writes, so that values which come straight from such a file survive unchanged; others are rounded to the nearest step.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Everything that differs between satellites is stated here and nowhere else; the 
 
 Sources: GOES-R Series Product Definition and Users' Guide, vol. 3 (ABI bands and noise requirements); JMA,
 Himawari-8/9 AHI spectral response functions and imager page (AHI bands and noise); NASA GeoNEX L1G file names;
-Vandal et al., TGRS 2021 (the normalisation statistics and the valid range of brightness temperatures).
+Vandal et al., TGRS 2021 (the normalisation statistics; the tiles of its test sets, which say what each satellite sees).
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,8 +92,9 @@ class Satellite:
 
 
 _REFLECTANCE_RANGE = (0.0, 1.6)
-_TEMPERATURE_RANGE = (180.0, 350.0)
-_FIRE_RANGE = (180.0, 420.0)  # the 3.9 um band sees fires; ABI saturates near 412 K
+# Overshooting deep convection is colder than the published lower limit of 180 K.
+_TEMPERATURE_RANGE = (150.0, 350.0)
+_FIRE_RANGE = (150.0, 420.0)  # the 3.9 um band sees fires; ABI saturates near 412 K
 
 _THERMAL_MEANS = (285.251, 235.759, 244.547, 252.391, 272.476, 251.321, 274.869, 274.522, 272.611, 259.913)
 _THERMAL_STDS = (6.243, 2.628, 3.472, 4.165, 7.574, 4.078, 7.973, 8.122, 7.839, 5.408)
@@ -142,7 +143,7 @@ _AHI = _bands(
 
 _EAST = tuple(range(7, 27))
 _WEST = (57, 58, 59) + tuple(range(0, 17))
-_JAPAN = tuple(range(44, 60)) + (0, 1, 2)
+_JAPAN = tuple(range(44, 60)) + (0, 1, 2, 3)
 
 SATELLITES: Mapping[str, Satellite] = MappingProxyType(
     {

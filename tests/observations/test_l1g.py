@@ -78,7 +78,7 @@ def test_units_coordinates_and_attributes(tmp_path):
     assert tile.BAND07.dtype == np.float32 and tile.BAND07.dims == ("lat", "lon")
     assert (tile.BAND07.attrs["units"], tile.BAND04.attrs["units"]) == ("K", "1")
     assert tile.BAND07.attrs["wavelength"] == 3.9 and tile.BAND07.attrs["wavelength_units"] == "um"
-    assert tuple(tile.BAND07.attrs["valid_range"]) == (180.0, 420.0) and "3.9" in tile.BAND07.attrs["long_name"]
+    assert tuple(tile.BAND07.attrs["valid_range"]) == (150.0, 420.0) and "3.9" in tile.BAND07.attrs["long_name"]
     assert tile.attrs == {"satellite": "G16", "tile": "h09v03", "source": NAME}
     assert tile.time.values == np.datetime64("2019-02-01T12:30", "ns")
     np.testing.assert_allclose(tile.lat, 41.99 - 0.02 * np.arange(300), atol=1e-9)

@@ -6,6 +6,7 @@ import pytest
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.satellites import (
     SATELLITES,
+    TILE_ROWS,
     get_satellite,
     published_statistics,
     shared_bands,
@@ -83,6 +84,14 @@ def test_instruments_are_whole_and_frozen():
             satellite.bands[0].mean = 0.0
     with pytest.raises(TypeError):
         SATELLITES["G20"] = SATELLITES["G19"]
+
+
+def test_the_published_test_sets_have_as_many_tiles():
+    """Vandal et al. 2021: all tiles that both see, G16-G17 200 tiles, H8-G17 140."""
+    for first, second, tiles in (("G16", "G17", 200), ("H8", "G17", 140), ("H9", "G18", 140)):
+        both = set(SATELLITES[first].tile_columns) & set(SATELLITES[second].tile_columns)
+        assert len(both) * len(TILE_ROWS) == tiles
+    assert set(SATELLITES["H8"].tile_columns) == {*range(44, 60), 0, 1, 2, 3}
 
 
 def test_published_statistics():

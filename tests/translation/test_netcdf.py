@@ -21,7 +21,7 @@ def tile():
     abi = get_satellite("G16")
     shape = (30, 40)
     red = random.uniform(0, 1.6, shape).astype(np.float32)
-    hot = random.uniform(180, 420, shape).astype(np.float32)
+    hot = random.uniform(150, 420, shape).astype(np.float32)
     hot[3, 4] = np.nan
     quality = np.zeros(shape, np.int8)
     quality[3, 4] = 1
@@ -79,7 +79,7 @@ def test_cf_metadata(tile, tmp_path):
         assert file["time"].units.startswith("seconds since") and file["time"].standard_name == "time"
         # by CF a packed variable's valid range is packed; unpacked it is the band's
         low, high = np.asarray(band.valid_range) * band.scale_factor + band.add_offset
-        np.testing.assert_allclose([low, high], [180, 420])
+        np.testing.assert_allclose([low, high], [150, 420])
         assert band.valid_range.dtype == np.int16
         assert file["quality"].flag_meanings == "input_missing"
         # CF 1.8 knows no unsigned and no 64-bit integers

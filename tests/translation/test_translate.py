@@ -71,8 +71,8 @@ def test_it_is_what_the_network_computes(translator):
     y = np.asarray(translator.network.decode(translator.params, z, "G16"))[0, around:-around, around:-around]
     expected = y * np.array(facts["G16"]["std"]) + np.array(facts["G16"]["mean"])
     expected[..., 0] = np.clip(expected[..., 0], 0, 1.6)
-    expected[..., 1] = np.clip(expected[..., 1], 180, 420)
-    expected[..., 2:] = np.clip(expected[..., 2:], 180, 350)
+    expected[..., 1] = np.clip(expected[..., 1], 150, 420)
+    expected[..., 2:] = np.clip(expected[..., 2:], 150, 350)
     np.testing.assert_allclose(stacked(translator.translate(tile, "G16"), BANDS["G16"]), expected, rtol=1e-5, atol=1e-3)
 
 
@@ -155,9 +155,9 @@ def test_outputs_are_limited_to_the_valid_range_and_counted(tmp_path):
     wild = load(run)
     wild.params = jax.tree.map(lambda leaf: leaf * 3, wild.params)
     other = wild.translate(make_tile(), "G16")
-    assert other["BAND09"].min() >= 180 and other["BAND09"].max() <= 350 and other["BAND07"].max() <= 420
+    assert other["BAND09"].min() >= 150 and other["BAND09"].max() <= 350 and other["BAND07"].max() <= 420
     limited = other["BAND09"].attrs["limited_pixels"]
-    assert limited == ((other["BAND09"] == 180) | (other["BAND09"] == 350)).sum() > 0
+    assert limited == ((other["BAND09"] == 150) | (other["BAND09"] == 350)).sum() > 0
     assert ((other["quality"].values & 4) > 0).sum() >= limited
 
 
