@@ -207,11 +207,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             new = manifest.count_new_files(self.data_path, choose_files(self.builder_config.selection, root))
             if new:
                 logging.warning(
-                    "%d files under %s are not in the data set %s, which was built before they came; to add them, "
-                    "build it again: the same command with --overwrite",
-                    new,
-                    root,
-                    self.data_path,
+                    f"{new} files under {root} are not in the data set {self.data_path}, which was built before they "
+                    "came; to add them, build it again: the same command with --overwrite"
                 )
 
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[tfds.core.SplitInfo]:
