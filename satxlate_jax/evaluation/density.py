@@ -74,6 +74,20 @@ class JointHistogram:
         return float(np.abs(predicted - truth).sum() * self.width)
 
     def merge(self, other: "JointHistogram") -> "JointHistogram":
-        """Adds another's counts, in place."""
-        self.counts += other.counts
+        """Adds another's counts, in place; the bins of either may begin lower (before 0.2 they began at 180 K).
+
+        Raises:
+          ValueError: the edges of the bins do not coincide.
+        """
+        shift = (other.low - self.low) / self.width
+        if other.width != self.width or abs(shift - round(shift)) > 1e-6:
+            raise ValueError(f"bins from {other.low} by {other.width} do not fit those from {self.low} by {self.width}")
+        below = max(0, -round(shift))
+        begin = below + round(shift)
+        n = max(below + len(self.counts), begin + len(other.counts))
+        counts = np.zeros((n, n), np.int64)
+        for histogram, first in ((self, below), (other, begin)):
+            end = first + len(histogram.counts)
+            counts[first:end, first:end] += histogram.counts
+        self.low, self.counts = self.low - below * self.width, counts
         return self

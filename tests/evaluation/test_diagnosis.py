@@ -144,3 +144,21 @@ def test_consistency_there_and_back_and_in_the_latent_space(tmp_path):
     assert agreement["correlation"] == pytest.approx(0.6, abs=0.05)
     assert agreement["difference"] == pytest.approx(np.sqrt(2 - 2 * 0.6), abs=0.05)
     assert agreement["size"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_histograms_whose_bins_begin_elsewhere_add_up(turned):
+    """Sums of 0.1.0 begin at 180 K, today's at 150 K; counting at once gives the same."""
+    random = np.random.default_rng(5)
+    prediction, truth = random.uniform(190, 300, (2, 500))
+    new = JointHistogram.of(get_satellite("G16").band(13))
+    old = JointHistogram(180.0, new.width, np.zeros((480, 480), np.int64))
+    parts = [old, new] if turned else [new, old]
+    for part, chosen in zip(parts, (slice(0, 200), slice(200, 500)), strict=True):
+        part.update(prediction[chosen], truth[chosen])
+    merged = parts[0].merge(parts[1])
+    whole = JointHistogram.of(get_satellite("G16").band(13))
+    whole.update(prediction, truth)
+    assert merged.low == whole.low and np.array_equal(merged.counts, whole.counts)
+    with pytest.raises(ValueError, match="do not fit"):
+        merged.merge(JointHistogram(180.25, new.width, old.counts))
