@@ -167,7 +167,7 @@ def test_the_collection_finds_what_it_should():
         "--config.data.datasets.G16=NAME",
         "--config.data.dir=DATA",
     } <= overrides
-    assert {"satxlate_jax/training/prepared.py", "datasets/geonex_l1g/README.md"} <= {
+    assert {"satxlate_jax/observations/build_command.py", "datasets/geonex_l1g/README.md"} <= {
         text for text, _ in named_overrides()
     }
 

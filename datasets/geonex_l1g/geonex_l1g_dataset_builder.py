@@ -28,7 +28,7 @@ from satxlate_jax.observations.record_files import write_ends
 from satxlate_jax.observations.satellites import SATELLITES
 from satxlate_jax.observations.selection import Selection, choose_files
 from satxlate_jax.observations.tiling import patch_offsets
-from satxlate_jax.paths import expanded
+from satxlate_jax.paths import PlainPath, expanded
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -112,6 +112,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     f"training of it with --config.data.datasets.{config.selection.satellite}=NAME"
                 )
         super().__init__(config=config, data_dir=data_dir and expanded(os.fspath(data_dir)), **options)
+
+    @property
+    def data_path(self) -> PlainPath:
+        """As tfds has it, but its name is never a pattern: tfds looks with one for what Beam has written."""
+        return PlainPath(self.data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         selection = self.builder_config.selection
@@ -238,10 +243,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             assert counted == split.num_examples, f"{split.name}: {counted} examples read, {split.num_examples} written"
         if "://" not in str(folder):
             write_ends(Path(folder))
-        for name, content in (
-            (manifest.NAME, self._manifest.as_json()),
-            (statistics.NAME, self._manifest.statistics()),
-        ):
+        tables = {manifest.NAME: self._manifest.as_json(), statistics.NAME: self._manifest.statistics()}
+        for name, content in tables.items():
             (folder / name).write_text(json.dumps(content, indent=1))
         (folder / manifest.FILES).write_text("".join(f"{path.name}\n" for path in sorted(self._chosen.paths)))
         logging.info("%s; %s tells of each", self._manifest.summary(), manifest.NAME)
@@ -249,10 +252,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _template(self, split: str) -> tfds.core.ShardedFileTemplate:
         """How the shards of a split are called."""
-        suffix = self.info.file_format.file_suffix
-        return tfds.core.ShardedFileTemplate(
-            self.data_path, dataset_name=self.name, split=split, filetype_suffix=suffix
-        )
+        names = {"dataset_name": self.name, "split": split, "filetype_suffix": self.info.file_format.file_suffix}
+        return tfds.core.ShardedFileTemplate(self.data_path, **names)
 
     def _count_beam_shards(self) -> int:
         selection = self.builder_config.selection

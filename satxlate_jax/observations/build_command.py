@@ -54,5 +54,6 @@ def describe_build(
             name = f"{options['satellite']}_custom"
             use = f" and train with --config.data.datasets.{domain or options['satellite']}={name}"
         config = shlex.quote(json.dumps({"name": name, **options}))
-    folders = f"--manual_dir={shlex.quote(os.fspath(root))} --data_dir={shlex.quote(os.fspath(data_dir))}"
-    return f"tfds build datasets/{DATASET} --config={config} {folders}{' --overwrite' if again else ''}{use}"
+    root, data_dir = shlex.quote(os.fspath(root)), shlex.quote(os.fspath(data_dir))
+    command = f"tfds build datasets/{DATASET} --config={config} --manual_dir={root} --data_dir={data_dir}"
+    return command + (" --overwrite" if again else "") + use

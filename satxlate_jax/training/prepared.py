@@ -11,11 +11,9 @@ import numpy as np
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.observations.build_command import DATASET, describe_build
-from satxlate_jax.observations.manifest import read_manifest
 from satxlate_jax.observations.quantization import scale_and_offset
 from satxlate_jax.observations.record_files import FILE_FORMATS
 from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.observations.selection import Selection
 from satxlate_jax.observations.statistics import NAME as STATISTICS
 from satxlate_jax.observations.statistics import read_statistics
 from satxlate_jax.paths import PlainPath, expanded
@@ -93,20 +91,24 @@ def describe_records(config: Any, satellite: str, split: str, facts: Mapping[str
             f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
             f"check config.data.dir and config.data.datasets.{satellite}"
         )
-    rebuild = f"build another: {_build_command(config, satellite, folder)}"
+
+    def rebuild() -> str:
+        return f"build another: {_build_command(config, satellite, folder)}"
+
     absent = [band for band in facts["bands"] if band not in stored_bands]
     if absent:
         raise InputError(
-            f"the data set {folder} lacks band {absent[0]} of {satellite}, it has {list(stored_bands)}; {rebuild}"
+            f"the data set {folder} lacks band {absent[0]} of {satellite}, it has {list(stored_bands)}; {rebuild()}"
         )
     if patch_size != config.data.patch_size:
         raise InputError(
             f"the data set {folder} has patches of {patch_size} pixels, config.data.patch_size is "
-            f"{config.data.patch_size}; change that, or {rebuild}"
+            f"{config.data.patch_size}; change that, or {rebuild()}"
         )
     if info.file_format.value not in FILE_FORMATS:
         raise InputError(
-            f"the data set {folder} is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}; {rebuild}"
+            f"the data set {folder} is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}; "
+            f"{rebuild()}"
         )
     if split not in info.splits or not info.splits[split].num_examples:
         raise InputError(_why_empty(config, satellite, split, folder))
@@ -144,7 +146,7 @@ def identify(info: Any) -> dict[str, str]:
         lengths = list(split.shard_lengths)
         found[f"split '{name}'"] = f"{sum(lengths)} records in {len(lengths)} shards ({_digest(lengths)})"
     folder = PlainPath(info.data_dir)
-    if content := read_manifest(folder):
+    if content := _read_manifest(folder):
         found |= {f"the selection's {name}": json.dumps(value) for name, value in content["selection"].items()}
         found["the number of files"] = ", ".join(f"{count} {what}" for what, count in content["files"].items())
     if (folder / STATISTICS).exists():
@@ -182,6 +184,12 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
     return mean, std
 
 
+def _read_manifest(folder: str | PlainPath) -> dict[str, Any]:
+    from satxlate_jax.observations.manifest import read_manifest  # here: the training step is taken without pyhdf, too
+
+    return read_manifest(PlainPath(folder))
+
+
 def _data_root(config: Any) -> PlainPath:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
     return PlainPath(expanded(config.data.dir or default))
@@ -194,7 +202,7 @@ def _dataset_name(config: Any, satellite: str) -> str:
 def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath) -> str:
     """That a data set's split is empty, why, as its build noted, and what helps."""
     complaint = f"the data set {folder} of {satellite} has no example in split '{split}'"
-    noted = read_manifest(PlainPath(folder)).get("empty_splits", {}).get(split, {"reason": "", "instead": {}})
+    noted = _read_manifest(folder).get("empty_splits", {}).get(split, {"reason": "", "instead": {}})
     if noted["reason"]:
         complaint += f": {noted['reason']}"
         if not noted["instead"]:
@@ -218,7 +226,9 @@ def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
     if not folder:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    built = read_manifest(PlainPath(folder))
+    from satxlate_jax.observations.selection import Selection  # here, for the same reason
+
+    built = _read_manifest(folder)
     kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}
     if kept.get("stride", 0) > config.data.patch_size:
         del kept["stride"]
