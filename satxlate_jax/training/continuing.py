@@ -7,6 +7,7 @@ from typing import Any
 from etils import epath
 
 from satxlate_jax.errors import InputError
+from satxlate_jax.training.fields import ignored_fields
 
 FORMAT = 2
 """Within a format a continued run ends bit by bit as one that nobody interrupted.
@@ -92,8 +93,9 @@ def check_continues(
 def _changes(facts: Mapping[str, Any], stored: Mapping[str, Any], allow_other_data: bool) -> Iterator[str]:
     """What differs of the configuration, and of what makes bands comparable."""
     ours, theirs = _flat(facts["config"]), _flat(stored["config"])
+    free = MAY_CHANGE | ignored_fields(facts["config"])  # older versions took any value of a field that is ignored
     for field, value in theirs.items():
-        may_change = field in MAY_CHANGE or allow_other_data and field.startswith(_DATA_SETS)
+        may_change = field in free or allow_other_data and field.startswith(_DATA_SETS)
         if not may_change and ours.get(field) != value:
             yield f"config.{field} was {value}, is {ours.get(field, 'absent')}"
     for field in (name for name in NEUTRAL if name not in theirs):

@@ -166,6 +166,11 @@ def names(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
+def ignored_fields(config: Mapping[str, Any]) -> set[str]:
+    """The fields that count for nothing under the rest of the configuration."""
+    return {field for field, _, where, values in _ONLY if get(config, where) not in values}
+
+
 def check_fields(config: Mapping[str, Any]) -> None:
     """Checks every field for itself: that it is there, known, of its type, within its limits and not in vain.
 

@@ -145,6 +145,14 @@ def test_a_field_that_the_checkpoint_does_not_know_may_not_change_what_it_did(ru
     assert train(run, data, "--config.optimizer.clip_norm=0", steps=3) == 0
 
 
+def test_an_older_run_with_a_field_that_its_variant_ignores_continues(tmp_path, data, capsys):
+    """Older versions took any value of such a field; now only its default is allowed."""
+    released = "--config.objective.variant=released"
+    assert train(tmp_path / "run", data, released) == 0
+    rewrite_facts(tmp_path / "run", lambda facts: facts["config"]["objective"].update(recon_kl_w=0.5))
+    assert train(tmp_path / "run", data, released, steps=3) == 0
+
+
 def flat(section, prefix=""):
     for name, value in section.items():
         yield from flat(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
