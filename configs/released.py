@@ -8,7 +8,7 @@ Continuing an imported run needs the same file, because a run may only be contin
 
 from ml_collections import ConfigDict
 
-from satxlate_jax.training.released import config_from_released_yaml
+from satxlate_jax.training.torch_reference import config_from_released_yaml
 
 
 def get_config(path: str) -> ConfigDict:

@@ -7,8 +7,8 @@ __version__ = "0.1.0"
 
 # name -> module; imported on first use, so that `import satxlate_jax` is instant
 _LAZY = {
-    "read_tile": "satxlate_jax.observations.l1g",
-    "write_tile": "satxlate_jax.observations.l1g",
+    "read_tile": "satxlate_jax.l1g.reader",
+    "write_tile": "satxlate_jax.l1g.reader",
     "load": "satxlate_jax.translation.translate",
 }
 

@@ -12,18 +12,18 @@ from satxlate_jax.errors import InputError
 
 # verb -> (module with main(argv), what it does). A module is imported only when its verb is used.
 VERBS = {
-    "simulate": ("satxlate_jax.observations.simulate", "write L1G files of scenes as several satellites see them"),
-    "catalog": ("satxlate_jax.observations.catalog_report", "list what an archive of L1G files holds and lacks"),
-    "statistics": ("satxlate_jax.observations.statistics_report", "what prepared data sets hold per band"),
-    "train": ("satxlate_jax.training.train", "train a translator, or continue a run"),
-    "compile": ("satxlate_jax.training.compile", "what a training step costs on TPU chips that need not be there"),
+    "simulate": ("satxlate_jax.simulator.simulate", "write L1G files of scenes as several satellites see them"),
+    "catalog": ("satxlate_jax.archive.command", "list what an archive of L1G files holds and lacks"),
+    "statistics": ("satxlate_jax.dataset.statistics_command", "what prepared data sets hold per band"),
+    "train": ("satxlate_jax.training.loop", "train a translator, or continue a run"),
+    "compile": ("satxlate_jax.benchmarks.compile", "what a training step costs on TPU chips that need not be there"),
     "translate": ("satxlate_jax.translation.command", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),
     "pool": ("satxlate_jax.evaluation.pool", "the tables of an evaluation that was made in parts"),
-    "compare": ("satxlate_jax.evaluation.across_runs", "the scores of many evaluations in one table"),
+    "compare": ("satxlate_jax.evaluation.compare", "the scores of many evaluations in one table"),
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
     "animate": ("satxlate_jax.evaluation.animate", "a GIF or MP4 of translated tiles, observed beside synthetic"),
-    "bench": ("satxlate_jax.bench", "how fast this machine builds data sets and feeds training"),
+    "bench": ("satxlate_jax.benchmarks.bench", "how fast this machine builds data sets and feeds training"),
     "demo": ("satxlate_jax.demo", "all of it on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.import_torch", "turn a checkpoint of the PyTorch release into a run"),
 }

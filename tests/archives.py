@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.observations.catalog import relative_path
-from satxlate_jax.observations.grid import tile_grid
-from satxlate_jax.observations.l1g import write_tile
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.archive.catalog import relative_path
+from satxlate_jax.grid import tile_grid
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.l1g.reader import write_tile
 
 SIZE = 300
 

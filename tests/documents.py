@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from satxlate_jax.__main__ import VERBS, main
-from satxlate_jax.options import CommandParser
+from satxlate_jax.cli import CommandParser
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.translator import build_translator
-from satxlate_jax.observations.satellites import published_statistics
 
 GENERATOR = {"family": "vae_gan", "dim": 8, "n_downsample": 0, "n_res": 1, "activation": "lrelu", "padding": "zero"}
 

@@ -15,18 +15,18 @@ from etils import epath
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from satxlate_jax import atomic
+from satxlate_jax.archive.catalog import parse_name
+from satxlate_jax.archive.coverage import measure_coverage
+from satxlate_jax.archive.coverage_figure import draw_coverage
+from satxlate_jax.archive.pairs import write_pairs
+from satxlate_jax.benchmarks.satellites import draw
+from satxlate_jax.dataset import statistics_command as statistics_report
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.animate import write_animation
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.tables import write_csv
-from satxlate_jax.observations import statistics_report
-from satxlate_jax.observations.catalog import parse_name
-from satxlate_jax.observations.coverage import measure_coverage
-from satxlate_jax.observations.coverage_figure import draw_coverage
-from satxlate_jax.observations.l1g import write_tile
-from satxlate_jax.observations.pair_list import write_pairs
-from satxlate_jax.training.bench_satellites import draw
+from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.training.event_files import trim_event_files
 from satxlate_jax.translation.archive import write_failures
 from satxlate_jax.translation.netcdf import write_tile_netcdf

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from satxlate_jax.observations.catalog import find_tiles, relative_path
+from satxlate_jax.archive.catalog import find_tiles, relative_path
 from tests.archives import build_data_set, write_archive
 
 START = datetime(2020, 1, 1)

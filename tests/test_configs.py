@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from satxlate_jax.errors import InputError
 from satxlate_jax.training.channels import shared_by_pair, skip_channels
 from satxlate_jax.training.config import load_config, validate
-from satxlate_jax.training.released import config_from_released_yaml
+from satxlate_jax.training.torch_reference import config_from_released_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

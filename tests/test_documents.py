@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from satxlate_jax.__main__ import VERBS, main
-from satxlate_jax.observations.satellites import SATELLITES
-from satxlate_jax.observations.selection import Selection
+from satxlate_jax.dataset.selection import Selection
+from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.fields import BY_SATELLITE, FIELDS
 from tests.documents import (
@@ -56,13 +56,13 @@ RUN_ELSEWHERE = {
     "test_a_real_tile_is_drawn_in_every_way_its_bands_allow",
     r"launch/sweep.sh local": "tests/test_launch.py::test_sweeps",
     r"for i in .* evaluate .*DROP": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
-    r"python -m satxlate_jax compare DROPPED": "tests/evaluation/test_across_runs.py::"
+    r"python -m satxlate_jax compare DROPPED": "tests/evaluation/test_compare.py::"
     "test_the_hidden_bands_of_many_runs_in_one_table",
     r"python -m satxlate_jax import-torch": CONTINUED,
     r"python -m satxlate_jax train --config=configs/released": CONTINUED,
-    r"python -m satxlate_jax bench train": "tests/training/test_compile.py::test_bench_train_reports_the_step",
-    r"python -m satxlate_jax bench input": "tests/test_bench.py::test_bench_input_on_a_data_set_of_ones_own",
-    r"python -m satxlate_jax compile": "tests/training/test_compile.py::test_the_step_compiles_for_a_small_slice",
+    r"python -m satxlate_jax bench train": "tests/benchmarks/test_compile.py::test_bench_train_reports_the_step",
+    r"python -m satxlate_jax bench input": "tests/benchmarks/test_bench.py::test_bench_input_on_a_data_set_of_ones_own",
+    r"python -m satxlate_jax compile": "tests/benchmarks/test_compile.py::test_the_step_compiles_for_a_small_slice",
 }
 # the documents whose commands run below, in their order
 RUN_HERE = (
@@ -167,7 +167,7 @@ def test_the_collection_finds_what_it_should():
         "--config.data.datasets.G16=NAME",
         "--config.data.dir=DATA",
     } <= overrides
-    assert {"satxlate_jax/observations/build_command.py", "datasets/geonex_l1g/README.md"} <= {
+    assert {"satxlate_jax/dataset/build_command.py", "datasets/geonex_l1g/README.md"} <= {
         text for text, _ in named_overrides()
     }
 
@@ -231,7 +231,7 @@ def test_your_own_satellite(folder, tmp_path):
     bands, satellite, config = blocks
     ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
     shutil.copytree(PROJECT, tmp_path / "copy", ignore=ignore)
-    module = tmp_path / "copy" / "satxlate_jax" / "observations" / "satellites.py"
+    module = tmp_path / "copy" / "satxlate_jax" / "instruments.py"
     text = module.read_text().replace("\n_EAST = ", f"\n{bands}\n_EAST = ", 1)
     module.write_text(text.replace('            Satellite("H9"', f'{satellite}            Satellite("H9"', 1))
     (tmp_path / "copy" / "configs" / "add_gk2a.py").write_text(config)

@@ -7,7 +7,7 @@ import pytest
 from pyorbital.astronomy import sun_zenith_angle
 
 from satxlate_jax.geometry import solar_position
-from satxlate_jax.observations.scenes import geometry as simulated
+from satxlate_jax.simulator import geometry as simulated
 
 # UTC, latitude, longitude, geometric topocentric zenith angle and azimuth at sea level, degrees: NREL's SPA (Reda &
 # Andreas, NREL/TP-560-34302, 2008) as pvlib 0.16.1 computes it (pvlib.spa, its own difference of TT and UT).

@@ -9,9 +9,9 @@ import jax
 import pytest
 
 from satxlate_jax.__main__ import VERBS, main
-from satxlate_jax.bench import BENCHMARKS
+from satxlate_jax.benchmarks.bench import BENCHMARKS
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.options import user_path
+from satxlate_jax.cli import user_path
 from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import program_cache
 from tests import tiny_run

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.dataset.patches import cut_patches, patch_offsets
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.normalization import normalize
-from satxlate_jax.observations.resampling import resample
-from satxlate_jax.observations.satellites import get_satellite, published_statistics
-from satxlate_jax.observations.tiling import cut_patches, patch_offsets
+from satxlate_jax.instruments import get_satellite, published_statistics
+from satxlate_jax.l1g.resampling import resample
+from satxlate_jax.normalization import normalize
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
-from satxlate_jax.training.released import check_same_structure, config_from_released_yaml, to_nested
+from satxlate_jax.training.torch_reference import check_same_structure, config_from_released_yaml, to_nested
 from satxlate_jax.translation.translate import translate_array
 
 FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))

@@ -166,8 +166,9 @@ FIT = """
 import argparse, hashlib, json, sys
 import jax
 from tests import tiny_run
-from satxlate_jax.training import sharding, spectral_start
-from satxlate_jax.training.batches import check_records
+from satxlate_jax.training import sharding
+from satxlate_jax.training import cross_satellite_regression as spectral_start
+from satxlate_jax.training.input import check_records
 parser = argparse.ArgumentParser()
 parser.add_argument("data")
 sharding.add_distributed_arguments(parser)

@@ -81,7 +81,8 @@ def test_bench_train(words, tmp_path):
 STEP = """
 import jax, numpy as np
 from tests import tiny_run
-from satxlate_jax.training import runs, sharding
+from satxlate_jax.training import sharding
+from satxlate_jax.training import run as runs
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()

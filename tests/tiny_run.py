@@ -51,8 +51,8 @@ def write_records(
     """Prepared data sets as `tfds build` leaves them, of smooth random patches."""
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
 
-    from satxlate_jax.observations.quantization import quantize
-    from satxlate_jax.observations.satellites import get_satellite, published_statistics
+    from satxlate_jax.instruments import get_satellite, published_statistics
+    from satxlate_jax.l1g.quantization import quantize
 
     with tfds.core.registered.skip_registration():
 

@@ -17,17 +17,17 @@ from absl import app, logging
 from tqdm import tqdm
 
 from geonex_l1g import tfds_writer
+from satxlate_jax.archive.catalog import TileFile, find_tiles
+from satxlate_jax.dataset import manifest, statistics
+from satxlate_jax.dataset.build_command import builds_every_config, describe_build
+from satxlate_jax.dataset.examples import TileReader
+from satxlate_jax.dataset.patches import patch_offsets
+from satxlate_jax.dataset.record_files import write_ends
+from satxlate_jax.dataset.selection import Selection, choose_files
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations import manifest, statistics
-from satxlate_jax.observations.build_command import builds_every_config, describe_build
-from satxlate_jax.observations.catalog import TileFile, find_tiles
-from satxlate_jax.observations.examples import TileReader
-from satxlate_jax.observations.grid import PIXELS
-from satxlate_jax.observations.quantization import MISSING, scale_and_offset
-from satxlate_jax.observations.record_files import write_ends
-from satxlate_jax.observations.satellites import SATELLITES
-from satxlate_jax.observations.selection import Selection, choose_files
-from satxlate_jax.observations.tiling import patch_offsets
+from satxlate_jax.grid import PIXELS
+from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.l1g.quantization import MISSING, scale_and_offset
 from satxlate_jax.paths import PlainPath, expanded
 
 
@@ -233,7 +233,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ]
         folder = self.data_path
         if self._uses_beam:
-            from satxlate_jax.observations import beam_tiles
+            from satxlate_jax.dataset import beam as beam_tiles
 
             for split in splits:
                 self._manifest.splits[split.name] = beam_tiles.read_counts(folder, split.name)
@@ -286,7 +286,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return None if first is None else itertools.chain([first], records)
 
     def _beam_examples(self, split: str, files: Sequence[TileFile]) -> Any:
-        from satxlate_jax.observations import beam_tiles
+        from satxlate_jax.dataset import beam as beam_tiles
 
         selection = self.builder_config.selection
         count = manifest.SplitCount(statistics.BandCounts(len(selection.bands)))

@@ -14,14 +14,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from satxlate_jax import atomic
+from satxlate_jax.archive.catalog import TileFile, find_tiles, parse_name
+from satxlate_jax.cli import CommandParser, user_path
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.views import View, read_view
-from satxlate_jax.observations.catalog import TileFile, find_tiles, parse_name
-from satxlate_jax.observations.isolation import IsolatedCalls
-from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.options import CommandParser, user_path
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.l1g.isolation import IsolatedCalls
 
 Frame = tuple[Path, list[TileFile]]
 """A translated file and the files observed at that moment, first the one it was made from."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.instruments import get_satellite
 
 Fields = Mapping[int, np.ndarray]  # 1-based band -> [h, w] in the band's unit
 

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from satxlate_jax.evaluation.baselines.methods import MODEL, method_name
 from satxlate_jax.evaluation.maps import TEXT, band_label, new_figure
-from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.results import Results
 
 COLOURS = {

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from satxlate_jax import atomic
+from satxlate_jax.archive.catalog import parse_numbers
+from satxlate_jax.cli import CommandParser, at_least, parse_names, user_path
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import tables
-from satxlate_jax.evaluation.comparison import Comparison, find_comparison
-from satxlate_jax.evaluation.methods import BASELINES, SLOW, make_baselines
+from satxlate_jax.evaluation.baselines.methods import BASELINES, SLOW, make_baselines
+from satxlate_jax.evaluation.cases import Comparison, find_comparison
 from satxlate_jax.evaluation.report import write_report
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.evaluation.verdict import headline
-from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.observations.grid import parse_tiles
-from satxlate_jax.options import CommandParser, at_least, parse_names, user_path
+from satxlate_jax.grid import parse_tiles
 from satxlate_jax.translation.archive import FAILURES, write_failures
 from satxlate_jax.translation.translate import load
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
-from satxlate_jax.evaluation.page import escape
+from satxlate_jax.evaluation.report_page import escape
 
 
 def save_figure(figure: Figure, path: Path) -> bytes:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.evaluation.baselines import Baseline
-from satxlate_jax.evaluation.comparison import Comparison, stack
-from satxlate_jax.observations.read_ahead import Request, read_groups
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import Comparison, stack
+from satxlate_jax.l1g.read_ahead import Request, read_groups
 
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.instruments import get_satellite
 
 ALL = "all"
 DAY_ENDS, NIGHT_BEGINS = 80.0, 96.0  # solar zenith, degrees; civil twilight ends at 96

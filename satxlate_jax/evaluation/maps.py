@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from satxlate_jax.observations.coastlines import coastlines_within
-from satxlate_jax.observations.satellites import Band
+from satxlate_jax.evaluation.coastlines import coastlines_within
+from satxlate_jax.instruments import Band
 
 TEXT = {"fontsize": 9}
 COAST = "#f2a900"

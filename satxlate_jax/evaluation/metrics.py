@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from satxlate_jax.observations.satellites import Band
+from satxlate_jax.instruments import Band
 
 # Ranges that PSNR and SSIM refer to, as published: reflectance 0 to 1.6, brightness temperature over 200 K.
 DATA_RANGE = {"reflectance": 1.6, "brightness_temperature": 200.0}

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from satxlate_jax.cli import CommandParser, user_path
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.evaluate import write_results
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.sums import FORMAT, Part, read_sums
 from satxlate_jax.evaluation.verdict import headline
-from satxlate_jax.options import CommandParser, user_path
 
 _WORDS = {
     "run": "the run (--checkpoint)",

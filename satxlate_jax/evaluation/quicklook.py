@@ -8,21 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from satxlate_jax.archive.catalog import parse_numbers
+from satxlate_jax.cli import CommandParser, user_path
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation.composites import (
-    GREEN_FORMULAS,
-    green_band,
-    infrared_band,
-    true_colour,
-    water_vapour_band,
-)
+from satxlate_jax.evaluation.composites import GREEN_FORMULAS, green_band, infrared_band, true_colour, water_vapour_band
 from satxlate_jax.evaluation.figures import save_figure
 from satxlate_jax.evaluation.views import View, read_view
-from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.observations.isolation import IsolatedCalls
-from satxlate_jax.observations.satellites import Band, get_satellite, shared_bands
-from satxlate_jax.options import CommandParser, user_path
+from satxlate_jax.instruments import Band, get_satellite, shared_bands
+from satxlate_jax.l1g.isolation import IsolatedCalls
 
 Ranges = Mapping[int, tuple[float, float]]
 

@@ -6,7 +6,7 @@ The report and `compare` both judge by it, and on the numbers as scores.csv hold
 import math
 from collections.abc import Mapping
 
-from satxlate_jax.evaluation.methods import BASELINES, MODEL, PAIRED
+from satxlate_jax.evaluation.baselines.methods import BASELINES, MODEL, PAIRED
 
 TIE = 0.005
 """Relative difference in RMSE up to which the model and a method are called equal."""

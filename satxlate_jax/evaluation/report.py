@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax import __version__, atomic
-from satxlate_jax.evaluation import maps, pictures
-from satxlate_jax.evaluation.diagnosis import (
+from satxlate_jax.evaluation import maps
+from satxlate_jax.evaluation import plots as pictures
+from satxlate_jax.evaluation.baselines.methods import MODEL, method_name
+from satxlate_jax.evaluation.figures import Figures
+from satxlate_jax.evaluation.metrics import FIGURES
+from satxlate_jax.evaluation.report_diagnostics import (
     has_groups,
     render_consistency,
     render_groups,
     render_sharpness,
     render_uncertainty,
 )
-from satxlate_jax.evaluation.figures import Figures
-from satxlate_jax.evaluation.methods import MODEL, method_name
-from satxlate_jax.evaluation.metrics import FIGURES
-from satxlate_jax.evaluation.page import Marked, escape, format_number, render_page, render_table
+from satxlate_jax.evaluation.report_page import Marked, escape, format_number, render_page, render_table
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.tables import per_file_rows, score_rows
 from satxlate_jax.evaluation.verdict import (
@@ -34,7 +35,7 @@ from satxlate_jax.evaluation.verdict import (
     describe_verdict,
     headline,
 )
-from satxlate_jax.observations.satellites import Band
+from satxlate_jax.instruments import Band
 from satxlate_jax.translation.translate import TileTranslator
 
 _FIGURE_HEADS = {

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from satxlate_jax.evaluation import ranking
-from satxlate_jax.evaluation.baselines import has_partner
-from satxlate_jax.evaluation.calibration import Calibration
-from satxlate_jax.evaluation.comparison import Case, Comparison
-from satxlate_jax.evaluation.consistency import Consistency
-from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.baselines.methods import MODEL
+from satxlate_jax.evaluation.baselines.simple import has_partner
+from satxlate_jax.evaluation.cases import Case, Comparison
+from satxlate_jax.evaluation.cycle_consistency import Consistency
+from satxlate_jax.evaluation.ensemble_calibration import Calibration
 from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.methods import MODEL
+from satxlate_jax.evaluation.joint_histogram import JointHistogram
 from satxlate_jax.evaluation.metrics import BandScore
-from satxlate_jax.evaluation.spectra import PowerSpectrum
-from satxlate_jax.observations.satellites import Band, get_satellite
+from satxlate_jax.evaluation.power_spectra import PowerSpectrum
+from satxlate_jax.instruments import Band, get_satellite
 
 Scores = dict[tuple[str, int], BandScore]  # (method, target band)
 

@@ -7,19 +7,19 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.evaluation.baselines import Baseline
-from satxlate_jax.evaluation.calibration import Calibration
-from satxlate_jax.evaluation.comparison import Case, Comparison, stack
-from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.baselines.methods import MODEL
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import Case, Comparison, stack
+from satxlate_jax.evaluation.ensemble_calibration import Calibration
 from satxlate_jax.evaluation.fitting import fit_baselines
 from satxlate_jax.evaluation.groups import ALL, grouping_bands, pixel_groups
-from satxlate_jax.evaluation.methods import MODEL
+from satxlate_jax.evaluation.joint_histogram import JointHistogram
 from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
+from satxlate_jax.evaluation.power_spectra import PowerSpectrum
 from satxlate_jax.evaluation.results import Example, Results, Scores
-from satxlate_jax.evaluation.spectra import PowerSpectrum
-from satxlate_jax.observations.read_ahead import Request, read_groups
-from satxlate_jax.observations.satellites import Band
-from satxlate_jax.observations.tile_dataset import solar_zenith
+from satxlate_jax.instruments import Band
+from satxlate_jax.l1g.read_ahead import Request, read_groups
+from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax import atomic
+from satxlate_jax.archive.catalog import TileFile, parse_name
 from satxlate_jax.errors import InputError
-from satxlate_jax.evaluation.baselines import Task
-from satxlate_jax.evaluation.calibration import Calibration
-from satxlate_jax.evaluation.comparison import Case, Comparison
-from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.baselines.simple import Task
+from satxlate_jax.evaluation.cases import Case, Comparison
+from satxlate_jax.evaluation.ensemble_calibration import Calibration
+from satxlate_jax.evaluation.joint_histogram import JointHistogram
 from satxlate_jax.evaluation.metrics import BandScore
+from satxlate_jax.evaluation.power_spectra import PowerSpectrum
 from satxlate_jax.evaluation.results import Results
-from satxlate_jax.evaluation.spectra import PowerSpectrum
-from satxlate_jax.observations.catalog import TileFile, parse_name
 
 NAME = "sums.npz"
 FORMAT = 2

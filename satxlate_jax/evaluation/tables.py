@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from satxlate_jax import atomic
+from satxlate_jax.evaluation.baselines.methods import MODEL, method_name
 from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.methods import MODEL, method_name
 from satxlate_jax.evaluation.metrics import AREA_FIGURES, FIGURES
 from satxlate_jax.evaluation.ranking import DIGITS, rank
 from satxlate_jax.evaluation.results import Results, Scores

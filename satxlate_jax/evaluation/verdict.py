@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from satxlate_jax.evaluation.methods import BASELINES, MODEL, method_name
+from satxlate_jax.evaluation.baselines.methods import BASELINES, MODEL, method_name
 from satxlate_jax.evaluation.ranking import rank
 from satxlate_jax.evaluation.results import Results
 

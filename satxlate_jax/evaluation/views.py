@@ -10,8 +10,8 @@ import xarray as xr
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation.composites import Fields
-from satxlate_jax.observations.file_kinds import HEAD, identify_kind
-from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
+from satxlate_jax.l1g.file_kinds import HEAD, identify_kind
+from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 
 
 @dataclass(frozen=True)

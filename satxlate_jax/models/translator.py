@@ -14,7 +14,7 @@ from flax import nnx
 from satxlate_jax.models.abreast import places
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, upsample_nearest
 from satxlate_jax.models.params import Network, Params
-from satxlate_jax.models.spectral import FromSlots, ToSlots
+from satxlate_jax.models.spectral_path import FromSlots, ToSlots
 
 
 class Encoder(nnx.Module):

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.abreast import places
 from satxlate_jax.models.discriminator import Discriminator, build_discriminator
 from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training.channels import (
     Units,
     satellite_bands,
@@ -22,7 +22,7 @@ from satxlate_jax.training.channels import (
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import trainable_mask
 from satxlate_jax.training.pair_budget import ANY, PairBudget
-from satxlate_jax.training.train_step import TrainStep, make_train_step
+from satxlate_jax.training.step import TrainStep, make_train_step
 
 Satellites = Mapping[str, Mapping[str, Any]]
 

@@ -10,17 +10,17 @@ import jax
 import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.cli import CommandParser, user_path
 from satxlate_jax.errors import InputError
-from satxlate_jax.options import CommandParser, user_path
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import learning_rate
-from satxlate_jax.training.released import (
+from satxlate_jax.training.run import run_facts
+from satxlate_jax.training.torch_reference import (
     check_same_structure,
     config_from_released_yaml,
     is_parameter,
     to_nested,
 )
-from satxlate_jax.training.runs import run_facts
 
 _KEYS = ("global_step", "gen_state", "dis_state", "optimizer_gen", "optimizer_dis")
 

@@ -10,10 +10,10 @@ from clu import metric_writers, parameter_overview
 from etils import epath
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.normalization import denormalize, normalize
-from satxlate_jax.observations.satellites import get_satellite, published_statistics
+from satxlate_jax.instruments import get_satellite, published_statistics
+from satxlate_jax.normalization import denormalize, normalize
 from satxlate_jax.training.event_files import trim_event_files
-from satxlate_jax.training.pictures import make_pictures
+from satxlate_jax.training.images import make_pictures
 
 Images = Mapping[str, np.ndarray]
 

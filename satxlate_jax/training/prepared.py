@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from satxlate_jax.dataset.build_command import DATASET, describe_build
+from satxlate_jax.dataset.record_files import FILE_FORMATS
+from satxlate_jax.dataset.statistics import NAME as STATISTICS
+from satxlate_jax.dataset.statistics import read_statistics
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.build_command import DATASET, describe_build
-from satxlate_jax.observations.quantization import scale_and_offset
-from satxlate_jax.observations.record_files import FILE_FORMATS
-from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.observations.statistics import NAME as STATISTICS
-from satxlate_jax.observations.statistics import read_statistics
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.l1g.quantization import scale_and_offset
 from satxlate_jax.paths import PlainPath, expanded
 
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
@@ -185,7 +185,7 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _read_manifest(folder: str | PlainPath) -> dict[str, Any]:
-    from satxlate_jax.observations.manifest import read_manifest  # here: the training step is taken without pyhdf, too
+    from satxlate_jax.dataset.manifest import read_manifest  # here: the training step is taken without pyhdf, too
 
     return read_manifest(PlainPath(folder))
 
@@ -226,7 +226,7 @@ def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
     if not folder:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    from satxlate_jax.observations.selection import Selection  # here, for the same reason
+    from satxlate_jax.dataset.selection import Selection  # here, for the same reason
 
     built = _read_manifest(folder)
     kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from satxlate_jax.training import runs, sharding
+from satxlate_jax.training import run as runs
+from satxlate_jax.training import sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.channels import satellite_bands, streams
+from satxlate_jax.training.step import TrainStep
 from satxlate_jax.training.train_state import TrainState
-from satxlate_jax.training.train_step import TrainStep
 
 
 def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.translator import Translator
-from satxlate_jax.observations.satellites import get_satellite
-from satxlate_jax.training import batches, sharding
+from satxlate_jax.training import input as batches
+from satxlate_jax.training import sharding
 from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor

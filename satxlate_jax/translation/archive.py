@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.isolation import Failure, read_isolated
+from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.translation.inputs import read_input
 from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf
 from satxlate_jax.translation.translate import TileTranslator

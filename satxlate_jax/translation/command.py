@@ -5,11 +5,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from satxlate_jax.archive.catalog import parse_numbers
+from satxlate_jax.cli import CommandParser, at_least, user_path
+from satxlate_jax.cpus import count_cpus
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.catalog import parse_numbers
-from satxlate_jax.observations.cpus import count_cpus
-from satxlate_jax.observations.grid import parse_tiles
-from satxlate_jax.options import CommandParser, at_least, user_path
+from satxlate_jax.grid import parse_tiles
 from satxlate_jax.translation.archive import (
     FAILURES,
     NetcdfFolder,
@@ -76,7 +76,7 @@ def _sink(
 ) -> Sink:
     """Where the translations go."""
     if options.zarr:
-        from satxlate_jax.translation.zarr_store import ZarrFolder  # zarr is an extra
+        from satxlate_jax.translation.zarr import ZarrFolder  # zarr is an extra
 
         return ZarrFolder(output, options.to, translator, command)
     draws = f" samples={options.samples} seed={options.seed}" if options.samples else ""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import xarray as xr
 
+from satxlate_jax.archive.catalog import find_tiles, parse_name
+from satxlate_jax.archive.pairs import locate_pairs, read_pairs
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.catalog import find_tiles, parse_name
-from satxlate_jax.observations.l1g import MissingBandWarning, read_tile
-from satxlate_jax.observations.pair_list import locate_pairs, read_pairs
+from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 
 
 def find_inputs(inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters) -> list[Path]:

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from satxlate_jax.observations.satellites import Band
-from satxlate_jax.observations.tile_dataset import solar_zenith
+from satxlate_jax.instruments import Band
+from satxlate_jax.l1g.tile import solar_zenith
 
 FLAGS = {"input_missing": 1, "night": 2, "limited": 4}
 """Meanings and bits of the quality variable."""

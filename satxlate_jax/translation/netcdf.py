@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax import __version__, atomic
-from satxlate_jax.observations.satellites import SATELLITES
+from satxlate_jax.instruments import SATELLITES
 
 # unit -> (step, value of code 0): 1e-4 reflectance and 0.01 K as in the L1G files; int16 then reaches from -3.27 to
 # 3.27 and from -54 K to 600 K, beyond every valid range.

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.models.translator import Translator
-from satxlate_jax.observations.normalization import denormalize, normalize
-from satxlate_jax.observations.satellites import Band, get_satellite
+from satxlate_jax.normalization import denormalize, normalize
 from satxlate_jax.translation.blocks import apply_in_blocks
 from satxlate_jax.translation.layout import unmask
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing

@@ -15,8 +15,8 @@ import xarray as xr
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.errors import InputError
+from satxlate_jax.instruments import Band
 from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.observations.satellites import Band
 from satxlate_jax.translation import bands as tile_bands
 from satxlate_jax.translation.layout import as_plain, find_layout
 from satxlate_jax.translation.missing import limit

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.evaluation.baselines import BandCopy, Constant, Task, has_partner
-from satxlate_jax.evaluation.matching import HistogramMatching, PairedLine
-from satxlate_jax.evaluation.methods import BASELINES, make_baselines
+from satxlate_jax.evaluation.baselines.band_by_band import HistogramMatching, PairedLine
+from satxlate_jax.evaluation.baselines.cnn import SupervisedCnn
+from satxlate_jax.evaluation.baselines.methods import BASELINES, make_baselines
+from satxlate_jax.evaluation.baselines.regressions import BoostedTrees, LinearRegression, QuadraticRegression
+from satxlate_jax.evaluation.baselines.simple import BandCopy, Constant, Task, has_partner
 from satxlate_jax.evaluation.metrics import BandScore
-from satxlate_jax.evaluation.regressions import BoostedTrees, LinearRegression, QuadraticRegression
-from satxlate_jax.evaluation.supervised_cnn import SupervisedCnn
 
 TASK = Task("G17", (8, 9, 10, 16), "G16", (7, 8, 9, 10, 12, 16))
 
@@ -147,7 +147,7 @@ def test_green_formulas_make_the_green_band_alone():
 
 def test_trees_and_the_supervised_network_learn_what_a_line_cannot(monkeypatch):
     for name, value in (("STEPS", 300), ("PATCH", 16)):  # seconds instead of minutes
-        monkeypatch.setattr(f"satxlate_jax.evaluation.supervised_cnn.{name}", value)
+        monkeypatch.setattr(f"satxlate_jax.evaluation.baselines.cnn.{name}", value)
     random = np.random.default_rng(0)
 
     def tile():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from satxlate_jax.evaluation.calibration import Calibration
-from satxlate_jax.evaluation.consistency import Consistency
-from satxlate_jax.evaluation.density import JointHistogram
+from satxlate_jax.evaluation.cycle_consistency import Consistency
+from satxlate_jax.evaluation.ensemble_calibration import Calibration
 from satxlate_jax.evaluation.groups import pixel_groups
-from satxlate_jax.evaluation.spectra import PowerSpectrum
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.evaluation.joint_histogram import JointHistogram
+from satxlate_jax.evaluation.power_spectra import PowerSpectrum
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.translate import load
 from tests.random_run import save_random_run
 

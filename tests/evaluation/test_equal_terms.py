@@ -8,17 +8,17 @@ import xarray as xr
 
 from satxlate_jax import load, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.across_runs import read_outcomes
-from satxlate_jax.evaluation.baselines import Baseline, Task
-from satxlate_jax.evaluation.comparison import Comparison, find_comparison
-from satxlate_jax.evaluation.methods import BASELINES, MODEL
+from satxlate_jax.evaluation.baselines.methods import BASELINES, MODEL
+from satxlate_jax.evaluation.baselines.simple import Baseline, Task
+from satxlate_jax.evaluation.cases import Comparison, find_comparison
+from satxlate_jax.evaluation.compare import read_outcomes
 from satxlate_jax.evaluation.metrics import BandScore
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.tables import COLUMNS, latex_table, score_rows, write_csv
 from satxlate_jax.evaluation.verdict import compare, headline
-from satxlate_jax.observations.grid import tile_grid
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.grid import tile_grid
+from satxlate_jax.instruments import get_satellite
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (2, 13), "H8": (2, 3, 13)}

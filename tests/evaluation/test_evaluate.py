@@ -11,10 +11,10 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.comparison import find_comparison
+from satxlate_jax.evaluation.cases import find_comparison
 from satxlate_jax.evaluation.tables import COLUMNS
-from satxlate_jax.observations.grid import tile_grid
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.grid import tile_grid
+from satxlate_jax.instruments import get_satellite
 from tests.archives import write_archive
 from tests.random_run import save_random_run
 

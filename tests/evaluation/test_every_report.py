@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.baselines import Baseline
-from satxlate_jax.evaluation.comparison import find_comparison
+from satxlate_jax.archive.catalog import parse_name
+from satxlate_jax.evaluation.baselines.methods import BASELINES, SLOW
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import find_comparison
 from satxlate_jax.evaluation.figures import Figures
-from satxlate_jax.evaluation.methods import BASELINES, SLOW
 from satxlate_jax.evaluation.report import write_report
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.observations.catalog import parse_name
 from tests.archives import write_archive
 from tests.random_run import save_random_run
 

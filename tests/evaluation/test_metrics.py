@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import convolve2d
 
 from satxlate_jax.evaluation.metrics import FIGURES, BandScore, data_range, structural_similarity
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.instruments import get_satellite
 
 
 def _fields(seed=0, shape=(64, 48), missing=0.0):

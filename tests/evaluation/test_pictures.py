@@ -14,7 +14,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import composites
 from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
-from satxlate_jax.observations.coastlines import coastlines_within
+from satxlate_jax.evaluation.coastlines import coastlines_within
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}

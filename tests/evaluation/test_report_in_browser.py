@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from satxlate_jax.evaluation.figures import Figures
-from satxlate_jax.evaluation.page import Marked, render_page, render_table
+from satxlate_jax.evaluation.report_page import Marked, render_page, render_table
 from tests.evaluation.test_evaluate import SMALL, evaluate, make_archive
 from tests.random_run import save_random_run
 

@@ -9,7 +9,7 @@ from satxlate_jax.errors import InputError
 from satxlate_jax.models.abreast import pack, unpack
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.train_step import draw_noise
+from satxlate_jax.training.step import draw_noise
 from tests import tiny_run
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from configs.default import get_config, ordered
+from satxlate_jax.dataset.patches import cut_patches
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.l1g import read_tile
-from satxlate_jax.observations.normalization import normalize
-from satxlate_jax.observations.satellites import published_statistics
-from satxlate_jax.observations.tiling import cut_patches
-from satxlate_jax.training.batches import data_facts, training_batches, validation_batches
+from satxlate_jax.instruments import published_statistics
+from satxlate_jax.l1g.reader import read_tile
+from satxlate_jax.normalization import normalize
+from satxlate_jax.training.input import data_facts, training_batches, validation_batches
 from tests.archives import build_data_set, write_archive
 
 BANDS = {"G16": (7, 8, 13), "H8": (2, 9)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from satxlate_jax.training.batches import training_batches, validation_batches
+from satxlate_jax.training.input import training_batches, validation_batches
 from tests import tiny_run
 
 RECORDS, BATCH = 40, 64

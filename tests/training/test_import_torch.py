@@ -13,7 +13,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.released import config_from_released_yaml, to_nested
+from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
 from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.translation.translate import load
 
@@ -42,7 +42,7 @@ def images(arrays, prefix):
 
 def to_released(tree, names, config):
     """Our nested dict as the release's flat one: the inverse of to_nested, found by following each name."""
-    from satxlate_jax.training.released import parameter_path
+    from satxlate_jax.training.torch_reference import parameter_path
 
     flat = {}
     for name in names:
@@ -141,7 +141,7 @@ def test_the_run_translates(run):
 
 def test_the_configuration_to_continue_with_is_the_runs(released_file, run):
     """configs/released.py:YAML gives what the checkpoint recorded, so `train` accepts it."""
-    from satxlate_jax.training.runs import check_continues, run_facts
+    from satxlate_jax.training.run import check_continues, run_facts
 
     project = Path(__file__).resolve().parents[2]
     config = load_config([f"--config={project / 'configs' / 'released.py'}:{released_file / 'config.yaml'}"])

@@ -8,7 +8,7 @@ import pytest
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.channels import shared_by_pair
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.train_step import draw_noise
+from satxlate_jax.training.step import draw_noise
 
 SIZE = 8
 

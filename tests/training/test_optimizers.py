@@ -10,7 +10,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import Adam, clip_by_global_norm, moving_average
-from satxlate_jax.training.train_step import draw_noise
+from satxlate_jax.training.step import draw_noise
 from tests import tiny_run
 
 OPTIMIZER = {"beta1": 0.5, "beta2": 0.999, "weight_decay": 0.1, "decay_every": 10, "decay_rate": 0.5}

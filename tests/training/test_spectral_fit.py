@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.training.spectral_fit import WHITE, least_squares, predict, whitening
+from satxlate_jax.training.least_squares import WHITE, least_squares, predict, whitening
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ from ml_collections import ConfigDict
 
 from satxlate_jax import load
 from satxlate_jax.errors import InputError
+from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.abreast import pack
 from satxlate_jax.models.translator import build_translator
-from satxlate_jax.observations.satellites import published_statistics
-from satxlate_jax.training import spectral_start as spectral_start_module
+from satxlate_jax.training import cross_satellite_regression as spectral_start_module
 from satxlate_jax.training.assembly import build_networks, build_objective
-from satxlate_jax.training.batches import training_batches, validation_batches
 from satxlate_jax.training.channels import spectral_slots
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.spectral_start import PATCHES, STEP, spectral_start, with_spectral_start
-from satxlate_jax.training.train_step import draw_noise
+from satxlate_jax.training.cross_satellite_regression import PATCHES, STEP, spectral_start, with_spectral_start
+from satxlate_jax.training.input import training_batches, validation_batches
+from satxlate_jax.training.step import draw_noise
 from tests.tiny_run import (
     PATCH_SIZE,
     bytes_read,

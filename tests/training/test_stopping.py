@@ -17,8 +17,8 @@ import pytest
 
 from satxlate_jax.errors import InputError
 from satxlate_jax.training.config import load_config
+from satxlate_jax.training.loop import train
 from satxlate_jax.training.stopping import StopRequest, without_echoes
-from satxlate_jax.training.train import train
 from tests import tiny_run
 
 QUIET = ("--config.steps=3", "--config.image_every=9", "--config.histogram_every=9", "--config.validate_every=0")

@@ -11,15 +11,15 @@ from etils import epath
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.abreast import pack
-from satxlate_jax.observations.satellites import published_statistics
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_objective, build_pair_budget
-from satxlate_jax.training.batches import data_facts, validation_batches
 from satxlate_jax.training.config import validate
+from satxlate_jax.training.input import data_facts, validation_batches
+from satxlate_jax.training.loop import train
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.train import train
-from satxlate_jax.training.train_step import draw_noise
+from satxlate_jax.training.step import draw_noise
 from satxlate_jax.training.validation import Validation
 from tests import tiny_run
 

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from satxlate_jax.errors import InputError
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.bands import describe_band
 from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from satxlate_jax.observations.satellites import get_satellite
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.netcdf import write_tile_netcdf
 from satxlate_jax.translation.translate import load
 from tests.random_run import save_random_run

@@ -1,0 +1,296 @@
+"""Which tiles, days and times a tree of L1G files holds, and which files of two satellites coincide.
+
+Layout: ROOT/SATELLITE FOLDER/GEONEX-L1G/TILE/YEAR/DAY OF YEAR/CODE_YYYYMMDD_HHMM_GLBG_TILE_VERSION.hdf.
+Only a file's name counts; what the folders above are called does not (archives differ). No file is opened or
+even looked at: a million names take seconds.
+"""
+
+import os
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from satxlate_jax import grid
+from satxlate_jax.archive.folder_walk import FolderIndex, walk
+from satxlate_jax.errors import InputError
+from satxlate_jax.instruments import SATELLITES, get_satellite
+
+VERSION = "02"
+"""The product version that this project writes."""
+
+_SATELLITE_OF_CODE = {satellite.file_code: name for name, satellite in SATELLITES.items()}
+_NAME = re.compile(
+    rf"({'|'.join(_SATELLITE_OF_CODE)})_(\d{{8}})_(\d\d)(\d\d)_GLBG_(h[0-5]\dv[01]\d)_([0-9A-Za-z]+)\.hdf", re.ASCII
+)
+_TILE_FOLDER = re.compile(r"h\d\dv\d\d", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TileFile:
+    """One L1G file, known by its name.
+
+    Attributes:
+      path: where it is.
+      satellite: such as 'G16'.
+      tile: such as 'h09v03'.
+      time: start of the scan, UTC, without a time zone.
+      version: of the product, such as '02'; compared as a number.
+    """
+
+    path: Path
+    satellite: str
+    tile: str
+    time: datetime
+    version: str
+
+    def __lt__(self, other: "TileFile") -> bool:
+        return _order(self) < _order(other)
+
+    @property
+    def year(self) -> int:
+        """Calendar year, UTC."""
+        return self.time.year
+
+    @property
+    def day_of_year(self) -> int:
+        """Day of the year in [1, 366], UTC."""
+        return self.time.timetuple().tm_yday
+
+    @property
+    def hour(self) -> int:
+        """Hour of the day in [0, 23], UTC."""
+        return self.time.hour
+
+
+def _order(file: TileFile) -> tuple:
+    return file.satellite, file.time, file.tile, _version_order(file.version), file.version, file.path
+
+
+@lru_cache(maxsize=256)
+def _version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """By its numbers, however many zeros lead them, then by its letters: 02 < 003 < 3b < v10."""
+    parts = re.findall(r"([A-Za-z]*)(\d*)", version)[:-1]  # the last is empty
+    return tuple((int(digits or -1), letters) for letters, digits in parts)
+
+
+@lru_cache(maxsize=4096)
+def _day(date: str) -> datetime | None:
+    try:
+        return datetime.strptime(date, "%Y%m%d")
+    except ValueError:
+        return None
+
+
+def _parse(name: str, folder: str) -> TileFile | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    code, date, hour, minute, tile, version = match.groups()
+    day = _day(date)
+    if day is None or hour > "23" or minute > "59":
+        return None
+    time = day.replace(hour=int(hour), minute=int(minute))
+    return TileFile(Path(folder, name), _SATELLITE_OF_CODE[code], tile, time, version)
+
+
+def parse_name(name: str | os.PathLike) -> TileFile | None:
+    """What a file's name says; folders before it are ignored, but kept in the path.
+
+    Returns:
+      None where the name is not that of an L1G file of a known satellite (an impossible date included).
+    """
+    path = Path(name)
+    return _parse(path.name, str(path.parent))
+
+
+def file_name(satellite: str, tile: str, time: datetime, version: str = VERSION) -> str:
+    """The L1G file's name, such as 'GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf'.
+
+    Raises:
+      InputError: no such satellite or tile.
+    """
+    grid.parse_tile(tile)
+    return f"{get_satellite(satellite).file_code}_{time:%Y%m%d_%H%M}_GLBG_{tile}_{version}.hdf"
+
+
+def relative_path(satellite: str, tile: str, time: datetime, version: str = VERSION) -> Path:
+    """Where that file belongs under an L1G root, in GeoNEX' layout.
+
+    Raises:
+      InputError: no such satellite or tile.
+    """
+    folder = Path(get_satellite(satellite).folder, "GEONEX-L1G", tile, f"{time:%Y}", f"{time:%j}")
+    return folder / file_name(satellite, tile, time, version)
+
+
+@dataclass(frozen=True)
+class _Filter:
+    satellites: frozenset[str] | None
+    tiles: frozenset[str] | None
+    years: frozenset[int] | None
+    days: frozenset[int] | None
+    hours: frozenset[int] | None
+
+    def keeps(self, file: TileFile) -> bool:
+        return (
+            (self.satellites is None or file.satellite in self.satellites)
+            and (self.tiles is None or file.tile in self.tiles)
+            and (self.years is None or file.year in self.years)
+            and (self.days is None or file.day_of_year in self.days)
+            and (self.hours is None or file.hour in self.hours)
+        )
+
+    def enters(self, folders: Sequence[str]) -> bool:
+        """Whether a folder may hold wanted files, judged by tile/year/day at the end of its path."""
+        if _TILE_FOLDER.fullmatch(folders[-1]):
+            return self.tiles is None or folders[-1] in self.tiles
+        if not (folders[-1].isascii() and folders[-1].isdecimal()):
+            return True
+        if len(folders) >= 2 and _TILE_FOLDER.fullmatch(folders[-2]):
+            return self.years is None or int(folders[-1]) in self.years
+        if len(folders) >= 3 and _TILE_FOLDER.fullmatch(folders[-3]):
+            return self.days is None or int(folders[-1]) in self.days
+        return True
+
+
+def find_tiles(
+    root: str | os.PathLike,
+    *,
+    satellites: Iterable[str] | None = None,
+    tiles: Iterable[str] | None = None,
+    years: Iterable[int] | None = None,
+    days: Iterable[int] | None = None,
+    hours: Iterable[int] | None = None,
+    all_versions: bool = False,
+    index: FolderIndex | None = None,
+    progress: bool = False,
+) -> list[TileFile]:
+    """The L1G files in a folder and all folders in it, sorted by satellite, time and tile.
+
+    Files with other names are passed over. Folders that lie as tile/year/day are not entered when a filter excludes
+    them.
+
+    Args:
+      root: an archive's root, a satellite's folder, GEONEX-L1G itself, or any folder above or between.
+      satellites: names such as 'G16' (a domain such as 'H8_15' is its satellite); default all.
+      tiles: names such as 'h09v03'; default all.
+      years: calendar years; default all.
+      days: days of the year, 1 to 366; default all.
+      hours: hours of the day, 0 to 23, UTC; default all.
+      all_versions: whether to list every version and copy of a tile; by default only the one of the highest version.
+      index: what is known of the tree from an earlier search.
+      progress: whether to show a progress bar (on a terminal only).
+
+    Raises:
+      InputError: root is no folder, or there is no such satellite, tile, day or hour.
+    """
+    if not os.path.isdir(root):
+        raise InputError(f"'{os.fspath(root)}' is not a folder; name the root of a tree of L1G files")
+    for name, numbers, low, high in (("day", days, 1, 366), ("hour", hours, 0, 23)):
+        for number in numbers or ():
+            if not low <= number <= high:
+                raise InputError(f"there is no {name} {number}; {name}s go from {low} to {high}")
+    wanted = _Filter(
+        None if satellites is None else frozenset(get_satellite(name).name for name in satellites),
+        None if tiles is None else frozenset(tiles),
+        *(None if numbers is None else frozenset(numbers) for numbers in (years, days, hours)),
+    )
+    for tile in wanted.tiles or ():
+        grid.parse_tile(tile)
+    names = walk(os.fspath(root), lambda name: _NAME.fullmatch(name) is not None, wanted.enters, index)
+    found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
+    files = sorted((file for file in found if file is not None and wanted.keeps(file)), key=_order)
+    return files if all_versions else newest_versions(files)
+
+
+def newest_versions(files: Iterable[TileFile]) -> list[TileFile]:
+    """One file per satellite, time and tile, that of the highest version, sorted."""
+    chosen: dict[tuple, TileFile] = {}
+    for file in sorted(files, key=_order):
+        key = (file.satellite, file.time, file.tile)
+        if key not in chosen or _version_order(file.version) > _version_order(chosen[key].version):
+            chosen[key] = file
+    return list(chosen.values())
+
+
+def coincident(
+    first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta = timedelta(0)
+) -> list[tuple[TileFile, TileFile]]:
+    """Files of two satellites that show the same tile at the same time.
+
+    Args:
+      first: files of one satellite.
+      second: files of the other.
+      tolerance: largest difference of their times. Each file is used at most once; the closest in time go together.
+
+    Returns:
+      Pairs, sorted by the first's time and tile.
+    """
+    first, second = newest_versions(first), newest_versions(second)
+    others = {(file.tile, file.time): file for file in second}
+    pairs = [(file, others[file.tile, file.time]) for file in first if (file.tile, file.time) in others]
+    if tolerance:
+        done = {file.path for pair in pairs for file in pair}
+        ours, theirs = ([file for file in files if file.path not in done] for files in (first, second))
+        pairs += _closest(ours, theirs, tolerance)
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
+
+
+def _closest(
+    first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta
+) -> list[tuple[TileFile, TileFile]]:
+    candidates = defaultdict(list)
+    for file in second:
+        candidates[file.tile].append(file)
+    times = {tile: [file.time for file in files] for tile, files in candidates.items()}
+    options = []
+    for file in first:
+        if file.tile in times:
+            begin = bisect_left(times[file.tile], file.time - tolerance)
+            end = bisect_right(times[file.tile], file.time + tolerance)
+            options += [(abs(file.time - other.time), file, other) for other in candidates[file.tile][begin:end]]
+    options.sort(key=lambda option: (option[0], _order(option[1]), _order(option[2])))
+    pairs: list[tuple[TileFile, TileFile]] = []
+    taken: set[Path] = set()
+    for _, file, other in options:
+        if file.path not in taken and other.path not in taken:
+            taken.update((file.path, other.path))
+            pairs.append((file, other))
+    return pairs
+
+
+def list_holdings(files: Sequence[TileFile]) -> str:
+    """How many files of each satellite, in words, with tiles and days; '' of none."""
+    parts = []
+    for name in sorted({file.satellite for file in files}):
+        own = [file for file in files if file.satellite == name]
+        tiles = sorted({file.tile for file in own})
+        days = sorted({f"{file.year}/{file.day_of_year:03d}" for file in own})
+        span = days[0] + (f" to {days[-1]}" if len(days) > 1 else "")
+        parts.append(f"{len(own)} of {name} ({len(tiles)} tiles such as {tiles[0]}, days {span})")
+    return ", ".join(parts)
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, such as '32-53,60', in ascending order without repetition.
+
+    Raises:
+      InputError: the text is something else.
+    """
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part, re.ASCII)
+        if match is None:
+            raise InputError(f"'{text}' is not a list of numbers; write such as 32-53,60")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise InputError(f"the range {low}-{high} in '{text}' runs backwards; write {high}-{low}")
+        numbers.update(range(low, high + 1))
+    return tuple(sorted(numbers))

@@ -1,0 +1,1 @@
+"""Measurements for developers: `satxlate bench NAME`."""

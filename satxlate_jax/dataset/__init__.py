@@ -1,0 +1,1 @@
+"""From L1G files to the records that training reads."""

@@ -1,0 +1,59 @@
+"""The command `tfds build`: what it asks for, and how to write it."""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from satxlate_jax.instruments import SATELLITES
+
+DATASET = "geonex_l1g"
+
+
+def builds_every_config() -> bool:
+    """Whether `tfds build` runs without a configuration.
+
+    It then builds the built-in ones one after the other, of which none learns that there are others; only the command
+    line tells.
+    """
+    if "tensorflow_datasets.scripts.cli.build" not in sys.modules or "build" not in sys.argv:
+        return False
+    if any(re.match(rf"{DATASET}/\w+(:|$)", word) for word in sys.argv):  # the form of registered data sets
+        return False
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", "--config_idx", "--builder_config_id", dest="config")
+    return parser.parse_known_args(sys.argv[1:])[0].config is None
+
+
+def describe_build(
+    name: str,
+    options: Mapping[str, Any] | None,
+    data_dir: str | os.PathLike,
+    *,
+    root: str | os.PathLike = "L1G_ROOT",
+    domain: str | None = None,
+    again: bool = False,
+) -> str:
+    """The command that builds a data set, and how training finds it where that is not plain, for a message.
+
+    Args:
+      name: of the data set.
+      options: those of `Selection`; None where the name is that of a built-in configuration, which shall be built.
+      data_dir: tfds' data_dir.
+      root: the archive.
+      domain: the satellite as training calls it, such as 'H8_15'; default the data set's satellite.
+      again: whether a data set of that name may be there, to be replaced.
+    """
+    use, config = "", name
+    if options is not None:
+        if name in SATELLITES:  # the built-in configuration's options are fixed
+            name = f"{options['satellite']}_custom"
+            use = f" and train with --config.data.datasets.{domain or options['satellite']}={name}"
+        config = shlex.quote(json.dumps({"name": name, **options}))
+    root, data_dir = shlex.quote(os.fspath(root)), shlex.quote(os.fspath(data_dir))
+    command = f"tfds build datasets/{DATASET} --config={config} --manual_dir={root} --data_dir={data_dir}"
+    return command + (" --overwrite" if again else "") + use

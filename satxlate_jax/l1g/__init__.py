@@ -1,0 +1,1 @@
+"""One L1G file <-> xarray.Dataset in physical units."""

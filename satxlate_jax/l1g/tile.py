@@ -1,0 +1,178 @@
+"""A tile as an xarray.Dataset in physical units: how it is laid out and described, and whether one is sound.
+
+float32 variables BAND01 .. on (lat, lon), `solar_zenith` and `solar_azimuth` in degrees, coordinates lat (north to
+south), lon and the scalar time, attributes satellite and tile.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from satxlate_jax import grid
+from satxlate_jax.archive.catalog import TileFile, file_name, parse_name
+from satxlate_jax.errors import InputError
+from satxlate_jax.geometry import solar_position
+from satxlate_jax.instruments import Band, get_satellite
+
+ANGLES = ("solar_zenith", "solar_azimuth")
+
+
+@dataclass
+class TileArrays:
+    """What was read of a file.
+
+    Attributes:
+      identity: what the file is.
+      bands: that were asked for.
+      arrays: what of them and of the angles it holds, by variable.
+      impossible: name of each thermal band that it holds -> pixels whose temperature cannot be (see
+        `packing.possible_range`), at the band's own resolution.
+      faults: what is wrong with angles that were only looked at, in words.
+    """
+
+    identity: TileFile
+    bands: list[Band]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    impossible: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def band_attributes(satellite: str, band: Band) -> dict[str, Any]:
+    """The attributes of a band's variable: units, long_name, wavelength (um) and valid range."""
+    instrument = get_satellite(satellite).instrument
+    quantity = f"top-of-atmosphere {band.kind.replace('_', ' ')}"
+    return {
+        "units": band.unit,
+        "long_name": f"{satellite} {instrument} band {band.number} ({band.wavelength:g} um) {quantity}",
+        "wavelength": band.wavelength,
+        "wavelength_units": "um",
+        "valid_range": list(band.valid_range),
+    }
+
+
+def make_tile(
+    satellite: str, tile: str, time: datetime, bands: Iterable[Band], arrays: Mapping[str, np.ndarray], size: int
+) -> xr.Dataset:
+    """Puts arrays together to a tile.
+
+    Args:
+      satellite: such as 'G16'.
+      tile: such as 'h09v03'.
+      time: UTC, without a time zone.
+      bands: the bands the tile shall have; one without an array is missing (NaN) everywhere.
+      arrays: float32 [size, size] by variable name: bands in their units, solar angles in degrees.
+      size: pixels along a side.
+
+    Raises:
+      InputError: no such tile or satellite.
+    """
+    variables: dict[str, tuple] = {}
+    for band in bands:
+        values = arrays[band.name] if band.name in arrays else np.full((size, size), np.nan, np.float32)
+        variables[band.name] = (("lat", "lon"), values, band_attributes(satellite, band))
+    for name in ANGLES:
+        if name in arrays:
+            description = {"units": "degree", "standard_name": f"{name}_angle"}
+            variables[name] = (("lat", "lon"), arrays[name], description)
+    latitude, longitude = grid.tile_grid(tile, size)
+    coordinates = {
+        "lat": ("lat", latitude, {"units": "degrees_north", "standard_name": "latitude"}),
+        "lon": ("lon", longitude, {"units": "degrees_east", "standard_name": "longitude"}),
+        "time": ((), np.datetime64(time, "ns"), {"standard_name": "time"}),
+    }
+    return xr.Dataset(variables, coordinates, {"satellite": satellite, "tile": tile})
+
+
+def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
+    """A tile's solar zenith angle: its own where it has one, computed from time and place elsewhere.
+
+    Args:
+      tile: with `solar_zenith` (lat, lon) in degrees, NaN where missing, or with the coordinates lat, lon and time;
+        lat and lon of its rows and columns, or both of its pixels.
+
+    Returns:
+      [h, w] degrees, without refraction; None where the tile says neither.
+    """
+    own = tile["solar_zenith"].values if "solar_zenith" in tile else None
+    if own is not None and np.isfinite(own).all():
+        return own
+    if not {"lat", "lon", "time"} <= set(tile.coords) or tile["time"].ndim:
+        return own
+    latitude, longitude = tile["lat"].values, tile["lon"].values
+    if latitude.ndim == 1:
+        latitude, longitude = latitude[:, None], longitude[None]
+    computed, _ = solar_position(tile["time"].values, latitude, longitude)
+    return computed if own is None else np.where(np.isfinite(own), own, computed)
+
+
+def identify(dataset: xr.Dataset, name: str) -> TileFile:
+    """Satellite, tile and time of a tile that is to be written to a file of that name.
+
+    Raises:
+      InputError: the dataset's attributes and the name contradict each other, or neither says.
+    """
+    named = parse_name(name)
+    satellite, tile = dataset.attrs.get("satellite"), dataset.attrs.get("tile")
+    satellite = get_satellite(str(satellite)).name if satellite is not None else named.satellite if named else None
+    tile = str(tile) if tile is not None else named.tile if named else None
+    time = named.time if named else None
+    if "time" in dataset.variables and dataset["time"].size == 1:
+        moment = dataset["time"].values.reshape(()).astype("datetime64[m]").item()
+        time = moment if isinstance(moment, datetime) else time
+    identity = None
+    if satellite is not None and tile is not None and time is not None:
+        identity = parse_name(file_name(satellite, tile, time))
+    if identity is None:
+        raise InputError(f"'{name}' does not name an L1G file, and the dataset lacks its satellite, tile or time")
+    if named is not None and (named.satellite, named.tile, named.time) != (satellite, tile, time):
+        raise InputError(
+            f"the dataset is {satellite} {tile} {time:%Y-%m-%d %H:%M}, which the file's name '{name}' contradicts"
+        )
+    return identity
+
+
+def check_tile(dataset: xr.Dataset, identity: TileFile, sizes: Sequence[int]) -> list[Band]:
+    """Whether bands and angles of a tile can be written; the bands it has.
+
+    Args:
+      dataset: the tile.
+      identity: which satellite and tile it shows.
+      sizes: pixels along a side that a band may have.
+
+    Raises:
+      InputError: a variable lies on another grid or is in another unit.
+    """
+    bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
+    for band in bands:
+        _check_variable(dataset, band.name, identity.tile, band.unit)
+        if dataset[band.name].shape[0] not in sizes:
+            allowed = f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}"
+            raise InputError(f"{band.name} has {dataset[band.name].shape[0]} pixels a side; L1G has {allowed}")
+    for name in ANGLES:
+        if name in dataset:
+            _check_variable(dataset, name, identity.tile)
+    return bands
+
+
+def _check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None = None) -> None:
+    """Whether a variable lies on the tile's grid (north up, west left) and has the unit it must have.
+
+    Raises:
+      InputError: it does not.
+    """
+    variable = dataset[name]
+    if variable.ndim != 2 or variable.shape[0] != variable.shape[1]:
+        raise InputError(f"{name} is {' x '.join(map(str, variable.shape))}; a tile is square")
+    if unit is not None and variable.attrs.get("units", unit) != unit:
+        raise InputError(f"{name} is in '{variable.attrs['units']}'; an L1G file holds it in '{unit}'")
+    size = variable.shape[0]
+    for dimension, expected in zip(variable.dims, grid.tile_grid(tile, size), strict=True):
+        if dimension not in dataset.coords:
+            continue
+        centres = dataset[dimension].values
+        if not np.allclose(centres, expected, rtol=0, atol=0.25 * grid.TILE_DEGREES / size):
+            raise InputError(f"{name} is not on the grid of tile {tile}: its {dimension} begins with {centres[0]}")
