@@ -8,7 +8,7 @@ import warnings
 from importlib import import_module
 
 from satxlate_jax import __version__
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 # verb -> (module with main(argv), what it does). A module is imported only when its verb is used.
 VERBS = {

@@ -4,6 +4,7 @@ The temporary lies beside the output, is hidden, and has one name: what a killed
 that writes the same output. One process at a time writes an output. Permissions are those that the umask gives.
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from satxlate_jax.errors import InputError
+from etils.epath.gpath import PosixGPath
+
+from satxlate_jax.cli import InputError
 
 
 @contextmanager
@@ -91,3 +94,15 @@ def _remove(path: Any) -> None:
             shutil.rmtree(path, ignore_errors=True) if isinstance(path, Path) else path.rmtree()
         else:
             path.unlink(missing_ok=True)
+
+
+class PlainPath(PosixGPath):
+    """etils' path, on disk or in a bucket, whose `glob` takes only the pattern for one.
+
+    etils' own looks for `path / pattern` as a whole, and so does every library that is handed such a path: Orbax then
+    finds nothing in a folder called 'a[1]'. Paths made from this one are of its kind.
+    """
+
+    def glob(self, pattern: str) -> Iterator["PlainPath"]:
+        """The files below this folder that match."""
+        return PosixGPath.glob(type(self)(glob.escape(os.fspath(self))), pattern)

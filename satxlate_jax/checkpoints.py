@@ -15,8 +15,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.paths import PlainPath
+from satxlate_jax.atomic import PlainPath
+from satxlate_jax.cli import InputError
 
 Tree = Mapping[str, Any]
 

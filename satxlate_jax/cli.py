@@ -1,12 +1,18 @@
-"""The options of a verb, whose mistakes are one line."""
+"""The command line: options of a subcommand, and the one-line error for what the user handed in."""
 
 import argparse
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.paths import expanded
+
+class InputError(ValueError):
+    """A mistake in what was handed in (path, option, file, configuration).
+
+    Its message is one line that says what is wrong, where, and what to do. The command line prints it
+    without a traceback and exits with code 2; Python users can catch it.
+    """
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -64,6 +70,22 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def expanded(text: str) -> str:
+    """A path with `~` and `~user` replaced, as a shell does where a word begins with them.
+
+    Raises:
+      InputError: it is empty (an unset variable of a shell), or there is no such user.
+    """
+    if not text:
+        raise InputError("the path is empty; name a file or folder ('.' is the folder you are in)")
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise InputError(
+            f"'{text}' begins with a home folder that is not there; './{text}' would be a name of that kind"
+        )
+    return path
 
 
 def user_path(text: str) -> str:

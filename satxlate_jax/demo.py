@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles, parse_numbers
-from satxlate_jax.cli import CommandParser, user_path
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.errors import InputError
 
 SATELLITES = ("G16", "G17", "H8")
 TEST_DAYS = "32-53"  # of 2019: the paper's test period, which the data sets keep out of training

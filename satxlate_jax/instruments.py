@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 # Two bands are one when their central wavelengths differ by less than this. The closest bands that are not one
 # are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 um (1.1 %).
@@ -221,3 +221,48 @@ def published_statistics(satellite: str, bands: Iterable[int]) -> tuple[np.ndarr
     """
     chosen = [get_satellite(satellite).band(number) for number in bands]
     return np.array([band.mean for band in chosen]), np.array([band.std for band in chosen])
+
+
+def normalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Physical to network units, computed in float64 as the release does, then float32.
+
+    Args:
+      values: [..., band] in each band's unit (reflectance 1, brightness temperature K); NaN stays NaN.
+      mean: [band], same unit.
+      std: [band], same unit.
+
+    Returns:
+      float32 [..., band], dimensionless.
+    """
+    return ((np.asarray(values, np.float64) - mean) / std).astype(np.float32)
+
+
+def denormalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Network to physical units, the inverse of `normalize`.
+
+    Args:
+      values: [..., band], dimensionless.
+      mean: [band] in the band's unit.
+      std: [band] in the band's unit.
+
+    Returns:
+      float64 [..., band] in each band's unit.
+    """
+    return np.asarray(values, np.float64) * std + mean
+
+
+def change_of_units(
+    mean: np.ndarray, std: np.ndarray, other_mean: np.ndarray, other_std: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map between two normalisations of the same bands.
+
+    Args:
+      mean: [band] of the first, in the band's unit.
+      std: [band] of the first, same unit.
+      other_mean: [band] of the second, same unit.
+      other_std: [band] of the second, same unit.
+
+    Returns:
+      slope and offset [band]: x of the first is x * slope + offset of the second.
+    """
+    return std / other_std, (mean - other_mean) / other_std

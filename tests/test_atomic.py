@@ -20,8 +20,8 @@ from satxlate_jax.archive.coverage import measure_coverage
 from satxlate_jax.archive.coverage_figure import draw_coverage
 from satxlate_jax.archive.pairs import write_pairs
 from satxlate_jax.benchmarks.satellites import draw
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset import statistics_command as statistics_report
-from satxlate_jax.errors import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.animate import write_animation
 from satxlate_jax.evaluation.figures import save_figure

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from configs.default import get_config, ordered
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.manifest import SplitCount
 from satxlate_jax.dataset.statistics import BandCounts
-from satxlate_jax.errors import InputError
 from satxlate_jax.training.input import training_batches, validation_batches
 from tests.archives import build_data_set, compressed_streams, write_archive
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.checkpoints import CheckpointError, Checkpoints
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.channels import shared_by_pair, skip_channels
 from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.torch_reference import config_from_released_yaml

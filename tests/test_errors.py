@@ -12,7 +12,7 @@ import pytest
 
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from tests.archives import write_archive
 from tests.random_run import save_random_run
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import (
     SATELLITES,
     TILE_ROWS,

@@ -9,10 +9,10 @@ import jax
 import pytest
 
 from satxlate_jax.__main__ import VERBS, main
+from satxlate_jax.atomic import PlainPath
 from satxlate_jax.benchmarks.bench import BENCHMARKS
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import user_path
-from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import program_cache
 from tests import tiny_run
 from tests.archives import build_data_set, write_archive

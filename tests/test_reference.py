@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import cut_patches, patch_offsets
-from satxlate_jax.errors import InputError
-from satxlate_jax.instruments import get_satellite, published_statistics
+from satxlate_jax.instruments import get_satellite, normalize, published_statistics
 from satxlate_jax.l1g.resampling import resample
-from satxlate_jax.normalization import normalize
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.torch_reference import check_same_structure, config_from_released_yaml, to_nested

@@ -18,17 +18,17 @@ from tqdm import tqdm
 
 from geonex_l1g import tfds_writer
 from satxlate_jax.archive.catalog import TileFile, find_tiles
+from satxlate_jax.atomic import PlainPath
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset import manifest, statistics
 from satxlate_jax.dataset.build_command import builds_every_config, describe_build
 from satxlate_jax.dataset.examples import TileReader
 from satxlate_jax.dataset.patches import patch_offsets
 from satxlate_jax.dataset.record_files import write_ends
 from satxlate_jax.dataset.selection import Selection, choose_files
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import PIXELS
+from satxlate_jax.geometry import PIXELS
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.quantization import MISSING, scale_and_offset
-from satxlate_jax.paths import PlainPath, expanded
 
 
 class _OneLineErrors(app.ExceptionHandler):

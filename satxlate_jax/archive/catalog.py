@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from satxlate_jax import grid
+from satxlate_jax import geometry
 from satxlate_jax.archive.folder_walk import FolderIndex, walk
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
 
 VERSION = "02"
@@ -116,7 +116,7 @@ def file_name(satellite: str, tile: str, time: datetime, version: str = VERSION)
     Raises:
       InputError: no such satellite or tile.
     """
-    grid.parse_tile(tile)
+    geometry.parse_tile(tile)
     return f"{get_satellite(satellite).file_code}_{time:%Y%m%d_%H%M}_GLBG_{tile}_{version}.hdf"
 
 
@@ -203,7 +203,7 @@ def find_tiles(
         *(None if numbers is None else frozenset(numbers) for numbers in (years, days, hours)),
     )
     for tile in wanted.tiles or ():
-        grid.parse_tile(tile)
+        geometry.parse_tile(tile)
     names = walk(os.fspath(root), lambda name: _NAME.fullmatch(name) is not None, wanted.enters, index)
     found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
     files = sorted((file for file in found if file is not None and wanted.keeps(file)), key=_order)

@@ -13,9 +13,8 @@ from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles, parse
 from satxlate_jax.archive.coverage import Coverage, describe, measure_coverage
 from satxlate_jax.archive.folder_walk import FolderIndex
 from satxlate_jax.archive.pairs import Pair, locate_pairs, read_pairs, write_pairs
-from satxlate_jax.cli import CommandParser, parse_names, user_path
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import parse_tiles
+from satxlate_jax.cli import CommandParser, InputError, parse_names, user_path
+from satxlate_jax.geometry import parse_tiles
 from satxlate_jax.instruments import get_satellite
 
 INDEX = "index.jsonl"

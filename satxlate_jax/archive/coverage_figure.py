@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
-from satxlate_jax import atomic, grid
+from satxlate_jax import atomic, geometry
 from satxlate_jax.archive.coverage import Coverage
 from satxlate_jax.instruments import get_satellite
 
@@ -44,13 +44,13 @@ def draw_coverage(coverages: list[Coverage], path: str | os.PathLike) -> None:
 def _draw_map(figure: Figure, place: SubplotSpec, coverage: Coverage) -> None:
     axes = figure.add_subplot(place)
     satellite = get_satellite(coverage.satellite)
-    counts, view = np.full((2, grid.ROWS, grid.COLUMNS), np.nan)
+    counts, view = np.full((2, geometry.ROWS, geometry.COLUMNS), np.nan)
     view[:, list(satellite.tile_columns)] = 0
     for tile, count in coverage.tiles.items():
-        h, v = grid.parse_tile(tile)
+        h, v = geometry.parse_tile(tile)
         counts[v, h] = count
-    longitudes = grid.WEST + grid.TILE_DEGREES * np.arange(grid.COLUMNS + 1)
-    latitudes = grid.NORTH - grid.TILE_DEGREES * np.arange(grid.ROWS + 1)
+    longitudes = geometry.WEST + geometry.TILE_DEGREES * np.arange(geometry.COLUMNS + 1)
+    latitudes = geometry.NORTH - geometry.TILE_DEGREES * np.arange(geometry.ROWS + 1)
     axes.pcolormesh(longitudes, latitudes, view, cmap=ListedColormap([_VIEW]))
     image = axes.pcolormesh(longitudes, latitudes, counts, cmap=_COLOURS, vmin=0, edgecolor="white", linewidth=0.2)
     axes.axvline(satellite.longitude, color="0.35", linewidth=0.8, linestyle=":")

@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import TileFile, newest_versions, parse_name
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 _SIDE = ("year", "dayofyear", "hour", "minute", "file")
 COLUMNS = ("timestamp", "tile", *(f"{name}{side}" for side in (1, 2) for name in _SIDE))

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 # name -> (module with main(argv), what it measures)
 BENCHMARKS = {

@@ -17,13 +17,12 @@ from tqdm import tqdm
 
 from satxlate_jax.archive.catalog import TileFile, find_tiles, relative_path
 from satxlate_jax.benchmarks.build_process import run_builds
-from satxlate_jax.cli import CommandParser, user_path
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.dataset.counts import read_codes
 from satxlate_jax.dataset.examples import serialized_outcome
 from satxlate_jax.dataset.selection import Selection
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import pixels_of
+from satxlate_jax.geometry import pixels_of
 from satxlate_jax.instruments import Band
 from satxlate_jax.l1g import reader as l1g
 from satxlate_jax.l1g.bands import BandNumbers, to_values

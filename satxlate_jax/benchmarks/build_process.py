@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.manifest import NAME as MANIFEST
-from satxlate_jax.errors import InputError
 
 BUILDER = Path(__file__).resolve().parents[2] / "datasets" / "geonex_l1g"
 _SAMPLING_SECONDS = 0.05

@@ -23,8 +23,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
-from satxlate_jax.cli import CommandParser
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.accelerators import CHIPS, Chip, roofline
 from satxlate_jax.training.assembly import build_train_step

@@ -15,9 +15,8 @@ from tqdm import tqdm
 
 from satxlate_jax.benchmarks.build import simulate_many
 from satxlate_jax.benchmarks.build_process import run_builds
-from satxlate_jax.cli import CommandParser, user_path
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.errors import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training.input import PREFETCHED_BATCHES, check_records, training_batches
 

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
+from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import CommandParser
-from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import run as runs
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from satxlate_jax import atomic
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from satxlate_jax import grid
+from satxlate_jax import geometry
 from satxlate_jax.l1g.bands import to_codes
 from satxlate_jax.l1g.faults import MissingBandError, find_absent
 from satxlate_jax.l1g.reader import read_arrays
@@ -34,7 +34,7 @@ def read_codes(
       MissingBandError: the file lacks a band.
       L1GError: the file cannot be read, or is something else.
     """
-    path, size = Path(path), grid.pixels_of(2.0)
+    path, size = Path(path), geometry.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()
     read = read_arrays(
         path,

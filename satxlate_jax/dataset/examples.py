@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax.archive.catalog import TileFile
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.counts import read_codes
 from satxlate_jax.dataset.patches import cut_patches, patch_offsets
 from satxlate_jax.dataset.records import serialize_patches
 from satxlate_jax.dataset.selection import Selection
 from satxlate_jax.dataset.statistics import TileCounts, count_tile
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import parse_tile
+from satxlate_jax.geometry import parse_tile
 from satxlate_jax.l1g.faults import MissingBandError
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.quantization import MISSING

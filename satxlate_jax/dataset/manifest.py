@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax.archive.catalog import TileFile
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.examples import BAD_REASONS, DAMAGED_ANGLES, TileOutcome
 from satxlate_jax.dataset.selection import ChosenFiles, Selection
 from satxlate_jax.dataset.statistics import BandCounts
-from satxlate_jax.errors import InputError
 from satxlate_jax.l1g.packing import POSSIBLE_KELVIN
 
 NAME = "manifest.json"

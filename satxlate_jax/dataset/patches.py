@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 
 def _starts(size: int, patch: int, stride: int) -> np.ndarray:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from satxlate_jax.archive.catalog import TileFile, find_tiles, list_holdings, newest_versions, parse_numbers
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import patch_offsets
 from satxlate_jax.dataset.splits import EmptySplits, draw_files, find_empty, split_files
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import PIXELS, parse_tile, parse_tiles
+from satxlate_jax.geometry import PIXELS, parse_tile, parse_tiles
 from satxlate_jax.instruments import SATELLITES, Band
 from satxlate_jax.l1g.resampling import Method
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band
 from satxlate_jax.l1g.quantization import MISSING, scale_and_offset
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from satxlate_jax import atomic
-from satxlate_jax.cli import CommandParser, user_path
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.dataset.statistics import NAME, read_statistics
-from satxlate_jax.errors import InputError
 from satxlate_jax.instruments import get_satellite
 
 FIGURE = "statistics.png"

@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import TileFile, find_tiles, parse_name
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.views import View, read_view

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles, list_holdings
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.simple import Task
 from satxlate_jax.instruments import get_satellite, shared_bands
 from satxlate_jax.translation.translate import TileTranslator

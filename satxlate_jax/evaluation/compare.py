@@ -17,8 +17,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation.baselines.methods import MODEL, PAIRED, SLOW, method_name
 from satxlate_jax.evaluation.curves import colour_of
 from satxlate_jax.evaluation.figures import save_figure

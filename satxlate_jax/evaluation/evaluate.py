@@ -9,8 +9,7 @@ from typing import Any
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_numbers
-from satxlate_jax.cli import CommandParser, at_least, parse_names, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, at_least, parse_names, user_path
 from satxlate_jax.evaluation import tables
 from satxlate_jax.evaluation.baselines.methods import BASELINES, SLOW, make_baselines
 from satxlate_jax.evaluation.cases import Comparison, find_comparison
@@ -19,7 +18,7 @@ from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.sums import NAME, write_sums
 from satxlate_jax.evaluation.verdict import headline
-from satxlate_jax.grid import parse_tiles
+from satxlate_jax.geometry import parse_tiles
 from satxlate_jax.translation.archive import FAILURES, write_failures
 from satxlate_jax.translation.translate import load
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from satxlate_jax import atomic
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.report_page import escape
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Comparison, stack
 from satxlate_jax.l1g.read_ahead import Request, read_groups

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation.evaluate import write_results
 from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.sums import FORMAT, Part, read_sums

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from satxlate_jax.archive.catalog import parse_numbers
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import GREEN_FORMULAS, green_band, infrared_band, true_colour, water_vapour_band
 from satxlate_jax.evaluation.figures import save_figure

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.methods import MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, stack

@@ -11,7 +11,7 @@ import numpy as np
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import TileFile, parse_name
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.simple import Task
 from satxlate_jax.evaluation.cases import Case, Comparison
 from satxlate_jax.evaluation.ensemble_calibration import Calibration

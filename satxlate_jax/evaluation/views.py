@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.composites import Fields
 from satxlate_jax.l1g.file_kinds import HEAD, identify_kind
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile

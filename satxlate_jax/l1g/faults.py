@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band
 from satxlate_jax.l1g.process_trust import distrust_process
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.errors import InputError
 from satxlate_jax.l1g import messages
 
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.errors import InputError
 from satxlate_jax.l1g.faults import MissingBandWarning
 from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.l1g.reader import read_tile

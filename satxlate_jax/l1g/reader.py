@@ -22,9 +22,9 @@ import xarray as xr
 from pyhdf.error import HDF4Error
 from pyhdf.SD import SD, SDC
 
-from satxlate_jax import atomic, grid
+from satxlate_jax import atomic, geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g import packing
 from satxlate_jax.l1g.bands import BandNumbers, to_values
@@ -35,7 +35,7 @@ from satxlate_jax.l1g.resampling import METHODS, Method, resample_angle
 from satxlate_jax.l1g.tile import ANGLES, TileArrays, check_tile, identify, make_tile
 
 DEFLATE_LEVEL = 4
-_SIZES = tuple(grid.PIXELS.values())
+_SIZES = tuple(geometry.PIXELS.values())
 _INTEGERS = {SDC.UINT16: np.dtype(np.uint16), SDC.INT16: np.dtype(np.int16)}
 _HDF_TYPES = {"uint16": SDC.UINT16, "int16": SDC.INT16}
 _DIMENSION_LABELS = {300: "2km", 600: "1km", 1200: "500m"}
@@ -211,7 +211,7 @@ def read_tile(
       L1GError: the file cannot be read, or is something else.
       InputError: no such resolution, resampling or band.
     """
-    path, size = Path(path), grid.pixels_of(resolution_km)
+    path, size = Path(path), geometry.pixels_of(resolution_km)
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
     bands = None if bands is None else tuple(bands)

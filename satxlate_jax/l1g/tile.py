@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from satxlate_jax import grid
+from satxlate_jax import geometry
 from satxlate_jax.archive.catalog import TileFile, file_name, parse_name
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import Band, get_satellite
 
@@ -78,7 +78,7 @@ def make_tile(
         if name in arrays:
             description = {"units": "degree", "standard_name": f"{name}_angle"}
             variables[name] = (("lat", "lon"), arrays[name], description)
-    latitude, longitude = grid.tile_grid(tile, size)
+    latitude, longitude = geometry.tile_grid(tile, size)
     coordinates = {
         "lat": ("lat", latitude, {"units": "degrees_north", "standard_name": "latitude"}),
         "lon": ("lon", longitude, {"units": "degrees_east", "standard_name": "longitude"}),
@@ -170,9 +170,9 @@ def _check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None 
     if unit is not None and variable.attrs.get("units", unit) != unit:
         raise InputError(f"{name} is in '{variable.attrs['units']}'; an L1G file holds it in '{unit}'")
     size = variable.shape[0]
-    for dimension, expected in zip(variable.dims, grid.tile_grid(tile, size), strict=True):
+    for dimension, expected in zip(variable.dims, geometry.tile_grid(tile, size), strict=True):
         if dimension not in dataset.coords:
             continue
         centres = dataset[dimension].values
-        if not np.allclose(centres, expected, rtol=0, atol=0.25 * grid.TILE_DEGREES / size):
+        if not np.allclose(centres, expected, rtol=0, atol=0.25 * geometry.TILE_DEGREES / size):
             raise InputError(f"{name} is not on the grid of tile {tile}: its {dimension} begins with {centres[0]}")

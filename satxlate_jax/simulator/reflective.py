@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from satxlate_jax.grid import TILE_DEGREES, tile_grid
+from satxlate_jax.geometry import TILE_DEGREES, tile_grid
 from satxlate_jax.instruments import Band
 from satxlate_jax.simulator import geometry
 from satxlate_jax.simulator.atmosphere import solar_transmission

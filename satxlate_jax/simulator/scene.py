@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from satxlate_jax.grid import tile_grid
+from satxlate_jax.geometry import tile_grid
 from satxlate_jax.simulator import geometry
 from satxlate_jax.simulator.atmosphere import Atmosphere, build_atmosphere, tropopause_height
 from satxlate_jax.simulator.clouds import CloudLayer, build_clouds, build_weather, optical_depth

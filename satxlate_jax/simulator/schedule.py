@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import COLUMNS, TILE_DEGREES, parse_tile, tile_grid
+from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import COLUMNS, TILE_DEGREES, parse_tile, tile_grid
 from satxlate_jax.instruments import TILE_ROWS, Satellite
 from satxlate_jax.simulator.geometry import view_position
 

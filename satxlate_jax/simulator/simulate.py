@@ -21,10 +21,9 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from satxlate_jax import grid
+from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.cli import CommandParser, parse_names, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, parse_names, user_path
 from satxlate_jax.instruments import Satellite, get_satellite
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.l1g.tile import band_attributes, make_tile
@@ -43,7 +42,7 @@ _DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500
 def _generator(scene: Scene, satellite: Satellite, band: int) -> np.random.Generator:
     """The source of one band's noise: every band of every satellite has its own."""
     minutes = int(np.datetime64(scene.time, "m").astype(int))
-    words = (scene.window.seed, *grid.parse_tile(scene.tile), abs(minutes), *satellite.name.encode(), band)
+    words = (scene.window.seed, *geometry.parse_tile(scene.tile), abs(minutes), *satellite.name.encode(), band)
     return np.random.default_rng(words)
 
 
@@ -60,7 +59,7 @@ def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
         if band.kind == "brightness_temperature":
             coarse[band.name] = add_temperature_noise(thermal.temperature(band), band, random)
             continue
-        pixels = grid.pixels_of(band.native_resolution_km)
+        pixels = geometry.pixels_of(band.native_resolution_km)
         if pixels not in reflective:
             reflective[pixels] = ReflectiveView(scene, view, pixels)
         height = np.repeat(np.repeat(sun_height, pixels // 300, axis=0), pixels // 300, axis=1)
@@ -73,14 +72,14 @@ def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
     tile = make_tile(satellite.name, scene.tile, scene.time, bands, coarse, 300).assign(fine)
     for pixels in (600, 1200):
         if _DIMENSIONS[pixels][0] in tile.dims:
-            axes = zip(_DIMENSIONS[pixels], grid.tile_grid(scene.tile, pixels), strict=True)
+            axes = zip(_DIMENSIONS[pixels], geometry.tile_grid(scene.tile, pixels), strict=True)
             tile = tile.assign_coords({name: (name, values) for name, values in axes})
     tile.attrs["source"] = f"simulated by satxlate_jax, seed {scene.window.seed}"
     return tile[[*(band.name for band in satellite.bands), "solar_zenith", "solar_azimuth"]]
 
 
 def _check_visible(satellite: Satellite, tile: str) -> None:
-    latitude, longitude = grid.tile_grid(tile, 2)
+    latitude, longitude = geometry.tile_grid(tile, 2)
     zenith, _ = view_position(satellite.longitude, latitude[:, None], longitude[None, :])
     if zenith.max() > _HORIZON:
         columns = ", ".join(f"h{h:02d}" for h in satellite.tile_columns)
@@ -128,7 +127,7 @@ def _plan(
         raise InputError("no satellite to simulate; name some, such as G16,G17,H8")
     if isinstance(tiles, int):
         tiles = choose_tiles(chosen, tiles, seed)
-    seen_by = {tile: [s.name for s in chosen if grid.parse_tile(tile)[0] in s.tile_columns] for tile in tiles}
+    seen_by = {tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns] for tile in tiles}
     for tile, names in seen_by.items():
         if not names:
             raise InputError(f"none of {', '.join(s.name for s in chosen)} sees tile {tile}; choose another")

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.instruments import Band, get_satellite, is_shared, shared_channels
-from satxlate_jax.normalization import change_of_units
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import Band, change_of_units, get_satellite, is_shared, shared_channels
 
 Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; None leaves values as they are
 

@@ -11,9 +11,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.paths import expanded
 from satxlate_jax.training.channels import shared_by_pair, skip_channels, spectral_slots
 from satxlate_jax.training.fields import BY_SATELLITE, PATHS, check_fields, get, is_whole
 from satxlate_jax.training.optimizers import compile_rules

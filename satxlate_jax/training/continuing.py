@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.fields import ignored_fields
 
 FORMAT = 2

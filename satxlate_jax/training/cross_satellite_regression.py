@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from satxlate_jax.instruments import change_of_units
 from satxlate_jax.models.spectral_path import spectral_features
-from satxlate_jax.normalization import change_of_units
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import spectral_slots, streams
 from satxlate_jax.training.hidden_units import fit_units, infer

@@ -13,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from satxlate_jax import atomic
-from satxlate_jax.paths import PlainPath
+from satxlate_jax.atomic import PlainPath
 
 PATTERN = "events.out.tfevents.*"
 

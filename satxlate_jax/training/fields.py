@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZATIONS, NORMS, PADDINGS
 from satxlate_jax.training.losses import GAN_TYPES
 from satxlate_jax.training.objective import VARIANTS

@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.run import run_facts

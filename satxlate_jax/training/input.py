@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.record_files import RecordFiles
 from satxlate_jax.dataset.records import read_bytes_feature
-from satxlate_jax.errors import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training.order import EpochOrder, draw_turns
 from satxlate_jax.training.prepared import Records, describe_records, find_folder, identify, stored_statistics

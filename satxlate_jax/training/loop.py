@@ -17,9 +17,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from satxlate_jax.atomic import PlainPath
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import CommandParser, user_path
-from satxlate_jax.paths import PlainPath
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import run as runs
 from satxlate_jax.training import sharding

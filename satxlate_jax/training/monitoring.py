@@ -9,9 +9,8 @@ import numpy as np
 from clu import metric_writers, parameter_overview
 from etils import epath
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.instruments import get_satellite, published_statistics
-from satxlate_jax.normalization import denormalize, normalize
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.training.event_files import trim_event_files
 from satxlate_jax.training.images import make_pictures
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 Tree = dict[str, Any]
 

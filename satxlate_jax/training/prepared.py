@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from satxlate_jax.atomic import PlainPath
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset.build_command import DATASET, describe_build
 from satxlate_jax.dataset.record_files import FILE_FORMATS
 from satxlate_jax.dataset.statistics import NAME as STATISTICS
 from satxlate_jax.dataset.statistics import read_statistics
-from satxlate_jax.errors import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.l1g.quantization import scale_and_offset
-from satxlate_jax.paths import PlainPath, expanded
 
 BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 

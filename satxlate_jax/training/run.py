@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from satxlate_jax import atomic
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import skip_channels, spectral_slots
 from satxlate_jax.training.continuing import FORMAT, check_continues

@@ -20,7 +20,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.program_cache import use_program_cache
 
 AXIS = "data"

@@ -12,8 +12,7 @@ import numpy as np
 import yaml
 from ml_collections import ConfigDict
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.paths import expanded
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.training.config import validate
 
 # released name -> our field

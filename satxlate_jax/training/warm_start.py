@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.optimizers import paths
 
 Tree = dict[str, Any]

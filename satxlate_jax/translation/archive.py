@@ -13,7 +13,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax import atomic
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.translation.inputs import read_input
 from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.translation.layout import Layout, as_plain, find_layout
 from satxlate_jax.translation.missing import FLAGS, find_night, limit

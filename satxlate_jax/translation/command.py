@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.archive.catalog import parse_numbers
-from satxlate_jax.cli import CommandParser, at_least, user_path
+from satxlate_jax.cli import CommandParser, InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import parse_tiles
+from satxlate_jax.geometry import parse_tiles
 from satxlate_jax.translation.archive import (
     FAILURES,
     NetcdfFolder,

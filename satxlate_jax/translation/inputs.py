@@ -8,7 +8,7 @@ import xarray as xr
 
 from satxlate_jax.archive.catalog import find_tiles, parse_name
 from satxlate_jax.archive.pairs import locate_pairs, read_pairs
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 # axis of CF -> what a dimension or its coordinate may be called, in lower case, and what attributes may say
 _NAMES = {

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from satxlate_jax.instruments import Band, get_satellite
+from satxlate_jax.instruments import Band, denormalize, get_satellite, normalize
 from satxlate_jax.models.translator import Translator
-from satxlate_jax.normalization import denormalize, normalize
 from satxlate_jax.translation.blocks import apply_in_blocks
 from satxlate_jax.translation.layout import unmask
 from satxlate_jax.translation.missing import blank_impossible_temperatures, fill_missing

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band
 from satxlate_jax.models.translator import Translator, build_translator
 from satxlate_jax.translation import bands as tile_bands

@@ -18,7 +18,7 @@ import xarray as xr
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.translation.netcdf import FILL, PACKING, describe_tile
 from satxlate_jax.translation.translate import TileTranslator
 

@@ -15,7 +15,7 @@ from satxlate_jax.archive.catalog import (
     parse_numbers,
     relative_path,
 )
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 
 NOON = datetime(2019, 2, 1, 12)
 

@@ -14,7 +14,7 @@ from satxlate_jax.archive.catalog import find_tiles, parse_name, relative_path
 from satxlate_jax.archive.coverage import measure_coverage
 from satxlate_jax.archive.folder_walk import FolderIndex
 from satxlate_jax.archive.pairs import COLUMNS, locate_pairs, read_pairs, write_pairs
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.translation.inputs import find_inputs
 
 START = datetime(2019, 12, 30)

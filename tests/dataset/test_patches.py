@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import cut_patches, patch_offsets
-from satxlate_jax.errors import InputError
 
 
 @pytest.mark.parametrize(

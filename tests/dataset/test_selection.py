@@ -3,8 +3,8 @@ from datetime import datetime
 import pytest
 
 from satxlate_jax.archive.catalog import relative_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.selection import Selection, choose_files
-from satxlate_jax.errors import InputError
 
 
 def test_options_as_text_and_as_lists_mean_the_same():

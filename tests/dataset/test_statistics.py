@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.statistics import PERCENTILES, BandCounts, count_tile, read_statistics
-from satxlate_jax.errors import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.quantization import dequantize, quantize
 

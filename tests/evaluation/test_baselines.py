@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.band_by_band import HistogramMatching, PairedLine
 from satxlate_jax.evaluation.baselines.cnn import SupervisedCnn
 from satxlate_jax.evaluation.baselines.methods import BASELINES, make_baselines

@@ -17,7 +17,7 @@ from satxlate_jax.evaluation.results import Results
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.evaluation.tables import COLUMNS, latex_table, score_rows, write_csv
 from satxlate_jax.evaluation.verdict import compare, headline
-from satxlate_jax.grid import tile_grid
+from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import get_satellite
 from tests.random_run import save_random_run
 

@@ -13,7 +13,7 @@ from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.evaluation.cases import find_comparison
 from satxlate_jax.evaluation.tables import COLUMNS
-from satxlate_jax.grid import tile_grid
+from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import get_satellite
 from tests.archives import write_archive
 from tests.random_run import save_random_run

@@ -11,7 +11,7 @@ import xarray as xr
 from PIL import Image
 
 from satxlate_jax.__main__ import main
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import composites
 from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
 from satxlate_jax.evaluation.coastlines import coastlines_within

@@ -13,7 +13,7 @@ import xarray as xr
 from pyhdf.SD import SD, SDC
 
 from satxlate_jax import read_tile, write_tile
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.l1g.reader import L1GError, MissingBandWarning
 from satxlate_jax.l1g.tile import make_tile

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.models.abreast import pack, unpack
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import validate

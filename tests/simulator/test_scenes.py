@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.archive import catalog
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g import reader as l1g
 from satxlate_jax.simulator import geometry, scattering, spectra

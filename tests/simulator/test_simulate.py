@@ -7,7 +7,7 @@ import pytest
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive import catalog
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.reader import read_tile
 from satxlate_jax.simulator.clouds import optical_depth

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from configs.default import get_config, ordered
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import cut_patches
-from satxlate_jax.errors import InputError
-from satxlate_jax.instruments import published_statistics
+from satxlate_jax.instruments import normalize, published_statistics
 from satxlate_jax.l1g.reader import read_tile
-from satxlate_jax.normalization import normalize
 from satxlate_jax.training.input import data_facts, training_batches, validation_batches
 from tests.archives import build_data_set, write_archive
 

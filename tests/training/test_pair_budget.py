@@ -7,7 +7,7 @@ import pytest
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.assembly import build_objective, build_pair_budget, build_train_step
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.pair_budget import stack

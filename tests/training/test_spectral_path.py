@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from satxlate_jax import load
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.abreast import pack
 from satxlate_jax.models.translator import build_translator

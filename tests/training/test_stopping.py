@@ -15,7 +15,7 @@ import warnings
 import jax
 import pytest
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.loop import train
 from satxlate_jax.training.stopping import StopRequest, without_echoes

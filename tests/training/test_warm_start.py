@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.training.assembly import build_networks, build_train_step, freeze_rules
 from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.optimizers import paths, trainable_mask

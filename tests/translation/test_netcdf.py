@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.bands import describe_band
 from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf

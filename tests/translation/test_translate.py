@@ -7,7 +7,7 @@ import xarray as xr
 from pyorbital.astronomy import sun_zenith_angle
 
 import satxlate_jax
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.translation.network import view_radius
 from satxlate_jax.translation.translate import load, translate_array
 from tests.random_run import GENERATOR, save_random_run

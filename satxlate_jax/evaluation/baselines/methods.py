@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from satxlate_jax.errors import InputError
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines.band_by_band import HistogramMatching, PairedLine
 from satxlate_jax.evaluation.baselines.cnn import SupervisedCnn
 from satxlate_jax.evaluation.baselines.regressions import BoostedTrees, LinearRegression, QuadraticRegression

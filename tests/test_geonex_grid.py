@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.errors import InputError
-from satxlate_jax.grid import parse_tile, pixels_of, tile_bounds, tile_grid
+from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import parse_tile, pixels_of, tile_bounds, tile_grid
 
 
 @pytest.mark.parametrize(
