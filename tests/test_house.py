@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import yaml
+
 from tests.test_import_rules import MAY_IMPORT, PACKAGE, PROJECT, imported_names, modules
 
 CONTRIBUTING = PROJECT / "CONTRIBUTING.md"
@@ -102,6 +104,19 @@ def test_the_hooks_are_what_is_tested_here():
     text = (PROJECT / ".pre-commit-config.yaml").read_text()
     assert {"ruff check", "ruff format", "mypy"} == set(re.findall(r"name: (.+)", text))
     assert "http" not in text
+
+
+def test_the_hosted_workflow_types_what_is_typed_here():
+    """CONTRIBUTING's lint commands, `.ci/run` on every Python that pyproject.toml allows, a package that is checked."""
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    documented = CONTRIBUTING.read_text().splitlines()
+    assert all(command in documented for command in steps["lint"][1:])
+    assert steps["tests"] == [".ci/run"]
+    assert "twine check --strict dist/*" in steps["package"]
+    versions = workflow["jobs"]["tests"]["strategy"]["matrix"]["python-version"]
+    allowed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert allowed == f">={versions[0]},<3.{int(versions[-1].split('.')[1]) + 1}"
 
 
 if __name__ == "__main__":
