@@ -47,8 +47,13 @@ def write_records(
     validation: int = 16,
     satellites: Mapping[str, Sequence[int]] = SATELLITES,
     shards: int = 4,
+    draw: Any = None,
 ) -> None:
-    """Prepared data sets as `tfds build` leaves them, of smooth random patches."""
+    """Prepared data sets as `tfds build` leaves them, of smooth random patches.
+
+    Those of `draw(random) -> {band: float [PATCH_SIZE, PATCH_SIZE]}`, in standard deviations from the published mean,
+    where it is given: then the bands have something to do with each other.
+    """
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
 
     from satxlate_jax.instruments import get_satellite, published_statistics
@@ -82,7 +87,11 @@ def write_records(
                 random = np.random.default_rng([seed, *satellite.encode()])
                 rows, columns = np.mgrid[:PATCH_SIZE, :PATCH_SIZE] / PATCH_SIZE
                 for index in range(count):
-                    waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
+                    if draw:
+                        patch = draw(random)
+                        waves = [patch[band.number] for band in channels]
+                    else:
+                        waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
                     yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels)}
 
     for satellite in satellites:
