@@ -270,7 +270,7 @@ def test_every_place_named_exists():
 
 
 def test_every_verb_named_exists():
-    named = re.findall(r"`([a-z-]+)`", README.partition("lists the other verbs (")[2].partition(")")[0])
+    named = re.findall(r"`([a-z-]+)`", README.partition("lists the other subcommands (")[2].partition(")")[0])
     shown = re.findall(r"^python -m satxlate_jax ([a-z-]+)", README, re.MULTILINE)
     assert {*named, *shown, "demo"} == set(VERBS)
     assert set(SMALLER) <= set(VERBS) and NARROW
