@@ -113,9 +113,6 @@ def get_config() -> ConfigDict:
     config.steps = 200_000  # training steps; one step is a generator update, then a discriminator update
     config.batch_size = 8  # patches per satellite and step, over all devices of all processes
     config.precision = "float32"  # 'float32' | 'bfloat16': the networks' arithmetic; parameters, losses stay float32
-    # Images side by side in the networks' channels, which changes no result: 2 fills a TPU's rows of 128 at width 64
-    # and halves the memory traffic; 1 is best on CPUs and GPUs.
-    config.abreast = 1
     config.remat = False  # compute activations again for the gradient: on accelerators less memory for more time
     config.normalization = "published"  # 'published' | 'dataset': mean and deviation that make bands comparable
     config.initialization = "gaussian"  # 'gaussian' (0.02) | 'kaiming' | 'xavier' | 'orthogonal' | 'default' (as torch)

@@ -1,4 +1,4 @@
-"""The published experiment that hides one band of GOES-16 from the three-satellite model and synthesises it.
+"""The published experiment that withholds one band of GOES-16 from the three-satellite model and synthesises it.
 
 The argument is the zero-based band, 0 to 15, as the paper counts them; `0` also lets the 1.61 um band (ABI and AHI
 band 5) skip the latent space, as published.

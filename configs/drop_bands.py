@@ -1,4 +1,4 @@
-"""The published experiment that leaves GOES-16 only so many bands, in the published order of dropping them.
+"""The published experiment that keeps only N bands of GOES-16 and drops the rest in the published order.
 
 The argument is how many are left, 1 to 16.
 

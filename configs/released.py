@@ -1,4 +1,4 @@
-"""A configuration file of the PyTorch release, read as it is; its argument is the YAML file's path.
+"""A configuration file of the PyTorch release, used unchanged; its argument is the YAML file's path.
 
     python -m satxlate_jax import-torch CHECKPOINT.pth.tar --config CONFIG.yaml --output RUN
     python -m satxlate_jax train --config=configs/released.py:CONFIG.yaml --workdir=RUN --config.data.dir=DATA

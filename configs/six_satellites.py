@@ -1,4 +1,4 @@
-"""All six geostationary imagers of GeoNEX at once: GOES-16 to 19, Himawari-8 and 9, all 16 bands each.
+"""All six supported GOES and Himawari satellites at once, all 16 bands each.
 
 The terms between satellites look at six of the 36 pairs in each step, drawn at random: see
 config.objective.pairs_per_step. So a step costs a fraction of what all pairs would; launch/README.md has the figures.

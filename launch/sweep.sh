@@ -14,7 +14,7 @@ TEXT
 }
 
 fail() { echo "launch/sweep.sh: $1" >&2; exit 2; }
-# Behind other words it would be handed on, and what was to be looked at would be done.
+# After other words it would be passed on to training, and the commands would run.
 for word in "${@:2}"; do [[ $word != --dry_run ]] || fail "--dry_run comes first: launch/sweep.sh --dry_run ..."; done
 
 dry=()

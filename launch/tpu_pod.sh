@@ -27,7 +27,7 @@ TEXT
 }
 
 fail() { echo "launch/tpu_pod.sh: $1" >&2; exit 2; }
-# Behind other words it would be handed on, and what was to be looked at would be done.
+# After other words it would be passed on to training, and the commands would run.
 for word in "${@:2}"; do [[ $word != --dry_run ]] || fail "--dry_run comes first: launch/tpu_pod.sh --dry_run ..."; done
 
 dry_run=false
@@ -50,10 +50,10 @@ execute() {
   if $dry_run; then echo "+ $(printf '%q ' "$@")"; else "$@"; fi
 }
 
-gcloud_tpu() { # VERB ARGUMENTS...
-  local verb=$1
+gcloud_tpu() { # COMMAND ARGUMENTS...
+  local command=$1
   shift
-  execute gcloud compute tpus tpu-vm "$verb" "$@" "${place[@]}"
+  execute gcloud compute tpus tpu-vm "$command" "$@" "${place[@]}"
 }
 
 on_hosts() { # WHICH COMMAND

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all: written under a temporary name, then renamed.
+"""Write files and folders atomically: under a temporary name next to the output, then renamed.
 
-The temporary lies beside the output, is hidden, and has one name: what a killed process left is overwritten by the next
-that writes the same output. One process at a time writes an output. Permissions are those that the umask gives.
+The temporary name is hidden and always the same, so that the next writer of an output overwrites what a killed process
+left. One process at a time writes an output.
 """
 
 import glob
@@ -18,69 +18,58 @@ from satxlate_jax.cli import InputError
 
 
 @contextmanager
-def replacing(path: str | os.PathLike, temporary_name: str = "") -> Iterator[Any]:
-    """Gives a path to write a file or a folder to, which takes the place of `path` when the block ends.
-
-    A block that fails, by whatever exception, leaves `path` as it was and nothing beside it; so does one that leaves
-    nothing at the temporary path.
+def replacing(path: str | os.PathLike) -> Iterator[Any]:
+    """Give a path to write a file or a folder to, which replaces `path` when the block ends without an exception.
 
     Args:
       path: to make or to replace, of any path type, such as epath's for a bucket; its folder exists.
-      temporary_name: for a folder that is watched by programs to which '.NAME.part' looks like NAME.
 
     Yields:
-      The temporary path, of the type of `path` (a `pathlib.Path` for a string), where nothing is yet.
+      The temporary path, of the type of `path` (a `pathlib.Path` for a string); nothing is there yet. If nothing is
+      there afterwards, `path` stays as it was.
 
     Raises:
       InputError: it cannot be written: a full disk, no permission, no such folder.
     """
     target: Any = path if isinstance(path, PurePath) else Path(path)
-    temporary = target.with_name(temporary_name or f".{target.name}.part")
+    temporary = target.with_name(f".{target.name}.part")
     _remove(temporary)
     try:
         yield temporary
         if temporary.is_dir() and target.is_dir():
-            _swap(temporary, target)
+            _remove(_aside(target))
+            target.rename(_aside(target))
+            temporary.rename(target)
         elif temporary.exists():
             temporary.replace(target)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {target}: {reason}; check free space and permissions") from error
     finally:
+        with suppress(OSError):
+            recover(target)
         _remove(temporary)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file as `replacing` does."""
+    """Write a file as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text in UTF-8, its line ends as they are, as `replacing` does."""
+    """Write a text in UTF-8, its line ends as they are, as `replacing` does."""
     write_bytes(path, text.encode())
 
 
-def recover(path: Path) -> None:
-    """Mends what a process left that was killed while `replacing` exchanged a folder, which takes two renamings."""
+def recover(path: Any) -> None:
+    """Put a folder back that a process killed between the two renamings of `replacing` had moved aside."""
     before = _aside(path)
     if before.exists():
         if path.exists():
             _remove(before)
         else:
             before.rename(path)
-
-
-def _swap(temporary: Any, target: Any) -> None:
-    before = _aside(target)
-    _remove(before)
-    target.rename(before)
-    try:
-        temporary.rename(target)
-    except BaseException:
-        before.rename(target)
-        raise
-    _remove(before)
 
 
 def _aside(path: Any) -> Any:
@@ -97,10 +86,9 @@ def _remove(path: Any) -> None:
 
 
 class PlainPath(PosixGPath):
-    """etils' path, on disk or in a bucket, whose `glob` takes only the pattern for one.
+    """etils' path, on disk or in a bucket, whose `glob` takes only the pattern as a pattern, not the folder too.
 
-    etils' own looks for `path / pattern` as a whole, and so does every library that is handed such a path: Orbax then
-    finds nothing in a folder called 'a[1]'. Paths made from this one are of its kind.
+    Orbax, handed etils' own path, finds nothing in a folder called 'a[1]'. Paths made from this one are of its kind.
     """
 
     def glob(self, pattern: str) -> Iterator["PlainPath"]:

@@ -1,12 +1,13 @@
-"""Plain nested dicts and the facts of a run <-> disk.
+"""Save and restore a run's parameters and metadata; the only module that imports Orbax.
 
-The only module that imports Orbax, and it knows nothing of the rest of the house. On disk a checkpoint is
-`<directory>/<step>/{tree,facts}`: `tree` in Orbax's PyTree format, `facts` one JSON object. A step counts only when
-it is complete: Orbax commits a step as a whole, and what a killed or failed save left behind is ignored by readers
-and removed by the next writer. Reading writes nothing, so a run on a read-only disk can be used.
+A checkpoint is `<directory>/<step>/{tree,facts}`: `tree` in Orbax's PyTree format, `facts` (the metadata) one JSON
+object. A step counts only when it is complete: Orbax commits a step as a whole, and what a killed or failed save left
+behind is ignored by readers and removed by the next writer. Reading writes nothing, so a run on a read-only disk can be
+used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from satxlate_jax.cli import InputError
 
 Tree = Mapping[str, Any]
 
-_TREE, _FACTS = "tree", "facts"
+_TREE, _METADATA = "tree", "facts"
 # What a complete step must hold beside Orbax's own commit mark, so that a damaged copy of a run is noticed as well.
-_REQUIRED_FILES = (f"{_TREE}/_METADATA", f"{_TREE}/manifest.ocdbt", f"{_FACTS}/metadata")
+_REQUIRED_FILES = (f"{_TREE}/_METADATA", f"{_TREE}/manifest.ocdbt", f"{_METADATA}/metadata")
 
 
 class CheckpointError(InputError):
@@ -30,7 +31,7 @@ class CheckpointError(InputError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, newest last.
+    """The checkpoints of one run, newest last; all methods raise CheckpointError for what goes wrong on disk.
 
     In a run of several processes every process makes the same calls; the directory must be one that all of them see.
 
@@ -44,53 +45,34 @@ class Checkpoints:
         self.directory = PlainPath(directory).expanduser()
         if "://" not in str(directory):
             self.directory = self.directory.absolute()  # Orbax refuses relative paths
-        self._keep_last = keep_last
-        self._keep_every = keep_every
+        self._keep_last, self._keep_every = keep_last, keep_every
         self._manager: ocp.CheckpointManager | None = None
-
-    # ---------------------------------------------------------------- reading
 
     def steps(self) -> list[int]:
         """The complete steps on disk, ascending."""
         if not self.directory.is_dir():
             return []
-        return sorted(step for step in ocp.utils.checkpoint_steps(self.directory) if self._is_complete(step))
+        steps = sorted(ocp.utils.checkpoint_steps(self.directory))
+        return [step for step in steps if all((self.directory / str(step) / name).exists() for name in _REQUIRED_FILES)]
 
     def latest_step(self) -> int | None:
         """The newest complete step, or None where there is none."""
-        steps = self.steps()
-        return steps[-1] if steps else None
+        return next(reversed(self.steps()), None)
 
-    def facts(self, step: int | None = None) -> dict[str, Any]:
-        """What was saved beside the tree.
-
-        Args:
-          step: default the newest.
-
-        Raises:
-          CheckpointError: there is no such checkpoint, or it cannot be read.
-        """
+    def metadata(self, step: int | None = None) -> dict[str, Any]:
+        """The JSON object that was saved beside the tree of a step (default: the newest)."""
         path = self._path(step)
-        try:
-            return ocp.JsonCheckpointHandler().restore(path / _FACTS)
-        except (OSError, ValueError) as error:
-            raise _unreadable(path, error) from error
+        with _reading(path):
+            return ocp.JsonCheckpointHandler().restore(path / _METADATA)
 
     def parts(self, step: int | None = None) -> list[str]:
-        """The top-level names of a checkpoint's tree.
-
-        Args:
-          step: default the newest.
-
-        Raises:
-          CheckpointError: there is no such checkpoint, or it cannot be read.
-        """
+        """The top-level names of a step's tree (default: the newest)."""
         path = self._path(step)
-        with _reader() as checkpointer:
-            return list(_metadata(checkpointer, path))
+        with _reader() as reader, _reading(path):
+            return list(reader.metadata(path).item_metadata[_TREE].tree)
 
     def restore(self, step: int | None = None, like: Tree | None = None, only: str | None = None) -> dict[str, Any]:
-        """Reads a checkpoint's tree, bit for bit as it was saved.
+        """Read a checkpoint's tree, bit for bit as it was saved.
 
         Args:
           step: default the newest.
@@ -102,78 +84,53 @@ class Checkpoints:
           The nested dict (with `only`, that subtree).
 
         Raises:
-          CheckpointError: there is no such checkpoint, it cannot be read, or its leaves are not those of `like`
-            in name, shape and type.
+          CheckpointError: also where leaves are not those of `like` in name, shape and type.
         """
         path = self._path(step)
-        with _reader() as checkpointer:
-            found = _metadata(checkpointer, path)
+        with _reader() as reader:
+            with _reading(path):
+                found = reader.metadata(path).item_metadata[_TREE].tree
             if only is not None:
                 if only not in found:
                     raise CheckpointError(f"{path}: holds no '{only}', only {', '.join(found)}")
                 found = {only: found[only]}
             wanted = found if like is None else like if only is None else {only: like}
             _check_same_leaves(path, found, wanted)
-            arguments = ocp.args.PyTreeRestore(
-                wanted, restore_args=jax.tree.map(_restore_arguments, wanted), partial_restore=True
-            )
-            try:
-                tree = checkpointer.restore(path, args=ocp.args.Composite(**{_TREE: arguments}))[_TREE]
-            except Exception as error:
-                raise _unreadable(path, error) from error
+            types = jax.tree.map(_restore_arguments, wanted)
+            arguments = ocp.args.PyTreeRestore(wanted, restore_args=types, partial_restore=True)
+            with _reading(path):
+                tree = reader.restore(path, args=ocp.args.Composite(**{_TREE: arguments}))[_TREE]
         return tree if only is None else tree[only]
 
-    # ---------------------------------------------------------------- writing
-
-    def save(self, step: int, tree: Tree, facts: Mapping[str, Any]) -> None:
-        """Copies the tree off the devices, then writes it in the background; first waits for the save before it.
+    def save(self, step: int, tree: Tree, metadata: Mapping[str, Any]) -> None:
+        """Copy the tree off the devices, then write it in the background; first wait for the save before it.
 
         Args:
           step: the number of training steps done; a step that is already there is kept as it is.
           tree: nested dict of arrays, keys strings.
-          facts: what JSON can hold.
-
-        Raises:
-          CheckpointError: this save, or the one before it, could not be written.
+          metadata: anything JSON can hold.
         """
-        try:
+        with self._writing():
             if self._manager is None:
                 self._manager = self._open_manager()
             self.wait()
-            if step in self.steps():
-                return
-            items = {_TREE: ocp.args.PyTreeSave(tree), _FACTS: ocp.args.JsonSave(dict(facts))}
-            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
-        except InputError:
-            raise
-        except Exception as error:
-            raise self._unwritable(error) from error
+            if step not in self.steps():
+                items = {_TREE: ocp.args.PyTreeSave(tree), _METADATA: ocp.args.JsonSave(dict(metadata))}
+                self._manager.save(step, args=ocp.args.Composite(**items), force=True)
 
     def wait(self) -> None:
-        """Returns when everything saved so far is on disk.
-
-        Raises:
-          CheckpointError: it could not be written.
-        """
-        if self._manager is None:
-            return
-        try:
-            self._manager.wait_until_finished()
-            self._manager.check_for_errors()
-        except Exception as error:
-            raise self._unwritable(error) from error
+        """Return when everything saved so far is on disk."""
+        if self._manager is not None:
+            with self._writing():
+                self._manager.wait_until_finished()
+                self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits as `wait` does and lets go of the background threads."""
-        if self._manager is None:
-            return
+        """Wait as `wait` does and let go of the background threads."""
         manager, self._manager = self._manager, None
-        try:
-            manager.close()
-        except Exception as error:
-            raise self._unwritable(error) from error
-
-    # ---------------------------------------------------------------- inside
+        if manager is not None:
+            with self._writing():
+                manager.close()
 
     def _path(self, step: int | None) -> epath.Path:
         steps = self.steps()
@@ -181,55 +138,56 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self.directory}: no complete checkpoint there; give the --workdir of a training run"
             )
-        if step is None:
-            return self.directory / str(steps[-1])
-        if step not in steps:
-            raise CheckpointError(
-                f"{self.directory}: no checkpoint of step {step}; there are {', '.join(map(str, steps))}"
-            )
-        return self.directory / str(step)
-
-    def _is_complete(self, step: int) -> bool:
-        return all((self.directory / str(step) / name).exists() for name in _REQUIRED_FILES)
+        if step is not None and step not in steps:
+            there = ", ".join(map(str, steps))
+            raise CheckpointError(f"{self.directory}: no checkpoint of step {step}; there are {there}")
+        return self.directory / str(steps[-1] if step is None else step)
 
     def _open_manager(self) -> ocp.CheckpointManager:
-        """Removes what is half-written and opens the directory for writing."""
+        """Remove what is half-written and open the directory for writing."""
         if jax.process_index() == 0 and self.directory.is_dir():
             complete = {str(step) for step in self.steps()}
             for child in self.directory.iterdir():
                 if child.name.isdigit() and child.name not in complete:
                     child.rmtree()
-        keep_every = ocp.checkpoint_managers.EveryNSteps(self._keep_every) if self._keep_every else None
-        keep_last = ocp.checkpoint_managers.LatestN(self._keep_last)
+        keep: list[Any] = [ocp.checkpoint_managers.LatestN(self._keep_last)]
+        if self._keep_every:
+            keep.append(ocp.checkpoint_managers.EveryNSteps(self._keep_every))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(
-                [policy for policy in (keep_every, keep_last) if policy is not None]
-            ),
+            preservation_policy=ocp.checkpoint_managers.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
             save_root_metadata=False,
         )
         return ocp.CheckpointManager(self.directory, options=options)
 
-    def _unwritable(self, error: Exception) -> CheckpointError:
-        latest = self.latest_step()
-        kept = "no checkpoint is complete yet" if latest is None else f"the checkpoint of step {latest} is complete"
-        return CheckpointError(
-            f"{self.directory}: a checkpoint could not be written ({_reason(error)}); {kept}; "
-            "free space or fix the folder's permissions, then start the same command again"
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            latest = self.latest_step()
+            kept = "no checkpoint is complete yet" if latest is None else f"the checkpoint of step {latest} is complete"
+            raise CheckpointError(
+                f"{self.directory}: a checkpoint could not be written ({_reason(error)}); {kept}; "
+                "free space or fix the folder's permissions, then start the same command again"
+            ) from error
 
 
 def _reader() -> ocp.Checkpointer:
-    handlers = {_TREE: ocp.PyTreeCheckpointHandler(), _FACTS: ocp.JsonCheckpointHandler()}
+    handlers = {_TREE: ocp.PyTreeCheckpointHandler(), _METADATA: ocp.JsonCheckpointHandler()}
     return ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers))
 
 
-def _metadata(checkpointer: ocp.Checkpointer, path: epath.Path) -> Tree:
-    """What a checkpoint's tree holds, without the values."""
+@contextmanager
+def _reading(path: epath.Path) -> Iterator[None]:
     try:
-        return checkpointer.metadata(path).item_metadata[_TREE].tree
+        yield
     except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable step
-        raise _unreadable(path, error) from error
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be read ({_reason(error)}); remove that folder to use an older one"
+        ) from error
 
 
 def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
@@ -239,14 +197,12 @@ def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
     return ocp.RestoreArgs(restore_type=np.ndarray)
 
 
-def _leaves(tree: Tree) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    flat, _ = jax.tree.flatten_with_path(tree)
-    return {"/".join(str(key.key) for key in path): (tuple(leaf.shape), np.dtype(leaf.dtype)) for path, leaf in flat}
-
-
 def _check_same_leaves(path: epath.Path, found: Tree, wanted: Tree) -> None:
     """Orbax would return what is missing as an abstract leaf, without a word."""
-    ours, theirs = _leaves(wanted), _leaves(found)
+    ours, theirs = (
+        {jax.tree_util.keystr(keys, simple=True, separator="/"): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (wanted, found)
+    )
     for problem, names in (
         ("lacks", [name for name in ours if name not in theirs]),
         ("holds what is not expected:", [name for name in theirs if name not in ours]),
@@ -254,16 +210,10 @@ def _check_same_leaves(path: epath.Path, found: Tree, wanted: Tree) -> None:
         if names:
             many = f"{names[0]} ({len(names)} such arrays)"
             raise CheckpointError(f"{path}: the checkpoint {problem} {many}; another model or version wrote it")
-    for name, (shape, dtype) in ours.items():
-        if theirs[name] != (shape, dtype):
-            there = f"{theirs[name][1]}{list(theirs[name][0])}"
-            raise CheckpointError(f"{path}: {name} is {there}, expected {dtype}{list(shape)}; another model wrote it")
-
-
-def _unreadable(path: epath.Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: the checkpoint cannot be read ({_reason(error)}); remove that folder to use an older one"
-    )
+    for name, leaf in ours.items():
+        there, here = (f"{np.dtype(each.dtype)}{list(each.shape)}" for each in (theirs[name], leaf))
+        if there != here:
+            raise CheckpointError(f"{path}: {name} is {there}, expected {here}; another model wrote it")
 
 
 def _reason(error: BaseException) -> str:

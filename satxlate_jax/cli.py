@@ -1,96 +1,134 @@
-"""The command line: options of a subcommand, and the one-line error for what the user handed in."""
+"""Command-line options that subcommands share, and the one-line error for a mistake of the user."""
 
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """A mistake in what was handed in (path, option, file, configuration).
+    """A mistake in a path, an option, a file or a configuration.
 
-    Its message is one line that says what is wrong, where, and what to do. The command line prints it
-    without a traceback and exits with code 2; Python users can catch it.
+    Its message is one line that says what is wrong, where, and what to do. The command line prints it without a
+    traceback and exits with code 2; Python users can catch it.
     """
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse's parser, whose complaint is one line too: without the page of usage before it.
-
-    A misspelt option is named before what is then missing.
-    """
+    """A parser that raises InputError, and names a misspelt option before what is then missing."""
 
     _words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, which every other way of parsing goes through."""
+        """Remember the words; every way of parsing goes through here."""
         self._words = list(args or ())
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Raises InputError with argparse's own words, or with the option that there is not."""
+        """Raise InputError in place of a page of usage."""
         raise InputError(f"{self._misspelt() or message}; `{self.prog} --help` lists the options")
 
     def _misspelt(self) -> str:
-        """The first word that is no option, or the beginning of one; not --config..., which another parser reads."""
+        """Complain of the first option that does not exist; --config... is for another parser."""
         known = [option for action in self._actions for option in action.option_strings]
-        for word in self._words:
-            name = word.partition("=")[0]
-            if not name.startswith("--") or name.startswith("--config"):
-                continue
-            if not any(option.startswith(name) for option in known):
+        for name in (word.partition("=")[0] for word in self._words):
+            is_option = name.startswith("--") and not name.startswith("--config")
+            if is_option and not any(option.startswith(name) for option in known):
                 close = difflib.get_close_matches(name, known, n=1)
                 return f"there is no option {name}" + (f", is {close[0]} meant?" if close else "")
         return ""
 
 
-def parse_names(text: str) -> list[str]:
-    """Names separated by commas, with or without spaces.
+def option_type(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Turn a function that raises InputError into a `type` for `add_argument`."""
 
-    Raises:
-      InputError: there is none.
-    """
+    def parse_option(text: str) -> T:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_option
+
+
+def parse_names(text: str) -> list[str]:
+    """Names separated by commas; InputError where there is none."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise InputError(f"'{text}' names nothing; write names separated by commas, or leave the option out")
     return names
 
 
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, such as '32-53,60', in ascending order without repetition; InputError for another text."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part, re.ASCII)
+        if match is None:
+            raise InputError(f"'{text}' is not a list of numbers; write such as 32-53,60")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if low > high:
+            raise InputError(f"the range {low}-{high} in '{text}' runs backwards; write {high}-{low}")
+        numbers.update(range(low, high + 1))
+    return tuple(sorted(numbers))
+
+
 def at_least(smallest: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number not below `smallest`, for `add_argument(type=...)`."""
+    """The type of an option that is a whole number not below `smallest`."""
 
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = smallest - 1
-        if number < smallest:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {smallest} up")
-        return number
+        if re.fullmatch(r"\s*[+-]?\d+\s*", text) is None or int(text) < smallest:
+            raise InputError(f"'{text}' is not a whole number from {smallest} up")
+        return int(text)
 
-    return parse
+    return option_type(parse)
 
 
 def expanded(text: str) -> str:
-    """A path with `~` and `~user` replaced, as a shell does where a word begins with them.
+    """A path with `~` and `~user` replaced.
 
     Raises:
       InputError: it is empty (an unset variable of a shell), or there is no such user.
     """
     if not text:
-        raise InputError("the path is empty; name a file or folder ('.' is the folder you are in)")
+        raise InputError("the path is empty; name a file or folder ('.' is the current folder)")
     path = os.path.expanduser(text)
     if path.startswith("~"):
-        raise InputError(
-            f"'{text}' begins with a home folder that is not there; './{text}' would be a name of that kind"
-        )
+        raise InputError(f"'{text}' begins with a home folder that is not there; './{text}' would be such a name")
     return path
 
 
-def user_path(text: str) -> str:
-    """The type of an option that is a path: `~` is the home folder in `--option=~/x` too, where no shell sees it."""
-    try:
-        return expanded(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+user_path = option_type(expanded)
+"""The type of an option that is a path: `~` is the home folder in `--option=~/x` too, which no shell expands."""
+
+
+def add_archive_filters(parser: Any) -> None:
+    """Add --tiles, --year, --days and --hours to a parser or group; `archive_filters` reads them."""
+    names, numbers = option_type(parse_names), option_type(parse_numbers)
+    parser.add_argument("--tiles", type=names, metavar="h09v03,...", help="only these tiles (default: all)")
+    parser.add_argument("--year", type=numbers, metavar="2018-2020", help="only these years (default: all)")
+    parser.add_argument("--years", type=numbers, dest="year", help=argparse.SUPPRESS)  # its former name
+    parser.add_argument("--days", type=numbers, metavar="32-53,60", help="only these days of the year (default: all)")
+    parser.add_argument("--hours", type=numbers, metavar="0,12-18", help="only these hours, UTC (default: all)")
+
+
+def archive_filters(options: argparse.Namespace) -> dict[str, Any]:
+    """The filters of `archive.catalog.find_tiles`, which checks them; None is all."""
+    return {"tiles": options.tiles, "years": options.year, "days": options.days, "hours": options.hours}
+
+
+def parse_part(text: str, first: int = 1) -> tuple[int, int]:
+    """A part of a job, 'K/N' with K counted from `first`, as K counted from 1 and N; InputError for another text."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and first <= int(number) < int(count) + first):
+        raise InputError(f"'{text}' is not a part K/N with K from {first}; of 8 parts the first is {first}/8")
+    return int(number) + 1 - first, int(count)
+
+
+def add_part(group: Any, meaning: str) -> None:
+    """Add --part K/N to a parser or one of its groups; its value is (K, N)."""
+    group.add_argument("--part", type=option_type(parse_part), metavar="K/N", help=f"{meaning}, 1/N to N/N")

@@ -1,4 +1,4 @@
-"""How many CPUs a job may use, which is often fewer than its machine has."""
+"""Count the CPUs available to a job, often fewer than its machine has."""
 
 import math
 import os
@@ -7,34 +7,34 @@ from pathlib import Path
 
 
 def count_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may use: those it is bound to, or fewer where its control group has a quota of time.
+    """CPUs that this process may use: those it is bound to, or fewer where its control group has a quota.
 
     Args:
       root: where /proc and /sys are.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [math.ceil(quota) for quota in _quotas(root)]
-    return max(1, min([bound, *quotas]))
+    return max(1, min([bound, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs' worth of time that each control group around this process allows, of those that set a limit."""
-    for mount, group, is_unified in _cpu_hierarchies(root):
-        folder = mount / group.lstrip("/")
-        for level in (folder, *folder.parents):  # a limit holds for all groups below
-            quota = _read_quota(level, is_unified)
-            if quota is not None:
-                yield quota
+    """The limits, in CPUs, of the control groups around this process."""
+    for mount, group, is_unified in _hierarchies(root):
+        for level in (mount / group, *(mount / group).parents):  # a limit holds for all groups below
+            if is_unified:  # such as 'max 100000' or '400000 100000', microseconds
+                words = " ".join(_lines(level / "cpu.max")).split()
+            else:
+                words = [line for name in ("quota", "period") for line in _lines(level / f"cpu.cfs_{name}_us")]
+            if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):  # not 'max', nor v1's -1
+                yield int(words[0]) / int(words[1])
             if level == mount:
                 break
 
 
-def _cpu_hierarchies(root: Path) -> Iterator[tuple[Path, str, bool]]:
-    """Where each hierarchy that can limit CPUs is mounted, this process's group below it, and whether it is v2."""
+def _hierarchies(root: Path) -> Iterator[tuple[Path, str, bool]]:
+    """Mount point, this process's group below it, and whether it is version 2, of each hierarchy that limits CPUs."""
     groups = {}
     for line in _lines(root / "proc/self/cgroup"):  # such as 4:cpu,cpuacct:/slurm/job_7 (v1) or 0::/job_7 (v2)
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
+        number, controllers, group = (line.split(":", 2) + ["", ""])[:3]
         if "cpu" in controllers.split(",") or (number == "0" and not controllers):
             groups[not controllers] = group
     for line in _lines(root / "proc/self/mountinfo"):
@@ -44,22 +44,8 @@ def _cpu_hierarchies(root: Path) -> Iterator[tuple[Path, str, bool]]:
             continue
         is_unified = kind[0] == "cgroup2"
         if is_unified in groups and (is_unified or (kind[0] == "cgroup" and "cpu" in kind[2].split(","))):
-            shown, mount = fields[3], fields[4]  # a container is shown its own group as the root of all
-            group = os.path.relpath(groups[is_unified], shown)
-            yield root / mount.lstrip("/"), "" if group.startswith("..") or group == "." else group, is_unified
-
-
-def _read_quota(folder: Path, is_unified: bool) -> float | None:
-    """A group's limit in CPUs, None where it sets none."""
-    if is_unified:
-        words = " ".join(_lines(folder / "cpu.max")).split()  # such as 'max 100000' or '400000 100000', microseconds
-    else:
-        words = [line for name in ("quota", "period") for line in _lines(folder / f"cpu.cfs_{name}_us")]
-    try:
-        quota, period = map(int, words)
-    except ValueError:  # 'max', or no such file
-        return None
-    return quota / period if quota > 0 and period > 0 else None  # v1 says -1 for none
+            group = os.path.relpath(groups[is_unified], fields[3])  # a container is shown its own group as the root
+            yield root / fields[4].lstrip("/"), "" if group.startswith("..") or group == "." else group, is_unified
 
 
 def _lines(path: Path) -> list[str]:

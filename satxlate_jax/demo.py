@@ -1,6 +1,6 @@
-"""`satxlate demo`: the whole way on simulated tiles, small: simulate, build, train, translate, evaluate.
+"""`satxlate demo`: a small run of everything on simulated tiles: simulate, build, train, translate, evaluate.
 
-It runs the very commands that a user types, one after the other, and prints each before it runs.
+It runs the commands that a user types, one after the other, and prints each before it runs.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles, parse_numbers
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.archive.catalog import coincident, find_tiles
+from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
 
 SATELLITES = ("G16", "G17", "H8")
 TEST_DAYS = "32-53"  # of 2019: the paper's test period, which the data sets keep out of training
-# program -> how it is typed, and the module that it is, so that the interpreter is the one that runs the demo
+# program -> how it is typed, and its module, so that the interpreter is the one that runs the demo
 PROGRAMS = {
     "satxlate": ("python -m satxlate_jax", "satxlate_jax"),
     "tfds": ("tfds", "tensorflow_datasets.scripts.cli.main"),
@@ -27,11 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
-    """Runs one command from the project's folder; its output goes to the terminal, or to `log`.
-
-    Raises:
-      InputError: it failed.
-    """
+    """Run one command from the project's folder; its output goes to the terminal, or to `log`."""
     typed, module = PROGRAMS[words[0]]
     print(f"\n== {title}\n   {typed} {shlex.join(words[1:])}", flush=True)
     command = [sys.executable, "-m", module, *words[1:]]
@@ -46,20 +42,13 @@ def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
 
 
 def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Path:
-    """Runs every stage below one folder.
-
-    Args:
-      output: folder for tiles, data sets, the run, translated tiles and the report.
-      tiles: simulated tiles in all.
-      times: simulated moments.
-      steps: training steps.
-      seed: of the simulated planet.
+    """Run every stage below one folder.
 
     Returns:
       The report's path.
 
     Raises:
-      InputError: a stage failed, or this is no checkout of the project.
+      InputError: a stage failed, or this is not a checkout of the project.
     """
     if not (PROJECT / "configs" / "demo.py").exists():
         raise InputError("the demo needs the project's checkout (configs/ and datasets/); clone it and run it there")
@@ -78,7 +67,11 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     words = ["--config=configs/demo.py", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
     _run("3/5 train", ["satxlate", "train", *words])
 
-    pairs = _test_pairs(l1g)
+    days = parse_numbers(TEST_DAYS)
+    source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8"))
+    pairs = coincident(source, target)
+    if not pairs:
+        raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
     checkpoint = f"--checkpoint={run}"
     words = [checkpoint, "--to=H8", str(pairs[0][0].path), f"--output={translated}"]
     _run("4/5 translate a test tile of GOES-17 into one of Himawari-8", ["satxlate", "translate", *words])
@@ -88,30 +81,24 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     return scores / "report.html"
 
 
-def _test_pairs(l1g: Path) -> list[tuple[TileFile, TileFile]]:
-    """The files of GOES-17 and Himawari-8 that coincide in the test period."""
-    days = parse_numbers(TEST_DAYS)
-    source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8"))
-    pairs = coincident(source, target)
-    if not pairs:
-        raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
-    return pairs
-
-
 def main(argv: Sequence[str]) -> int:
-    """Runs the verb `demo`."""
+    """Run the subcommand `demo`."""
     parser = CommandParser(
         prog="satxlate demo",
-        description="All of it on simulated tiles, small: simulate, build, train, translate, evaluate. It takes some "
-        "minutes on two CPU cores; given the same --output again, it continues.",
+        description="Simulate, build, train, translate and evaluate on simulated tiles, small. It takes minutes on "
+        "two CPU cores; given the same --output again, it continues.",
     )
     parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="folder for everything it makes")
-    parser.add_argument("--tiles", type=int, default=4, metavar="N", help="simulated tiles (default %(default)s)")
-    parser.add_argument("--times", type=int, default=6, metavar="N", help="simulated moments (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=300, metavar="N", help="training steps (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
-    arguments = parser.parse_args(argv)
-    report = run_demo(Path(arguments.output), arguments.tiles, arguments.times, arguments.steps, arguments.seed)
-    print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{arguments.output}/run'])}")
+    for name, default, text in (
+        ("tiles", 4, "simulated tiles"),
+        ("times", 6, "simulated times"),
+        ("steps", 300, "training steps"),
+        ("seed", 0, "another seed is another planet"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})")
+    options = vars(parser.parse_args(argv))
+    output = Path(options.pop("output"))
+    report = run_demo(output, **options)
+    print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{output}/run'])}")
     print(f"open the report: {report}")
     return 0

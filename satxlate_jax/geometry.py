@@ -1,16 +1,14 @@
-"""The GeoNEX grid, and where the sun stands in the sky.
+"""The GeoNEX grid, and the position of the sun.
 
 Tiles hXXvYY are 6 x 6 degrees: h 00 to 59 eastward from 180 W, v 00 to 19 southward from 60 N. A tile's row 0 is
 north, its column 0 west, and a pixel's centre lies half a pixel inside.
 
-Source: Wang et al., Remote Sensing 2020, 12(8), 1267 (the GeoNEX common grid).
+The sun's position is within 0.012 degrees of NREL's SPA from 1990 to 2040 (measured: 0.004). Angles are geometric,
+without refraction, which lifts the sun by half a degree at the horizon. Azimuths run clockwise from north in [0, 360).
 
-The sun's place is within 0.012 degrees of NREL's SPA from 1990 to 2040 (measured: 0.004).
-The angles are geometric: without refraction, which lifts the sun by half a degree at the horizon. Azimuths run
-clockwise from north in [0, 360).
-
-Sources: Meeus, Astronomical Algorithms, 2nd ed., chapters 12 and 25 (sidereal time, the sun's apparent place); Meeus,
-Astronomical Formulae for Calculators, chapter 18 (the pull of Venus, Jupiter and the Moon on the Earth).
+Sources: Wang et al., Remote Sensing 2020, 12(8), 1267 (the GeoNEX common grid); Meeus, Astronomical Algorithms, 2nd
+ed., chapters 12 and 25 (sidereal time, the sun's apparent place); Meeus, Astronomical Formulae for Calculators,
+chapter 18 (the perturbations by Venus, Jupiter and the Moon).
 """
 
 import re
@@ -28,6 +26,9 @@ WEST = -180.0
 # Size of a pixel as the product states it (0.02 degrees is 2.2 km at the equator) -> pixels along a tile's side.
 PIXELS = {2.0: 300, 1.0: 600, 0.5: 1200}
 
+# Solar zenith angles, degrees, at which the sun is no longer well up, has set, and civil twilight has ended.
+DAY_ENDS, HORIZON, NIGHT_BEGINS = 80.0, 90.0, 96.0
+
 _TILE = re.compile(r"h(\d\d)v(\d\d)", re.ASCII)
 
 _EPOCH = np.datetime64("2000-01-01T12:00", "ns")  # J2000.0
@@ -37,17 +38,7 @@ _PARALLAX = 8.794 / 3600  # degrees by which the sun at the horizon is lower tha
 
 
 def parse_tile(tile: str) -> tuple[int, int]:
-    """Column h and row v of a tile's name.
-
-    Args:
-      tile: such as 'h09v03'.
-
-    Returns:
-      h in [0, 59] and v in [0, 19].
-
-    Raises:
-      InputError: there is no such tile.
-    """
+    """Column h and row v of a tile's name, such as 'h09v03'; InputError where there is no such tile."""
     match = _TILE.fullmatch(tile)
     if match is None:
         raise InputError(f"'{tile}' is not a tile's name; tiles are called hXXvYY, such as h09v03")
@@ -58,44 +49,25 @@ def parse_tile(tile: str) -> tuple[int, int]:
 
 
 def parse_tiles(text: str) -> tuple[str, ...]:
-    """Names of tiles such as 'h09v03,h10v03', with or without spaces, each once.
-
-    Raises:
-      InputError: there is none, or one is no tile's name.
-    """
-    tiles = tuple(dict.fromkeys(parse_names(text))) if text.strip(" ,") else ()
-    if not tiles:
-        raise InputError(f"'{text}' names no tile; write tiles such as h09v03,h10v03, or leave the option out for all")
+    """Names of tiles separated by commas, each once; InputError where there is none, or one is no tile's."""
+    tiles = tuple(dict.fromkeys(parse_names(text)))
     for tile in tiles:
         parse_tile(tile)
     return tiles
 
 
 def tile_bounds(tile: str) -> tuple[float, float]:
-    """The tile's north-west corner.
-
-    Args:
-      tile: such as 'h09v03'.
-
-    Returns:
-      Latitude of its northern edge (degrees north) and longitude of its western edge (degrees east, [-180, 180)).
-
-    Raises:
-      InputError: there is no such tile.
-    """
+    """A tile's northern edge (degrees north) and western edge (degrees east, [-180, 180))."""
     h, v = parse_tile(tile)
     return NORTH - TILE_DEGREES * v, WEST + TILE_DEGREES * h
 
 
 def tile_grid(tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of a tile's pixels.
+    """Latitudes, north to south, and longitudes, west to east, of the centres of a tile's pixels, float64 [size].
 
     Args:
       tile: such as 'h09v03'.
       size: pixels along a side (300 at 2 km, 600 at 1 km, 1200 at 0.5 km).
-
-    Returns:
-      Latitudes, float64 [size], north to south, degrees north; longitudes, float64 [size], west to east, degrees east.
 
     Raises:
       InputError: there is no such tile.
@@ -106,11 +78,7 @@ def tile_grid(tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pixels_of(resolution_km: float) -> int:
-    """Pixels along a tile's side at a resolution of 2, 1 or 0.5 km.
-
-    Raises:
-      InputError: the grid has no such resolution.
-    """
+    """Pixels along a tile's side at a resolution of 2, 1 or 0.5 km; InputError at another."""
     if resolution_km not in PIXELS:
         choices = ", ".join(f"{value:g}" for value in PIXELS)
         raise InputError(f"the grid has no resolution of {resolution_km} km; it has {choices}")
@@ -120,7 +88,7 @@ def pixels_of(resolution_km: float) -> int:
 def solar_position(
     time: datetime | np.datetime64 | np.ndarray, latitude: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sun's place in the sky, geometric (without refraction).
+    """The sun's position in the sky, geometric (without refraction).
 
     Args:
       time: UTC; a datetime (one with a time zone is converted) or datetime64, one or an array.
@@ -146,11 +114,7 @@ def solar_position(
 
 
 def _apparent_place(days: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The sun's right ascension and declination, and Greenwich's apparent sidereal time, radians.
-
-    Args:
-      days: of UTC since J2000.0.
-    """
+    """The sun's right ascension and declination, and Greenwich's apparent sidereal time, radians; days from J2000."""
     t = (days + _CLOCK_LAG) / _CENTURY
     anomaly = np.radians(357.52911 + 35999.05029 * t - 0.0001537 * t**2)
     node = np.radians(125.04 - 1934.136 * t)  # of the Moon's orbit, with which the Earth's axis nods
@@ -172,15 +136,16 @@ def _apparent_place(days: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return right_ascension, declination, np.radians(mean_time - 0.00478 * np.sin(node) * np.cos(obliquity))
 
 
-def _perturbation(t: np.ndarray) -> np.ndarray:
-    """What Venus, Jupiter and the Moon add to the sun's longitude, degrees.
+# Perturbations of the sun's longitude: degrees, degrees, degrees a century; by Venus (two), Jupiter, and long-period
+_PERTURBATIONS = (
+    (0.00134, 153.23 + 90, 22518.7541),
+    (0.00154, 216.57 + 90, 45037.5082),
+    (0.00200, 312.69 + 90, 32964.3577),
+    (0.00178, 231.19, 20.20),
+)
 
-    Args:
-      t: centuries since 1900, January 0.5.
-    """
-    venus = 0.00134 * np.cos(np.radians(153.23 + 22518.7541 * t)) + 0.00154 * np.cos(
-        np.radians(216.57 + 45037.5082 * t)
-    )
-    jupiter = 0.00200 * np.cos(np.radians(312.69 + 32964.3577 * t))
+
+def _perturbation(t: np.ndarray) -> np.ndarray:
+    """The pull of Venus, Jupiter and the Moon on the sun's longitude, degrees; centuries since 1900, January 0.5."""
     moon = 0.00179 * np.sin(np.radians(350.74 + 445267.1142 * t - 0.00144 * t**2))
-    return venus + jupiter + moon + 0.00178 * np.sin(np.radians(231.19 + 20.20 * t))
+    return moon + sum(size * np.sin(np.radians(phase + rate * t)) for size, phase, rate in _PERTURBATIONS)

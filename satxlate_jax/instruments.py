@@ -1,6 +1,6 @@
-"""The instruments as frozen data: bands, wavelengths, resolutions, units, valid ranges, statistics.
+"""Immutable definitions of the instruments: bands, wavelengths, resolutions, units, valid ranges, statistics.
 
-Everything that differs between satellites is stated here and nowhere else; the code loops over it.
+Everything that differs between satellites is defined here and nowhere else; the code loops over it.
 
 Sources: GOES-R Series Product Definition and Users' Guide, vol. 3 (ABI bands and noise requirements); JMA,
 Himawari-8/9 AHI spectral response functions and imager page (AHI bands and noise); NASA GeoNEX L1G file names;
@@ -15,10 +15,6 @@ from typing import Literal
 import numpy as np
 
 from satxlate_jax.cli import InputError
-
-# Two bands are one when their central wavelengths differ by less than this. The closest bands that are not one
-# are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 um (1.1 %).
-SHARED_WAVELENGTH_TOLERANCE = 0.025
 
 Kind = Literal["reflectance", "brightness_temperature"]
 
@@ -57,6 +53,11 @@ class Band:
         """'1' for reflectance, 'K' for brightness temperature."""
         return "1" if self.kind == "reflectance" else "K"
 
+    @property
+    def standard_name(self) -> str:
+        """The name in CF's table, which satpy uses too."""
+        return "toa_bidirectional_reflectance" if self.kind == "reflectance" else "toa_brightness_temperature"
+
 
 @dataclass(frozen=True)
 class Satellite:
@@ -70,6 +71,7 @@ class Satellite:
       longitude: of the sub-satellite point, degrees east.
       tile_columns: GeoNEX tile columns (h) it sees.
       bands: its bands, 1 to 16.
+      platform_name: as WMO and satpy write it, such as 'GOES-16'; '' is `name`.
     """
 
     name: str
@@ -79,6 +81,12 @@ class Satellite:
     longitude: float
     tile_columns: tuple[int, ...]
     bands: tuple[Band, ...]
+    platform_name: str = ""
+
+    @property
+    def platform(self) -> dict[str, str]:
+        """The attributes that tell satpy and other readers which satellite this is."""
+        return {"platform_name": self.platform_name or self.name, "sensor": self.instrument.lower()}
 
     def band(self, number: int) -> Band:
         """The band of that 1-based number.
@@ -91,38 +99,19 @@ class Satellite:
         return self.bands[number - 1]
 
 
-_REFLECTANCE_RANGE = (0.0, 1.6)
-# Overshooting deep convection is colder than the published lower limit of 180 K.
-_TEMPERATURE_RANGE = (150.0, 350.0)
-_FIRE_RANGE = (150.0, 420.0)  # the 3.9 um band sees fires; ABI saturates near 412 K
-
 _THERMAL_MEANS = (285.251, 235.759, 244.547, 252.391, 272.476, 251.321, 274.869, 274.522, 272.611, 259.913)
 _THERMAL_STDS = (6.243, 2.628, 3.472, 4.165, 7.574, 4.078, 7.973, 8.122, 7.839, 5.408)
 
 
-def _bands(
-    wavelengths: tuple[float, ...],
-    resolutions: tuple[float, ...],
-    means: tuple[float, ...],
-    stds: tuple[float, ...],
-    noise: tuple[float, ...],
-) -> tuple[Band, ...]:
+def _bands(*columns: tuple[float, ...]) -> tuple[Band, ...]:
+    """Bands from columns: wavelengths, resolutions, means, standard deviations, noise."""
     bands = []
-    for index, wavelength in enumerate(wavelengths):
-        thermal = wavelength > 3.0
-        valid_range = _REFLECTANCE_RANGE if not thermal else _FIRE_RANGE if wavelength < 4.5 else _TEMPERATURE_RANGE
-        bands.append(
-            Band(
-                number=index + 1,
-                wavelength=wavelength,
-                native_resolution_km=resolutions[index],
-                kind="brightness_temperature" if thermal else "reflectance",
-                valid_range=valid_range,
-                mean=means[index],
-                std=stds[index],
-                noise=noise[index],
-            )
-        )
+    for index, (wavelength, resolution, *statistics) in enumerate(zip(*columns, strict=True)):
+        kind: Kind = "brightness_temperature" if wavelength > 3.0 else "reflectance"
+        # Overshooting deep convection is colder than the published lower limit of 180 K; the 3.9 um band sees fires,
+        # and ABI's saturates near 412 K.
+        valid_range = (0.0, 1.6) if kind == "reflectance" else (150.0, 420.0 if wavelength < 4.5 else 350.0)
+        bands.append(Band(index + 1, wavelength, resolution, kind, valid_range, *statistics))
     return tuple(bands)
 
 
@@ -149,12 +138,12 @@ SATELLITES: Mapping[str, Satellite] = MappingProxyType(
     {
         satellite.name: satellite
         for satellite in (
-            Satellite("G16", "ABI", "GO16_ABI05", "GOES16", -75.2, _EAST, _ABI),
-            Satellite("G17", "ABI", "GO17_ABI05", "GOES17", -137.2, _WEST, _ABI),
-            Satellite("G18", "ABI", "GO18_ABI05", "GOES18", -137.0, _WEST, _ABI),
-            Satellite("G19", "ABI", "GO19_ABI05", "GOES19", -75.2, _EAST, _ABI),
-            Satellite("H8", "AHI", "HM08_AHI05", "HIMAWARI8", 140.7, _JAPAN, _AHI),
-            Satellite("H9", "AHI", "HM09_AHI05", "HIMAWARI9", 140.7, _JAPAN, _AHI),
+            Satellite("G16", "ABI", "GO16_ABI05", "GOES16", -75.2, _EAST, _ABI, "GOES-16"),
+            Satellite("G17", "ABI", "GO17_ABI05", "GOES17", -137.2, _WEST, _ABI, "GOES-17"),
+            Satellite("G18", "ABI", "GO18_ABI05", "GOES18", -137.0, _WEST, _ABI, "GOES-18"),
+            Satellite("G19", "ABI", "GO19_ABI05", "GOES19", -75.2, _EAST, _ABI, "GOES-19"),
+            Satellite("H8", "AHI", "HM08_AHI05", "HIMAWARI8", 140.7, _JAPAN, _AHI, "Himawari-8"),
+            Satellite("H9", "AHI", "HM09_AHI05", "HIMAWARI9", 140.7, _JAPAN, _AHI, "Himawari-9"),
         )
     }
 )
@@ -174,26 +163,24 @@ def get_satellite(name: str) -> Satellite:
     return satellite
 
 
+def is_same_wavelength(first: float, second: float) -> bool:
+    """Tell if two central wavelengths (um) are those of one band: they differ by less than 2.5 %.
+
+    The closest bands that are not one are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 um
+    (1.1 %).
+    """
+    return abs(first - second) < 0.025 * (first + second) / 2
+
+
 def is_shared(first: Band, second: Band) -> bool:
-    """Whether two bands of two instruments look at the same wavelength (within 2.5 %)."""
-    mean = (first.wavelength + second.wavelength) / 2
-    return abs(first.wavelength - second.wavelength) < SHARED_WAVELENGTH_TOLERANCE * mean
+    """Tell if two bands of two instruments have the same wavelength."""
+    return is_same_wavelength(first.wavelength, second.wavelength)
 
 
 def shared_bands(
     source: str, target: str, source_bands: Iterable[int] | None = None, target_bands: Iterable[int] | None = None
 ) -> list[tuple[int, int]]:
-    """The bands two satellites share, by wavelength.
-
-    Args:
-      source: name of the first satellite.
-      target: name of the second.
-      source_bands: the 1-based bands of the first to look at; default all.
-      target_bands: the same of the second.
-
-    Returns:
-      Pairs (band of source, band of target), 1-based, in the order of `source_bands`.
-    """
+    """Pairs of bands (1-based) that two satellites share by wavelength, in the order of `source_bands`; default all."""
     first, second = get_satellite(source), get_satellite(target)
     ours = [first.band(number) for number in source_bands] if source_bands is not None else first.bands
     theirs = [second.band(number) for number in target_bands] if target_bands is not None else second.bands
@@ -203,66 +190,30 @@ def shared_bands(
 def shared_channels(
     source: str, source_bands: Iterable[int], target: str, target_bands: Iterable[int]
 ) -> tuple[list[int], list[int]]:
-    """Where two satellites' shared bands stand in arrays that hold `source_bands` and `target_bands`.
-
-    Returns:
-      Two lists of 0-based channel indices of equal length: into the source's array and into the target's.
-    """
+    """The shared bands' 0-based channels in arrays that hold `source_bands` and `target_bands`: two equal lists."""
     source_bands, target_bands = list(source_bands), list(target_bands)
     pairs = shared_bands(source, target, source_bands, target_bands)
     return [source_bands.index(a) for a, _ in pairs], [target_bands.index(b) for _, b in pairs]
 
 
 def published_statistics(satellite: str, bands: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The published normalisation of those bands (1-based).
-
-    Returns:
-      Means and standard deviations, float64 [band], in each band's unit.
-    """
+    """Published means and standard deviations of those bands (1-based), float64 [band], in each band's unit."""
     chosen = [get_satellite(satellite).band(number) for number in bands]
     return np.array([band.mean for band in chosen]), np.array([band.std for band in chosen])
 
 
 def normalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Physical to network units, computed in float64 as the release does, then float32.
-
-    Args:
-      values: [..., band] in each band's unit (reflectance 1, brightness temperature K); NaN stays NaN.
-      mean: [band], same unit.
-      std: [band], same unit.
-
-    Returns:
-      float32 [..., band], dimensionless.
-    """
+    """Physical units [..., band] to network units, in float64 as the release does, then float32; NaN stays NaN."""
     return ((np.asarray(values, np.float64) - mean) / std).astype(np.float32)
 
 
 def denormalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """Network to physical units, the inverse of `normalize`.
-
-    Args:
-      values: [..., band], dimensionless.
-      mean: [band] in the band's unit.
-      std: [band] in the band's unit.
-
-    Returns:
-      float64 [..., band] in each band's unit.
-    """
+    """Network units [..., band] to physical units, float64; the inverse of `normalize`."""
     return np.asarray(values, np.float64) * std + mean
 
 
 def change_of_units(
     mean: np.ndarray, std: np.ndarray, other_mean: np.ndarray, other_std: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The map between two normalisations of the same bands.
-
-    Args:
-      mean: [band] of the first, in the band's unit.
-      std: [band] of the first, same unit.
-      other_mean: [band] of the second, same unit.
-      other_std: [band] of the second, same unit.
-
-    Returns:
-      slope and offset [band]: x of the first is x * slope + offset of the second.
-    """
+    """Slope and offset [band] from values normalised by (mean, std) to values normalised by the others."""
     return std / other_std, (mean - other_mean) / other_std

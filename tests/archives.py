@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.archive.catalog import relative_path
+from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
 from satxlate_jax.geometry import tile_grid
-from satxlate_jax.instruments import get_satellite
+from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import write_tile
 
 SIZE = 300
@@ -47,6 +48,12 @@ def write_archive(
                 write_tile(smooth_tile(satellite, tile, time, bands), path)
                 paths.append(path)
     return paths
+
+
+def dequantize(packed: np.ndarray, bands: Sequence[Band]) -> np.ndarray:
+    """Physical values of a data set's packed ones [..., band], float64, NaN where missing."""
+    scale, offset = scale_and_offset(bands)
+    return np.where(packed == MISSING, np.nan, packed * scale + offset)
 
 
 def make_deadly(path: Path) -> Path:

@@ -10,13 +10,12 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Sequence
 from glob import glob
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from satxlate_jax.__main__ import VERBS, main
+from satxlate_jax.__main__ import SUBCOMMANDS, find_main, main
 from satxlate_jax.cli import CommandParser
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -29,7 +28,7 @@ DOCUMENTS = {
 }
 NARROW = ["--config.generator.dim=4", "--config.discriminator.dim=4", "--config.generator.n_res=1"]
 QUIET = ["--config.image_every=1000000", "--config.histogram_every=1000000", "--config.validate_every=0"]
-# verb -> words that make it small; they come last, where they win over the document's
+# subcommand -> words that make it small; they come last, where they win over the document's
 SMALLER = {
     "simulate": ["--tiles=1", "--times=3", "--workers=1"],
     "train": ["--config.steps=2", *NARROW, *QUIET],
@@ -85,8 +84,12 @@ def named_commands() -> list[tuple[str, str]]:
                 command = _PROSE.sub("", re.sub(r"\[.*?\]|\(and .*", "", command)).replace("...", "").rstrip('",)')
             command = " ".join(command.split())
             words = command.removeprefix("python -m satxlate_jax").removeprefix("satxlate").split()
-            verb = words[0] if words else ""
-            if " -" in command.removeprefix("python -m") and "$(" not in command and verb in {*VERBS, "tfds"}:
+            subcommand = words[0] if words else ""
+            if (
+                " -" in command.removeprefix("python -m")
+                and "$(" not in command
+                and subcommand in {*SUBCOMMANDS, "tfds"}
+            ):
                 found.append((name, command))
     return found
 
@@ -100,7 +103,7 @@ def named_overrides() -> list[tuple[str, str]]:
 
 
 class Parsed(Exception):
-    """What a verb's own parser made of its words: it went no further."""
+    """What a subcommand's own parser made of its words: it went no further."""
 
     def __init__(self, parser: CommandParser, options: argparse.Namespace, others: list[str]):
         self.parser, self.options, self.others = parser, options, others
@@ -110,7 +113,7 @@ def parse(words: Sequence[str]) -> Parsed:
     """What `satxlate WORDS` is taken for: options, and words for a configuration.
 
     Raises:
-      InputError: as the verb itself would say.
+      InputError: as the subcommand itself would say.
     """
     ordinary = CommandParser.parse_known_args
 
@@ -127,9 +130,9 @@ def parse(words: Sequence[str]) -> Parsed:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CommandParser, "parse_known_args", and_stop)
         patch.setattr(CommandParser, "parse_args", all_and_stop)
-        verb, *arguments = words
+        subcommand, *arguments = words
         try:
-            import_module(VERBS[verb][0]).main(arguments)
+            find_main(subcommand)(arguments)
         except Parsed as parsed:
             return parsed
     raise AssertionError(f"{words} was not parsed")

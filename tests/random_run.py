@@ -25,7 +25,7 @@ def save_random_run(
 ) -> Path:
     """Saves a translator with random weights as `run`/checkpoints/`step`."""
     section = GENERATOR | generator
-    translator = build_translator(section, bands, skips=skips, slots=slots)
+    translator = build_translator(section, bands, skips=skips, wavelength_channels=slots)
     random = np.random.default_rng(seed)
     # from the shapes alone, which is faster than the networks' own initialisation
     params = jax.tree.map(

@@ -48,7 +48,7 @@ def test_a_tree_and_its_facts_come_back_exactly(tmp_path):
     assert checkpoints.latest_step() == 7
     _assert_same(checkpoints.restore(), _tree(7))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(checkpoints.restore()))
-    facts = checkpoints.facts()
+    facts = checkpoints.metadata()
     assert facts == {"step": 7, "order": {"H8": [2, 1], "G16": [16]}}
     assert list(facts["order"]) == ["H8", "G16"]
 
@@ -58,7 +58,7 @@ def test_the_newest_and_every_kth_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.steps() == [4, 8, 9]
     _assert_same(checkpoints.restore(4), _tree(4))
-    assert checkpoints.facts(8)["step"] == 8
+    assert checkpoints.metadata(8)["step"] == 8
 
 
 def test_a_step_that_is_there_is_kept_as_it_is(tmp_path):
@@ -127,7 +127,7 @@ def test_a_missing_checkpoint_is_one_clear_line(tmp_path):
     for directory in (tmp_path, tmp_path / "nothing" / "here"):
         checkpoints = Checkpoints(directory)
         assert checkpoints.latest_step() is None
-        for read in (checkpoints.restore, checkpoints.facts):
+        for read in (checkpoints.restore, checkpoints.metadata):
             with pytest.raises(InputError, match="no complete checkpoint") as caught:
                 read()
             assert "\n" not in str(caught.value) and str(directory) in str(caught.value)
@@ -169,7 +169,7 @@ def test_damaged_facts_are_an_error_that_names_the_folder(tmp_path):
     _save(tmp_path, 1)
     (tmp_path / "1" / "facts" / "metadata").write_text('{"step": ')
     with pytest.raises(CheckpointError, match="cannot be read"):
-        Checkpoints(tmp_path).facts()
+        Checkpoints(tmp_path).metadata()
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):

@@ -110,6 +110,21 @@ def test_several_skip_connections_are_found_by_wavelength():
     assert skip_channels(config) == {"G16": [1, 12], "G17": [1, 12], "H8": [2, 12]}  # ABI 2 (0.64 um) is AHI 3
 
 
+def test_a_field_of_an_older_version_is_accepted_at_its_neutral_value_only(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    for value in (1, 2):
+        lines = "from configs.default import get_config as default", "", "def get_config():", "    config = default()"
+        file.write_text("\n".join([*lines, f"    config.abreast = {value}", "    return config"]))
+        for words in ([f"--config={file}"], [f"--config={CONFIGS}/demo.py", f"--config.abreast={value}"]):
+            if value == 1:
+                assert "abreast" not in load_config(words)
+                (line,) = capsys.readouterr().err.splitlines()
+                assert line.startswith("note: ") and "config.abreast 1" in line
+            else:
+                with pytest.raises(InputError, match="config.abreast 2, a field that is no longer there; only 1"):
+                    load_config(words)
+
+
 WRONG = {
     "an unknown activation": ({"generator.activation": "gelu"}, "activation is 'gelu'"),
     "an unknown padding": ({"discriminator.padding": "mirror"}, "padding is 'mirror'"),

@@ -80,10 +80,10 @@ def test_a_full_disk_while_training(tmp_path, tmp_path_factory):
     assert not [path for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdecimal()]
 
 
-@pytest.mark.parametrize(("verb", "platform"), [("train", "cuda"), ("translate", "cuda"), ("translate", "tpu")])
-def test_no_accelerator(verb, platform, place, tmp_path, tmp_path_factory):
+@pytest.mark.parametrize(("subcommand", "platform"), [("train", "cuda"), ("translate", "cuda"), ("translate", "tpu")])
+def test_no_accelerator(subcommand, platform, place, tmp_path, tmp_path_factory):
     words = tiny_run.train_command(tmp_path / "new", tiny_run.records(tmp_path_factory))
-    if verb == "translate":
+    if subcommand == "translate":
         words = [*words[:3], "translate", "--checkpoint=run", "--to=G17", "l1g", f"--output={tmp_path / 'new'}"]
     environment = os.environ | {"JAX_PLATFORMS": platform, "TPU_SKIP_MDS_QUERY": "1"}
     done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)

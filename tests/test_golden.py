@@ -26,7 +26,7 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.filterwarnings("ignore::satxlate_jax.l1g.faults.MissingBandWarning")  # the dummy tiles hold three bands
+@pytest.mark.filterwarnings("ignore::satxlate_jax.l1g.reader.MissingBandWarning")  # the dummy tiles hold three bands
 def test_the_run_translates_as_it_did(run):
     translated = load(run).translate(read_tile(TILE), to="G17")
     with np.load(FOLDER / "translated_0.1.0.npz") as golden:

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -61,14 +62,19 @@ def test_goes_and_himawari_share_all_but_one_band_each():
     assert shared_bands("H8", "G16") == [(b, a) for a, b in pairs]
 
 
-@pytest.mark.parametrize("first", SATELLITES)
-@pytest.mark.parametrize("second", SATELLITES)
-def test_shared_bands_are_symmetric_and_unique(first, second):
-    pairs = shared_bands(first, second)
-    assert sorted((b, a) for a, b in pairs) == sorted(shared_bands(second, first))
-    assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
-    same = SATELLITES[first].instrument == SATELLITES[second].instrument
-    assert len(pairs) == (16 if same else 15)
+def test_shared_bands_are_symmetric_and_unique():
+    for first, second in itertools.product(SATELLITES, SATELLITES):
+        pairs = shared_bands(first, second)
+        assert sorted((b, a) for a, b in pairs) == sorted(shared_bands(second, first))
+        assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+        same = SATELLITES[first].instrument == SATELLITES[second].instrument
+        assert len(pairs) == (16 if same else 15)
+
+
+def test_satellites_say_who_they_are_as_satpy_does():
+    assert get_satellite("G16").platform == {"platform_name": "GOES-16", "sensor": "abi"}
+    assert get_satellite("H8_15").platform == {"platform_name": "Himawari-8", "sensor": "ahi"}
+    assert len({satellite.platform_name for satellite in SATELLITES.values()}) == len(SATELLITES)
 
 
 def test_instruments_are_whole_and_frozen():

@@ -177,6 +177,7 @@ def test_shellcheck_has_nothing_to_say(script):
 def test_two_local_processes_train_stop_and_continue(tmp_path, tmp_path_factory):
     run, data = tmp_path / "run", tiny_run.records(tmp_path_factory)
     options = tiny_run.train_command(run, data, "--config.steps=100000", "--config.checkpoint_every=5")[4:]
+    options[0] += ":G16"  # one satellite compiles in less time
     quiet = ("--config.validate_every=0", "--config.image_every=1000000", "--config.histogram_every=1000000")
     command = [str(LAUNCH / "local.sh"), "--processes", "2", "--cpu_devices=1", *options, *quiet]
     environment = tiny_run.environment(tiny_run.shared_cache(tmp_path_factory), compile_quickly=True) | {
@@ -204,10 +205,12 @@ def test_two_local_processes_train_stop_and_continue(tmp_path, tmp_path_factory)
     assert process.returncode == 0, errors
     assert f"continuing at step {step}" in output and "2 process(es)" in output
     assert [number for number, _ in tiny_run.read_scalars(run)["generator/total"]] == list(range(1, step + 4))
-    assert Checkpoints(run / "checkpoints").facts()["process_count"] == 2
+    assert Checkpoints(run / "checkpoints").metadata()["process_count"] == 2
 
-    process = start("--config.seed=1")
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 2 and "config.seed was 0, is 1" in errors, (
-        "the failure of a process is that of the script"
-    )
+
+def test_the_failure_of_one_process_is_that_of_the_script(tmp_path):
+    python = tmp_path / "python"  # chooses the port, then fails as the second process
+    python.write_text('#!/bin/sh\ncase "$*" in -c*) echo 12345 ;; *id=1) exit 2 ;; esac\n')
+    python.chmod(0o755)
+    result = _run("local.sh", "--processes", "2", *TRAIN, PYTHON=str(python))
+    assert result.returncode == 2, result.stderr

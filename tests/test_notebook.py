@@ -1,4 +1,4 @@
-"""notebooks/translate.ipynb as a user runs it, on the tutorial's tiles and run."""
+"""Run notebooks/translate.ipynb as a user does, on the tutorial's tiles and run."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import sys
 from tests.documents import PROJECT, tutorial
 
 NOTEBOOK = PROJECT / "notebooks" / "translate.ipynb"
-# In a process of its own: what Jupyter warns of is not ours.
+# In a process of its own, away from Jupyter's own warnings.
 EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient
@@ -28,7 +28,7 @@ def test_the_notebook(tmp_path, tmp_path_factory, monkeypatch):
     outputs = [output for cell in json.loads(executed.read_text())["cells"] for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     text = "".join("".join(output.get("text", [])) for output in outputs if output["output_type"] == "stream")
-    assert "median spread" in text and len(text.partition("band copy")[2].strip().splitlines()) == 16
+    assert "median standard deviation" in text and len(text.partition("band copy")[2].strip().splitlines()) == 16
     assert not [output for output in outputs if output.get("name") == "stderr"], "no warning"
 
 

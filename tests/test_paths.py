@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import jax
 import pytest
 
-from satxlate_jax.__main__ import VERBS, main
+from satxlate_jax.__main__ import SUBCOMMANDS, main
 from satxlate_jax.atomic import PlainPath
-from satxlate_jax.benchmarks.bench import BENCHMARKS
+from satxlate_jax.benchmarks import BENCHMARKS
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import user_path
-from satxlate_jax.training import program_cache
+from satxlate_jax.training import sharding
 from tests import tiny_run
 from tests.archives import build_data_set, write_archive
 from tests.documents import parse
@@ -47,7 +47,7 @@ NAME = "a [1]*? b"
 
 
 def test_every_command_is_there():
-    assert {words.split()[0] for words in COMMANDS} == set(VERBS)
+    assert {words.split()[0] for words in COMMANDS} == set(SUBCOMMANDS)
     assert {words.split()[1] for words in COMMANDS if words.startswith("bench")} == set(BENCHMARKS)
 
 
@@ -169,5 +169,5 @@ def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeyp
     """JAX makes room in its cache with a pattern, in a folder of such a name never."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     before = jax.config.jax_compilation_cache_dir
-    program_cache.use_program_cache()
+    sharding.use_program_cache()
     assert jax.config.jax_compilation_cache_dir == before and not list(home.iterdir())

@@ -96,7 +96,7 @@ def two_processes(data, cache, tmp_path_factory) -> Path:
 
 def test_two_processes_give_the_losses_of_one(two_processes, one_device):
     _assert_same_curves(two_processes, one_device)
-    facts = Checkpoints(two_processes / "checkpoints").facts()
+    facts = Checkpoints(two_processes / "checkpoints").metadata()
     assert facts["process_count"] == 2 and facts["step"] == tiny_run.STEPS
 
 
@@ -167,7 +167,7 @@ import argparse, hashlib, json, sys
 import jax
 from tests import tiny_run
 from satxlate_jax.training import sharding
-from satxlate_jax.training import cross_satellite_regression as spectral_start
+from satxlate_jax.training import spectral_path_init as spectral_start
 from satxlate_jax.training.input import check_records
 parser = argparse.ArgumentParser()
 parser.add_argument("data")
@@ -212,7 +212,7 @@ import json, re, sys
 import jax
 sys.path.insert(0, "tests")
 import tiny_run
-from satxlate_jax.training import sharding, step_program
+from satxlate_jax.training import sharding, step as step_program
 from satxlate_jax.training.assembly import build_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)

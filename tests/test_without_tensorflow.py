@@ -82,9 +82,9 @@ STEP = """
 import jax, numpy as np
 from tests import tiny_run
 from satxlate_jax.training import sharding
-from satxlate_jax.training import run as runs
+from satxlate_jax.training import run_folder as runs
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
+from satxlate_jax.training.step import abstract_arguments, jit_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)
 state, _ = runs.initial_state(config, step, mesh)

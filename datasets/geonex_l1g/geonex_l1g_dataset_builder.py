@@ -1,5 +1,6 @@
-"""GeoNEX L1G tiles as a TFDS data set of patches; see README.md beside this file."""
+"""GeoNEX L1G tiles as a TFDS data set of patches; README.md beside this file describes it."""
 
+import argparse
 import contextlib
 import dataclasses
 import itertools
@@ -21,14 +22,14 @@ from satxlate_jax.archive.catalog import TileFile, find_tiles
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset import manifest, statistics
-from satxlate_jax.dataset.build_command import builds_every_config, describe_build
-from satxlate_jax.dataset.examples import TileReader
+from satxlate_jax.dataset.build_hint import describe_build
 from satxlate_jax.dataset.patches import patch_offsets
-from satxlate_jax.dataset.record_files import write_ends
+from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
+from satxlate_jax.dataset.record_reader import write_ends
 from satxlate_jax.dataset.selection import Selection, choose_files
+from satxlate_jax.dataset.tile_patches import TileReader
 from satxlate_jax.geometry import PIXELS
 from satxlate_jax.instruments import SATELLITES
-from satxlate_jax.l1g.quantization import MISSING, scale_and_offset
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -49,7 +50,7 @@ app.install_exception_handler(_OneLineErrors())
 
 
 class GeonexL1gConfig(tfds.core.BuilderConfig):
-    """One data set of patches: a name, and what of an archive makes it.
+    """One data set of patches: a name, and the part of an archive it is made of.
 
     Attributes:
       selection: satellite, bands, files, patches and splits.
@@ -78,6 +79,21 @@ def _root_of(dl_manager: Any) -> Path:
         return Path(dl_manager.manual_dir)
     except AssertionError as error:
         raise InputError("name the root of a tree of L1G files with --manual_dir=L1G_ROOT") from error
+
+
+def _builds_every_config() -> bool:
+    """True where `tfds build` runs without a configuration.
+
+    It then builds the built-in ones one after the other, of which none learns that there are others; only the command
+    line tells.
+    """
+    if "tensorflow_datasets.scripts.cli.build" not in sys.modules or "build" not in sys.argv:
+        return False
+    if any(re.match(rf"{Builder.NAME}/\w+(:|$)", word) for word in sys.argv):  # the form of registered data sets
+        return False
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", "--config_idx", "--builder_config_id", dest="config")
+    return parser.parse_known_args(sys.argv[1:])[0].config is None
 
 
 def _remove_empty(*folders: Path) -> None:
@@ -115,32 +131,34 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     @property
     def data_path(self) -> PlainPath:
-        """As tfds has it, but its name is never a pattern: tfds looks with one for what Beam has written."""
+        """The path of tfds, but its name is never a pattern: tfds looks with one for what Beam has written."""
         return PlainPath(self.data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         selection = self.builder_config.selection
         size = selection.patch_size
         scale, offset = scale_and_offset(selection.channels)
-        number = np.int32
+        numbers = {
+            "year": "UTC",
+            "dayofyear": "1 to 366, UTC",
+            "hour": "UTC",
+            "minute": "UTC",
+            "h": "the tile's column, eastward from 180 W in steps of 6 degrees",
+            "v": "the tile's row, southward from 60 N in steps of 6 degrees",
+            "row": "of the patch's first pixel in the tile's 2 km grid",
+            "column": "of the patch's first pixel in the tile's 2 km grid",
+        }
         features = tfds.features.FeaturesDict(
             {
                 "patch": tfds.features.Tensor(
                     shape=(size, size, len(selection.bands)),
                     dtype=np.uint16,
                     encoding="bytes",
-                    doc="codes [row, column, band]; value = code * scale + offset, see the metadata; north is row 0",
+                    doc="[row, column, band], row 0 is north; value = packed value * scale + offset, see the metadata",
                 ),
-                "year": tfds.features.Scalar(number, doc="UTC"),
-                "dayofyear": tfds.features.Scalar(number, doc="1 to 366, UTC"),
-                "hour": tfds.features.Scalar(number, doc="UTC"),
-                "minute": tfds.features.Scalar(number, doc="UTC"),
                 "tile": tfds.features.Text(doc="GeoNEX tile, such as h09v03"),
-                "h": tfds.features.Scalar(number, doc="the tile's column, eastward from 180 W in steps of 6 degrees"),
-                "v": tfds.features.Scalar(number, doc="the tile's row, southward from 60 N in steps of 6 degrees"),
-                "row": tfds.features.Scalar(number, doc="of the patch's first pixel in the tile's 2 km grid"),
-                "column": tfds.features.Scalar(number, doc="of the patch's first pixel in the tile's 2 km grid"),
                 "file_name": tfds.features.Text(doc="of the L1G file"),
+                **{name: tfds.features.Scalar(np.int32, doc=doc) for name, doc in numbers.items()},
             }
         )
         metadata = tfds.core.MetadataDict(
@@ -156,21 +174,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=features, metadata=metadata)
 
     def download_and_prepare(self, *, download_config: Any = None, **options: Any) -> None:
-        """As tfds has it, but looks into the archive before the first folder is made."""
+        """Looks into the archive before the first folder is made, then does as tfds does."""
         if changes := tfds_writer.find_changes():
             raise InputError(f"{changes[0]}; install tensorflow-datasets=={tfds_writer.TESTED}")
         if download_config and download_config.manual_dir:
-            home = expanded(os.fspath(download_config.manual_dir))
-            download_config = dataclasses.replace(download_config, manual_dir=home)
-        root = download_config and download_config.manual_dir
-        if root and Path(root).is_dir() and self._is_left_out(Path(root)):
-            return
-        if root and (download_config.download_mode.overwrite_dataset or not self.data_path.exists()):
-            if not Path(root).is_dir():
+            root = Path(expanded(os.fspath(download_config.manual_dir)))
+            download_config = dataclasses.replace(download_config, manual_dir=root)
+            is_wanted = download_config.download_mode.overwrite_dataset or not self.data_path.exists()
+            if root.is_dir() and self._is_left_out(root):
+                return
+            if is_wanted and not root.is_dir():
                 raise InputError(f"--manual_dir is {root}, which is no folder; name the root of a tree of L1G files")
-            self._choose(Path(root))
-        elif root and Path(root).is_dir():
-            self._tell_growth(Path(root))
+            if is_wanted:
+                self._choose(root)
+            elif root.is_dir():
+                self._warn_of_new_files(root)
         data_dir = Path(self.data_dir_root)
         made = [] if data_dir.exists() else [data_dir]
         try:
@@ -184,8 +202,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise
 
     def _is_left_out(self, root: Path) -> bool:
-        """Whether all configurations are to be built, and the archive holds other satellites than this one's."""
-        if not builds_every_config():
+        """True where all configurations are to be built, and the archive holds only other satellites."""
+        if not _builds_every_config():
             return False
         held = {file.satellite for file in find_tiles(root)}
         satellite, there = self.builder_config.selection.satellite, [name for name in SATELLITES if name in held]
@@ -206,8 +224,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             how = f": {hint}" if empty.instead else ""
             logging.warning("no file falls into split %s: %s%s", " and ".join(empty.names), empty.reason, how)
 
-    def _tell_growth(self, root: Path) -> None:
-        """What of the archive is not in the data set that is there."""
+    def _warn_of_new_files(self, root: Path) -> None:
+        """Warns of files in the archive that the data set that is there does not hold."""
         with contextlib.suppress(InputError):  # the archive may be elsewhere by now
             new = manifest.count_new_files(self.data_path, choose_files(self.builder_config.selection, root))
             if new:
@@ -251,7 +269,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return splits
 
     def _template(self, split: str) -> tfds.core.ShardedFileTemplate:
-        """How the shards of a split are called."""
+        """The names of a split's shards."""
         names = {"dataset_name": self.name, "split": split, "filetype_suffix": self.info.file_format.file_suffix}
         return tfds.core.ShardedFileTemplate(self.data_path, **names)
 
@@ -276,7 +294,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return generators
 
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
-        for outcome in self._reader.read_all(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
+        for _, outcome in self._reader.map(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
             self._manifest.add(split, outcome)
             yield from zip(outcome.keys(), outcome.records or (), strict=True)
 
@@ -291,7 +309,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         selection = self.builder_config.selection
         count = manifest.SplitCount(statistics.BandCounts(len(selection.bands)))
         for file in files:
-            outcome = self._reader.read(file)
+            outcome = self._reader.call(file)
             count.add(outcome)
             if len(outcome):
                 return beam_tiles.ReadTiles(split, files, selection, self.data_path)

@@ -1,4 +1,4 @@
-"""Writes records that other processes have serialised: all that the builder uses of tfds without a promise.
+"""Write records that other processes have serialised; the only module that uses tfds' private API.
 
 tfds' public interface serialises every example itself, in the one process that also shuffles and writes, and chooses
 the number of shards by size alone. So its shuffling writer is used here directly, and this module is the only one that
@@ -48,11 +48,11 @@ PARTS: Mapping[str, tuple[Callable, str]] = {
         "self dl_manager download_config",
     ),
 }
-"""What is used -> the function, and its parameters in the release that was tested."""
+"""Name of each part used -> the function, and its parameters in the release that was tested."""
 
 
 def find_changes(parts: Mapping[str, tuple[Callable, str]] = PARTS) -> list[str]:
-    """What of tfds is no longer as it was tested, a line each."""
+    """The parts of tfds that are no longer as they were tested, a line each."""
     lines = []
     for name, (function, tested) in parts.items():
         found = " ".join(inspect.signature(function).parameters)

@@ -1,1 +1,1 @@
-"""Which L1G files a tree holds, which coincide, and what is missing."""
+"""Find L1G files in a directory tree: available, coincident and missing ones."""

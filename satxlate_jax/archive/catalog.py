@@ -1,4 +1,4 @@
-"""Which tiles, days and times a tree of L1G files holds, and which files of two satellites coincide.
+"""Find the tiles, days and times that a directory tree of L1G files holds, and the coincident files of two satellites.
 
 Layout: ROOT/SATELLITE FOLDER/GEONEX-L1G/TILE/YEAR/DAY OF YEAR/CODE_YYYYMMDD_HHMM_GLBG_TILE_VERSION.hdf.
 Only a file's name counts; what the folders above are called does not (archives differ). No file is opened or
@@ -9,11 +9,13 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -34,21 +36,13 @@ _TILE_FOLDER = re.compile(r"h\d\dv\d\d", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class TileFile:
-    """One L1G file, known by its name.
-
-    Attributes:
-      path: where it is.
-      satellite: such as 'G16'.
-      tile: such as 'h09v03'.
-      time: start of the scan, UTC, without a time zone.
-      version: of the product, such as '02'; compared as a number.
-    """
+    """One L1G file, known by its name."""
 
     path: Path
-    satellite: str
-    tile: str
-    time: datetime
-    version: str
+    satellite: str  # such as 'G16'
+    tile: str  # such as 'h09v03'
+    time: datetime  # start of the scan, UTC, without a time zone
+    version: str  # of the product, such as '02'; compared as a number
 
     def __lt__(self, other: "TileFile") -> bool:
         return _order(self) < _order(other)
@@ -101,63 +95,32 @@ def _parse(name: str, folder: str) -> TileFile | None:
 
 
 def parse_name(name: str | os.PathLike) -> TileFile | None:
-    """What a file's name says; folders before it are ignored, but kept in the path.
-
-    Returns:
-      None where the name is not that of an L1G file of a known satellite (an impossible date included).
-    """
-    path = Path(name)
-    return _parse(path.name, str(path.parent))
+    """Parses a file's name, whose folders are only kept in the path; None where it is no L1G file's name."""
+    return _parse(*reversed(os.path.split(name)))
 
 
 def file_name(satellite: str, tile: str, time: datetime, version: str = VERSION) -> str:
-    """The L1G file's name, such as 'GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf'.
-
-    Raises:
-      InputError: no such satellite or tile.
-    """
+    """An L1G file's name, such as 'GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf'; InputError for a wrong tile."""
     geometry.parse_tile(tile)
     return f"{get_satellite(satellite).file_code}_{time:%Y%m%d_%H%M}_GLBG_{tile}_{version}.hdf"
 
 
 def relative_path(satellite: str, tile: str, time: datetime, version: str = VERSION) -> Path:
-    """Where that file belongs under an L1G root, in GeoNEX' layout.
-
-    Raises:
-      InputError: no such satellite or tile.
-    """
+    """The path of that file under an L1G root, in GeoNEX' layout."""
     folder = Path(get_satellite(satellite).folder, "GEONEX-L1G", tile, f"{time:%Y}", f"{time:%j}")
     return folder / file_name(satellite, tile, time, version)
 
 
-@dataclass(frozen=True)
-class _Filter:
-    satellites: frozenset[str] | None
-    tiles: frozenset[str] | None
-    years: frozenset[int] | None
-    days: frozenset[int] | None
-    hours: frozenset[int] | None
-
-    def keeps(self, file: TileFile) -> bool:
-        return (
-            (self.satellites is None or file.satellite in self.satellites)
-            and (self.tiles is None or file.tile in self.tiles)
-            and (self.years is None or file.year in self.years)
-            and (self.days is None or file.day_of_year in self.days)
-            and (self.hours is None or file.hour in self.hours)
-        )
-
-    def enters(self, folders: Sequence[str]) -> bool:
-        """Whether a folder may hold wanted files, judged by tile/year/day at the end of its path."""
-        if _TILE_FOLDER.fullmatch(folders[-1]):
-            return self.tiles is None or folders[-1] in self.tiles
-        if not (folders[-1].isascii() and folders[-1].isdecimal()):
-            return True
-        if len(folders) >= 2 and _TILE_FOLDER.fullmatch(folders[-2]):
-            return self.years is None or int(folders[-1]) in self.years
-        if len(folders) >= 3 and _TILE_FOLDER.fullmatch(folders[-3]):
-            return self.days is None or int(folders[-1]) in self.days
-        return True
+def _enters(folders: Sequence[str], wanted: Mapping[str, frozenset | None]) -> bool:
+    """True where a folder may hold wanted files, judged by tile/year/day at the end of its path."""
+    name = folders[-1]
+    if _TILE_FOLDER.fullmatch(name):
+        return wanted["tile"] is None or name in wanted["tile"]
+    for above, field in ((2, "year"), (3, "day_of_year")):
+        numbers = wanted[field]
+        if len(folders) >= above and _TILE_FOLDER.fullmatch(folders[-above]) and numbers is not None:
+            return not (name.isascii() and name.isdecimal()) or int(name) in numbers
+    return True
 
 
 def find_tiles(
@@ -172,10 +135,7 @@ def find_tiles(
     index: FolderIndex | None = None,
     progress: bool = False,
 ) -> list[TileFile]:
-    """The L1G files in a folder and all folders in it, sorted by satellite, time and tile.
-
-    Files with other names are passed over. Folders that lie as tile/year/day are not entered when a filter excludes
-    them.
+    """The L1G files in a folder and all folders in it, sorted by satellite, time and tile; others are passed over.
 
     Args:
       root: an archive's root, a satellite's folder, GEONEX-L1G itself, or any folder above or between.
@@ -185,7 +145,7 @@ def find_tiles(
       days: days of the year, 1 to 366; default all.
       hours: hours of the day, 0 to 23, UTC; default all.
       all_versions: whether to list every version and copy of a tile; by default only the one of the highest version.
-      index: what is known of the tree from an earlier search.
+      index: listings remembered from an earlier search.
       progress: whether to show a progress bar (on a terminal only).
 
     Raises:
@@ -193,20 +153,25 @@ def find_tiles(
     """
     if not os.path.isdir(root):
         raise InputError(f"'{os.fspath(root)}' is not a folder; name the root of a tree of L1G files")
-    for name, numbers, low, high in (("day", days, 1, 366), ("hour", hours, 0, 23)):
-        for number in numbers or ():
+    choices: dict[str, Iterable[Any] | None] = {
+        "satellite": None if satellites is None else [get_satellite(name).name for name in satellites],
+        "tile": tiles,
+        "year": years,
+        "day_of_year": days,
+        "hour": hours,
+    }
+    wanted = {field: None if values is None else frozenset(values) for field, values in choices.items()}
+    for tile in wanted["tile"] or ():
+        geometry.parse_tile(tile)
+    for field, name, low, high in (("day_of_year", "day", 1, 366), ("hour", "hour", 0, 23)):
+        for number in sorted(wanted[field] or ()):
             if not low <= number <= high:
                 raise InputError(f"there is no {name} {number}; {name}s go from {low} to {high}")
-    wanted = _Filter(
-        None if satellites is None else frozenset(get_satellite(name).name for name in satellites),
-        None if tiles is None else frozenset(tiles),
-        *(None if numbers is None else frozenset(numbers) for numbers in (years, days, hours)),
-    )
-    for tile in wanted.tiles or ():
-        geometry.parse_tile(tile)
-    names = walk(os.fspath(root), lambda name: _NAME.fullmatch(name) is not None, wanted.enters, index)
+    filters = [(attrgetter(field), values) for field, values in wanted.items() if values is not None]
+    names = walk(os.fspath(root), lambda name: bool(_NAME.fullmatch(name)), lambda inner: _enters(inner, wanted), index)
     found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
-    files = sorted((file for file in found if file is not None and wanted.keeps(file)), key=_order)
+    kept = [file for file in found if file is not None and all(get(file) in values for get, values in filters)]
+    files = sorted(kept, key=_order)
     return files if all_versions else newest_versions(files)
 
 
@@ -233,41 +198,27 @@ def coincident(
     Returns:
       Pairs, sorted by the first's time and tile.
     """
-    first, second = newest_versions(first), newest_versions(second)
-    others = {(file.tile, file.time): file for file in second}
-    pairs = [(file, others[file.tile, file.time]) for file in first if (file.tile, file.time) in others]
-    if tolerance:
-        done = {file.path for pair in pairs for file in pair}
-        ours, theirs = ([file for file in files if file.path not in done] for files in (first, second))
-        pairs += _closest(ours, theirs, tolerance)
-    return sorted(pairs, key=lambda pair: _order(pair[0]))
-
-
-def _closest(
-    first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta
-) -> list[tuple[TileFile, TileFile]]:
     candidates = defaultdict(list)
-    for file in second:
+    for file in newest_versions(second):
         candidates[file.tile].append(file)
-    times = {tile: [file.time for file in files] for tile, files in candidates.items()}
     options = []
-    for file in first:
-        if file.tile in times:
-            begin = bisect_left(times[file.tile], file.time - tolerance)
-            end = bisect_right(times[file.tile], file.time + tolerance)
-            options += [(abs(file.time - other.time), file, other) for other in candidates[file.tile][begin:end]]
-    options.sort(key=lambda option: (option[0], _order(option[1]), _order(option[2])))
+    for file in newest_versions(first):
+        others = candidates[file.tile]  # sorted by time
+        begin = bisect_left(others, file.time - tolerance, key=lambda other: other.time)
+        end = bisect_right(others, file.time + tolerance, key=lambda other: other.time)
+        options += [(abs(file.time - other.time), file, other) for other in others[begin:end]]
     pairs: list[tuple[TileFile, TileFile]] = []
     taken: set[Path] = set()
+    options.sort(key=lambda option: (option[0], _order(option[1]), _order(option[2])))
     for _, file, other in options:
         if file.path not in taken and other.path not in taken:
             taken.update((file.path, other.path))
             pairs.append((file, other))
-    return pairs
+    return sorted(pairs, key=lambda pair: _order(pair[0]))
 
 
-def list_holdings(files: Sequence[TileFile]) -> str:
-    """How many files of each satellite, in words, with tiles and days; '' of none."""
+def describe_inventory(files: Sequence[TileFile]) -> str:
+    """The number of files of each satellite, in words, with tiles and days; '' of none."""
     parts = []
     for name in sorted({file.satellite for file in files}):
         own = [file for file in files if file.satellite == name]
@@ -276,21 +227,3 @@ def list_holdings(files: Sequence[TileFile]) -> str:
         span = days[0] + (f" to {days[-1]}" if len(days) > 1 else "")
         parts.append(f"{len(own)} of {name} ({len(tiles)} tiles such as {tiles[0]}, days {span})")
     return ", ".join(parts)
-
-
-def parse_numbers(text: str) -> tuple[int, ...]:
-    """Numbers and ranges, such as '32-53,60', in ascending order without repetition.
-
-    Raises:
-      InputError: the text is something else.
-    """
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part, re.ASCII)
-        if match is None:
-            raise InputError(f"'{text}' is not a list of numbers; write such as 32-53,60")
-        low, high = int(match[1]), int(match[2] or match[1])
-        if low > high:
-            raise InputError(f"the range {low}-{high} in '{text}' runs backwards; write {high}-{low}")
-        numbers.update(range(low, high + 1))
-    return tuple(sorted(numbers))

@@ -1,10 +1,11 @@
-"""Walk a tree of folders by names alone: no file is opened or looked at, and what is known is not read again."""
+"""Walk a directory tree by names alone; the listing of an unchanged directory is not read again."""
 
 import json
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,14 @@ _SETTLED_NANOSECONDS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds: wanted files, folders, and links to folders, by name."""
+    """The content of a folder: wanted files, folders, and links to folders, by name."""
 
     files: list[str]
     folders: list[str]
     links: list[str]
 
 
-class FolderIndex:
+class FolderIndex(AbstractContextManager):
     """Remembers folders' listings in a file of JSON lines, so that an interrupted or repeated walk is short.
 
     A folder is read again when its time stamp changed. The file grows while a walk runs; what an interruption leaves
@@ -29,24 +30,16 @@ class FolderIndex:
     """
 
     def __init__(self, path: str | os.PathLike):
-        """Reads what is there.
-
-        Args:
-          path: of the file; it and its folder are made when needed.
-        """
-        self._path = Path(path)
+        """Reads the file at that path; it and its folder are made when needed."""
         self._known: dict[str, tuple[int, Listing]] = {}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.exists():
-            with self._path.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    try:
-                        entry = json.loads(line)
-                        listing = Listing(entry["files"], entry["folders"], entry["links"])
-                        self._known[entry["folder"]] = (entry["changed"], listing)
-                    except (ValueError, KeyError, TypeError):  # the line that was being written
-                        continue
-        self._file = self._path.open("a", encoding="utf-8")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+", encoding="utf-8", errors="replace")
+        self._file.seek(0)
+        for line in self._file:
+            with suppress(ValueError, KeyError, TypeError):  # the line that was being written
+                entry = json.loads(line)
+                listing = Listing(entry["files"], entry["folders"], entry["links"])
+                self._known[entry["folder"]] = (entry["changed"], listing)
         self._file.write("\n")  # ends such a line
 
     def read(self, folder: str, is_wanted: Callable[[str], bool]) -> Listing:
@@ -62,23 +55,12 @@ class FolderIndex:
             self._file.write(json.dumps({"folder": key, "changed": changed, **vars(listing)}) + "\n")
         return listing
 
-    def close(self) -> None:
-        """Writes what is still in memory."""
-        self._file.close()
-
-    def __enter__(self) -> "FolderIndex":
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
 
 
 def list_folder(folder: str, is_wanted: Callable[[str], bool]) -> Listing:
-    """Reads one folder.
-
-    Raises:
-      OSError: it cannot be read.
-    """
+    """Reads one folder. Raises OSError where it cannot be read."""
     listing = Listing([], [], [])
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -99,18 +81,10 @@ def walk(
     enters: Callable[[tuple[str, ...]], bool],
     index: FolderIndex | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """The wanted files in a folder and all folders in it, links followed, in no particular order.
+    """Folder and name of each wanted file in a folder and all folders in it, links followed, in no particular order.
 
-    A folder that cannot be read is left out with a warning.
-
-    Args:
-      root: where to begin.
-      is_wanted: whether a file of that name is.
-      enters: whether to read a folder, given the last names of its path, at most three.
-      index: what is known already.
-
-    Yields:
-      Folder and name of each file.
+    A folder that cannot be read is left out with a warning; `enters` says whether to read one, given the last names of
+    its path, at most three.
     """
     # Folders still to read, each with the last names of its path.
     waiting: list[tuple[str, tuple[str, ...]]] = [(root, Path(os.path.abspath(root)).parts[-3:])]
@@ -131,12 +105,11 @@ def walk(
 
 
 def _is_new(link: str, linked: set[tuple[int, int]]) -> bool:
-    """Whether to follow it. A link may lead back above itself: the second time through it ends here."""
-    try:
+    """True where a link is to be followed. It may lead back above itself: the second time through it ends here."""
+    with suppress(OSError):
         status = os.stat(link)
-    except OSError:
-        return False
-    identity = (status.st_dev, status.st_ino)
-    new = identity not in linked
-    linked.add(identity)
-    return new
+        identity = (status.st_dev, status.st_ino)
+        if identity not in linked:
+            linked.add(identity)
+            return True
+    return False

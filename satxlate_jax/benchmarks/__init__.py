@@ -1,1 +1,38 @@
-"""Measurements for developers: `satxlate bench NAME`."""
+"""`satxlate bench NAME`: developer benchmarks of how fast each part runs on this machine."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from satxlate_jax.cli import CommandParser, InputError
+
+# name -> (module and function that takes its options, description)
+BENCHMARKS = {
+    "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
+    "train": ("train.main", "steps per second, set against this machine's convolutions"),
+    "logging": ("logging.main", "what logging every step costs"),
+    "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
+    "input": ("input.main", "patches per second that training reads"),
+}
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """Runs one benchmark.
+
+    Raises:
+      InputError: there is no such benchmark.
+    """
+    names = "\n".join(f"  {name:<10} {text}" for name, (_, text) in BENCHMARKS.items())
+    if argv and argv[0] in ("-h", "--help"):
+        print(f"usage: satxlate bench NAME ...\n\n{__doc__}\n\nbenchmarks (each has --help):\n{names}")
+        return 0
+    if not argv or argv[0] not in BENCHMARKS:
+        given = f"unknown benchmark '{argv[0]}'" if argv else "name a benchmark"
+        raise InputError(f"{given}; there are {', '.join(BENCHMARKS)}")
+    module, function = BENCHMARKS[argv[0]][0].split(".")
+    return getattr(import_module(f"{__name__}.{module}"), function)(argv[1:])
+
+
+def config_parser(command: str, description: str | None) -> CommandParser:
+    """The parser of a command that takes a training configuration as `satxlate train` does."""
+    epilog = "--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`."
+    return CommandParser(prog=f"satxlate {command}", description=description, epilog=epilog, allow_abbrev=False)

@@ -1,12 +1,13 @@
-"""`satxlate compile`: the real training step through the real TPU compiler, for a pod that nobody needs to hold.
+"""`satxlate compile`: compile the real training step for TPUs, without a TPU.
 
     python -m satxlate_jax compile --config=configs/base_g16g17.py --topology=v5e:16x16 --batch_per_chip=8
 
-Nothing runs; what the compiler says of memory, operations, bytes and collectives is set against the chip's published
-figures. Needs the extra `tpu` (the libtpu wheel), no TPU and no data.
+Nothing runs; the compiler's numbers (memory, operations, bytes, collectives) are set against the chip's published ones.
+Needs the extra `tpu` (the libtpu wheel) and no data. Also `satxlate bench satellites`, on this machine.
 """
 
 import importlib.util
+import itertools
 import math
 import os
 import re
@@ -14,51 +15,59 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
+from matplotlib.figure import Figure
 
-from satxlate_jax.cli import CommandParser, InputError
+from satxlate_jax import atomic
+from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.benchmarks.train import lower_step
+from satxlate_jax.cli import InputError, user_path
 from satxlate_jax.training import sharding
-from satxlate_jax.training.accelerators import CHIPS, Chip, roofline
-from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.channels import streams
+from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _COLLECTIVE = re.compile(r" = (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+[0-9]*)\[([0-9,]*)\]")
+# Code that never runs need not be good; the memory it needs is decided before.
+_QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a compiled step costs one chip.
+class Chip(NamedTuple):
+    """Published specifications of one accelerator chip.
 
-    Attributes:
-      chips: how many there are.
-      examples: patches per step, of all satellites and chips.
-      memory: kind -> bytes.
-      operations: floating-point operations.
-      bytes_accessed: to and from memory of any kind, on-chip memory included.
-      collectives: kind -> (how many, bytes of their results).
-      estimate: the compiler's own estimate of a step, seconds; 0 where it gives none.
-      seconds: that compiling took.
+    Sources: Cloud TPU's pages 'TPU v4', 'TPU v5e', 'TPU v5p' and 'TPU v6e' (system architecture, key specifications).
     """
 
-    chips: int
-    examples: int
-    memory: dict[str, int]
-    operations: float
-    bytes_accessed: float
-    collectives: dict[str, tuple[int, int]]
-    estimate: float
-    seconds: float
+    name: str  # as topologies name it
+    peak: float  # bfloat16 operations per second, also of float32 convolutions (in bfloat16 passes, by default)
+    memory: float  # bytes of high-bandwidth memory
+    bandwidth: float  # of that memory, bytes per second
+    interconnect: float  # bytes per second between chips, all links of one chip together
+
+
+_SPECIFICATIONS = (
+    Chip("v4", 275e12, 32e9, 1228e9, 300e9),
+    Chip("v5e", 197e12, 16e9, 819e9, 200e9),
+    Chip("v5p", 459e12, 95e9, 2765e9, 600e9),
+    Chip("v6e", 918e12, 32e9, 1640e9, 448e9),
+)
+CHIPS = {chip.name: chip for chip in _SPECIFICATIONS}
+
+
+def roofline(chip: Chip, operations: float, memory_bytes: float, reduced_bytes: float, chips: int) -> dict[str, float]:
+    """Least seconds of a step on one of some chips, by what bounds it; a ring moves what is all-reduced twice."""
+    return {
+        "arithmetic": operations / chip.peak,
+        "memory": memory_bytes / chip.bandwidth,
+        "network": 2 * reduced_bytes * (chips - 1) / chips / chip.interconnect,
+    }
 
 
 def tpu_mesh(topology: str) -> Mesh:
@@ -87,7 +96,7 @@ def tpu_mesh(topology: str) -> Mesh:
 
 
 def read_collectives(program: str) -> dict[str, tuple[int, int]]:
-    """The collectives in a compiled program's text: kind -> (how many, bytes of their results on one device)."""
+    """Number and bytes of the results of each kind of collective in a compiled program's text."""
     totals: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for line in program.splitlines():
         if found := _COLLECTIVE.search(line):
@@ -98,74 +107,43 @@ def read_collectives(program: str) -> dict[str, tuple[int, int]]:
     return dict(totals)
 
 
-def compile_step(config: Any, mesh: Mesh) -> Report:
-    """Compiles the training step of a configuration for the chips of a mesh, which need not be there."""
-    sharding.check_batch_size(config.batch_size, mesh, config.abreast)
-    train_step = build_train_step(config)
-    begin = time.monotonic()
-    step = jit_train_step(train_step, mesh).lower(*abstract_arguments(config, train_step, mesh), 1).compile()
-    seconds = time.monotonic() - begin
-    cost, memory = step.cost_analysis(), step.memory_analysis()
-    return Report(
-        chips=mesh.size,
-        examples=config.batch_size * len(streams(config)),
-        memory={
-            "state and batch": memory.argument_size_in_bytes,
-            "results not reusing them": memory.output_size_in_bytes - memory.alias_size_in_bytes,
-            "temporary": memory.temp_size_in_bytes,
-            "program": memory.generated_code_size_in_bytes,
-        },
-        operations=cost["flops"],
-        bytes_accessed=cost["bytes accessed"],
-        collectives=read_collectives(step.as_text()),
-        estimate=cost.get("optimal_seconds", 0.0),
-        seconds=seconds,
-    )
-
-
-def describe(report: Report, chip: Chip) -> str:
-    """A report in lines for a person."""
-    total = sum(report.memory.values())
-    reduced = sum(size for _, size in report.collectives.values())
-    bounds = roofline(chip, report.operations, report.bytes_accessed, reduced, report.chips)
-    least = max(bounds, key=lambda what: bounds[what])
-    per_chip = report.examples / report.chips
+def describe(step: Any, chip: Chip, chips: int, patches: int) -> str:
+    """The costs of a compiled step for one of some chips, as text; `patches` are those of all satellites and chips."""
+    cost, analysis, collectives = step.cost_analysis(), step.memory_analysis(), read_collectives(step.as_text())
+    memory = {
+        "state and batch": analysis.argument_size_in_bytes,
+        "results not reusing them": analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
+        "temporary": analysis.temp_size_in_bytes,
+        "program": analysis.generated_code_size_in_bytes,
+    }
+    total, accessed = sum(memory.values()), cost["bytes accessed"]
+    bounds = roofline(chip, cost["flops"], accessed, sum(size for _, size in collectives.values()), chips)
+    least = max(bounds, key=lambda bound: bounds[bound])
     lines = [
-        f"{report.chips} chips of {chip.name}, {report.examples} patches per step, {per_chip:g} per chip;"
-        f" compiled in {report.seconds:.0f} s",
-        "",
         "per chip and step",
-        *(f"  memory, {kind:<26} {size / 1e6:12,.1f} MB" for kind, size in report.memory.items()),
+        *(f"  memory, {kind:<26} {size / 1e6:12,.1f} MB" for kind, size in memory.items()),
         f"  memory, {'all':<26} {total / 1e6:12,.1f} MB, {total / chip.memory:.1%} of {chip.memory / 1e9:g} GB",
-        f"  {'operations':<34} {report.operations / 1e9:12,.1f} G",
-        f"  {'bytes accessed':<34} {report.bytes_accessed / 1e6:12,.1f} MB,"
-        f" {report.bytes_accessed / per_chip / 1e6:,.1f} MB per patch; in on-chip memory, too: at most so many of HBM",
-        *(
-            f"  {f'{count} {kind}':<34} {size / 1e6:12,.2f} MB"
-            for kind, (count, size) in sorted(report.collectives.items())
-        ),
+        f"  {'operations':<34} {cost['flops'] / 1e9:12,.1f} G",
+        f"  {'bytes accessed':<34} {accessed / 1e6:12,.1f} MB, {accessed * chips / patches / 1e6:,.1f} MB per patch; "
+        "in on-chip memory, too: at most so many of HBM",
+        *(f"  {f'{n} {kind}':<34} {size / 1e6:12,.2f} MB" for kind, (n, size) in sorted(collectives.items())),
         "",
-        "least time of a step, by the chip's published figures; 'memory' as if all bytes accessed were of HBM",
-        *(f"  {what:<34} {seconds * 1e3:12.3f} ms" for what, seconds in bounds.items()),
-        f"  bound by {least}: at most {report.examples / bounds[least]:,.0f} patches per second on all chips",
+        "least time of a step, by the chip's published specifications; 'memory' as if all bytes accessed were of HBM",
+        *(f"  {bound:<34} {seconds * 1e3:12.3f} ms" for bound, seconds in bounds.items()),
+        f"  bound by {least}: at most {patches / bounds[least]:,.0f} patches per second on all chips",
     ]
-    if report.estimate > 0:
-        lines.append(f"  {'the compiler estimates':<34} {report.estimate * 1e3:12.3f} ms")
+    if cost.get("optimal_seconds", 0) > 0:
+        lines.append(f"  {'the compiler estimates':<34} {cost['optimal_seconds'] * 1e3:12.3f} ms")
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the verb `compile`."""
-    parser = CommandParser(
-        prog="satxlate compile",
-        description="Compile the training step for TPU chips that need not be there: what does it cost each of them?",
-        epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",
-        allow_abbrev=False,
-    )
+def main(argv: Sequence[str]) -> None:
+    """Runs the subcommand `compile`."""
+    description = "Compile the training step for TPU chips that need not be there: what does it cost each of them?"
+    parser = config_parser("compile", description)
     parser.add_argument("--topology", required=True, metavar="CHIP:SHAPE", help="such as v5e:16x16, v6e:4x4, v5p:2x2x4")
-    parser.add_argument(
-        "--batch_per_chip", type=int, metavar="N", help="sets config.batch_size to N times the number of chips"
-    )
+    batch = "sets config.batch_size to N times the number of chips"
+    parser.add_argument("--batch_per_chip", type=int, metavar="N", help=batch)
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     kind = arguments.topology.partition(":")[0]
@@ -177,5 +155,66 @@ def main(argv: Sequence[str]) -> int:
         config.batch_size = arguments.batch_per_chip * mesh.size
     if sys.stderr.isatty():
         print(f"compiling for {mesh.size} chips, some minutes ...", file=sys.stderr)
-    print(describe(compile_step(config, mesh), CHIPS[kind]))
-    return 0
+    lowered, begin = lower_step(config, mesh), time.monotonic()
+    step = lowered.compile()
+    patches = config.batch_size * len(training_sources(config))
+    print(
+        f"{mesh.size} chips of {kind}, {patches} patches per step, {patches / mesh.size:g} per chip; "
+        f"compiled in {time.monotonic() - begin:.0f} s\n"
+    )
+    print(describe(step, CHIPS[kind], mesh.size, patches))
+
+
+def draw(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
+    """Plots operations and memory against the number of satellites, a curve per variant."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for index, (label, scale) in enumerate((("operations per step (T)", 1e12), ("peak memory (GiB)", 2**30))):
+        axes = figure.add_subplot(1, 2, index + 1)
+        for name, points in costs.items():
+            axes.plot([*points], [cost[index] / scale for cost in points.values()], "o-", label=name)
+        axes.set(xlabel="satellites", ylabel=label, ylim=(0, None))
+        axes.legend()
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def main_satellites(argv: Sequence[str]) -> None:
+    """Runs `satxlate bench satellites`.
+
+    Raises:
+      InputError: the configuration has one satellite only.
+    """
+    description = (
+        "What a training step costs as satellites are added, with all their pairs and with objective.pairs_per_step. "
+        "Nothing runs: operations are those of the program as written, memory is what this machine's compiler plans. "
+        "The satellites are the first two, three, ... of the configuration."
+    )
+    parser = config_parser("bench satellites", description)
+    parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
+    parser.add_argument("--remat", action="store_true", help="also with config.remat")
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    names = list(config.data.satellites)
+    if len(names) < 2:
+        raise InputError("the configuration has one satellite; two are the least to have pairs")
+    remats = (False, True) if arguments.remat else (config.remat,)
+    budgets = dict.fromkeys((0, config.objective.pairs_per_step))
+    costs: dict[str, dict[int, tuple[float, float]]] = {}
+    print(f"width {config.generator.dim}, batch {config.batch_size}, patches of {config.data.patch_size} pixels")
+    print(f"{'satellites':>10}  {'pairs':<20} {'operations':>12} {'memory':>12}")
+    for number in range(2, len(names) + 1):
+        for pairs, remat in itertools.product(budgets, remats):
+            variant = config.copy_and_resolve_references()
+            with variant.unlocked():
+                for name in names[number:]:
+                    del variant.data.satellites[name]
+            variant.objective.pairs_per_step, variant.remat = pairs, remat
+            label = (f"{pairs} pairs" if pairs else "all pairs") + (", remat" if remat else "")
+            lowered = lower_step(variant, sharding.make_mesh())
+            operations, plan = lowered.cost_analysis()["flops"], lowered.compile(_QUICKLY).memory_analysis()
+            results = plan.output_size_in_bytes - plan.alias_size_in_bytes  # that do not reuse the state's memory
+            memory = plan.argument_size_in_bytes + results + plan.temp_size_in_bytes
+            costs.setdefault(label, {})[number] = operations, memory
+            print(f"{number:>10}  {label:<20} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
+    if arguments.output:
+        draw(costs, Path(arguments.output))

@@ -1,4 +1,4 @@
-"""`satxlate bench input`: how fast a process reads batches for training, and what that feeds.
+"""`satxlate bench input`: how fast a process reads training batches, and the training rate that sustains.
 
 One pass in one process, no cache: records are read, shuffled, decoded and normalised as in training. Patches per core
 are per CPU second of the process, so that they do not depend on what else the machine does; the clock is told beside.
@@ -13,8 +13,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from satxlate_jax.benchmarks.build import simulate_many
-from satxlate_jax.benchmarks.build_process import run_builds
+from satxlate_jax.benchmarks.build import run_builds, simulate_tiles
 from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import get_satellite
@@ -22,38 +21,14 @@ from satxlate_jax.training.input import PREFETCHED_BATCHES, check_records, train
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
 TILES = 80  # of the data set it makes: 2,000 patches
-# What the compiler says of the published two-satellite step in bfloat16 (launch/README.md): it is bound by its memory
+# The compiler's numbers for the published two-satellite step in bfloat16 (launch/README.md): it is bound by its memory
 # traffic, so that an accelerator's bandwidth says how long it takes at least.
 STEP_PATCHES, STEP_BYTES = 16, 24.5e9
-ACCELERATORS = {"TPU v5e chip": 819e9, "A100 40 GB": 1555e9}  # bytes/s, the makers' figures
-
-
-def _config(data: str, satellite: str, name: str, batch_size: int, augment: bool) -> ConfigDict:
-    bands = tuple(band.number for band in get_satellite(satellite).bands)
-    return ConfigDict(
-        {
-            "seed": 0,
-            "batch_size": batch_size,
-            "normalization": "published",
-            "data": {
-                "dir": data,
-                "satellites": {satellite: bands},
-                "datasets": {satellite: name},
-                "streams": (),
-                "shuffle_buffer": 2_048,
-                "patch_size": 64,
-                "augment": augment,
-            },
-        }
-    )
+ACCELERATORS = {"TPU v5e chip": 819e9, "A100 40 GB": 1555e9}  # bytes/s, as their makers publish
 
 
 def measure(config: ConfigDict, seconds: float) -> tuple[float, float, float]:
     """Reads batches for some seconds.
-
-    Args:
-      config: the fields that `training_batches` reads.
-      seconds: how long to read once the first batch is there.
 
     Returns:
       Seconds to the first batch, patches per second by the clock, patches per CPU second of this process.
@@ -81,47 +56,39 @@ def main(argv: Sequence[str]) -> None:
       InputError: a mistake in what was handed in, or no data set of 64 x 64 x 16 where it should be.
     """
     parser = CommandParser(prog="satxlate bench input", description=__doc__)
-    parser.add_argument(
-        "--data", type=user_path, metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)"
-    )
-    parser.add_argument("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")
-    parser.add_argument("--augment", action="store_true", help="with flips and rotations")
+    option = parser.add_argument
+    option("--data", type=user_path, metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)")
+    option("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
+    option("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
+    option("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")
+    option("--augment", action="store_true", help="with flips and rotations")
     arguments = parser.parse_args(argv)
-    if arguments.batch_size < 1 or arguments.seconds <= 0:
+    batch_size, satellite = arguments.batch_size, arguments.satellite if arguments.data else "G16"
+    if batch_size < 1 or arguments.seconds <= 0:
         raise InputError("--batch-size must be at least 1 and --seconds more than 0")
     with tempfile.TemporaryDirectory() as folder:
-        satellite = name = arguments.satellite
         if not arguments.data:
-            satellite, name = "G16", "bench"
-            simulate_many(Path(folder, "l1g"), 4, TILES)
+            simulate_tiles(Path(folder, "l1g"), 4, TILES)
             print("building ...", flush=True)
-            run_builds(Path(folder, "l1g"), Path(folder), [{"name": name, "satellite": "G16"}])
-        data = arguments.data or folder
-        config = _config(data, satellite, name, arguments.batch_size, arguments.augment)
+            run_builds(Path(folder, "l1g"), Path(folder), [{"name": satellite, "satellite": satellite}])
+        data = {
+            "dir": arguments.data or folder,
+            "satellites": {satellite: tuple(band.number for band in get_satellite(satellite).bands)},
+            "datasets": {satellite: satellite},
+            "streams": (),
+            "shuffle_buffer": 2_048,
+            "patch_size": 64,
+            "augment": arguments.augment,
+        }
+        config = ConfigDict({"seed": 0, "batch_size": batch_size, "normalization": "published", "data": data})
         ready, clock, core = measure(config, arguments.seconds)
-    print("\n".join(describe(ready, clock, core, arguments.batch_size)))
-
-
-def describe(ready: float, clock: float, core: float, batch_size: int) -> list[str]:
-    """The report.
-
-    Args:
-      ready: seconds to the first batch.
-      clock: patches per second by the clock.
-      core: patches per CPU second.
-      batch_size: per satellite.
-    """
-    lines = [
-        f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {count_cpus()} cores",
-        f"per core: {core:,.0f} patches of 64x64x16/s (target {TARGET:,}: {'met' if core >= TARGET else 'missed'})",
-        f"one core feeds {core / (2 * batch_size):,.0f} steps/s of two satellites with batch size {batch_size}",
-    ]
+    print(f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {count_cpus()} cores")
+    verdict = "met" if core >= TARGET else "missed"
+    print(f"per core: {core:,.0f} patches of 64x64x16/s (target {TARGET:,}: {verdict})")
+    print(f"one core feeds {core / (2 * batch_size):,.0f} steps/s of two satellites with batch size {batch_size}")
     for name, bandwidth in ACCELERATORS.items():
         seconds = STEP_BYTES / bandwidth
-        lines.append(
+        print(
             f"  {name}: a step of {STEP_PATCHES} patches takes at least {1e3 * seconds:.0f} ms ({1 / seconds:.0f} "
             f"steps/s, {STEP_PATCHES / seconds:,.0f} patches/s); one core feeds {core * seconds / STEP_PATCHES:.1f}"
         )
-    return lines

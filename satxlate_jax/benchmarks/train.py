@@ -1,44 +1,79 @@
-"""`satxlate bench train`: how fast this machine takes training steps, and how near that is to what it can do.
+"""`satxlate bench train`: how fast this machine takes training steps, and how close that is to its peak.
 
 Random images stand for the data, so that nothing but the step is measured. The yardstick is this machine's own rate for
 the network's commonest convolution (3x3, dim to dim channels, whole patches): forward, and its gradients with respect
 to the input and to the weights.
 """
 
+import math
+import re
 import resource
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
-from satxlate_jax.benchmarks.profile import describe_parts, measure_parts
-from satxlate_jax.cli import CommandParser
-from satxlate_jax.training import run as runs
+from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.cli import at_least
 from satxlate_jax.training import sharding
-from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.channels import streams
+from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
+from satxlate_jax.training.step import abstract_arguments, compiler_options, jit_train_step
+
+WEIGHT, FORWARD = "convolutions: weight gradients", "convolutions: forward, input gradients"
+COPIES, SUMS, REST = "copies and transpositions", "sums over pixels", "everything else, element by element"
+_NO_WORK = ("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "call", "while")
+
+_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = \w+\[([\d,]*)\]\S* ([\w\-]+)\((.*)$")
+_WINDOW = re.compile(r"window=\{size=([\dx]+)")
+_LAYOUT = re.compile(r"dim_labels=\w+_(\w+)->(\w+)")
+
+
+def lower_step(config: Any, mesh: Mesh) -> Any:
+    """The training step of a configuration as a program for a mesh whose devices need not be there."""
+    sharding.check_batch_size(config.batch_size, mesh)
+    train_step = build_train_step(config)
+    return jit_train_step(train_step, mesh).lower(*abstract_arguments(config, train_step, mesh), 1)
+
+
+def load_step(config: Any, compiled: Any, mesh: Mesh) -> Callable[[], Any]:
+    """A function that takes one compiled step after the other on random images and returns its metrics."""
+    train_step = build_train_step(config)
+    state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
+    _, shapes, *_ = abstract_arguments(config, train_step, mesh)
+    images = {name: jax.random.normal(jax.random.key(0), shape.shape, jnp.float32) for name, shape in shapes.items()}
+    batch = {name: jax.device_put(x, sharding.by_rows(mesh)) for name, x in images.items()}
+    key, votes = sharding.create(mesh, lambda: jax.random.key(config.seed)), sharding.stop_votes(mesh, False)
+
+    def step() -> Any:
+        nonlocal state
+        state, metrics = compiled(state, batch, key, votes)
+        return metrics
+
+    return step
+
+
+def _seconds(function: Callable[..., Any], repeats: int, *arguments: Any) -> float:
+    """Median time of a call, after one that is not counted."""
+    seconds = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])
 
 
 def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dict[str, float]:
-    """Operations per second of a 3x3 convolution and its two gradients, each compiled alone.
-
-    Args:
-      batch: images.
-      size: pixels along each side.
-      channels: in and out.
-      repeats: the median of so many is taken.
-
-    Returns:
-      'forward', 'input gradient' and 'weight gradient'.
-    """
+    """Operations per second of a 3x3 convolution and of its two gradients, each compiled alone."""
     x = jax.random.normal(jax.random.key(0), (batch, size, size, channels))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, channels)) * 0.05
 
@@ -51,103 +86,107 @@ def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dic
         "weight gradient": lambda x, kernel: jax.vjp(lambda w: convolve(x, w), kernel)[1](x)[0],
     }
     operations = 2 * 9 * channels**2 * size**2 * batch
-    rates = {}
-    for name, function in functions.items():
-        options = compiler_options(jax.default_backend())
-        compiled = jax.jit(function, compiler_options=options).lower(x, kernel).compile()
-        seconds = _time(partial(compiled, x, kernel), repeats)
-        rates[name] = operations / statistics.median(seconds)
-    return rates
+    options = compiler_options(jax.default_backend())
+    compiled = {name: jax.jit(f, compiler_options=options).lower(x, kernel).compile() for name, f in functions.items()}
+    return {name: operations / _seconds(program, repeats, x, kernel) for name, program in compiled.items()}
 
 
-def _time(function: Callable[[], Any], repeats: int) -> list[float]:
-    jax.block_until_ready(function())
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - begin)
-    return seconds
+def classify(program: str) -> dict[str, tuple[str, float]]:
+    """Kind of work and operations (0 but for convolutions) of the instructions in a compiled program's text.
+
+    A weight gradient is itself compiled to a convolution: of the image with the output's gradient, which is the kernel
+    then and so larger than the result. The zeros that a stride puts into an image or a kernel are not counted.
+    """
+    found, shapes = {}, {}
+    for match in filter(None, map(_INSTRUCTION.match, program.splitlines())):
+        name, sizes, kind, rest = match.groups()
+        shapes[name] = [int(size) for size in sizes.split(",") if size]
+        if kind == "convolution":
+            kernel = shapes.get(re.findall(r"%([\w.\-]+)", rest)[1], [])
+            found[name] = _convolution(shapes[name], kernel, rest)
+        elif re.search(r"reduce|^dot", name + kind):
+            found[name] = (SUMS, 0.0)
+        elif re.search(r"transpose|copy", name + kind):
+            found[name] = (COPIES, 0.0)
+        elif kind not in _NO_WORK:
+            found[name] = (REST, 0.0)
+    return found
 
 
-def _counted(steps: int) -> Iterable[int]:
-    """The steps, with a progress bar where there is one to be had: a step needs no more than jax and its like."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return range(steps)
-    return tqdm(range(steps), desc="bench train", unit="step", disable=None)
+def _convolution(shape: list[int], kernel: list[int], rest: str) -> tuple[str, float]:
+    window, layout = _WINDOW.search(rest), _LAYOUT.search(rest)
+    if not window or not layout or not kernel:
+        return FORWARD, 0.0
+    pixels = math.prod(shape[layout[2].index(axis)] for axis in "01")
+    operations = 2.0 * math.prod(shape) * math.prod(kernel) / kernel[layout[1].index("o")]
+    if strides := re.search(r"lhs_dilate=([\dx]+)", rest):
+        operations /= math.prod(map(int, strides[1].split("x")))
+    return (WEIGHT if math.prod(map(int, window[1].split("x"))) > pixels else FORWARD), operations
 
 
-def measure_steps(config: Any, steps: int, parts: bool = False) -> dict[str, Any]:
-    """Compiles and takes steps of a configuration on random images.
-
-    Args:
-      config: a checked configuration.
-      steps: how many to time, after one that is not.
-      parts: take one more under the profiler.
+def measure_parts(program: str, step: Callable[[], Any]) -> dict[str, tuple[float, int, float]]:
+    """Takes a step of a program (its compiled text) under the profiler.
 
     Returns:
-      'compile_seconds', 'operations' (per step, of all devices), 'seconds' (median per step), 'examples' (per step),
-      'parts' (as `measure_parts` gives them; empty where not asked for).
+      kind of work -> (seconds, instructions, operations of convolutions); where several threads work, seconds are those
+      of all of them.
     """
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.batch_size, mesh, config.abreast)
-    train_step = build_train_step(config)
-    state = runs.scratch_state(config, train_step, mesh)
-    _, shapes, *_ = arguments = abstract_arguments(config, train_step, mesh)
-    begin = time.perf_counter()
-    lowered = jit_train_step(train_step, mesh).lower(*arguments, 1)
-    compiled = lowered.compile()
-    compile_seconds = time.perf_counter() - begin
-    draw = {name: jax.random.normal(jax.random.key(0), shape.shape, jnp.float32) for name, shape in shapes.items()}
-    batch = {name: jax.device_put(x, sharding.by_rows(mesh)) for name, x in draw.items()}
-    key = sharding.create(mesh, lambda: jax.random.key(config.seed))
-    votes = sharding.stop_votes(mesh, False)
-    seconds = []
-    for _ in _counted(steps + 1):
-        begin = time.perf_counter()
-        state, metrics = compiled(state, batch, key, votes)
-        jax.block_until_ready((state, metrics))
-        seconds.append(time.perf_counter() - begin)
-    found = measure_parts(compiled.as_text(), lambda: compiled(state, batch, key, votes)) if parts else {}
-    return {
-        "parts": found,
-        "compile_seconds": compile_seconds,
-        # of the program as written: compiled for a CPU, convolutions may be library calls that count as nothing
-        "operations": lowered.cost_analysis()["flops"],
-        "seconds": statistics.median(seconds[1:]),
-        "examples": config.batch_size * len(streams(config)),
-    }
+    work = classify(program)
+    parts: dict[str, tuple[float, int, float]] = defaultdict(lambda: (0.0, 0, 0.0))
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(step())
+        profiles = [jax.profiler.ProfileData.from_file(str(path)) for path in Path(folder).rglob("*.xplane.pb")]
+    lines = (line for profile in profiles for plane in profile.planes for line in plane.lines)
+    for event in (event for line in lines for event in line.events if event.name in work):
+        kind, operations = work[event.name]
+        seconds, count, total = parts[kind]
+        parts[kind] = (seconds + event.duration_ns / 1e9, count + 1, total + operations)
+    return dict(sorted(parts.items(), key=lambda item: -item[1][0]))
+
+
+def describe_parts(parts: dict[str, tuple[float, int, float]]) -> str:
+    """A table with a line for each kind of work."""
+    total = sum(seconds for seconds, *_ in parts.values()) or 1.0
+    lines = [f"  {'where the time goes':<42} {'share':>7} {'seconds':>9} {'number':>7} {'rate':>12}"]
+    for kind, (seconds, count, operations) in parts.items():
+        rate = f"{operations / seconds / 1e9:8.1f} G/s" if operations and seconds else ""
+        lines.append(f"  {kind:<42} {seconds / total:7.1%} {seconds:9.3f} {count:7d} {rate:>12}")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
-    parser = CommandParser(
-        prog="satxlate bench train",
-        description=__doc__,
-        epilog="--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--steps", type=int, default=5, help="steps to time (default %(default)s)")
+    parser = config_parser("bench train", __doc__)
+    parser.add_argument("--steps", type=at_least(1), default=5, help="steps to time (default %(default)s)")
     parser.add_argument("--parts", action="store_true", help="also say where the time of a step goes")
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is one of the things to measure
-    step = measure_steps(config, max(arguments.steps, 1), arguments.parts)
+    mesh = sharding.make_mesh()
+    begin = time.perf_counter()
+    lowered = lower_step(config, mesh)
+    compiled = lowered.compile()
+    compile_seconds = time.perf_counter() - begin
+    step = load_step(config, compiled, mesh)
+    seconds = _seconds(step, arguments.steps)
+    parts = measure_parts(compiled.as_text(), step) if arguments.parts else {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     rates = convolution_rates(config.batch_size, config.data.patch_size, config.generator.dim, repeats=9)
-    achieved = step["operations"] / step["seconds"]
-    what = f"{', '.join(streams(config))}: batch {config.batch_size}, patches of {config.data.patch_size} pixels"
-    how = f"width {config.generator.dim}, {config.precision}, {config.objective.discriminator_fakes} fakes"
-    print(f"{what}, {how}; {jax.device_count()} {jax.default_backend()} device(s)")
-    print(f"  compiled in            {step['compile_seconds']:10.1f} s")
-    print(f"  operations per step    {step['operations'] / 1e12:10.3f} T")
-    print(f"  seconds per step       {step['seconds']:10.3f}    median of {max(arguments.steps, 1)}")
-    print(f"  patches per second     {step['examples'] / step['seconds']:10.2f}    of all satellites")
-    print(f"  rate                   {achieved / 1e9:10.1f} G/s")
+    # of the program as written: compiled for a CPU, convolutions may be library calls that count as nothing
+    operations = lowered.cost_analysis()["flops"]
+    patches = config.batch_size * len(training_sources(config))
+    network = f"batch {config.batch_size}, patches of {config.data.patch_size} pixels, width {config.generator.dim}"
+    variant = f"{config.precision}, {config.objective.discriminator_fakes} fakes"
+    devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    print(f"{', '.join(training_sources(config))}: {network}, {variant}; {devices}")
+    print(f"  compiled in            {compile_seconds:10.1f} s")
+    print(f"  operations per step    {operations / 1e12:10.3f} T")
+    print(f"  seconds per step       {seconds:10.3f}    median of {arguments.steps}")
+    print(f"  patches per second     {patches / seconds:10.2f}    of all satellites")
+    print(f"  rate                   {operations / seconds / 1e9:10.1f} G/s")
     for name, rate in rates.items():
-        print(f"  of its convolution's   {achieved / rate:10.1%}    {name}: {rate / 1e9:.1f} G/s")
+        print(f"  of its convolution's   {operations / seconds / rate:10.1%}    {name}: {rate / 1e9:.1f} G/s")
     print(f"  peak memory            {peak / 2**30:10.2f} GiB of this process")
-    if arguments.parts:
-        print(describe_parts(step["parts"]))
+    if parts:
+        print(describe_parts(parts))

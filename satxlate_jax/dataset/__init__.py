@@ -1,1 +1,1 @@
-"""From L1G files to the records that training reads."""
+"""Turn L1G files into the records that training reads."""

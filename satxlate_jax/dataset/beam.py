@@ -1,75 +1,67 @@
-"""Tiles read by Apache Beam's workers, on this machine or on many. The only module that imports apache_beam."""
+"""Read tiles with Apache Beam's workers, on one machine or many. The only module that imports apache_beam."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import apache_beam as beam
 from etils import epath
 
 from satxlate_jax.archive.catalog import TileFile, parse_name
-from satxlate_jax.dataset.examples import Example, TileOutcome, TileReader
 from satxlate_jax.dataset.manifest import SplitCount
 from satxlate_jax.dataset.selection import Selection
 from satxlate_jax.dataset.statistics import BandCounts
+from satxlate_jax.dataset.tile_patches import Example, TileOutcome, TileReader
 
 
 class ReadTiles(beam.PTransform):
-    """From nothing to a split's (key, example) pairs; what became of the files is written beside the data.
+    """From nothing to a split's (key, example) pairs; the counts of its files are written beside the data.
 
     The files' names go to the workers through a file: of ten million names a pipeline's description is too big.
     """
 
     def __init__(self, split: str, files: Sequence[TileFile], selection: Selection, folder: epath.Path):
-        """Writes the list of files.
-
-        Args:
-          split: which split.
-          files: its files.
-          selection: what to cut from them.
-          folder: that this process and the workers can reach; `read_counts` reads from it.
-        """
+        """Writes the list of files to a folder that this process and the workers can reach."""
         super().__init__()
-        self._split, self._selection, self._folder = split, selection, str(folder)
-        _list_path(folder, split).write_text("".join(f"{json.dumps(str(file.path))}\n" for file in files))
+        self._list, self._counts = map(str, _paths(folder, split))
+        self._selection = selection
+        epath.Path(self._list).write_text("".join(f"{json.dumps(str(file.path))}\n" for file in files))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Builds the pipeline."""
-        split, selection, folder = self._split, self._selection, epath.Path(self._folder)
+        counts = self._counts
         outcomes = (
             pbegin
-            | "List" >> beam.Create([str(_list_path(folder, split))])
+            | "List" >> beam.Create([self._list])
             | "Lines" >> beam.FlatMap(_lines)  # Beam's own readers of files take a path for a pattern
             | "Parse" >> beam.Map(lambda line: parse_name(json.loads(line)))
             | "Share" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_Read(selection)).with_outputs("counts", main="examples")
+            | "Read" >> beam.ParDo(_Read(self._selection)).with_outputs("counts", main="examples")
         )
         _ = (
             outcomes.counts
-            | "Count" >> beam.CombineGlobally(_Count(len(selection.bands)))
-            | "Write" >> beam.Map(lambda count: _count_path(folder, split).write_bytes(count.to_bytes()))
+            | "Count" >> beam.CombineGlobally(_Count(len(self._selection.bands)))
+            | "Write" >> beam.Map(lambda count: epath.Path(counts).write_bytes(count.to_bytes()))
         )
         return outcomes.examples
 
 
 def read_counts(folder: epath.Path, split: str) -> SplitCount:
-    """What became of a split's files, once the pipeline has run; removes what `ReadTiles` left in the folder."""
-    count = SplitCount.from_bytes(_count_path(folder, split).read_bytes())
-    for path in (_count_path(folder, split), _list_path(folder, split)):
-        path.unlink()
+    """The counts of a split's files, once the pipeline has run; removes what `ReadTiles` left in the folder."""
+    listed, counted = _paths(folder, split)
+    count = SplitCount.from_bytes(counted.read_bytes())
+    listed.unlink()
+    counted.unlink()
     return count
+
+
+def _paths(folder: epath.Path, split: str) -> tuple[epath.Path, epath.Path]:
+    return folder / f"files-{split}.jsonl", folder / f"counts-{split}.npz"
 
 
 def _lines(path: str) -> Iterator[str]:
     with epath.Path(path).open() as file:
         yield from file
-
-
-def _list_path(folder: epath.Path, split: str) -> epath.Path:
-    return folder / f"files-{split}.jsonl"
-
-
-def _count_path(folder: epath.Path, split: str) -> epath.Path:
-    return folder / f"counts-{split}.npz"
 
 
 class _Read(beam.DoFn):
@@ -80,8 +72,8 @@ class _Read(beam.DoFn):
         self._reader = TileReader(self._selection, workers=1)
 
     def process(self, file: TileFile) -> Iterator[tuple[str, Example] | beam.pvalue.TaggedOutput]:
-        outcome = self._reader.read(file)
-        yield beam.pvalue.TaggedOutput("counts", outcome.without_patches())
+        outcome = self._reader.call(file)
+        yield beam.pvalue.TaggedOutput("counts", replace(outcome, packed=None))
         yield from outcome.examples()
 
     def teardown(self) -> None:

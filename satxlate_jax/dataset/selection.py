@@ -1,44 +1,41 @@
-"""What of an archive of L1G files makes a data set: which files, which bands, which patches, which splits."""
+"""Select the files, bands and patches of an archive for a data set, and assign files to splits.
+
+Whole days or whole tiles go to one split, never parts of them.
+"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.archive.catalog import TileFile, find_tiles, list_holdings, newest_versions, parse_numbers
-from satxlate_jax.cli import InputError
+from satxlate_jax.archive.catalog import TileFile, describe_inventory, find_tiles, newest_versions
+from satxlate_jax.cli import InputError, parse_names, parse_numbers
 from satxlate_jax.dataset.patches import patch_offsets
-from satxlate_jax.dataset.splits import EmptySplits, draw_files, find_empty, split_files
-from satxlate_jax.geometry import PIXELS, parse_tile, parse_tiles
+from satxlate_jax.geometry import PIXELS, parse_tile
 from satxlate_jax.instruments import SATELLITES, Band
-from satxlate_jax.l1g.resampling import Method
+from satxlate_jax.l1g.resampling import METHODS, Method
 
-# option -> the choices it has
-_CHOICES = {"resampling": ("area", "bilinear"), "split_by": ("day", "tile")}
+SPLITS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.1
+
+# The paper's coincident test sets: 2019, days 32 to 53. They never train, whatever the seed.
+PAPER_TEST_YEAR = 2019
+PAPER_TEST_DAYS = range(32, 54)
+_RESERVED = frozenset(f"{PAPER_TEST_YEAR}-{day:03d}" for day in PAPER_TEST_DAYS)
+
+_CHOICES = {"resampling": METHODS, "split_by": ("day", "tile")}
 # option -> smallest and largest number in it
 _RANGES = {"bands": (1, 16), "years": (1970, 9999), "days": (1, 366), "hours": (0, 23)}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of an archive makes a data set. Use `Selection.of` to check what a user wrote.
+    """The options of a data set, as datasets/geonex_l1g/README.md describes them; None is all, or no limit.
 
-    Attributes:
-      satellite: its name, such as 'G16'.
-      bands: 1-based bands in the order of the channels; a patch is kept when all of them are finite.
-      years: years to take; None is all. The same holds of days (of the year, 1 to 366), hours (UTC) and tiles.
-      days: days of the year.
-      hours: hours, UTC.
-      tiles: tiles, such as 'h09v03'.
-      max_files: draw at most so many files (seeded, without replacement); None is all.
-      max_bad_fraction: the build fails when more than this fraction of the files cannot be used.
-      patch_size: side of a patch, pixels of 2 km.
-      stride: pixels from one patch to the next; None is the patch size.
-      daylight_only: keep only patches over which the sun is up.
-      resampling: to 2 km, 'area' or 'bilinear'.
-      split_by: 'day' or 'tile'.
-      seed: of the draw and the splits.
+    Use `Selection.of` to check what a user wrote.
     """
 
     satellite: str
@@ -58,14 +55,10 @@ class Selection:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Selection":
-        """Checks and completes options as a user writes them, in JSON for instance.
+        """Checks and completes options as a user writes them, in JSON for instance; InputError where one is wrong.
 
-        Args:
-          options: the attributes' names and values. Bands, years, days and hours may be a list, one number or a text
-            such as '32-53,60'; tiles a list or 'h09v03,h10v03'; bands default to all of the satellite.
-
-        Raises:
-          InputError: an unknown option, or a value that cannot be.
+        Bands, years, days and hours may be a list, one number or a text such as '32-53,60'; tiles a list or
+        'h09v03,h10v03'; bands default to all of the satellite.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in options:
@@ -98,37 +91,29 @@ class Selection:
 
 def _checked(name: str, value: Any) -> Any:
     """One option's value in the type that `Selection` holds, or an InputError."""
-    if name == "satellite":
-        return value
     if name in _RANGES:
         return _numbers(name, value)
     if name == "tiles":
-        if isinstance(value, str):
-            return parse_tiles(value)
-        tiles = value if isinstance(value, Sequence) else [value]
+        tiles = parse_names(value) if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
         for tile in tiles:
             parse_tile(str(tile))
-        return tuple(tiles)
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise InputError(f"option '{name}' is '{value}'; it must be one of {', '.join(_CHOICES[name])}")
-        return value
-    if name == "daylight_only":
-        if not isinstance(value, bool):
-            raise InputError(f"option 'daylight_only' is '{value}'; it must be true or false")
-        return value
-    if name == "max_bad_fraction":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise InputError(f"option 'max_bad_fraction' is '{value}'; it must be a number from 0 to 1")
-        return float(value)
-    return _whole_number(name, value)
-
-
-def _whole_number(name: str, value: Any) -> int:
+        return tuple(dict.fromkeys(tiles))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     smallest = 0 if name == "seed" else 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise InputError(f"option '{name}' is '{value}'; it must be a whole number, at least {smallest}")
-    return value
+    if name == "satellite":
+        is_right, wanted = True, ""
+    elif name in _CHOICES:
+        is_right, wanted = value in _CHOICES[name], f"one of {', '.join(_CHOICES[name])}"
+    elif name == "daylight_only":
+        is_right, wanted = isinstance(value, bool), "true or false"
+    elif name == "max_bad_fraction":
+        is_right, wanted = is_number and 0 <= value <= 1, "a number from 0 to 1"
+    else:
+        is_right = is_number and isinstance(value, int) and value >= smallest
+        wanted = f"a whole number, at least {smallest}"
+    if not is_right:
+        raise InputError(f"option '{name}' is '{value}'; it must be {wanted}")
+    return float(value) if name == "max_bad_fraction" else value
 
 
 def _numbers(name: str, value: Any) -> tuple[int, ...]:
@@ -143,19 +128,21 @@ def _numbers(name: str, value: Any) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class EmptySplits:
+    """Splits that no file falls into, why, and options that fill what training needs, if there are such."""
+
+    names: tuple[str, ...]
+    reason: str
+    instead: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ChosenFiles:
-    """The files of an archive that a selection chooses.
+    """The files of an archive that a selection chooses."""
 
-    Attributes:
-      splits: 'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
-      superseded: older versions and copies of the same tile and time.
-      not_drawn: files that `max_files` left out.
-      empty: the splits that no file falls into, where there are any.
-    """
-
-    splits: dict[str, list[TileFile]]
-    superseded: list[TileFile]
-    not_drawn: list[TileFile]
+    splits: dict[str, list[TileFile]]  # as `split_files` gives them
+    superseded: list[TileFile]  # older versions and copies of the same tile and time
+    not_drawn: list[TileFile]  # left out by `max_files`
     empty: EmptySplits | None = None
 
     @property
@@ -164,38 +151,26 @@ class ChosenFiles:
         parts = [*self.splits.values(), self.superseded, self.not_drawn]
         return [file.path for part in parts for file in part]
 
-    @property
-    def total(self) -> int:
-        """How many files the catalog found for the selection."""
-        return len(self.paths)
-
 
 def choose_files(selection: Selection, root: Path) -> ChosenFiles:
-    """Finds, draws and splits a selection's files.
-
-    Args:
-      selection: which files.
-      root: an L1G archive, see `catalog.find_tiles`.
+    """Finds, draws and splits a selection's files below an archive's root.
 
     Raises:
       InputError: the root is no folder, or holds no file of the selection.
     """
-    found = find_tiles(
-        root,
-        satellites=[selection.satellite],
-        tiles=selection.tiles,
-        years=selection.years,
-        days=selection.days,
-        hours=selection.hours,
-        all_versions=True,
-    )
+    filters = {name: getattr(selection, name) for name in ("tiles", "years", "days", "hours")}
+    found = find_tiles(root, satellites=[selection.satellite], **filters, all_versions=True)
     if not found:
-        there = list_holdings(find_tiles(root)) or "no L1G file at all"
-        raise InputError(f"no L1G file of {_described(selection)} under the manual_dir {root}; it holds {there}")
+        there = describe_inventory(find_tiles(root)) or "no L1G file at all"
+        words = [selection.satellite]
+        for name, values in filters.items():
+            if values is not None:
+                words.append(f"{name} {values[0]}" + (f" to {values[-1]} ({len(values)})" if len(values) > 1 else ""))
+        raise InputError(f"no L1G file of {', '.join(words)} under the manual_dir {root}; it holds {there}")
     newest = newest_versions(found)
     drawn = draw_files(newest, selection.max_files, selection.seed) if selection.max_files else newest
     splits = split_files(drawn, selection.split_by, selection.seed)
-    empty = find_empty(splits, selection.split_by, selection.seed)
+    empty = _find_empty(splits, selection.split_by, selection.seed)
     return ChosenFiles(splits, _without(found, newest), _without(newest, drawn), empty)
 
 
@@ -204,10 +179,80 @@ def _without(files: list[TileFile], others: list[TileFile]) -> list[TileFile]:
     return [file for file in files if file.path not in paths]
 
 
-def _described(selection: Selection) -> str:
-    words = [selection.satellite]
-    for name in ("tiles", "years", "days", "hours"):
-        values = getattr(selection, name)
-        if values is not None:
-            words.append(f"{name} {values[0]}" + (f" to {values[-1]} ({len(values)})" if len(values) > 1 else ""))
-    return ", ".join(words)
+def _fraction_of(name: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the name and the seed alone, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def draw_files(files: Sequence[TileFile], count: int, seed: int) -> list[TileFile]:
+    """Draws at most `count` files without replacement, by the seed; they stay in order."""
+    ranked = sorted(range(len(files)), key=lambda index: _fraction_of(files[index].path.name, seed))
+    return [files[index] for index in sorted(ranked[:count])]
+
+
+def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> dict[str, str]:
+    """Group (a day or a tile) -> split.
+
+    A group's split follows from its own name and the seed, so that a growing archive keeps its splits and a day
+    falls into the same split for every satellite. Only where that leaves a split empty, as with a handful of groups,
+    is a group moved: first training gets one, then validation, then testing.
+    """
+    fractions = {name: _fraction_of(name, seed) for name in groups - set(always_test)}
+    splits = dict.fromkeys(groups, "test")
+    for name, fraction in fractions.items():
+        in_test = VALIDATION_SHARE <= fraction < VALIDATION_SHARE + TEST_SHARE
+        splits[name] = "validation" if fraction < VALIDATION_SHARE else "test" if in_test else "train"
+    free = sorted(fractions, key=lambda name: (fractions[name], name))
+    if free and "train" not in splits.values():
+        splits[free[-1]] = "train"
+    for split in ("validation", "test"):
+        training = [name for name in free if splits[name] == "train"]
+        testing = [name for name in free if splits[name] == "test"]
+        if split not in splits.values() and (len(training) > 1 or testing):
+            splits[training[0] if len(training) > 1 else testing[0]] = split
+    return splits
+
+
+def _group(file: TileFile, split_by: str) -> str:
+    """The day or the tile whose files stay together."""
+    return f"{file.year}-{file.day_of_year:03d}" if split_by == "day" else file.tile
+
+
+def split_files(files: Iterable[TileFile], split_by: str, seed: int) -> dict[str, list[TileFile]]:
+    """Splits files by 'day' (UTC; the paper's test period is always test) or by 'tile' (for sets of a single day).
+
+    Returns:
+      'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
+    """
+    files = sorted(files)
+    groups = {_group(file, split_by) for file in files}
+    splits = _assign_groups(groups, seed, _RESERVED if split_by == "day" else ())
+    chosen: dict[str, list[TileFile]] = {split: [] for split in SPLITS}
+    for file in files:
+        chosen[splits[_group(file, split_by)]].append(file)
+    return {split: members for split, members in chosen.items() if members}
+
+
+def _find_empty(splits: Mapping[str, Sequence[TileFile]], split_by: str, seed: int) -> EmptySplits | None:
+    """The splits that no file falls into, and why; None where each has files."""
+    empty = tuple(split for split in SPLITS if not splits.get(split))
+    if not empty:
+        return None
+    files = [file for members in splits.values() for file in members]
+    groups = {_group(file, split_by) for file in files}
+    outside = groups - _RESERVED
+    period = f"{PAPER_TEST_YEAR} days {PAPER_TEST_DAYS[0]} to {PAPER_TEST_DAYS[-1]}, always test in a split by day"
+    count = f"the files are of {len(groups)} {split_by}{'s' if len(groups) > 1 else ''}"
+    if not outside:
+        reason = f"{count} of {period}"
+    elif outside < groups:
+        reason = f"{count}, of which only {len(outside)} is not of {period}"
+    else:
+        reason = f"{count}, and no {split_by} is in two splits"
+    if empty == ("test",):
+        return EmptySplits(empty, f"{reason}; neither training nor evaluation reads it", {})
+    other = "tile" if split_by == "day" else "day"
+    if {"train", "validation"} <= set(split_files(files, other, seed)):
+        return EmptySplits(empty, f"{reason}; split them by {other}", {"split_by": other})
+    return EmptySplits(empty, f"{reason}; files of other days, or of more tiles, are needed", {})

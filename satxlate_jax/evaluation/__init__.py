@@ -1,1 +1,1 @@
-"""How good each band of a translation is, beside baselines, as tables and pictures."""
+"""Scores of translations per band, compared with baselines, as tables and figures."""

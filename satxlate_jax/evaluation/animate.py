@@ -1,4 +1,4 @@
-"""The verb `animate`: translated tiles of one place through time, observed beside synthetic, as GIF or MP4."""
+"""`satxlate animate`: a time series of one tile, observed next to synthetic, as GIF or MP4."""
 
 import argparse
 import shutil
@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tqdm import tqdm
 
@@ -18,35 +17,31 @@ from satxlate_jax.archive.catalog import TileFile, find_tiles, parse_name
 from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
-from satxlate_jax.evaluation.views import View, read_view
-from satxlate_jax.instruments import get_satellite
+from satxlate_jax.evaluation.quicklook import View, read_view
 from satxlate_jax.l1g.isolation import IsolatedCalls
 
 Frame = tuple[Path, list[TileFile]]
-"""A translated file and the files observed at that moment, first the one it was made from."""
+"""A translated file and the files observed at that time, first the one it was made from."""
+
+_SCALED_BY = 12  # frames, spread evenly
 
 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[Frame]:
-    """The translated files in order of time, each with the files observed at that moment.
+    """The translated files (or those in folders) in order of time, each with the files observed at that time.
 
-    Args:
-      inputs: netCDF files that `translate` wrote, or folders of them, all of one tile.
-      root: of the tree of L1G files, for what was observed.
-      target: the satellite that was made; its observations are shown too where there are any.
+    The observations lie under `root`; those of the satellite `target`, where there are any, are shown too.
 
     Raises:
       InputError: nothing to show, several tiles, or a source that is not under root.
     """
-    files = [
-        file for text in inputs for file in (sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)])
-    ]
-    named = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in files}
+    given = [sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)] for text in inputs]
+    named = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in chain(*given)}
     sources = {file: source for file, source in named.items() if source is not None}
-    unknown = [file for file in files if file not in sources]
-    if unknown or not files:
+    if len(sources) < len(named) or not sources:
         what = f"no netCDF file in {', '.join(inputs)}"
-        if unknown:
-            what = f"'{unknown[0]}' is not named as `satxlate translate` names its files"
+        if named:
+            unknown = next(file for file in named if file not in sources)
+            what = f"'{unknown}' is not named as `satxlate translate` names its files"
         raise InputError(f"{what}; give what translate wrote, or the folder it wrote to")
     tiles = {source.tile for source in sources.values()}
     if len(tiles) > 1:
@@ -69,31 +64,34 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
 def draw_frames(
     frames: Sequence[Frame], read: Callable[[Path], View], kind: str, coast: str, failures: list[InputError]
 ) -> Iterator[np.ndarray]:
-    """Pictures [height, width, 3], uint8, all of one size and one scale.
+    """Pictures [height, width, 3], uint8, all of one size and one scale, 'infrared' or 'true_colour'.
 
-    Args:
-      frames: as `find_frames` gives them.
-      read: what reads a file; raises InputError where it cannot.
-      kind: 'infrared' or 'true_colour'.
-      coast: colour of the coastlines; '' draws none.
-      failures: gets the reasons of the frames that cannot be drawn, which are left out.
+    Frames that cannot be read or drawn are left out; `failures` gets their reasons.
 
     Raises:
       InputError: none can be drawn.
     """
-    limits = {} if kind == "true_colour" else find_scales(frames, read)
+    limits = {} if kind == "true_colour" else _find_scales(frames, read)
     for frame in frames:
         try:
             views = _read_views(frame, read)
-            figure = maps.new_figure(4.3 * len(views), 4.9)
-            for axes, view in zip(maps.panels_of(figure, len(views)), views, strict=True):
-                _draw(figure, axes, view, _reference(views), kind, limits, coast)
+            figure, panels = maps.new_figure(4.3 * len(views), 4.9, len(views))
+            for axes, view in zip(panels, views, strict=True):
+                title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
+                if kind == "true_colour":
+                    picture = true_colour(view.satellite, view.fields)
+                    if picture is None:
+                        raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
+                    maps.show_map(axes, view, picture, title, coast=coast)
+                else:
+                    number = _shown_band(view, views[1])
+                    scale = limits.get(round(view.band(number).wavelength))
+                    band, values = view.band(number), view.fields[number]
+                    maps.show_band(axes, view, band, values, title, scale, coast=coast, below=True)
         except InputError as error:
             failures.append(error)
             continue
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        yield maps.pixels_of(figure).copy()
     if len(failures) == len(frames):
         raise failures[0]
 
@@ -103,59 +101,32 @@ def _read_views(frame: Frame, read: Callable[[Path], View]) -> list[View]:
     return [read(observed[0].path), read(file), *(read(other.path) for other in observed[1:])]
 
 
-def find_scales(
-    frames: Sequence[Frame], read: Callable[[Path], View], most: int = 12
-) -> dict[int, tuple[float, float]]:
-    """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K.
-
-    Args:
-      frames: as `find_frames` gives them; one that cannot be read says nothing.
-      read: what reads a file.
-      most: read so many of them, spread evenly.
-    """
+def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[int, tuple[float, float]]:
+    """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K."""
     seen: dict[int, list[np.ndarray]] = {}
-    for index in np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).astype(int)):
+    for index in np.unique(np.linspace(0, len(frames) - 1, min(_SCALED_BY, len(frames))).astype(int)):
         try:
             views = _read_views(frames[index], read)
-            numbers = [_shown_band(view, _reference(views)) for view in views]
+            numbers = [_shown_band(view, views[1]) for view in views]
         except InputError:
             continue
         for view, number in zip(views, numbers, strict=True):
             if np.isfinite(view.fields[number]).any():
-                key = round(get_satellite(view.satellite).band(number).wavelength)
-                seen.setdefault(key, []).append(np.array(maps.value_range([view.fields[number]])))
-    return {key: maps.value_range(ranges, percent=0) for key, ranges in seen.items()}
+                limits = np.array(maps.value_range([view.fields[number]]))
+                seen.setdefault(round(view.band(number).wavelength), []).append(limits)
+    return {key: maps.value_range(limits, percent=0) for key, limits in seen.items()}
 
 
-def _shown_band(view: View, wavelength: float | None) -> int:
-    number = find_band(view.satellite, wavelength, view.fields) if wavelength else None
+def _shown_band(view: View, synthetic: View) -> int:
+    """The band to show in infrared: that of the synthetic view's best window, or else the view's own best."""
+    reference = infrared_band(synthetic.satellite, synthetic.fields)
+    number = None
+    if reference is not None:
+        number = find_band(view.satellite, synthetic.band(reference).wavelength, view.fields)
     number = infrared_band(view.satellite, view.fields) if number is None else number
     if number is None:
         raise InputError(f"{view.name} holds no infrared band; use --kind true_colour")
     return number
-
-
-def _reference(views: Sequence[View]) -> float | None:
-    """The wavelength to show in infrared: the synthetic view's best window."""
-    synthetic = views[1]
-    number = infrared_band(synthetic.satellite, synthetic.fields)
-    return None if number is None else get_satellite(synthetic.satellite).band(number).wavelength
-
-
-def _draw(figure, axes, view: View, wavelength: float | None, kind: str, limits: dict, coast: str) -> None:
-    title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
-    if kind == "true_colour":
-        picture = true_colour(view.satellite, view.fields)
-        if picture is None:
-            raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
-        maps.show_map(axes, view.lat, view.lon, picture, title, coast=coast)
-        return
-    number = _shown_band(view, wavelength)
-    band, values = get_satellite(view.satellite).band(number), view.fields[number]
-    low, high = limits.get(round(band.wavelength)) or maps.value_range([values])
-    look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
-    image = maps.show_map(axes, view.lat, view.lon, values, f"{title}\n{maps.band_label(band)}", coast=coast, **look)
-    maps.add_colour_bar(figure, image, [axes], maps.unit_label(band), below=True)
 
 
 def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
@@ -222,7 +193,7 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
         raise
     _, words = process.communicate()
     if process.returncode:
-        raise InputError(f"ffmpeg could not write the film: {' '.join(words.decode().split())}")
+        raise InputError(f"ffmpeg could not write the animation: {' '.join(words.decode().split())}")
     return count
 
 
@@ -231,24 +202,19 @@ def _parser() -> argparse.ArgumentParser:
         prog="satxlate animate",
         description="Animate translated tiles of one place: what was observed beside what was synthesised.",
     )
-    parser.add_argument(
-        "inputs", type=user_path, nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder"
-    )
-    parser.add_argument(
-        "--l1g", type=user_path, required=True, metavar="ROOT", help="root of the L1G files they were made from"
-    )
-    parser.add_argument(
-        "--output", type=user_path, required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)"
-    )
-    parser.add_argument("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
-    parser.add_argument("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
-    parser.add_argument("--fps", type=float, default=4.0, help="frames per second (4)")
-    parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
+    add = parser.add_argument
+    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")
+    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the L1G files they were made from")
+    add("--output", type=user_path, required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)")
+    add("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
+    add("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
+    add("--fps", type=float, default=4.0, help="frames per second (4)")
+    add("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
     return parser
 
 
 def main(argv: list[str]) -> None:
-    """The verb `animate`."""
+    """Runs `animate`."""
     options = _parser().parse_args(argv)
     frames = find_frames(options.inputs, Path(options.l1g), options.truth)
     coast = "" if options.no_coastlines else maps.COAST

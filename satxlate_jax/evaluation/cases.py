@@ -1,30 +1,53 @@
-"""What is compared with what: which files, which bands, and on which other files the baselines are fitted."""
+"""Choose the files and bands that an evaluation compares, and the other files its baselines are fitted on."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles, list_holdings
+from satxlate_jax.archive.catalog import TileFile, coincident, describe_inventory, find_tiles
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation.baselines.simple import Task
-from satxlate_jax.instruments import get_satellite, shared_bands
+from satxlate_jax.instruments import get_satellite, is_shared, shared_bands, shared_channels
 from satxlate_jax.translation.translate import TileTranslator
 
 
 @dataclass(frozen=True)
-class Case:
-    """One translation to score.
+class Task:
+    """The satellite whose bands are given, the one whose bands are wanted, and both bands in the arrays' order."""
 
-    Attributes:
-      source: the file that is translated.
-      truth: the file that holds what the target's bands should be; the source itself under truth 'source'.
-    """
+    source: str
+    source_bands: tuple[int, ...]
+    target: str
+    target_bands: tuple[int, ...]
+
+    @property
+    def shared(self) -> tuple[list[int], list[int]]:
+        """Channels of the source's array and of the target's that are the same band by wavelength."""
+        return shared_channels(self.source, self.source_bands, self.target, self.target_bands)
+
+    @property
+    def lacking(self) -> list[int]:
+        """Channels of the target's array that the source's input has no band for."""
+        return [channel for channel in range(len(self.target_bands)) if channel not in self.shared[1]]
+
+    @property
+    def inputs(self) -> list[int]:
+        """The target's bands that the source's input shares."""
+        return [self.target_bands[channel] for channel in self.shared[1]]
+
+    def is_given(self, target_band: int) -> bool:
+        """Tell if one of the source's bands has the wavelength of a target's band."""
+        source, wanted = get_satellite(self.source), get_satellite(self.target).band(target_band)
+        return any(is_shared(source.band(number), wanted) for number in self.source_bands)
+
+
+class Case(NamedTuple):
+    """One translation to score: the file to translate and the file that holds the truth, which may be the same."""
 
     source: TileFile
     truth: TileFile
@@ -36,8 +59,7 @@ class Comparison:
 
     Attributes:
       task: source, target and their bands in the network's order.
-      truth: 'coincident' (the target's files of the same tile and time) or 'source' (bands of the source's own
-        instrument that its file holds and the network was not given).
+      truth: 'coincident' (the target's files of the same tile and time) or 'source' (withheld bands of the source).
       truth_bands: target's band -> the band of the truth file that it is compared with.
       cases: the files to score.
       fit_files: the target's files on which the baselines are fitted.
@@ -49,9 +71,9 @@ class Comparison:
     task: Task
     truth: str
     truth_bands: Mapping[int, int]
-    cases: Sequence[Case]
-    fit_files: Sequence[TileFile]
-    fitted_apart: bool
+    cases: Sequence[Case] = ()
+    fit_files: Sequence[TileFile] = ()
+    fitted_apart: bool = True
     fit_sources: Sequence[TileFile] = ()
     fit_pairs: Sequence[tuple[TileFile, TileFile]] = ()
 
@@ -70,7 +92,7 @@ def find_comparison(
     minutes: Collection[int] | None = None,
     **filters,
 ) -> Comparison:
-    """Looks through a tree of L1G files for what can be scored.
+    """Searches a tree of L1G files for what can be scored.
 
     Args:
       translator: whose bands to compare.
@@ -81,9 +103,9 @@ def find_comparison(
       tolerance: largest difference in time of coincident files.
       max_files: score only that many, drawn with `seed`.
       fit_files: fit baselines on at most that many, drawn with `seed`.
-      seed: of the draws.
+      seed: of the random choices.
       minutes: score only files of these minutes of the hour; default all.
-      filters: tiles, years, days, hours of the files to score, as `find_tiles` takes them.
+      filters: of the files to score, as `find_tiles` takes them.
 
     Raises:
       InputError: there is nothing to score; it says what was found.
@@ -93,45 +115,52 @@ def find_comparison(
         raise InputError(f"source and target are both {source}; name two of {', '.join(translator.satellites)}")
     bands = {name: tuple(band.number for band in translator.bands(name)) for name in (source, target)}
     task = Task(source, bands[source], target, bands[target])
-    if truth == "source":
-        cases, truth_bands = _held_out_cases(task, root, filters), held_out_bands(task)
-    else:
-        cases, truth_bands = _coincident_cases(task, root, tolerance, filters), {band: band for band in bands[target]}
-    if minutes is not None:
+    truth_bands = withheld_bands(task) if truth == "source" else {band: band for band in task.target_bands}
+    cases = [Case(file, file) for file in find_tiles(root, satellites=[source], **filters)]
+    missing = f"no file of {source} to score"
+    if truth == "coincident":
+        targets = find_tiles(root, satellites=[target], **filters)
+        cases = [Case(*pair) for pair in coincident([case.source for case in cases], targets, tolerance)]
+        within = f"same tile, times within {tolerance.total_seconds() / 60:g} min"
+        missing = f"no coincident files of {source} and {target} ({within})"
+    if cases and minutes is not None:
         cases = [case for case in cases if case.source.time.minute in minutes]
-        if not cases:
-            raise InputError(f"no file at minute {', '.join(map(str, minutes))}: {_what_is_there(root, filters)}")
+        missing = f"no file at minute {', '.join(map(str, minutes))}"
+    if not cases:
+        raise InputError(f"{missing}: {_advice(root, truth, filters)}")
     draw = random.Random(seed)
     if max_files is not None and len(cases) > max_files:
         cases = sorted(draw.sample(cases, max_files), key=lambda case: (case.source.time, case.source.tile))
-    return Comparison(task, truth, truth_bands, cases, **_files_to_fit(task, root, cases, tolerance, fit_files, draw))
+    return _with_fit_files(Comparison(task, truth, truth_bands, cases), root, tolerance, fit_files, draw)
 
 
-def _files_to_fit(
-    task: Task, root: str | Path, cases: Sequence[Case], tolerance: timedelta, most: int, draw: random.Random
-) -> dict[str, Any]:
-    """Files of both satellites that are not scored, where there are any; coincident ones never are.
+def _with_fit_files(
+    comparison: Comparison, root: str | Path, tolerance: timedelta, most: int, draw: random.Random
+) -> Comparison:
+    """Adds files of both satellites that are not scored, where there are any; coincident ones never are.
 
     Nor do the baselines learn from the target's view of a scored scene, which no translation has seen.
     """
-    scored = {case.truth.path for case in cases} | {case.source.path for case in cases}
+    task, cases = comparison.task, comparison.cases
+    targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
+    scored = {file.path for case in cases for file in case}
+    scored |= {seen.path for _, seen in coincident([case.source for case in cases], targets, tolerance)}
+    apart = [[file for file in files if file.path not in scored] for files in (targets, sources)]
+    pairs = [pair for pair in coincident(sources, targets, tolerance) if not {pair[0].path, pair[1].path} & scored]
 
     def some(files: Sequence) -> list:
         return sorted(draw.sample(files, most)) if len(files) > most else list(files)
 
-    targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
-    scored |= {seen.path for _, seen in coincident([case.source for case in cases], targets, tolerance)}
-    apart = [[file for file in files if file.path not in scored] for files in (targets, sources)]
-    pairs = [pair for pair in coincident(sources, targets, tolerance) if not {pair[0].path, pair[1].path} & scored]
-    return {
-        "fit_files": some(apart[0] or targets),
-        "fitted_apart": bool(apart[0]) or not targets,
-        "fit_sources": some(apart[1] or sources),
-        "fit_pairs": some(pairs),
-    }
+    return replace(
+        comparison,
+        fit_files=some(apart[0] or targets),
+        fitted_apart=bool(apart[0]) or not targets,
+        fit_sources=some(apart[1] or sources),
+        fit_pairs=some(pairs),
+    )
 
 
-def held_out_bands(task: Task) -> dict[int, int]:
+def withheld_bands(task: Task) -> dict[int, int]:
     """Target's bands that the source's instrument measures too but the network is not given -> the source's band.
 
     Raises:
@@ -144,41 +173,21 @@ def held_out_bands(task: Task) -> dict[int, int]:
             f"{task.target} {target.instrument}; use --truth coincident"
         )
     pairs = shared_bands(task.target, task.source, task.target_bands)
-    held_out = {ours: theirs for ours, theirs in pairs if theirs not in task.source_bands}
-    if not held_out:
+    withheld = {ours: theirs for ours, theirs in pairs if theirs not in task.source_bands}
+    if not withheld:
         raise InputError(
             f"--truth source needs bands of {task.target} that the network is not given from {task.source}; this run "
             f"gives it all of them ({', '.join(map(str, task.source_bands))}); use --truth coincident"
         )
-    return held_out
+    return withheld
 
 
-def _held_out_cases(task: Task, root: str | Path, filters: Mapping) -> list[Case]:
-    files = find_tiles(root, satellites=[task.source], **filters)
-    if not files:
-        raise InputError(f"no file of {task.source} to score: {_what_is_there(root, filters)}")
-    return [Case(file, file) for file in files]
-
-
-def _coincident_cases(task: Task, root: str | Path, tolerance: timedelta, filters: Mapping) -> list[Case]:
-    sources = find_tiles(root, satellites=[task.source], **filters)
-    targets = find_tiles(root, satellites=[task.target], **filters)
-    pairs = coincident(sources, targets, tolerance)
-    if not pairs:
-        raise InputError(
-            f"no coincident files of {task.source} and {task.target} (same tile, times within "
-            f"{tolerance.total_seconds() / 60:g} min): {_what_is_there(root, filters)}, or use --truth source"
-        )
-    return [Case(*pair) for pair in pairs]
-
-
-def _what_is_there(root: str | Path, filters: Mapping) -> str:
+def _advice(root: str | Path, truth: str, filters: Mapping) -> str:
     files = find_tiles(root)
     if not files:
         return f"'{root}' holds no L1G file at all; give the root of a tree of L1G files as --l1g"
-    active = {name: value for name, value in filters.items() if value is not None}
-    advice = "loosen the filters" if active else "look at tiles and times"
-    return f"'{root}' holds {list_holdings(files)}; {advice}"
+    advice = "loosen the filters" if any(value is not None for value in filters.values()) else "look at tiles and times"
+    return f"'{root}' holds {describe_inventory(files)}; {advice}" + ", or use --truth source" * (truth == "coincident")
 
 
 def stack(tile: xr.Dataset, bands: Sequence[int]) -> np.ndarray:

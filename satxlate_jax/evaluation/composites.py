@@ -1,51 +1,42 @@
-"""Bands -> what the eye can read: true colour by day, infrared and water vapour at any time.
+"""RGB and single-band images: true colour by day, infrared and water vapour at any time.
 
 Sources of the green formulas: Bah, Gunshor and Schmit, Earth Space Sci. 5 (2018), 549-558 (CIMSS); the documentation
 of satpy's SimulatedGreen (its own and EDC's weights).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from satxlate_jax.instruments import get_satellite
+from satxlate_jax.geometry import DAY_ENDS
+from satxlate_jax.instruments import get_satellite, is_same_wavelength
 
 Fields = Mapping[int, np.ndarray]  # 1-based band -> [h, w] in the band's unit
-
-DAY_ZENITH = 80.0
-"""Solar zenith angle in degrees up to which a true-colour picture is worth looking at."""
 
 _RED, _BLUE, _GREEN, _VEGETATION = 0.64, 0.47, 0.51, 0.865  # um
 # windows first: they show clouds and surface; the others only where no window is there
 _INFRARED_ORDER = (10.35, 11.2, 12.3, 8.5, 3.9, 13.3, 9.61, 7.34, 6.95, 6.19)
 _WATER_VAPOUR = (6.19, 6.95, 7.34)  # um
-_GAMMA = 2.2
+GAMMA = 2.2
 
-# Weights of blue (0.47 um), red (0.64 um) and vegetation (0.865 um) that stand in for ABI's missing green band.
 GREEN_FORMULAS = {
     "CIMSS": (0.45, 0.45, 0.10),
     "satpy": (0.465, 0.465, 0.07),
     "EDC": (0.45706946, 0.48358168, 0.06038137),
 }
+"""Weights of blue (0.47 um), red (0.64 um) and vegetation (0.865 um) that stand in for ABI's missing green band."""
 
 
-def find_band(satellite: str, wavelength: float, fields: Fields) -> int | None:
-    """The band at a wavelength (um, within 2.5 %) that a satellite has and that is among the fields."""
+def find_band(satellite: str, wavelength: float, bands: Collection[int]) -> int | None:
+    """The number of the band at a wavelength (um), if the satellite has one and it is among `bands`."""
     for band in get_satellite(satellite).bands:
-        if abs(band.wavelength - wavelength) < 0.025 * wavelength and band.number in fields:
+        if is_same_wavelength(band.wavelength, wavelength) and band.number in bands:
             return band.number
     return None
 
 
 def formula_green(blue: np.ndarray, red: np.ndarray, vegetation: np.ndarray, formula: str = "CIMSS") -> np.ndarray:
-    """A stand-in for ABI's missing green band, all reflectances (1).
-
-    Args:
-      blue: at 0.47 um, [...].
-      red: at 0.64 um, [...].
-      vegetation: at 0.865 um, [...].
-      formula: one of GREEN_FORMULAS.
-    """
+    """Reflectance that stands in for ABI's green band, from reflectances (1) [...] by one of GREEN_FORMULAS."""
     weights = GREEN_FORMULAS[formula]
     return weights[0] * blue + weights[1] * red + weights[2] * vegetation
 
@@ -53,17 +44,10 @@ def formula_green(blue: np.ndarray, red: np.ndarray, vegetation: np.ndarray, for
 def true_colour(
     satellite: str, fields: Fields, green: np.ndarray | None = None, formula: str = "CIMSS"
 ) -> np.ndarray | None:
-    """A true-colour picture.
+    """A true-colour picture [h, w, 3] in [0, 1], NaN where missing; None where a band is not among the fields.
 
-    Args:
-      satellite: whose bands these are.
-      fields: its bands, reflectances (1), NaN where missing.
-      green: reflectance at 0.51 um [h, w] to take, for example a synthesised one; default the satellite's own band, or
-        where it has none the formula.
-      formula: one of GREEN_FORMULAS.
-
-    Returns:
-      float [h, w, 3] in [0, 1], NaN where missing; None where a band is not among the fields.
+    Its green is the reflectance at 0.51 um handed in, such as a synthesised one, else the satellite's own band, else
+    one of GREEN_FORMULAS.
     """
     red, blue, own, vegetation = (
         find_band(satellite, wavelength, fields) for wavelength in (_RED, _BLUE, _GREEN, _VEGETATION)
@@ -77,15 +61,12 @@ def true_colour(
     if green is None:
         return None
     picture = np.stack([fields[red], green, fields[blue]], axis=-1)
-    if not np.isfinite(picture).all(-1).any():
-        return None
-    return np.clip(picture, 0, 1) ** (1 / _GAMMA)
+    return np.clip(picture, 0, 1) ** (1 / GAMMA) if np.isfinite(picture).all(-1).any() else None
 
 
 def green_band(satellite: str) -> int | None:
     """The number of a satellite's green band (0.51 um), if its instrument has one."""
-    bands = get_satellite(satellite).bands
-    return find_band(satellite, _GREEN, dict.fromkeys(band.number for band in bands))
+    return find_band(satellite, _GREEN, [band.number for band in get_satellite(satellite).bands])
 
 
 def infrared_band(satellite: str, fields: Fields) -> int | None:
@@ -107,5 +88,5 @@ def _first_seen(satellite: str, wavelengths: Sequence[float], fields: Fields) ->
 
 
 def is_day(solar_zenith: np.ndarray | None) -> bool:
-    """Whether most of a tile has the sun well up; without solar angles it is taken for night."""
-    return solar_zenith is not None and bool(np.nanmedian(solar_zenith) < DAY_ZENITH)
+    """Tell if the sun is well up over most of a tile; without solar angles it is taken for night."""
+    return solar_zenith is not None and bool(np.nanmedian(solar_zenith) < DAY_ENDS)

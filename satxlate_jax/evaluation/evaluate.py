@@ -1,128 +1,101 @@
-"""The verb `evaluate`: score translations against what was measured, beside baselines, and write the report."""
+"""`satxlate evaluate`, which scores translations and baselines, and `satxlate pool`, which merges partial evaluations.
+
+`evaluate --part 1/8` scores every eighth file, with baselines fitted as for all; the parts may be computed by as many
+jobs. Errors, percentiles, spectra and calibration are sums over pixels and modes, so that what is pooled is the same
+but for rounding. Pictures and the report stay with the parts.
+"""
 
 import argparse
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax import atomic
-from satxlate_jax.archive.catalog import parse_numbers
-from satxlate_jax.cli import CommandParser, InputError, at_least, parse_names, user_path
-from satxlate_jax.evaluation import tables
-from satxlate_jax.evaluation.baselines.methods import BASELINES, SLOW, make_baselines
-from satxlate_jax.evaluation.cases import Comparison, find_comparison
-from satxlate_jax.evaluation.report import write_report
-from satxlate_jax.evaluation.results import Results
+from satxlate_jax.cli import (
+    CommandParser,
+    InputError,
+    add_archive_filters,
+    add_part,
+    archive_filters,
+    at_least,
+    parse_names,
+    user_path,
+)
+from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
+from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.report import headline, write_report
+from satxlate_jax.evaluation.results import FORMAT, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.evaluation.sums import NAME, write_sums
-from satxlate_jax.evaluation.verdict import headline
-from satxlate_jax.geometry import parse_tiles
-from satxlate_jax.translation.archive import FAILURES, write_failures
 from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
 """The paper's coincident test files: 2019, days 32 to 53, 00:00 UTC (Vandal et al. 2021)."""
+
+_SAME = {
+    "run": "the run (--checkpoint)",
+    "step": "the checkpoint (--step)",
+    "source": "the satellite that is translated (--source)",
+    "target": "the satellite that is made (--target)",
+    "truth": "the truth (--truth)",
+    "methods": "the choice of baselines (--baselines)",
+    "samples": "the number of ensemble members (--samples)",
+    "fitted_on": "the files that baselines were fitted on (--l1g, --days and the like, --fit_files, --seed)",
+}
+"""Keys that must be the same in all parts, in words."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="satxlate evaluate",
         description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
-        "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further figures and a LaTeX "
+        "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further metrics and a LaTeX "
         "table beside it, OUT/figures/*.png, OUT/sums.npz for `satxlate pool`, and OUT/failures.jsonl: files that "
         "could not be scored.",
     )
-    parser.add_argument(
-        "--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)"
-    )
-    parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
-    parser.add_argument("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
-    parser.add_argument("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
-    parser.add_argument("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
-    parser.add_argument(
-        "--output", type=user_path, required=True, metavar="OUT", help="folder for scores, report and figures"
-    )
+    add = parser.add_argument
+    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add("--step", type=int, help="which checkpoint (default: the newest)")
+    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
+    add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
+    add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
+    add("--output", type=user_path, required=True, metavar="OUT", help="folder for scores, report and figures")
     files = parser.add_argument_group("which files")
-    files.add_argument("--preset", choices=PRESETS, help="paper: 2019, days 32-53, 00:00 UTC; other filters narrow it")
-    files.add_argument("--year", help="only these years, such as 2019")
-    files.add_argument("--days", help="only these days of the year, such as 32-53")
-    files.add_argument("--hours", help="only these hours (UTC), such as 0")
-    files.add_argument("--tiles", help="only these tiles, such as h09v03,h10v03")
-    files.add_argument("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
-    files.add_argument(
-        "--part", type=_part, metavar="K/N", help="score only the Kth of N parts of these files, 1/N to N/N; see `pool`"
-    )
-    how = parser.add_argument_group("how")
-    how.add_argument(
-        "--truth",
-        choices=("coincident", "source"),
-        default="coincident",
-        help="compare with the target's file of the same tile and time (default), or with bands of the same instrument "
-        "that the source's file holds and the network is not given",
-    )
-    how.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
+    add = files.add_argument
+    add("--preset", choices=PRESETS, help="paper: 2019, days 32-53, 00:00 UTC; other filters narrow it")
+    add_archive_filters(files)
+    add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
+    add_part(files, "score only the Kth of N parts of these files (see `pool`)")
+    add = parser.add_argument_group("how").add_argument
+    truth = "compare with the target's file of the same tile and time (default), or with bands of the same instrument "
+    truth += "that the source's file holds and the network is not given"
+    add("--truth", choices=("coincident", "source"), default="coincident", help=truth)
+    add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
-    how.add_argument("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
-    how.add_argument(
-        "--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)"
-    )
-    how.add_argument("--samples", type=int, default=0, metavar="N", help="score the mean and the spread of N draws")
-    how.add_argument("--seed", type=int, default=0, help="of all draws (0)")
-    how.add_argument("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
-    how.add_argument("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
+    add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
+    add("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
+    add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
+    add("--seed", type=int, default=0, help="of files and ensemble members (0)")
+    add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
+    add("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
     return parser
 
 
-def _part(text: str) -> tuple[int, int]:
-    """'2/8' -> (2, 8)."""
-    number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no part; write it like 2/8, from 1/8 to 8/8")
-    return int(number), int(count)
-
-
-def _names(text: str | None) -> list[str] | None:
-    """'linear, constant' -> ['linear', 'constant']; 'none' -> []; nothing: the default."""
-    if text == "none":
-        return []
-    return parse_names(text) if text else None
-
-
-def _take_part(comparison: Comparison, number: int, count: int) -> Comparison:
-    """Every `count`th case from the `number`th on; the baselines' files stay those of all."""
-    cases = comparison.cases[number - 1 :: count]
-    if not cases:
-        raise InputError(f"part {number}/{count} of {len(comparison.cases)} files is empty; choose fewer parts")
-    return dataclasses.replace(comparison, cases=cases)
-
-
 def _filters(options: argparse.Namespace) -> dict[str, Any]:
-    filters = {"years": None, "days": None, "hours": None, "minutes": None} | PRESETS.get(options.preset or "", {})
-    for name, text in (("years", options.year), ("days", options.days), ("hours", options.hours)):
-        if text:
-            numbers = parse_numbers(text)
-            preset = filters[name]
-            filters[name] = numbers if preset is None else tuple(number for number in numbers if number in preset)
-    return filters | {"tiles": None if options.tiles is None else parse_tiles(options.tiles)}
-
-
-def write_results(results: Results, output: Path) -> None:
-    """Writes all tables."""
-    columns = tables.COLUMNS
-    for name, rows, first in (
-        ("scores.csv", tables.score_rows(results, results.total), ()),
-        ("scores_per_file.csv", tables.per_file_rows(results), ("tile", "time", "file")),
-        ("scores_by_group.csv", tables.group_rows(results), ("group",)),
-    ):
-        tables.write_csv(rows, (*first, *columns), output / name)
-    tables.write_csv(tables.detail_rows(results), (*tables.KEYS, *tables.DETAILS), output / "details.csv")
-    atomic.write_text(output / "scores.tex", tables.latex_table(results))
+    preset: dict[str, Any] = PRESETS.get(options.preset or "", {})
+    given = {name: values for name, values in archive_filters(options).items() if values is not None}
+    narrowed = {
+        name: tuple(value for value in values if value in preset[name])
+        for name, values in given.items()
+        if name in preset
+    }
+    return preset | given | narrowed
 
 
 def main(argv: list[str]) -> None:
-    """The verb `evaluate`."""
+    """Runs `evaluate`."""
     options = _parser().parse_args(argv)
     translator = load(options.checkpoint, options.step)
     comparison = find_comparison(
@@ -137,30 +110,26 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
         **_filters(options),
     )
-    if options.part:
-        comparison = _take_part(comparison, *options.part)
-    baselines = make_baselines(comparison.task, _names(options.baselines))
+    part, n_parts = options.part or (1, 1)
+    cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
+    if not cases:
+        raise InputError(f"part {part}/{n_parts} of {len(comparison.cases)} files is empty; choose fewer parts")
+    comparison = dataclasses.replace(comparison, cases=cases)
+    chosen = [] if options.baselines == "none" else parse_names(options.baselines) if options.baselines else None
+    baselines = make_baselines(comparison.task, chosen)
     output = Path(options.output)
     try:
         (output / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    results = evaluate(
-        translator,
-        comparison,
-        baselines,
-        pictures=options.pictures,
-        coastlines=options.coastlines,
-        samples=options.samples,
-        seed=options.seed,
-        may_be_empty=bool(options.part),
-    )
+    how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
+    results = evaluate(translator, comparison, baselines, **how, may_be_empty=bool(options.part))
     write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
-    write_sums(results, translator.run, translator.step, output, options.part or (1, 1))
+    write_sums(results, translator.run, translator.step, output, (part, n_parts))
     if not results.scored_bands:
-        print(f"none of {len(comparison.cases)} files of this part could be scored; {output / NAME} says so to `pool`")
+        print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return
-    write_results(results, output)  # before anything is drawn: scores outlive a fault of drawing
+    write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
     print(headline(results))
     undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
     if results.left_out:
@@ -172,3 +141,59 @@ def main(argv: list[str]) -> None:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")
     print(f"report: {output / 'report.html'}")
+
+
+def add_up(parts: Mapping[str, Results]) -> Results:
+    """Adds up parts of one evaluation, by their names, into the first.
+
+    Raises:
+      InputError: they are not of one evaluation, two of them scored the same file, or none scored any.
+    """
+    (first, total), *others = parts.items()
+    made_of, count = total.about["made_of"], total.about["part"][1]
+    scored_by = dict.fromkeys(dict(total.files), first)
+    for name, part in others:
+        if different := [key for key, value in made_of.items() if part.about["made_of"].get(key) != value]:
+            what = _SAME.get(different[0], f"{different[0]} of the run")
+            raise InputError(f"'{name}' is no part of the same evaluation as '{first}': {what} differs")
+        if part.about["part"][1] != count:
+            raise InputError(f"'{name}' is one of {part.about['part'][1]} parts, '{first}' one of {count}")
+        if twice := sorted(scored_by.keys() & dict(part.files)):
+            raise InputError(f"'{name}' and '{scored_by[twice[0]]}' both scored {twice[0]}; give each part once")
+        scored_by |= dict.fromkeys(dict(part.files), name)
+        total.files += part.files
+        total.add(part.sums, part.distributions)
+    total.files.sort()  # by time and tile, as their names begin
+    if not total.scored_bands:
+        raise InputError("in none of these parts could a file be scored")
+    return total
+
+
+def pool(argv: list[str]) -> None:
+    """Runs `pool`."""
+    parser = CommandParser(
+        prog="satxlate pool",
+        description="Pool evaluations of parts of an archive (evaluate --part K/N): OUT/scores.csv and the other "
+        "tables, as if all had been evaluated at once.",
+    )
+    add = parser.add_argument
+    add("parts", type=user_path, nargs="+", metavar="PART", help="the --output of `evaluate --part K/N`, for each K")
+    add("--output", type=user_path, required=True, metavar="OUT", help="folder for the tables")
+    options = parser.parse_args(argv)
+    if twice := [name for name in options.parts if options.parts.count(name) > 1]:
+        raise InputError(f"'{twice[0]}' is given twice; give each part once")
+    parts = {name: read_sums(name) for name in options.parts}
+    results = add_up(parts)
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    write_tables(results, output)
+    print(headline(results))
+    numbers, count = [part.about["part"][0] for part in parts.values()], results.about["part"][1]
+    print(f"{len(results.files)} files of {len(parts)} of {count} parts: {output / 'scores.csv'}")
+    if old := [name for name, part in parts.items() if part.about["format"] < FORMAT]:
+        print(
+            f"written by an older version, without scores by area and without limits on the baselines' output: "
+            f"{', '.join(old)}; evaluate these again to have both"
+        )
+    if missing := sorted(set(range(1, count + 1)) - set(numbers)):
+        print(f"missing: {', '.join(f'{number}/{count}' for number in missing)}; the scores are those of the others")

@@ -1,81 +1,118 @@
-"""The verb `quicklook`: tiles as pictures, observed or synthesised, and the difference of two."""
+"""`satxlate quicklook`: draw tiles, observed or synthesised, and the difference of two."""
 
 import argparse
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.archive.catalog import parse_numbers
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
 from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation.composites import GREEN_FORMULAS, green_band, infrared_band, true_colour, water_vapour_band
-from satxlate_jax.evaluation.figures import save_figure
-from satxlate_jax.evaluation.views import View, read_view
+from satxlate_jax.evaluation.composites import (
+    GAMMA,
+    GREEN_FORMULAS,
+    Fields,
+    green_band,
+    infrared_band,
+    true_colour,
+    water_vapour_band,
+)
 from satxlate_jax.instruments import Band, get_satellite, shared_bands
+from satxlate_jax.l1g.file_check import HEAD, identify_kind
 from satxlate_jax.l1g.isolation import IsolatedCalls
+from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 
 Ranges = Mapping[int, tuple[float, float]]
 
 
-def draw_views(
-    view: View,
-    green: View | None,
-    against: View | None,
-    coast: str,
-    bands: Sequence[int] = (),
-    ranges: Ranges | None = None,
-) -> dict[str, Figure]:
-    """All pictures a tile allows, or those of some bands.
+@dataclass(frozen=True)
+class View:
+    """A tile to draw: its file's name and its title in words, bands [h, w], lat [h] and lon [w] in degrees."""
 
-    Args:
-      view: the tile.
-      green: a translation of it to a satellite that has a green band.
-      against: another view of the same tile, to take the difference to.
-      coast: colour of the coastlines; '' draws none.
-      bands: 1-based bands to draw instead of true colour, infrared and water vapour.
-      ranges: band -> the values at the ends of its grey scale; default those of the tile itself.
+    name: str
+    title: str
+    satellite: str
+    fields: Fields
+    lat: np.ndarray
+    lon: np.ndarray
 
-    Returns:
-      Kind -> figure: 'true_colour', 'infrared', 'water_vapour' or 'band07' and so on, 'difference'.
+    def band(self, number: int) -> Band:
+        """The satellite's band of that number."""
+        return get_satellite(self.satellite).band(number)
+
+
+def read_view(path: Path) -> View:
+    """Reads an L1G file, or a netCDF that `translate` wrote.
+
+    Raises:
+      InputError: it is neither.
+    """
+    if path.suffix == ".nc":
+        try:
+            with xr.open_dataset(path, engine="netcdf4") as opened:
+                tile = opened.load()
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{path}' cannot be read as netCDF ({_kind_of(path) or error})") from error
+        if "satellite" not in tile.attrs:
+            raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture
+            tile = read_tile(path)
+    names = [name for name in map(str, tile.data_vars) if name.startswith("BAND") and name[4:].isdecimal()]
+    fields = {int(name[4:]): tile[name].values for name in names}
+    made_from = tile.attrs.get("source_satellite")
+    origin = f" synthesised from {made_from}" if made_from else " observed"
+    time = tile["time"].values.astype("datetime64[s]").astype(datetime) if "time" in tile.coords else None
+    when = f", {time:%Y-%m-%d %H:%M} UTC" if time else ""
+    satellite = tile.attrs["satellite"]
+    title = f"{satellite}{origin}, {tile.attrs.get('tile', '')}{when}"
+    return View(path.stem, title, satellite, fields, tile["lat"].values, tile["lon"].values)
+
+
+def _kind_of(path: Path) -> str:
+    """The kind of a file that is no netCDF; '' where that is not known."""
+    try:
+        with path.open("rb") as file:
+            kind, _ = identify_kind(file.read(HEAD))
+    except OSError:
+        return ""
+    return f"it is {kind}" if kind and "netCDF" not in kind else ""
+
+
+def draw_views(view: View, green: View | None, coast: str, bands: Sequence[int], ranges: Ranges) -> dict[str, Figure]:
+    """True colour (`green` may be a translation with a green band), infrared and water vapour, or else some bands.
+
+    The keys are such as 'true_colour' or 'band07'. A band's grey scale ends at its `ranges`, by default its own.
 
     Raises:
       InputError: the tile does not hold a band asked for.
     """
-    figures = _draw_chosen(view, bands, coast, ranges) if bands else _draw_usual(view, green, coast)
-    if against is not None:
-        figures["difference"] = draw_difference(view, against, coast)
-    return figures
-
-
-def _draw_chosen(view: View, bands: Sequence[int], coast: str, ranges: Ranges | None) -> dict[str, Figure]:
     held = [number for number, values in sorted(view.fields.items()) if np.isfinite(values).any()]
-    for number in bands:
-        if number not in held:
-            raise InputError(f"{view.name} holds no band {number}; it holds {', '.join(map(str, held)) or 'none'}")
-    satellite = get_satellite(view.satellite)
-    return {f"band{number:02d}": _draw_band(view, satellite.band(number), coast, ranges) for number in bands}
-
-
-def _draw_usual(view: View, green: View | None, coast: str) -> dict[str, Figure]:
-    figures = {}
-    colour = _draw_true_colour(view, green, coast)
-    if colour is not None:
-        figures["true_colour"] = colour
-    for kind, number in (
-        ("infrared", infrared_band(view.satellite, view.fields)),
-        ("water_vapour", water_vapour_band(view.satellite, view.fields)),
-    ):
+    if absent := [number for number in bands if number not in held]:
+        raise InputError(f"{view.name} holds no band {absent[0]}; it holds {', '.join(map(str, held)) or 'none'}")
+    chosen: dict[str, int | None] = {f"band{number:02d}": number for number in bands} or {
+        "infrared": infrared_band(view.satellite, view.fields),
+        "water_vapour": water_vapour_band(view.satellite, view.fields),
+    }
+    colour = None if bands else _draw_true_colour(view, green, coast)
+    figures = {} if colour is None else {"true_colour": colour}
+    for kind, number in chosen.items():
         if number is not None:
-            figures[kind] = _draw_band(view, get_satellite(view.satellite).band(number), coast)
+            figures[kind], (axes,) = maps.new_figure(5.6, 5.0)
+            band, values = view.band(number), view.fields[number]
+            maps.show_band(axes, view, band, values, view.title, ranges.get(number), coast=coast)
     return figures
 
 
 def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | None:
     pictures = {}
-    own = green_band(view.satellite)
     if green is not None:
         number = green_band(green.satellite)
         if number is None or number not in green.fields:
@@ -84,38 +121,27 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
             )
         name = f"green synthesised\n({green.satellite} band {number})"
         pictures[name] = true_colour(view.satellite, view.fields, green.fields[number])
+    own = green_band(view.satellite)
     if own is not None:
         pictures[f"green of band {own}"] = true_colour(view.satellite, view.fields)
     else:
         for formula, (blue, red, vegetation) in GREEN_FORMULAS.items():
             name = f"green by {formula}'s formula\n{blue:.3g} blue + {red:.3g} red + {vegetation:.2g} vegetation"
             pictures[name] = true_colour(view.satellite, view.fields, formula=formula)
-    pictures = {name: picture for name, picture in pictures.items() if picture is not None and _is_lit(picture)}
-    if not pictures:
+    lit = {name: picture for name, picture in pictures.items() if picture is not None and _is_lit(picture)}
+    if not lit:
         return None
-    figure = maps.new_figure(max(3.7 * len(pictures), 5.6), 4.4)
-    for axes, (name, picture) in zip(maps.panels_of(figure, len(pictures)), pictures.items(), strict=True):
-        maps.show_map(axes, view.lat, view.lon, picture, name, coast=coast)
+    figure, panels = maps.new_figure(max(3.7 * len(lit), 5.6), 4.4, len(lit))
+    for axes, (name, picture) in zip(panels, lit.items(), strict=True):
+        maps.show_map(axes, view, picture, name, coast=coast)
     figure.suptitle(f"{view.title}: true colour", fontsize=10)
     return figure
 
 
 def _is_lit(picture: np.ndarray) -> bool:
-    """Whether a hundredth of it is brighter than a reflectance of 0.02; a night is not worth a black picture."""
+    """Tell if a hundredth of it is brighter than a reflectance of 0.02; a night is not worth a black picture."""
     seen = picture[np.isfinite(picture)]
-    return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / 2.2)
-
-
-def _draw_band(view: View, band: Band, coast: str, ranges: Ranges | None = None) -> Figure:
-    figure = maps.new_figure(5.6, 5.0)
-    axes = maps.panels_of(figure, 1)[0]
-    values = view.fields[band.number]
-    low, high = (ranges or {}).get(band.number) or maps.value_range([values])
-    title = f"{view.title}\n{maps.band_label(band)}"
-    look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
-    image = maps.show_map(axes, view.lat, view.lon, values, title, coast=coast, **look)
-    maps.add_colour_bar(figure, image, [axes], maps.unit_label(band))
-    return figure
+    return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / GAMMA)
 
 
 def draw_difference(view: View, against: View, coast: str) -> Figure:
@@ -124,11 +150,8 @@ def draw_difference(view: View, against: View, coast: str) -> Figure:
     Raises:
       InputError: the views lie on different grids, or share no band.
     """
-    if (
-        view.lat.shape != against.lat.shape
-        or not np.allclose(view.lat, against.lat)
-        or not np.allclose(view.lon, against.lon)
-    ):
+    grids = [(view.lat, against.lat), (view.lon, against.lon)]
+    if not all(one.shape == other.shape and np.allclose(one, other) for one, other in grids):
         raise InputError(
             f"{view.name} and {against.name} lie on different grids; compare the same tile at one resolution"
         )
@@ -139,27 +162,22 @@ def draw_difference(view: View, against: View, coast: str) -> Figure:
     ]
     if not pairs:
         raise InputError(f"{view.name} and {against.name} share no band by wavelength that both hold")
-    figure = maps.new_figure(11.5, 3.4 * len(pairs) + 0.4)
-    grid = figure.subplots(len(pairs), 3, squeeze=False)
-    for panels, (ours, theirs) in zip(grid, pairs, strict=True):
-        band, other = get_satellite(view.satellite).band(ours), get_satellite(against.satellite).band(theirs)
-        fields = [view.fields[ours], against.fields[theirs]]
-        low, high = maps.value_range(fields)
-        names = [f"{side.satellite} {maps.band_label(b)}" for side, b in ((view, band), (against, other))]
-        for axes, values, name in zip(panels, fields, names, strict=False):
-            look = {"cmap": maps.grey_map(band), "vmin": low, "vmax": high}
-            image = maps.show_map(axes, view.lat, view.lon, values, name, coast=coast, **look)
-        maps.add_colour_bar(figure, image, panels[:2], maps.unit_label(band))
+    figure, grid = maps.new_figure(11.5, 3.4 * len(pairs) + 0.4, 3, len(pairs))
+    for row, (ours, theirs) in enumerate(pairs):
+        panels = grid[3 * row : 3 * row + 3]
+        band, fields = view.band(ours), [view.fields[ours], against.fields[theirs]]
+        scale = maps.grey_scale(band, maps.value_range(fields))
+        for axes, side, number in ((panels[0], view, ours), (panels[1], against, theirs)):
+            name = f"{side.satellite} {maps.band_label(side.band(number))}"
+            image = maps.show_map(axes, view, side.fields[number], name, coast=coast, **scale)
+        maps.add_colour_bar(image, panels[:2], maps.unit_label(band))
         difference = fields[0] - fields[1]
-        seen = difference[np.isfinite(difference)]
-        limit = float(np.percentile(np.abs(seen), 99)) or 1.0
-        rmse = float(np.sqrt(np.mean(seen.astype(np.float64) ** 2)))
-        title = f"first minus second: RMSE {rmse:.3g}, mean {seen.mean():+.3g}"
-        look = {"cmap": maps.DIFFERENCES, "vmin": -limit, "vmax": limit}
-        image = maps.show_map(
-            panels[2], view.lat, view.lon, difference, title, coast=coast and maps.COAST_ON_DIFFERENCES, **look
-        )
-        maps.add_colour_bar(figure, image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")
+        rmse = np.sqrt(np.nanmean(difference.astype(np.float64) ** 2))
+        title = f"first minus second: RMSE {rmse:.3g}, mean {np.nanmean(difference):+.3g}"
+        scale = maps.difference_scale([difference])
+        dark = coast and maps.COAST_ON_DIFFERENCES
+        image = maps.show_map(panels[2], view, difference, title, coast=dark, **scale)
+        maps.add_colour_bar(image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")
     figure.suptitle(f"{view.title}\nminus {against.title}", fontsize=10)
     return figure
 
@@ -171,29 +189,22 @@ def _parser() -> argparse.ArgumentParser:
         "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png. Files that "
         "cannot be read are named, the rest is drawn.",
     )
-    parser.add_argument(
-        "inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files"
-    )
-    parser.add_argument(
-        "--output", type=user_path, required=True, metavar="OUT", help="folder for the pictures; made if absent"
-    )
-    parser.add_argument(
-        "--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files")
+    add("--output", type=user_path, required=True, metavar="OUT", help="folder for the pictures; made if absent")
+    add("--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band")
+    add(
         "--green",
         type=user_path,
         metavar="NC",
-        help="a translation of INPUT that holds a green band (0.51 um), such as to H8",
+        help="a translation of INPUT with a green band (0.51 um), such as to H8",
     )
-    parser.add_argument("--bands", help="draw these instead, such as 7,12: every INPUT on one scale")
-    parser.add_argument("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
+    add("--bands", help="draw these instead, such as 7,12: every INPUT on one scale")
+    add("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
     return parser
 
 
-def _common_ranges(
-    calls: IsolatedCalls, inputs: Sequence[Path], bands: Sequence[int]
-) -> dict[int, tuple[float, float]]:
+def _common_ranges(calls: IsolatedCalls, inputs: Sequence[Path], bands: Sequence[int]) -> Ranges:
     """Of each band over all inputs, read one at a time, so that their pictures can be compared."""
     ends: dict[int, list[float]] = {number: [] for number in bands}
     for _, view in calls.map(inputs if bands else ()):
@@ -206,8 +217,7 @@ def _common_ranges(
 def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[list[str], list[InputError]]:
     """Names of the pictures written, and why inputs gave none."""
     inputs, output = [Path(text) for text in options.inputs], Path(options.output)
-    green = calls.read(Path(options.green)) if options.green else None
-    against = calls.read(Path(options.against)) if options.against else None
+    green, against = (calls.read(Path(name)) if name else None for name in (options.green, options.against))
     bands = parse_numbers(options.bands) if options.bands else ()
     ranges = _common_ranges(calls, inputs, bands)
     coast = "" if options.no_coastlines else maps.COAST
@@ -215,7 +225,9 @@ def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[lis
     for path in tqdm(inputs, desc="quicklook", unit="file", disable=None):
         try:
             view = calls.read(path)
-            figures = draw_views(view, green, against, coast, bands, ranges)
+            figures = draw_views(view, green, coast, bands, ranges)
+            if against is not None:
+                figures["difference"] = draw_difference(view, against, coast)
             if not figures:
                 raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
         except InputError as error:
@@ -223,14 +235,13 @@ def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[lis
             continue
         output.mkdir(parents=True, exist_ok=True)
         for kind, figure in figures.items():
-            picture = output / f"{view.name}_{kind}.png"
-            save_figure(figure, picture)
-            written.append(picture.name)
+            written.append(f"{view.name}_{kind}.png")
+            maps.save_figure(figure, output / written[-1])
     return written, failures
 
 
 def main(argv: list[str]) -> None:
-    """The verb `quicklook`.
+    """Runs `quicklook`.
 
     Raises:
       InputError: a mistake in what was handed in, or no input could be drawn.

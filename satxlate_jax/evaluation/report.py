@@ -1,254 +1,246 @@
-"""One HTML page that says how good each band is, beginning with what reads in a minute."""
+"""The HTML report, from templates/report.html.j2, and its plain-language summary."""
 
+import base64
+import itertools
 import json
+import math
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
 
 from satxlate_jax import __version__, atomic
-from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation import plots as pictures
-from satxlate_jax.evaluation.baselines.methods import MODEL, method_name
-from satxlate_jax.evaluation.figures import Figures
-from satxlate_jax.evaluation.metrics import FIGURES
-from satxlate_jax.evaluation.report_diagnostics import (
-    has_groups,
-    render_consistency,
-    render_groups,
-    render_sharpness,
-    render_uncertainty,
-)
-from satxlate_jax.evaluation.report_page import Marked, escape, format_number, render_page, render_table
-from satxlate_jax.evaluation.results import Results
-from satxlate_jax.evaluation.tables import per_file_rows, score_rows
-from satxlate_jax.evaluation.verdict import (
-    compare,
-    describe_area,
-    describe_fit,
-    describe_truth,
-    describe_verdict,
-    headline,
-)
-from satxlate_jax.instruments import Band
+from satxlate_jax.cli import InputError
+from satxlate_jax.evaluation import plots
+from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
+from satxlate_jax.evaluation.maps import band_label, save_figure
+from satxlate_jax.evaluation.metrics import band_scores
+from satxlate_jax.evaluation.results import Results, compare, rank_methods
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.translate import TileTranslator
 
-_FIGURE_HEADS = {
-    "n": "pixels",
-    "bias": "bias",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "correlation": "correlation",
-}
-_AREA_HEADS = {f"{name}_area": f"{_FIGURE_HEADS[name]} by area" for name in FIGURES[1:]}
-_COUNTING = (
-    "All numbers and figures here count every pixel alike, unless they are said to be by area: then a pixel of the "
-    "grid in degrees weighs as much as the cosine of its latitude, as its area does."
-)
-
+FEW_FILES = 10
+"""With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
 _MAPS = 8  # error maps of bands to show, more only if there are more bands: each takes half a second and 200 kB
-_EXACT = ("band", "wavelength", "wavelength_um")
+_FILE_ROWS = 2000
+
+
+class Plots:
+    """Draws plots into a folder, for the template; `failed` holds the names of those that could not be drawn."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.failed: list[str] = []
+
+    def draw(self, name: str, function: Callable[..., Figure | None], *arguments: Any) -> dict[str, str]:
+        """Draws a plot into NAME.png.
+
+        One that cannot be drawn costs only itself: the page and stderr say so, and the report goes on.
+
+        Returns:
+          'source', the image as a data URL, or 'error'; nothing where there is nothing to draw.
+
+        Raises:
+          InputError: the disk does not take it, or drawing says so.
+        """
+        try:
+            figure = function(*arguments)
+            if figure is None:
+                return {}
+            written = save_figure(figure, self._folder / f"{name}.png")
+            return {"source": f"data:image/png;base64,{base64.b64encode(written).decode()}"}
+        except InputError:
+            raise
+        except Exception as error:  # whatever the drawing library raises: hours of scoring wait for their report
+            self.failed.append(f"{name}.png")
+            words = f"{name}.png could not be drawn ({type(error).__name__}: {error})"
+            print(words, file=sys.stderr)
+            return {"error": words}
+
+
+def environment() -> jinja2.Environment:
+    """Renders the report's templates, all text escaped."""
+    loader = jinja2.PackageLoader("satxlate_jax.evaluation")
+    templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    templates.undefined = jinja2.StrictUndefined
+    templates.globals |= {"plots": plots, "band_label": band_label, "verdict": describe_verdict}
+    templates.filters |= {"number": format_number, "method": method_name, "ranges": list_bands}
+    return templates
 
 
 def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> list[str]:
-    """Writes FOLDER/report.html and FOLDER/figures/*.png.
-
-    Args:
-      results: what the evaluation found.
-      translator: the model, for its settings.
-      folder: where; it and its folder figures exist.
-      command: what makes this report again.
+    """Writes FOLDER/report.html and FOLDER/figures/*.png; the folders exist. `command` makes this report again.
 
     Returns:
-      The names of figures that could not be drawn; the report says why.
+      The names of plots that could not be drawn; the report says why.
     """
-    figures = Figures(folder / "figures")
-    task = results.comparison.task
-    title = f"{task.source} to {task.target}: how good is each band?"
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">Run {escape(translator.run)}, step {translator.step}; {len(results.per_file)} files scored; '
-        f"made {now} by satxlate_jax {__version__}.</p>",
-        '<nav><a href="#summary">Summary</a><a href="#pictures">Pictures</a><a href="#bands">Band by band</a>'
-        '<a href="#groups">Where</a><a href="#sharpness">Sharpness</a><a href="#consistency">Consistency</a>'
-        '<a href="#scores">All scores</a><a href="#files">File by file</a><a href="#settings">Settings</a></nav>',
-        _summary(results, figures),
-        _pictures(results, figures),
-        _bands(results, figures),
-        render_groups(results) if has_groups(results) else "",
-        render_sharpness(results, figures),
-        render_consistency(results),
-        render_uncertainty(results, figures),
-        _scores(results),
-        _files(results),
-        _settings(results, translator, command),
-    ]
-    atomic.write_text(folder / "report.html", render_page(title, "\n".join(body)))
-    return figures.failed
-
-
-def _summary(results: Results, figures: Figures) -> str:
-    rows = []
-    for band in results.scored_bands:
-        best, best_rmse = results.best_baseline(band.number)
-        winner, change = compare(results, band.number)
-        rows.append(
-            {
-                "band": band.number,
-                "wavelength": band.wavelength,
-                "given": "no" if results.is_synthesised(band.number) else "yes",
-                "unit": band.unit,
-                "model": results.rmse(MODEL, band.number),
-                "best": method_name(best),
-                "best_rmse": best_rmse,
-                "model_area": results.rmse(MODEL, band.number, by_area=True),
-                "best_area": results.rmse(best, band.number, by_area=True),
-                "constant": results.rmse("constant", band.number),
-                "paired": results.best_baseline(band.number, paired=True)[1],
-                "verdict": Marked.of(*describe_verdict(winner, change)),
-            }
-        )
-    columns = {
-        "band": "band",
-        "wavelength": "µm",
-        "given": "given?",
-        "unit": "unit",
-        "model": "model RMSE",
-        "best": "best unpaired baseline",
-        "best_rmse": "its RMSE",
-        "verdict": "verdict",
-        "model_area": "model RMSE by area",
-        "best_area": "best's by area",
-        "constant": "constant",
-        "paired": "SBAF (paired)",
-    }
-    if all(np.isnan(row["paired"]) for row in rows):
-        del columns["paired"]
-    caption = "RMSE by band and method, all files, the same pixels for every method; further left is better."
-    given = (
-        f"Given: whether {results.comparison.task.source}'s input holds a band of that wavelength. RMSE in the band's "
-        "unit over all files. The best baseline is the one of the smallest RMSE among those "
-        "that are fitted without pairs, as the model is; the verdict is against it. Every method's output is limited "
-        "to the band's valid range, and all are scored on the same pixels."
-    )
-    return (
-        '<h2 id="summary">Summary</h2><section>'
-        f'<p class="headline">{escape(headline(results))}</p>{render_table(rows, columns, exact=_EXACT)}'
-        f'<p class="soft">{escape(given)}</p><p class="soft">{escape(f"{_COUNTING} {describe_area(results)}")}</p>'
-        + figures.draw(lambda: pictures.draw_overview(results), "overview", caption)
-        + f"<p>{escape(describe_truth(results))}</p><p>{escape(describe_fit(results))}</p></section>"
-    )
-
-
-def _pictures(results: Results, figures: Figures) -> str:
-    parts = ['<h2 id="pictures">Pictures</h2><section>']
-    for index, example in enumerate(results.examples):
-        caption = (
-            f"{example.case.source.path.name}. Where no true colour is possible (night, or bands missing) the band "
-            "named above each picture; one grey scale for pictures of the same band; what is missing is hatched."
-        )
-        draw = partial(pictures.draw_quicklook, results, example)
-        parts.append(figures.draw(draw, f"quicklook_{index + 1}", caption))
-    return "".join(parts) + "</section>"
-
-
-def _bands(results: Results, figures: Figures) -> str:
-    parts = ['<h2 id="bands">Band by band</h2>']
-    shown = results.examples[: max(1, _MAPS // len(results.scored_bands))]
-    for band in results.scored_bands:
-        parts.append(f"<section><h3>{escape(_band_title(results, band))}</h3>")
-        for index, example in enumerate(shown):
-            name = f"band{band.number:02d}_map_{index + 1}"
-            caption = "Both errors share one scale (99th percentile of their size)."
-            if _has_truth(example, band):
-                parts.append(figures.draw(partial(pictures.draw_band_maps, results, example, band), name, caption))
-        caption = "Predicted against observed, pixels of all files; the line is equality."
-        draw = partial(pictures.draw_scatter, results, band)
-        parts.append(figures.draw(draw, f"band{band.number:02d}_scatter", caption))
-        parts.append("</section>")
-    return "".join(parts)
-
-
-def _has_truth(example: Any, band: Band) -> bool:
-    return bool((np.isfinite(example.truth[band.number]) & np.isfinite(example.predictions[MODEL][band.number])).any())
-
-
-def _band_title(results: Results, band: Band) -> str:
-    winner, change = compare(results, band.number)
-    unit = " K" if band.unit == "K" else ""
-    rmse = format_number(results.rmse(MODEL, band.number), 3)
-    name = f"{results.comparison.task.target} {maps.band_label(band)}"
-    return f"{name}: model RMSE {rmse}{unit}, {describe_verdict(winner, change)[0]}"
-
-
-def _scores(results: Results) -> str:
-    rows = score_rows(results, results.total)
-    for row in rows:
-        row["method"] = method_name(row["method"])
-    columns = {"band": "band", "wavelength_um": "µm", "method": "method", "unit": "unit"} | _FIGURE_HEADS
-    columns |= _AREA_HEADS
-    notes = (
-        "Bias is prediction minus observation; bias, MAE and RMSE in the band's unit. PSNR refers to a range of 1.6 "
-        "(reflectance) and 200 K, as published, and to the RMSE over all pixels. SSIM: Gaussian window of 1.5 pixels "
-        "cut at 11 x 11, the same ranges, mean over pixels. By area: the same, each pixel weighted by its area. Click "
-        "a head to sort. The same numbers are in scores.csv."
-    )
-    table = render_table(rows, columns, exact=_EXACT)
-    return f'<h2 id="scores">All scores</h2><section>{table}<p class="soft">{escape(notes)}</p></section>'
-
-
-def _files(results: Results) -> str:
-    rows = [row for row in per_file_rows(results) if row["method"] in results.shown_methods][:2000]
-    for row in rows:
-        row["method"] = method_name(row["method"])
-    columns = {"tile": "tile", "time": "time (UTC)", "band": "band", "method": "method", "unit": "unit"} | _FIGURE_HEADS
-    parts = [f'<h2 id="files">File by file</h2><section>{render_table(rows, columns, exact=_EXACT)}']
-    shown = escape(" and ".join(map(method_name, results.shown_methods)).capitalize())
-    parts.append(f'<p class="soft">{shown}; every method is in scores_per_file.csv.</p>')
-    if results.left_out:
-        left_out = "\n".join(f"{name}: {reason}" for name, reason in results.left_out[:200])
-        count = f"{len(results.left_out)} file{'s' * (len(results.left_out) > 1)} could not be scored"
-        parts.append(f"<details><summary>{count}</summary><pre>{escape(left_out)}</pre></details>")
-    return "".join(parts) + "</section>"
-
-
-def _settings(results: Results, translator: TileTranslator, command: str) -> str:
-    comparison = results.comparison
-    versions = {"python": platform.python_version(), "satxlate_jax": __version__}
-    versions |= {package: version(package) for package in ("jax", "flax", "numpy", "xarray", "matplotlib")}
-    settings: dict[str, Any] = {
+    comparison, task, per_file = results.comparison, results.comparison.task, results.per_file
+    packages = ("jax", "flax", "numpy", "xarray", "matplotlib")
+    settings = {
         "run": translator.run,
         "step": translator.step,
-        "source": {comparison.task.source: list(comparison.task.source_bands)},
-        "target": {comparison.task.target: list(comparison.task.target_bands)},
+        "source": {task.source: list(task.source_bands)},
+        "target": {task.target: list(task.target_bands)},
         "truth": comparison.truth,
         "bands compared (target: band of the truth file)": dict(comparison.truth_bands),
-        "checkpoint": translator.facts,
-        "versions here": versions,
+        "checkpoint": translator.metadata,
+        "versions here": {"python": platform.python_version(), "satxlate_jax": __version__}
+        | {package: version(package) for package in packages},
     }
-    files = {
-        "scored": [_case_words(case.source, case.truth) for case, _ in results.per_file],
-        "baselines fitted on": [file.path.name for file in comparison.fit_files],
+    scored = [source if source == truth else f"{source} against {truth}" for source, truth in results.files]
+    files = {"scored": scored, "baselines fitted on": [file.path.name for file in comparison.fit_files]}
+    context = {
+        "results": results,
+        "translator": translator,
+        "command": command,
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by satxlate_jax {__version__}",
+        "drawn": Plots(folder / "figures"),
+        "headline": headline(results),
+        "by_area": describe_area(results),
+        "fitted": [BASELINES[name] for name in results.methods if name in BASELINES],
+        "summary": _summary(results),
+        "groups": _groups(results),
+        "cycle": _cycle(results),
+        "calibration": _calibration(results),
+        "files": per_file[per_file["method"].isin(results.shown_methods)].head(_FILE_ROWS),
+        "n_maps": max(1, _MAPS // len(results.scored_bands)),
+        "settings": json.dumps(settings, indent=1, default=str),
+        "file_names": json.dumps(files, indent=1),
     }
-    return (
-        '<h2 id="settings">Settings</h2><section><p>This report again:</p>'
-        f"<pre>{escape(command)}</pre>"
-        f"<details open><summary>Model and comparison</summary><pre>{_json(settings)}</pre></details>"
-        f"<details><summary>Files</summary><pre>{_json(files)}</pre></details></section>"
+    page = environment().get_template("report.html.j2").render(context, comparison=comparison, task=task)
+    atomic.write_text(folder / "report.html", page)
+    return context["drawn"].failed
+
+
+def _summary(results: Results) -> pd.DataFrame:
+    """The ranking with the other columns of the first table."""
+    area, table = results.rmse(by_area=True), results.ranking.reset_index()
+    pairs = zip(table["band"], table["best_name"], strict=True)
+    return table.assign(
+        wavelength_um=[band.wavelength for band in results.scored_bands],
+        unit=[band.unit for band in results.scored_bands],
+        given=["yes" if results.comparison.task.is_given(number) else "no" for number in table["band"]],
+        model_area=area[MODEL].to_numpy(),
+        best_area=[area[name][band] if name else math.nan for band, name in pairs],
+        constant=results.rmse().reindex(columns=["constant"]).to_numpy(),
+        verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
+        good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna(""),
     )
 
 
-def _case_words(source: Any, truth: Any) -> str:
-    return source.path.name if source == truth else f"{source.path.name} against {truth.path.name}"
+def _groups(results: Results) -> pd.DataFrame:
+    """RMSE by group of pixels, model beside one baseline."""
+    table = results.by_group[results.by_group["method"].isin(results.shown_methods)]
+    rows = ["band", "method", "unit"]
+    order = pd.MultiIndex.from_frame(table[rows].drop_duplicates())
+    wide = table.pivot(index=rows, columns="group", values="rmse")
+    return wide.loc[order, list(table["group"].unique())].reset_index()
 
 
-def _json(value: Mapping[str, Any]) -> str:
-    return escape(json.dumps(value, indent=1, default=str))
+def _cycle(results: Results) -> pd.DataFrame:
+    scores = band_scores(results.consistency.cycle).rename_axis("band").sort_index().reset_index()
+    bands = [get_satellite(results.comparison.task.source).band(number) for number in scores["band"]]
+    return scores.assign(unit=[band.unit for band in bands], wavelength_um=[band.wavelength for band in bands])
+
+
+def _calibration(results: Results) -> pd.DataFrame:
+    """The ensemble's calibration by band; without a row where there were no members."""
+    sums = {
+        band.number: results.distributions.get(("calibration", MODEL, band.number)) for band in results.scored_bands
+    }
+    rows = {number: calibration.scores() for number, calibration in sums.items() if calibration}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("band").reset_index()
+    return table.assign(wavelength_um=[results.band(number).wavelength for number in table["band"]])
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """A number for reading: integers with thin spaces, others with so many significant digits, '–' for none."""
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, digits - 1 - magnitude)}f}" if -4 <= magnitude < digits else f"{value:.{digits}g}"
+
+
+def headline(results: Results) -> str:
+    """The outcome in plain words, good or bad."""
+    task, ranking, rmse = results.comparison.task, results.ranking, results.rmse().reindex(columns=[*BASELINES])
+
+    def bands(chosen: Any) -> list[int]:
+        return list(ranking.index[chosen])
+
+    def behind(rival: pd.Series, *outcomes: str) -> list[int]:
+        return bands(compare(ranking["model"], rival)[0].isin(["behind", *outcomes]))
+
+    outcome = ranking["outcome"]
+    ahead, equal, judged = bands(outcome == "ahead"), bands(outcome == "equal"), bands(outcome != "")
+    lead = f"the model is closer to the truth than the best unpaired baseline in {len(ahead)} of "
+    lead += _count(len(judged), "band") + (f" ({list_bands(ahead)})" if ahead else "")
+    if not judged:
+        lead = "no unpaired baseline has an answer to compare the model with"
+    sentences = [f"{task.source} to {task.target}: {lead}."]
+    lost = {name: bands((outcome == "behind") & (ranking["best_name"] == name)) for name in results.methods}
+    if better := [f"{method_name(name)} in {_bands_in_words(found)}" for name, found in lost.items() if found]:
+        sentences.append(f"Elsewhere a baseline is closer: {'; '.join(better)}.")
+    linear = behind(rmse["linear"])
+    if linear and linear != lost["linear"]:  # which is said already
+        sentences.append(f"Linear regression is better than the model in {_bands_in_words(linear)}.")
+    if equal:
+        sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands_in_words(equal)}.")
+    if beaten := behind(rmse["constant"], "equal"):
+        sentences.append(f"In {_bands_in_words(beaten)} the model is no better than a constant.")
+    if paired := behind(ranking["paired"]):
+        words = "A line fitted on coincident pairs, more than the model is given, is closer in"
+        sentences.append(f"{words} {_bands_in_words(paired)}.")
+    made = [number for number in ranking.index if not task.is_given(number)]
+    if made and len(made) < len(ranking):
+        inside = [number for number in made if number in ahead]
+        words = f"Of what {task.source}'s input lacks ({_bands_in_words(made)}), the model is ahead in"
+        sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
+    if len(results.files) < FEW_FILES:
+        sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
+    return " ".join(sentences)
+
+
+def list_bands(numbers: Sequence[int]) -> str:
+    """Such as '1, 3-5, 7'; two neighbours are not a range."""
+    words: list[str] = []
+    for _, pairs in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        run = [str(number) for _, number in pairs]
+        words += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else run
+    return ", ".join(words)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def _bands_in_words(numbers: Sequence[int]) -> str:
+    return f"band{'s' * (len(numbers) > 1)} {list_bands(numbers)}"
+
+
+def describe_verdict(outcome: str, ratio: float) -> str:
+    """An outcome against the best unpaired baseline, in words."""
+    if outcome == "ahead":
+        return f"model better by {1 - ratio:.0%}"
+    if outcome == "behind":
+        return "model worse" + ("" if math.isinf(ratio) else f": error × {ratio:.3g}")
+    return outcome or "no unpaired baseline"
+
+
+def describe_area(results: Results) -> str:
+    """The bands whose verdict would be another if scores were weighted by area, in words."""
+    by_pixel, by_area = results.ranking, rank_methods(results.rmse(by_area=True))
+    same = by_pixel["outcome"] == by_area["outcome"]
+    same &= (by_pixel["outcome"] != "behind") | (by_pixel["best_name"] == by_area["best_name"])
+    others = list(by_pixel.index[~same])
+    verdict = f"another in {_bands_in_words(others)}" if others else "the same in every band"
+    return f"By area the verdict would be {verdict}."

@@ -1,40 +1,62 @@
-"""What an evaluation found: scores by group and file, and examples for pictures."""
+"""Results of an evaluation: additive sums, the scores and ranking derived from them, and their files."""
 
+import hashlib
+import json
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from satxlate_jax.evaluation import ranking
-from satxlate_jax.evaluation.baselines.methods import MODEL
-from satxlate_jax.evaluation.baselines.simple import has_partner
-from satxlate_jax.evaluation.cases import Case, Comparison
-from satxlate_jax.evaluation.cycle_consistency import Consistency
-from satxlate_jax.evaluation.ensemble_calibration import Calibration
-from satxlate_jax.evaluation.groups import ALL
-from satxlate_jax.evaluation.joint_histogram import JointHistogram
-from satxlate_jax.evaluation.metrics import BandScore
-from satxlate_jax.evaluation.power_spectra import PowerSpectrum
+from satxlate_jax import atomic
+from satxlate_jax.archive.catalog import parse_name
+from satxlate_jax.cli import InputError
+from satxlate_jax.evaluation import metrics
+from satxlate_jax.evaluation.baselines import BASELINES, MODEL, PAIRED, method_name
+from satxlate_jax.evaluation.cases import Case, Comparison, Task
+from satxlate_jax.evaluation.diagnostics import ALL, Consistency
 from satxlate_jax.instruments import Band, get_satellite
 
-Scores = dict[tuple[str, int], BandScore]  # (method, target band)
+KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
+PIXEL_COLUMNS = (*KEYS, *metrics.METRICS)
+"""The columns of every scores.csv; those of older evaluations end here."""
+COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS)
+DETAILS = ("error_p50", "error_p90", "error_p99", "histogram_distance", "sharpness", "effective_resolution_km")
+"""Percentiles of the absolute error and the first Wasserstein distance of the two distributions, in the band's unit, to
+the width of a histogram's bin; the spectral power ratio of output and truth below 20 km; the effective resolution."""
+
+TIE = 0.005
+"""Relative difference in RMSE up to which the model and a method are called equal."""
+DIGITS = 7
+"""Significant digits of a number in scores.csv."""
+
+SUMS_FILE = "sums.npz"
+FORMAT = 2
+"""1: without sums by area, and with baselines that were not limited to the bands' valid ranges."""
+
+LABELS = ["file", "group", "method", "band"]
+"""The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
+_KINDS = {"histogram": metrics.JointHistogram, "spectrum": metrics.PowerSpectrum, "calibration": metrics.Calibration}
+
+
+def empty_sums() -> pd.DataFrame:
+    """A table of sums without a row."""
+    return pd.DataFrame(
+        columns=list(metrics.SUMS), index=pd.MultiIndex.from_arrays([[]] * 4, names=LABELS), dtype=np.float64
+    )
 
 
 @dataclass
 class Example:
-    """One scored case, kept for pictures.
+    """One scored case, kept for pictures: lat [h] and lon [w] in degrees, all fields [h, w], by band.
 
-    Attributes:
-      case: its files.
-      lat: [h] degrees north, north to south.
-      lon: [w] degrees east.
-      solar_zenith: [h, w] degrees, or None.
-      source: source's band -> [h, w], every band that was read.
-      truth: target's band -> [h, w].
-      predictions: method -> target's band -> [h, w].
-      spread: target's band -> [h, w], the model's over draws, or None.
-      coastlines: whether pictures show them.
+    The source's bands are all that were read; truth, predictions (by method) and the standard deviation of the ensemble
+    (empty without one) are of the target's bands; the solar zenith angle is in degrees.
     """
 
     case: Case
@@ -44,58 +66,99 @@ class Example:
     source: Mapping[int, np.ndarray]
     truth: Mapping[int, np.ndarray]
     predictions: Mapping[str, Mapping[int, np.ndarray]]
-    spread: Mapping[int, np.ndarray] | None = None
-    coastlines: bool = False
+    std: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def shows(self, band: Band) -> bool:
+        """Tell if it has a pixel of the target's band with both a translation and a truth."""
+        return bool((np.isfinite(self.truth[band.number]) & np.isfinite(self.predictions[MODEL][band.number])).any())
 
 
 @dataclass
 class Results:
-    """What an evaluation found.
+    """Results of an evaluation.
 
     Attributes:
       comparison: what was compared.
       methods: the model first, then the baselines.
-      samples: draws of the latent noise, 0 for none.
-      by_group: (group of pixels, method, band) -> scores over all files.
-      per_file: of each file that had something to score.
-      histograms: (method, band) -> joint histogram of prediction and truth, over all files.
-      spectra: (method, band) -> power by wavelength, over all files.
-      calibration: band -> of the model's spread over draws.
-      consistency: of the model with itself.
+      samples: ensemble members, 0 for none.
+      sums: rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each.
+      distributions: (kind, method, band) -> 'histogram', 'spectrum' and 'calibration' over all files.
+      files: names of the scored files and of what they were compared with.
+      consistency: of the model.
       examples: some cases with their fields.
       left_out: file name and reason of cases that could not be scored.
+      coastlines: whether pictures show them.
+      about: of results read from a file: `format`, `part` (number, count), and `made_of`, the same in all parts.
     """
 
     comparison: Comparison
     methods: Sequence[str]
     samples: int = 0
-    by_group: dict[tuple[str, str, int], BandScore] = field(default_factory=dict)
-    per_file: list[tuple[Case, Scores]] = field(default_factory=list)
-    histograms: dict[tuple[str, int], JointHistogram] = field(default_factory=dict)
-    spectra: dict[tuple[str, int], PowerSpectrum] = field(default_factory=dict)
-    calibration: dict[int, Calibration] = field(default_factory=dict)
+    sums: pd.DataFrame = field(default_factory=empty_sums)
+    distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)
+    files: list[tuple[str, str]] = field(default_factory=list)
     consistency: Consistency = field(default_factory=Consistency)
     examples: list[Example] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    coastlines: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, sums: pd.DataFrame, distributions: Mapping[tuple[str, str, int], Any]) -> None:
+        """Adds sums of other files."""
+        self.sums = metrics.merge_sums(pd.concat([self.sums, sums]))
+        for stale in ("scores", "total", "ranking"):
+            self.__dict__.pop(stale, None)
+        for key, other in distributions.items():
+            self.distributions[key] = self.distributions[key].merge(other) if key in self.distributions else other
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The scores of all rows, sorted by file, group, band and method: the columns file, group and `COLUMNS`."""
+        task = self.comparison.task
+        table = metrics.band_scores(self.sums).reset_index()
+        order = {"method": self.methods, "group": table["group"].unique(), "file": ["", *dict(self.files)]}
+        for label, names in order.items():
+            table[label] = pd.Categorical(table[label], names)
+        table = table.sort_values(["file", "group", "band", "method"]).astype(dict.fromkeys(order, object))
+        bands = table["band"].map({number: self.band(number) for number in table["band"].unique()})
+        words = {"source": task.source, "target": task.target, "unit": bands.map(lambda band: band.unit)}
+        words["wavelength_um"] = bands.map(lambda band: band.wavelength)
+        return table.assign(**words)[["file", "group", *COLUMNS]]
+
+    @cached_property
+    def total(self) -> pd.DataFrame:
+        """The scores over all files and pixels, with the columns `COLUMNS`."""
+        return self.scores[(self.scores["file"] == "") & (self.scores["group"] == ALL)][list(COLUMNS)]
 
     @property
-    def total(self) -> Scores:
-        """Over all files and all pixels."""
-        return self.of_group(ALL)
-
-    def of_group(self, group: str) -> Scores:
-        """The scores of one group of pixels, over all files."""
-        return {(method, band): score for (name, method, band), score in self.by_group.items() if name == group}
+    def by_group(self) -> pd.DataFrame:
+        """The scores over all files, with the column group before `COLUMNS`."""
+        return self.scores[self.scores["file"] == ""][["group", *COLUMNS]]
 
     @property
-    def groups(self) -> list[str]:
-        """The groups that hold pixels, 'all' first."""
-        return list(dict.fromkeys([ALL, *(group for group, _, _ in self.by_group)]))
+    def per_file(self) -> pd.DataFrame:
+        """The scores of each file, with its tile, time and name before `COLUMNS`."""
+        table = self.scores[self.scores["file"] != ""]
+        files = {name: file for name in dict(self.files) if (file := parse_name(name))}
+        times = {name: f"{file.time:%Y-%m-%dT%H:%M}Z" for name, file in files.items()}
+        tiles = table["file"].map({name: file.tile for name, file in files.items()})
+        return table.assign(tile=tiles, time=table["file"].map(times))[["tile", "time", "file", *COLUMNS]]
+
+    @property
+    def details(self) -> pd.DataFrame:
+        """Metrics that scores.csv has no column for, by method and band: the columns `KEYS` and `DETAILS`."""
+        table = self.total[list(KEYS)].reset_index(drop=True)
+        rows = []
+        for method, band in zip(table["method"], table["band"], strict=True):
+            histogram, spectrum = (self.distributions[kind, method, band] for kind in ("histogram", "spectrum"))
+            row = (*histogram.error_percentiles((50, 90, 99)), histogram.distance())
+            rows.append((*row, spectrum.power_ratio(), spectrum.effective_resolution()))
+        return table.join(pd.DataFrame(rows, columns=list(DETAILS), dtype=np.float64))
 
     @property
     def shown_methods(self) -> list[str]:
-        """Where two must do for all: the model and linear regression, or else the first baseline with an answer."""
-        answering = {method for _, method, _ in self.by_group}
+        """Two that stand for all: the model and linear regression, or else the first baseline with an answer."""
+        answering = set(self.total["method"])
         order = sorted(self.methods[1:], key=lambda method: method != "linear")
         return [MODEL, *[method for method in order if method in answering][:1]]
 
@@ -106,19 +169,163 @@ class Results:
     @property
     def scored_bands(self) -> list[Band]:
         """Bands for which the model was scored on at least one pixel."""
-        numbers = sorted({number for (method, number), score in self.total.items() if method == MODEL and score.n})
-        return [self.band(number) for number in numbers]
+        return [self.band(number) for number in self.total["band"][self.total["method"] == MODEL]]
 
-    def rmse(self, method: str, band: int, *, by_area: bool = False) -> float:
-        """Root mean square error in the band's unit, by pixel or by area; NaN where the method has no answer."""
-        score = self.by_group.get((ALL, method, band))
-        return score.figures()["rmse_area" if by_area else "rmse"] if score else math.nan
+    def rmse(self, *, by_area: bool = False) -> pd.DataFrame:
+        """RMSE in the band's unit of each scored band, [band, method]; NaN where a method has no answer."""
+        table = self.total.pivot(index="band", columns="method", values="rmse_area" if by_area else "rmse")
+        return table.reindex(columns=list(self.methods), index=[band.number for band in self.scored_bands])
 
-    def is_synthesised(self, band: int) -> bool:
-        """Whether the network was given no band of that wavelength."""
-        return not has_partner(self.comparison.task, band)
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """The model against the baselines in each band that it was scored in, see `rank_methods`."""
+        return rank_methods(self.rmse())
 
-    def best_baseline(self, band: int, *, paired: bool = False, by_area: bool = False) -> tuple[str, float]:
-        """The best baseline of a band, among the unpaired or the paired ones, and its RMSE: `ranking.best_baseline`."""
-        rmse = {method: self.rmse(method, band, by_area=by_area) for method in self.methods}
-        return ranking.best_baseline(rmse, paired=paired)
+
+def best_baseline(rmse: pd.DataFrame, *, paired: bool = False) -> tuple[pd.Series, pd.Series]:
+    """The baseline of the smallest RMSE and its RMSE, row by row; '' and NaN where none has an answer.
+
+    Where several are the smallest but for rounding (a regression on the band itself is the band copy), the first in
+    the order of `BASELINES` is named, the simplest. Numbers are compared as scores.csv holds them.
+
+    Args:
+      rmse: a column for each method, in the bands' units; NaN is no answer. The model is passed over.
+      paired: among the baselines fitted on coincident files, which are given more than the model; default the others.
+    """
+    order = [name for name in dict.fromkeys([*BASELINES, *rmse]) if name in rmse and name != MODEL]
+    rivals = rmse[[name for name in order if (name in PAIRED) == paired]].assign(**{"": math.nan})
+    written = rivals.map(_as_written)
+    is_smallest = written.le(written.min(axis=1) * (1 + 1e-4) + 1e-6, axis=0)
+    names = is_smallest.idxmax(axis=1).where(is_smallest.any(axis=1), "")
+    return names, pd.Series([rivals.at[row, name] for row, name in names.items()], rmse.index, dtype=float)
+
+
+def compare(model: pd.Series, rival: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The model against another method, row by row, from the RMSE of both: its outcome, and the ratio of their RMSE.
+
+    The outcome is 'ahead', 'equal' (within `TIE`), 'behind', or '' where either has no answer.
+    """
+    model, rival = model.map(_as_written), rival.map(_as_written)
+    ratio = (model / rival).mask((model == 0) & (rival == 0), 1.0)
+    outcome = np.select([ratio < 1 - TIE, ratio > 1 + TIE, ratio.notna()], ["ahead", "behind", "equal"], "")
+    return pd.Series(outcome, ratio.index), ratio
+
+
+def rank_methods(rmse: pd.DataFrame) -> pd.DataFrame:
+    """The model against the best baselines; the report and the subcommand `compare` both judge by it.
+
+    The columns are model, best_name and best (the best unpaired baseline and its RMSE), outcome and ratio against it
+    (see `compare`), paired_name and paired (the best paired baseline).
+    """
+    (best_name, best), (paired_name, paired) = best_baseline(rmse), best_baseline(rmse, paired=True)
+    outcome, ratio = compare(rmse[MODEL], best)
+    columns = {"model": rmse[MODEL], "best_name": best_name, "best": best, "outcome": outcome, "ratio": ratio}
+    return pd.DataFrame(columns | {"paired_name": paired_name, "paired": paired})
+
+
+def _as_written(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table; numbers with `DIGITS` significant digits."""
+    text = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\r\n")
+    atomic.write_text(path, text)
+
+
+def write_tables(results: Results, output: Path) -> None:
+    """Writes scores.csv and the other tables."""
+    tables = {"scores": results.total, "scores_per_file": results.per_file, "scores_by_group": results.by_group}
+    for name, table in (tables | {"details": results.details}).items():
+        write_csv(table, output / f"{name}.csv")
+    atomic.write_text(output / "scores.tex", latex_table(results))
+
+
+def latex_table(results: Results) -> str:
+    """Model, best unpaired baseline and constant by band, as a LaTeX table (booktabs)."""
+    task, rmse = results.comparison.task, results.rmse()
+    scores = results.total.set_index(["method", "band"])
+    lines = [
+        rf"% {task.source} to {task.target}; RMSE over all pixels of {len(results.files)} files",
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{rrlrrlrr}",
+        r"\toprule",
+        r"band & $\lambda$ ($\mu$m) & unit & model & best unpaired baseline & & constant & SSIM \\",
+        r"\midrule",
+    ]
+    for row in results.ranking.itertuples():
+        band = results.band(row.Index)
+        values = row.model, row.best, rmse.get("constant", rmse[MODEL] * math.nan)[row.Index]
+        model, best, constant = ("--" if math.isnan(value) else f"{value:#.3g}" for value in values)
+        if row.outcome in ("ahead", ""):
+            model = rf"\textbf{{{model}}}"
+        name, ssim = method_name(row.best_name) or "--", f"{scores.loc[(MODEL, band.number), 'ssim']:.3f}"
+        cells = str(band.number), f"{band.wavelength:g}", band.unit, model, best, name, constant, ssim
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[int, int] = (1, 1)) -> None:
+    """Writes FOLDER/sums.npz, from which parts (a number from 1 and their count) of an evaluation are pooled."""
+    comparison = results.comparison
+    pairs = [file for pair in comparison.fit_pairs for file in pair]
+    fitted = sorted(file.path.name for file in [*comparison.fit_files, *comparison.fit_sources, *pairs])
+    made_of = {"run": run, "step": step, **asdict(comparison.task), "truth": comparison.truth}
+    made_of |= {"methods": list(results.methods), "samples": results.samples}
+    made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
+    about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
+    arrays = {"about": np.array(json.dumps(about))}
+    places = {name: index for index, (name, _) in enumerate(results.files)}
+    for (file, group, method, band), row in zip(results.sums.index, results.sums.to_numpy(), strict=True):
+        known = row if np.isfinite(row).all() else row[: len(metrics.SUMS) // 2]
+        arrays[f"file/{places[file]}/{method}/{band}" if file else f"group/{group}/{method}/{band}"] = known
+    for (kind, method, band), sums in results.distributions.items():
+        arrays |= {f"{kind}/{name}/{method}/{band}": np.asarray(value) for name, value in vars(sums).items()}
+    with atomic.replacing(folder / SUMS_FILE) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_sums(folder: str | Path) -> Results:
+    """Reads FOLDER/sums.npz: all that tables need; no pictures, no consistency.
+
+    Raises:
+      InputError: there is no such file, or it is damaged or of another version.
+    """
+    path = Path(folder) / SUMS_FILE
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        about = json.loads(str(arrays.pop("about")))
+        if about["format"] not in (1, FORMAT):
+            raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
+        return _assemble(about, arrays)
+    except OSError as error:
+        raise InputError(f"'{folder}' holds no {SUMS_FILE}; give the --output of `satxlate evaluate`") from error
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"'{path}' is damaged; evaluate that part again") from error
+
+
+def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Results:
+    made_of = about["made_of"]
+    task = Task(made_of["source"], tuple(made_of["source_bands"]), made_of["target"], tuple(made_of["target_bands"]))
+    results = Results(Comparison(task, made_of["truth"], {}), made_of["methods"], made_of["samples"], about=about)
+    results.files = [(source, truth) for source, truth in about["files"]]
+    if unknown := [name for pair in results.files for name in pair if parse_name(name) is None]:
+        raise ValueError(f"'{unknown[0]}' is no name of an L1G file")
+    sums: dict[tuple[str, str, str, int], np.ndarray] = {}
+    values: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for name, array in arrays.items():
+        kind, which, method, number = name.split("/")
+        if kind in _KINDS:
+            values.setdefault((kind, method, int(number)), {})[which] = array if array.ndim else array.item()
+        else:
+            label = ("", which) if kind == "group" else (results.files[int(which)][0], ALL)
+            sums[(*label, method, int(number))] = np.pad(
+                array, (0, len(metrics.SUMS) - len(array)), constant_values=np.nan
+            )
+    index = pd.MultiIndex.from_tuples(sums, names=LABELS) if sums else empty_sums().index
+    table = pd.DataFrame(np.reshape(list(sums.values()), (-1, len(metrics.SUMS))), index, list(metrics.SUMS))
+    results.add(table, {key: _KINDS[key[0]](**given) for key, given in values.items()})
+    return results

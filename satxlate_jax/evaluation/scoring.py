@@ -1,27 +1,46 @@
-"""Scores a translator and the baselines case by case; everything is summed, so that any number of files goes."""
+"""Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation.baselines.methods import MODEL
+from satxlate_jax.evaluation import metrics
+from satxlate_jax.evaluation.baselines import MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, stack
-from satxlate_jax.evaluation.ensemble_calibration import Calibration
-from satxlate_jax.evaluation.fitting import fit_baselines
-from satxlate_jax.evaluation.groups import ALL, grouping_bands, pixel_groups
-from satxlate_jax.evaluation.joint_histogram import JointHistogram
-from satxlate_jax.evaluation.metrics import BandScore, data_range, score_groups
-from satxlate_jax.evaluation.power_spectra import PowerSpectrum
-from satxlate_jax.evaluation.results import Example, Results, Scores
+from satxlate_jax.evaluation.diagnostics import ALL, grouping_bands, pixel_groups
+from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
 from satxlate_jax.instruments import Band
-from satxlate_jax.l1g.read_ahead import Request, read_groups
+from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
+
+
+def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
+    """Fits the baselines in place; files that cannot be read are named and passed over."""
+    source, target = comparison.task.source_bands, comparison.task.target_bands
+    groups: dict[str, list[list[Request]]] = {
+        "target": [[(file.path, target)] for file in comparison.fit_files],
+        "source": [[(file.path, source)] for file in comparison.fit_sources],
+        "pair": [[(one.path, source), (other.path, target)] for one, other in comparison.fit_pairs],
+    }
+    for wanted, requests in groups.items():
+        fits = [getattr(baseline, f"fit_{wanted}") for baseline in baselines if wanted in baseline.wants]
+        files = tqdm(requests if fits else [], desc=f"fit baselines ({wanted})", unit="file", disable=None)
+        for request, tiles in zip(files, read_groups(requests if fits else []), strict=True):
+            if isinstance(tiles, InputError):
+                tqdm.write(f"not fitted on: {tiles}")
+                continue
+            values = [stack(tile, bands) for tile, (_, bands) in zip(tiles, request, strict=True)]
+            for fit in fits:
+                fit(*values)
+    for baseline in baselines:
+        baseline.finish()
 
 
 def evaluate(
@@ -41,44 +60,47 @@ def evaluate(
       translator: the model.
       comparison: what to compare.
       baselines: unfitted; they are fitted here.
-      pictures: how many cases to keep for pictures, spread evenly.
+      pictures: how many cases to keep for pictures, evenly over all.
       coastlines: whether the pictures show them.
-      samples: draws of the latent noise; the model's answer is then their mean, and its spread is scored too.
-      seed: of the draws.
+      samples: ensemble members (draws of the latent noise); the model's answer is then their mean, and their standard
+        deviation is scored too.
+      seed: of the ensemble.
       may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
 
     Raises:
       InputError: no case had a pixel to score.
     """
     fit_baselines(comparison, baselines)
-    results = Results(comparison, [MODEL, *(baseline.name for baseline in baselines)], samples)
+    methods = [MODEL, *(baseline.name for baseline in baselines)]
+    results = Results(comparison, methods, samples, coastlines=coastlines)
     n_cases = len(comparison.cases)
-    reading = read_groups([files_of(comparison, case) for case in comparison.cases])
+    total, per_file = empty_sums(), []
+    reading = read_groups([_requests(comparison, case) for case in comparison.cases])
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
         try:
             if isinstance(tiles, InputError):
                 raise tiles
-            example = predict_case(translator, comparison, case, tiles, baselines, results, seed)
+            example = _predict(translator, results, case, tiles, baselines, seed)
         except InputError as error:
             results.left_out.append((case.source.path.name, str(error)))
             continue
-        if example is None:
-            reason = f"{case.truth.path.name} lacks all bands to compare with"
-            results.left_out.append((case.source.path.name, reason))
-            continue
-        results.per_file.append((case, count_in(results, example)))
+        sums = _sum_up(results, example)
+        is_total = sums.index.get_level_values("file") == ""
+        total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
+        per_file.append(sums[~is_total])
+        results.files.append((case.source.path.name, case.truth.path.name))
         if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
-            example.coastlines = coastlines
             results.examples.append(example)
+    results.add(pd.concat([total, *per_file]), {})
     if not results.scored_bands and not may_be_empty:
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
         raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
     return results
 
 
-def files_of(comparison: Comparison, case: Case) -> list[Request]:
-    """What to read for a case: the source's file and, where it is another, the truth's."""
+def _requests(comparison: Comparison, case: Case) -> list[Request]:
+    """The source's file and, where it is another, the truth's, each with all bands that are needed of it."""
     task, wanted = comparison.task, list(comparison.truth_bands.values())
     to_read = [*task.source_bands, *grouping_bands(task.source)]
     if comparison.truth == "source":
@@ -86,41 +108,38 @@ def files_of(comparison: Comparison, case: Case) -> list[Request]:
     return [(case.source.path, to_read), (case.truth.path, wanted)]
 
 
-def predict_case(
+def _predict(
     translator: TileTranslator,
-    comparison: Comparison,
+    results: Results,
     case: Case,
     tiles: Sequence[xr.Dataset],
     baselines: Sequence[Baseline],
-    results: Results,
     seed: int,
-) -> Example | None:
-    """All methods on one case, on equal terms; None where the truth file holds none of the bands to compare with."""
-    task, wanted = comparison.task, comparison.truth_bands
-    tile, truth = tiles[0], tiles[-1]
-    truths = {ours: truth[f"BAND{theirs:02d}"].values for ours, theirs in wanted.items()}
-    if not any(np.isfinite(values).any() for values in truths.values()):
-        return None
-    translated = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
-    answers = {MODEL: {number: translated[f"BAND{number:02d}"].values for number in wanted}}
+) -> Example:
+    """All methods on one case, on equal terms; InputError where the truth file holds no band to compare."""
+    comparison, task = results.comparison, results.comparison.task
+    tile, truth_tile = tiles[0], tiles[-1]
+    truth = {ours: truth_tile[f"BAND{theirs:02d}"].values for ours, theirs in comparison.truth_bands.items()}
+    if not any(np.isfinite(values).any() for values in truth.values()):
+        raise InputError(f"{case.truth.path.name} lacks all bands to compare with")
+    made = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
     x = stack(tile, task.source_bands)
+    answers = {MODEL: {number: made[f"BAND{number:02d}"].values for number in truth}}
     for baseline in baselines:
         values = baseline.predict(x)
-        answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in wanted}
-    predictions = equalize(answers, [results.band(number) for number in wanted])
+        answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in truth}
     results.consistency.add_cycle(translator, x, task.source, task.target)
     if comparison.truth == "coincident":
-        _add_latent(translator, results, x, stack(truth, task.target_bands))
-    spread = {number: translated[f"BAND{number:02d}_spread"].values for number in wanted} if results.samples else None
+        _add_latent(translator, results, x, stack(truth_tile, task.target_bands))
     return Example(
         case=case,
         lat=tile["lat"].values,
         lon=tile["lon"].values,
         solar_zenith=solar_zenith(tile),
         source={int(name[4:]): tile[name].values for name in tile.data_vars if str(name).startswith("BAND")},
-        truth=truths,
-        predictions=predictions,
-        spread=spread,
+        truth=truth,
+        predictions=equalize(answers, [results.band(number) for number in truth]),
+        std={number: made[f"BAND{number:02d}_spread"].values for number in truth if results.samples},
     )
 
 
@@ -129,35 +148,25 @@ def equalize(
 ) -> dict[str, dict[int, np.ndarray]]:
     """Brings all methods to equal terms: within each band's valid range, and missing where any of them is missing.
 
-    A method without an answer anywhere that the model has one narrows no one: it is not scored.
-
-    Args:
-      answers: method -> band -> [h, w] in the band's unit, NaN where missing; one of them is the model.
-      bands: those bands.
-
-    Returns:
-      The same, equalised.
+    A method without an answer anywhere that the model has one narrows no one: it is not scored. The answers are method
+    -> band -> [h, w] in the band's unit, NaN where missing, and so is the result.
     """
     equal: dict[str, dict[int, np.ndarray]] = {method: {} for method in answers}
     for band in bands:
         fields = {
             method: limit(values[band.number][..., None], [band])[0][..., 0] for method, values in answers.items()
         }
-        common = known = np.isfinite(fields[MODEL])
-        for values in fields.values():
-            seen = known & np.isfinite(values)
-            if seen.any():
-                common = common & seen
+        seen = {method: np.isfinite(fields[MODEL]) & np.isfinite(values) for method, values in fields.items()}
+        common = np.all([mask for method, mask in seen.items() if method == MODEL or mask.any()], axis=0)
         for method, values in fields.items():
             equal[method][band.number] = np.where(common, values, np.nan)
     return equal
 
 
 def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, truth: np.ndarray) -> None:
-    task = results.comparison.task
+    task, stride = results.comparison.task, translator.network.stride
     if not np.isfinite(truth).any((0, 1)).all():
         return  # the target's file lacks a band that its encoder needs
-    stride = translator.network.stride
     height, width = (size // stride * stride for size in x.shape[:2])
     fields = [
         translator.network.noisy(translator.translate(values[:height, :width], task.target, source=name, latent=True))
@@ -166,24 +175,28 @@ def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, tru
     results.consistency.add_latent(*fields)
 
 
-def count_in(results: Results, example: Example) -> Scores:
-    """Adds one case to all sums; returns its own scores."""
+def _sum_up(results: Results, example: Example) -> pd.DataFrame:
+    """Adds one case to the distributions; returns its sums by group as those of all files, and in all as its own."""
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
     pixel = abs(float(example.lat[1] - example.lat[0]))
     area = np.cos(np.radians(example.lat))[:, None]  # of a grid in degrees, on the sphere, against the equator's
-    scores = {}
+    tables = {}
     for method, fields in example.predictions.items():
         for number, prediction in fields.items():
-            key, truth, band = (method, number), example.truth[number], results.band(number)
-            found = score_groups(prediction, truth, data_range(band), groups, area)
-            scores[key] = found[ALL]
-            for group, score in found.items():
-                if score.n:
-                    results.by_group.setdefault((group, *key), BandScore(data_range(band))).merge(score)
-            if found[ALL].n:
-                results.histograms.setdefault(key, JointHistogram.of(band)).update(prediction, truth)
-                results.spectra.setdefault(key, PowerSpectrum()).update(prediction, truth, example.lat, pixel)
-    for number, spread in (example.spread or {}).items():
-        calibration = results.calibration.setdefault(number, Calibration())
-        calibration.update(example.predictions[MODEL][number], spread, example.truth[number])
-    return scores
+            truth, band = example.truth[number], results.band(number)
+            tables[method, number] = table = metrics.band_sums(
+                prediction, truth, metrics.DATA_RANGE[band.kind], groups, area
+            )
+            if len(table):
+                found = results.distributions
+                found.setdefault(("histogram", method, number), metrics.JointHistogram.of(band)).update(
+                    prediction, truth
+                )
+                spectrum = found.setdefault(("spectrum", method, number), metrics.PowerSpectrum())
+                spectrum.update(prediction, truth, example.lat, pixel)
+    for number, std in example.std.items():
+        calibration = results.distributions.setdefault(("calibration", MODEL, number), metrics.Calibration())
+        calibration.update(example.predictions[MODEL][number], std, example.truth[number])
+    sums = pd.concat(tables, names=["method", "band", "group"])
+    own = sums[sums.index.get_level_values("group") == ALL]
+    return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)

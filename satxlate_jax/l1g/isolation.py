@@ -1,44 +1,56 @@
-"""Call a function on many files where a crash, a hang or a memory blow-up costs one file and not the job.
+"""Call a function on many files so that a crash, a hang or too much memory costs one file and not the job.
 
-A damaged HDF4 file can end the process inside the C library (SIGSEGV, SIGABRT). Here the function runs in a few
-long-lived processes that hold nothing else: they import what the function needs, no tensorflow and no jax, and are
-replaced when they die.
+A damaged HDF4 file can end the process inside the C library (SIGSEGV, SIGABRT), or leave the library broken for the
+files that follow. So the function runs in a few processes that hold nothing else, no tensorflow and no jax. Each of
+these servers imports the function once and forks a worker, which answers call after call over a socket. A worker that
+may be broken is replaced by a fresh fork; one that dies takes its server with it, so that the parent sees how.
+
+(pebble's ProcessPool was measured in its place: 14 % more CPU time for a tile; it imports the main program, such as
+`tfds build`, into every process, and gives up where a process dies between two calls.)
 """
 
 import os
 import pickle
+import resource
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
-from satxlate_jax.l1g import messages
 
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
 MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
 _START_SECONDS = 300.0  # importing from a network file system on a busy machine
-_GRACE_SECONDS = 10.0
 _AHEAD = 4  # files per worker that may be done before they are asked for
+_REPLACE = 75  # exit code of a worker that asks to be replaced
+_SOCKET_BYTES = 1024**2  # fewer switches between the processes than with the system's default
+_SIZE = struct.Struct(">Q")
+
+_is_distrusted = False
+
+
+def distrust_process() -> None:
+    """Marks this process as one whose C library may be broken; in a worker, another then takes its place."""
+    global _is_distrusted
+    _is_distrusted = True
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the function gave no result for a file.
-
-    Attributes:
-      reason: 'crash', 'timeout', 'memory', or 'error' (the function raised an exception).
-      detail: one line.
-    """
+    """The reason why the function gave no result for a file ('error': it raised an exception), and a line of detail."""
 
     reason: Literal["crash", "timeout", "memory", "error"]
     detail: str
@@ -48,82 +60,164 @@ class Failure:
         return InputError(self.detail if Path(path).name in self.detail else f"'{path}' {self.detail}")
 
 
-class _Worker:
-    """One process that forks the ones that do the work (see `isolated_worker`), and the socket to them."""
+class IsolatedCalls(AbstractContextManager):
+    """Calls one function in processes of its own. A context manager; `call` may be used from several threads."""
 
-    def __init__(self, work: tuple[Callable[[Any], Any], float, int]):
-        _, self._timeout, _ = work
-        self._connection, theirs = messages.open_pair()
-        self._words = tempfile.TemporaryFile()  # what the process says on stderr, for the reason of its end
-        environment = dict(
-            os.environ,
-            PYTHONPATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
+    def __init__(
+        self, function: Callable, *, workers: int | None = None, timeout: float = TIMEOUT, memory: int = MEMORY
+    ):
+        """Prepares; processes start when they are first needed.
+
+        Args:
+          function: of a module that can be imported (not of a script), or a `functools.partial` of one, else TypeError.
+          workers: processes; default one per CPU that this process may use.
+          timeout: seconds for one call.
+          memory: bytes a process may grow by.
+        """
+        try:
+            pickle.dumps(function)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(f"{function!r} must be a function that another process can import") from error
+        self.workers = workers or count_cpus()
+        self._start = partial(_Server, function, timeout, memory)
+        self._idle: deque[_Server] = deque()
+        self._all: set[_Server] = set()
+        self._closed = False
+
+    def call(self, argument: Any) -> Any:
+        """The function's result, or a Failure. Raises RuntimeError where a process does not start."""
+        while True:
+            server = self._take()
+            outcome, lives = server.call(argument)
+            if lives:
+                self._idle.append(server)
+                return outcome
+            self._all.discard(server)
+            # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
+            if server.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
+                return outcome
+
+    def read(self, path: Any) -> Any:
+        """The function's result for a file. Raises InputError, which names the file, where there is none."""
+        outcome = self.call(path)
+        if isinstance(outcome, Failure):
+            raise outcome.as_error(path)
+        return outcome
+
+    def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
+        waiting: deque[tuple[Any, Future]] = deque()
+        threads = ThreadPoolExecutor(self.workers, "isolated")
+        try:
+            for argument in arguments:
+                waiting.append((argument, threads.submit(self.call, argument)))
+                if len(waiting) > self.workers * _AHEAD:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+            if waiting:  # left early: what is being done is of no use
+                self.close()
+            threads.shutdown()
+
+    def _take(self) -> "_Server":
+        if self._closed:
+            raise RuntimeError("these processes were closed")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            server = self._start()
+        self._all.add(server)
+        if self._closed:  # meanwhile
+            server.kill()
+        return server
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self._closed = True
+        for server in list(self._all):
+            server.kill()
+        while self._idle:
+            self._idle.pop().end()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Iterator[tuple[Any, Any]]:
+    """(path, result or Failure) for each path, in their order; arguments are those of `IsolatedCalls`."""
+    with IsolatedCalls(function, **limits) as calls:
+        yield from calls.map(paths)
+
+
+class _Server:
+    """A server process, seen from the parent."""
+
+    def __init__(self, function: Callable, timeout: float, memory: int):
+        self._timeout = timeout
+        self._connection, theirs = socket.socketpair()
+        for end in (self._connection, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        # A worker ends itself in time unless the system does not let it. Unlike `settimeout` this leaves the socket
+        # blocking, so that one call of the system reads all of a message.
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(timeout + _START_SECONDS), 0))
+        self._stderr = tempfile.TemporaryFile()  # for the reason of the process' end
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
             # each thread of a numeric library reserves address space, of which there is a limit
-            OPENBLAS_NUM_THREADS="1",
-            OMP_NUM_THREADS="1",
-            # glibc keeps the memory of one tile for the next instead of returning it, which halves the system's share
-            # of a process' time (2.4 to 1.1 ms of 54 ms a tile)
-            MALLOC_MMAP_THRESHOLD_=str(32 * 1024**2),
-            MALLOC_TRIM_THRESHOLD_=str(256 * 1024**2),
-        )
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            # glibc keeps the memory of one tile for the next, which halves the system's share of the time
+            "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+            "MALLOC_TRIM_THRESHOLD_": str(256 * 1024**2),
+        }
+        program = f"from satxlate_jax.l1g import isolation; isolation.serve({theirs.fileno()})"
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "satxlate_jax.l1g.isolated_worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-c", program],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
+                stdout=self._stderr,
+                stderr=self._stderr,
                 env=environment,
                 start_new_session=True,  # a group of processes that can be ended together
             )
         self._last_words = ""
-        self.is_fresh = True  # whether the process that will do the next call has done none
-        messages.limit_wait(self._connection, _START_SECONDS)
+        self.is_fresh = True  # whether the worker that will do the next call has done none
         try:
-            messages.send(self._connection, work)
-            messages.receive(self._connection)
+            _send(self._connection, (function, timeout, memory))
+            _receive(self._connection)
         except (EOFError, OSError) as error:
             self.end(patience=5.0)
             raise RuntimeError(f"a process to read files in does not start: {self._last_words}") from error
-        # It ends itself in time unless the system does not let it.
-        messages.limit_wait(self._connection, self._timeout + _GRACE_SECONDS)
 
     def call(self, argument: Any) -> tuple[Any, bool]:
-        """The result or a Failure, and whether the process lives on."""
-        answer: tuple = ("again",)
+        """The result or a Failure, and whether the server lives on."""
+        answer = None
         try:
-            while answer[0] == "again":
+            while answer is None:  # a worker that may be broken asks for the argument once more, for a fresh one
                 with suppress(BrokenPipeError, ConnectionResetError):  # it died after its last answer: see below
-                    messages.send(self._connection, argument)
-                answer, goes_on = messages.receive(self._connection)
+                    _send(self._connection, argument)
+                answer, goes_on = _receive(self._connection)
                 self.is_fresh = not goes_on
-        except TimeoutError:
-            self.end()
-            return self._late(), False
-        except Exception:  # it is gone (EOFError, OSError), or what it says is no message
-            self.end(patience=5.0)  # its own end says why
-            return self._failure(), False
-        return answer[1] if answer[0] == "done" else Failure(answer[1], answer[2]), True
-
-    def _late(self) -> Failure:
-        return Failure("timeout", f"took longer than {self._timeout:g} s")
-
-    def _failure(self) -> Failure:
-        code = self._process.returncode
-        if code == -signal.SIGALRM:
-            return self._late()
-        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
-        words = self._last_words
-        return Failure("crash", f"ended the process that read it ({how}{': ' + words if words else ''})")
-
-    def _read_last_words(self) -> str:
-        with self._words:
-            self._words.seek(0)
-            lines = self._words.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        except Exception as error:  # it hangs (BlockingIOError), is gone, or what it says is no message
+            is_late = isinstance(error, BlockingIOError)
+            self.end(patience=0.0 if is_late else 5.0)  # its own end says why
+            code = self._process.returncode
+            if is_late or code == -signal.SIGALRM:
+                return Failure("timeout", f"took longer than {self._timeout:g} s"), False
+            how = signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
+            words = f": {self._last_words}" if self._last_words else ""
+            return Failure("crash", f"ended the process that read it ({how}{words})"), False
+        return answer[0], True
 
     def kill(self) -> None:
-        """Ends the processes at once. Safe from any thread; who waits for their answer gets a Failure."""
+        """Ends the processes at once, from any thread; a `call` that waits for an answer gets a Failure."""
         with suppress(ProcessLookupError, PermissionError):
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -136,150 +230,88 @@ class _Worker:
             self.kill()
             self._process.wait()
         self._connection.close()
-        if not self._words.closed:
-            self._last_words = self._read_last_words()
+        if not self._stderr.closed:
+            with self._stderr:
+                self._stderr.seek(0)
+                lines = self._stderr.read().decode(errors="replace").split("\n")
+            self._last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-class IsolatedCalls:
-    """Calls one function in processes of its own. A context manager; `call` may be used from several threads.
+def serve(descriptor: int) -> None:
+    """The server process: forks workers until the other end of the socket closes or a worker dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    connection = socket.socket(fileno=descriptor)
+    work = _receive(connection)
+    _send(connection, "ready")
+    while True:
+        worker = os.fork()
+        if worker == 0:
+            os._exit(_work(connection, *work))
+        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+        if code < 0:
+            if code != -signal.SIGKILL:
+                signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+        if code != _REPLACE:
+            sys.exit(code)
 
-    Attributes:
-      workers: how many processes there are at most.
-    """
 
-    def __init__(
-        self,
-        function: Callable[[Any], Any],
-        *,
-        workers: int | None = None,
-        timeout: float = TIMEOUT,
-        memory: int = MEMORY,
-    ):
-        """Prepares; processes start when they are first needed.
-
-        Args:
-          function: of a module that can be imported (not of a script), or a `functools.partial` of one. Its arguments
-            and results go through pickle between our own processes. Warnings in it are lost.
-          workers: processes; default one per CPU that this process may use.
-          timeout: seconds for one call.
-          memory: bytes a process may grow by.
-
-        Raises:
-          TypeError: the function cannot be imported.
-        """
-        try:
-            pickle.dumps(function)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise TypeError(f"{function!r} must be a function that another process can import") from error
-        self.workers = workers or count_cpus()
-        self._work = (function, timeout, memory)
-        self._idle: deque[_Worker] = deque()
-        self._all: set[_Worker] = set()
-        self._closed = False
-
-    def call(self, argument: Any) -> Any:
-        """The function's result, or a Failure.
-
-        Raises:
-          RuntimeError: a process does not start, for example because the function cannot be imported.
-        """
+def _work(connection: socket.socket, function: Callable, timeout: float, memory: int) -> int:
+    """Answers calls until the other end closes or this worker is to be replaced; returns its exit code."""
+    with suppress(OSError, ValueError):  # a system without /proc or such a limit; the time limit still holds
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit, hard = pages * resource.getpagesize() + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    files, is_fresh = len(os.listdir("/dev/fd")), True
+    try:
         while True:
-            worker = self._worker()
-            outcome, lives = worker.call(argument)
-            if lives:
-                self._idle.append(worker)
-                return outcome
-            self._all.discard(worker)
-            # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
-            if worker.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
-                return outcome
-
-    def read(self, path: Any) -> Any:
-        """The function's result for a file.
-
-        Raises:
-          InputError: there is none; the message names the file.
-          RuntimeError: as for `call`.
-        """
-        outcome = self.call(path)
-        if isinstance(outcome, Failure):
-            raise outcome.as_error(path)
-        return outcome
-
-    def _worker(self) -> _Worker:
-        if self._closed:
-            raise RuntimeError("these processes were closed")
-        try:
-            return self._idle.pop()
-        except IndexError:
-            worker = _Worker(self._work)
-        self._all.add(worker)
-        if self._closed:  # meanwhile
-            worker.kill()
-        return worker
-
-    def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
-        waiting: deque = deque()
-        threads = ThreadPoolExecutor(self.workers, "isolated")
-        try:
-            for argument in arguments:
-                waiting.append((argument, threads.submit(self.call, argument)))
-                if len(waiting) > self.workers * _AHEAD:
-                    yield self._next(waiting)
-            while waiting:
-                yield self._next(waiting)
-        finally:
-            for _, future in waiting:
-                future.cancel()
-            if waiting:  # left early: what is being done is of no use
-                self.close()
-            threads.shutdown()
-
-    @staticmethod
-    def _next(waiting: deque) -> tuple[Any, Any]:
-        argument, future = waiting.popleft()
-        return argument, future.result()
-
-    def close(self) -> None:
-        """Ends all processes."""
-        self._closed = True
-        for worker in list(self._all):
-            worker.kill()
-        while self._idle:
-            self._idle.pop().end()
-
-    def __enter__(self) -> "IsolatedCalls":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            argument = _receive(connection)
+            signal.setitimer(signal.ITIMER_REAL, timeout)  # SIGALRM ends a process even inside a C library
+            outcome = _answer(function, argument)
+            # The HDF4 library can have 32 files open and keeps a damaged one open when it fails to close it.
+            is_broken = _is_distrusted or len(os.listdir("/dev/fd")) > files
+            is_broken |= isinstance(outcome, Failure) and outcome.reason == "memory"
+            _send(connection, ((outcome,) if is_fresh or not is_broken else None, not is_broken))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if is_broken:
+                return _REPLACE
+            is_fresh = False
+    except (EOFError, OSError):  # the other end is gone
+        return 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        return 1
 
 
-def read_isolated(
-    paths: Iterable[Any],
-    function: Callable[[Any], Any],
-    *,
-    workers: int | None = None,
-    timeout: float = TIMEOUT,
-    memory: int = MEMORY,
-) -> Iterator[tuple[Any, Any]]:
-    """Calls a function on many files, each in a process that it cannot take the job with.
+def _answer(function: Callable, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except MemoryError:
+        return Failure("memory", "needs more memory than a worker may use")
+    except InputError as error:  # its message is one for the user
+        return Failure("error", " ".join(str(error).split()))
+    except Exception as error:
+        return Failure("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
 
-    Args:
-      paths: files, or whatever the function takes; taken only a few ahead.
-      function: as for `IsolatedCalls`.
-      workers: processes; default one per CPU.
-      timeout: seconds for one file.
-      memory: bytes a process may grow by.
 
-    Yields:
-      (path, result or Failure), in the order of the paths.
+def _send(connection: socket.socket, message: Any) -> None:
+    content = pickle.dumps(message, protocol=5)
+    connection.sendall(_SIZE.pack(len(content)))
+    connection.sendall(content)
 
-    Raises:
-      RuntimeError: the processes do not start.
-    """
-    with IsolatedCalls(function, workers=workers, timeout=timeout, memory=memory) as calls:
-        yield from calls.map(paths)
+
+def _receive(connection: socket.socket) -> Any:
+    """The next object from a process of our own; EOFError where it is gone, BlockingIOError where it takes too long."""
+    return pickle.loads(_read(connection, *_SIZE.unpack(_read(connection, _SIZE.size))))
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    content = b""  # nearly always one piece
+    while len(content) < size:
+        piece = connection.recv(size - len(content), socket.MSG_WAITALL)
+        if not piece:
+            raise EOFError
+        content += piece
+    return content

@@ -1,119 +1,146 @@
-"""The 16-bit integers of an L1G file <-> physical values, and which of them are fill or cannot be."""
+"""Packed 16-bit values <-> physical values, of L1G files, data sets and netCDF; which of them are missing.
+
+An L1G file's band is value = counts * Scale_Factor + Offset_Constant, with a fill value that may be declared wrongly.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from satxlate_jax.instruments import Band
-from satxlate_jax.l1g.resampling import Method
+from satxlate_jax.l1g.resampling import Method, resample
 
-FILL = 32768  # of uint16; int16 files hold the same bits, -32768
-DEGREES_PER_NUMBER = 0.01  # of the solar angles
-# Scale_Factor and Offset_Constant that this project writes, by kind of band: its own choice. What GeoNEX writes for
-# temperatures is in no public source (readers of genuine files hint at an offset of 0); reading takes any.
-PACKING = {"reflectance": (0.0001, 0.0), "brightness_temperature": (0.01, 100.0)}
+PACKING: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "l1g": {"1": (1e-4, 0.0), "K": (0.01, 100.0)},
+    "dataset": {"1": (1e-4, -0.5), "K": (0.01, 100.0)},
+    "netcdf": {"1": (1e-4, 0.0), "K": (0.01, 273.15)},
+}
+"""The packings that this project writes: format -> unit -> (scale, offset), value = packed value * scale + offset.
+
+L1G is this project's choice: what GeoNEX writes for temperatures is in no public source (readers of genuine files hint
+at an offset of 0); reading takes any. Data sets (uint16) reach from -0.5, because the noise of a dark scene goes below
+0, to 6.05, and from 100 to 755.34 K; netCDF files (int16) from -3.27 to 3.27 and from -54 to 600 K. All offsets are
+whole steps.
+"""
+
+FILL = 32768  # of uint16 in L1G files; int16 files hold the same bits, -32768
+ANGLE_STEP = 0.01  # degrees, of the solar angles
 POSSIBLE_KELVIN = (120.0, 450.0)
 """Brightness temperatures beyond these are no observation: files hold 0 K where a band was bad."""
 
 
-class Possible(NamedTuple):
-    """The smallest and the largest value that a band can have, in its unit."""
+@dataclass(frozen=True)
+class PackedBand:
+    """A band as its file holds it."""
 
-    low: float
-    high: float
+    counts: np.ndarray  # uint16 or int16 [n, n]
+    scale: float  # Scale_Factor; NaN, like the next two, where the file declares none of use
+    offset: float  # Offset_Constant
+    fill: float  # _FillValue
+    possible: tuple[float, float] | None  # smallest and largest value that can be; None where every one can
+
+    @classmethod
+    def of(cls, counts: np.ndarray, attributes: Mapping[str, Any], band: Band, resampling: Method) -> "PackedBand":
+        """Counts with what the file says of them; bilinear repeats the release, which sets no upper limit."""
+        found = []
+        for name in ("Scale_Factor", "Offset_Constant", "_FillValue"):
+            value = attributes.get(name)
+            value = value[0] if isinstance(value, list | tuple) and value else value
+            found.append(float(value) if isinstance(value, int | float) else math.nan)
+        low, high = POSSIBLE_KELVIN
+        possible = (low, math.inf if resampling == "bilinear" else high) if band.unit == "K" else None
+        scale, offset, fill = found
+        return cls(counts, scale, offset, fill, possible)
+
+    @property
+    def is_usable(self) -> bool:
+        """True where scale and offset mean anything."""
+        return math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.offset)
+
+    @property
+    def missing(self) -> np.ndarray | None:
+        """Counts that are fill or impossible values, bool [n, n]; None where there are none."""
+        fill, impossible = self._fill, self._impossible
+        return impossible if fill is None else fill if impossible is None else fill | impossible
+
+    @property
+    def impossible_pixels(self) -> int:
+        """Counts that are impossible values and not fill."""
+        fill, impossible = self._fill, self._impossible
+        if impossible is None:
+            return 0
+        return int(np.count_nonzero(impossible if fill is None else impossible & ~fill))
+
+    @cached_property
+    def _fill(self) -> np.ndarray | None:
+        return find_fill(self.counts, self.fill)
+
+    @cached_property
+    def _impossible(self) -> np.ndarray | None:
+        if self.possible is None:
+            return None
+        low, high = ((limit - self.offset) / self.scale for limit in self.possible)
+        impossible = self.counts < math.ceil(low - 1e-6)  # a limit itself can be, also where its count is not whole
+        if math.isfinite(high):
+            impossible |= self.counts > math.floor(high + 1e-6)
+        return impossible if impossible.any() else None
+
+    def values(self, size: int, method: Method) -> np.ndarray:
+        """Physical values on a grid of `size` pixels a side: float32 [size, size], NaN where missing."""
+        missing = self.missing
+        if missing is not None and missing.all():
+            return np.full((size, size), np.nan, np.float32)
+        values = resample(self.counts, missing, size, method)
+        values *= self.scale
+        values += self.offset
+        return values.astype(np.float32, copy=False)
 
 
-def fill_number(dtype: np.dtype) -> int:
+def fill_value(dtype: np.dtype) -> int:
     """The fill value of uint16 or int16 data."""
     return FILL if dtype == np.uint16 else -FILL
 
 
-def find_missing(numbers: np.ndarray, declared: float = np.nan) -> np.ndarray | None:
-    """Which numbers are fill: the product's value and the one the file declares, which may be wrong.
-
-    Args:
-      numbers: uint16 or int16.
-      declared: `_FillValue`; what the type cannot hold is of no account.
-
-    Returns:
-      bool of the same shape, or None where nothing is missing.
-    """
-    fill = fill_number(numbers.dtype)
-    missing = numbers == fill
-    limits = np.iinfo(numbers.dtype)
-    if float(declared).is_integer() and limits.min <= declared <= limits.max and declared != fill:
-        missing |= numbers == int(declared)
+def find_fill(counts: np.ndarray, declared: float = np.nan) -> np.ndarray | None:
+    """Counts that are the product's fill value or the declared one, bool; None where there are none."""
+    missing = counts == fill_value(counts.dtype)
+    limits = np.iinfo(counts.dtype)
+    if float(declared).is_integer() and limits.min <= declared <= limits.max:
+        missing |= counts == int(declared)
     return missing if missing.any() else None
 
 
-def possible_range(band: Band, method: Method) -> Possible | None:
-    """The values that a band can have, in its unit; None where every value can be.
+def pack_band(values: np.ndarray, unit: str, dtype: np.dtype) -> np.ndarray:
+    """Physical values, not finite where missing, to an L1G file's counts by `PACKING`.
 
-    Args:
-      band: which.
-      method: of resampling; 'bilinear' repeats the release's numbers, which are not limited upward.
+    What `dtype` (uint16 or int16) cannot hold becomes the nearest it can (a reflectance below 0 in uint16).
     """
-    if band.kind != "brightness_temperature":
-        return None
-    low, high = POSSIBLE_KELVIN
-    return Possible(low, math.inf if method == "bilinear" else high)
-
-
-def find_impossible(numbers: np.ndarray, scale: float, offset: float, possible: Possible | None) -> np.ndarray | None:
-    """Which numbers stand for values that cannot be; fill may be among them.
-
-    Args:
-      numbers: uint16 or int16.
-      scale: Scale_Factor.
-      offset: Offset_Constant.
-      possible: as `possible_range` gives it.
-
-    Returns:
-      bool of the same shape, or None where there are none.
-    """
-    if possible is None:
-        return None
-    low, high = ((limit - offset) / scale for limit in possible)
-    impossible = numbers < math.ceil(low - 1e-6)  # a limit itself can be, also where its number is not quite whole
-    if math.isfinite(high):
-        impossible |= numbers > math.floor(high + 1e-6)
-    return impossible if impossible.any() else None
-
-
-def pack_band(values: np.ndarray, band: Band, dtype: np.dtype) -> np.ndarray:
-    """Physical values to a file's numbers by `PACKING`.
-
-    Args:
-      values: in the band's unit; not finite is missing.
-      band: which band they are of.
-      dtype: uint16 or int16.
-
-    Returns:
-      dtype of the same shape. What the type cannot hold becomes the nearest it can (a reflectance below 0 in uint16).
-    """
-    scale, offset = PACKING[band.kind]
-    numbers = np.rint((values.astype(np.float64) - offset) / scale)
-    missing = ~np.isfinite(numbers)
+    scale, offset = PACKING["l1g"][unit]
+    counts = np.rint((values.astype(np.float64) - offset) / scale)
+    missing = ~np.isfinite(counts)
     if dtype == np.uint16:
-        numbers = np.clip(numbers, 0, 65535)
-        numbers[numbers == FILL] = FILL - 1  # 3.2768 or 427.68 K, which would read as missing
+        counts = np.clip(counts, 0, 65535)
+        counts[counts == FILL] = FILL - 1  # 3.2768 or 427.68 K, which would read as missing
     else:
-        numbers = np.clip(numbers, 1 - FILL, FILL - 1)
-    numbers[missing] = fill_number(dtype)
-    return numbers.astype(dtype)
+        counts = np.clip(counts, 1 - FILL, FILL - 1)
+    counts[missing] = fill_value(dtype)
+    return counts.astype(dtype)
 
 
 def pack_angle(degrees: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Degrees to a file's numbers; not finite is missing."""
-    numbers = np.rint(degrees.astype(np.float64) / DEGREES_PER_NUMBER)
-    return np.where(np.isfinite(numbers), numbers, fill_number(dtype)).astype(dtype)
+    """Degrees, not finite where missing, to a file's counts."""
+    counts = np.rint(degrees.astype(np.float64) / ANGLE_STEP)
+    return np.where(np.isfinite(counts), counts, fill_value(dtype)).astype(dtype)
 
 
-def unpack_angle(numbers: np.ndarray) -> np.ndarray:
-    """A file's numbers to degrees, float64; NaN is missing."""
-    degrees = numbers * DEGREES_PER_NUMBER
-    missing = find_missing(numbers)
+def unpack_angle(counts: np.ndarray) -> np.ndarray:
+    """A file's counts to degrees, float64, NaN where missing."""
+    degrees = counts * ANGLE_STEP
+    missing = find_fill(counts)
     if missing is not None:
         degrees[missing] = np.nan
     return degrees

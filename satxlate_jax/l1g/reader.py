@@ -1,8 +1,8 @@
-"""One GeoNEX L1G file (HDF4) <-> xarray.Dataset in physical units. The only module that imports pyhdf.
+"""GeoNEX L1G files (HDF4) <-> xarray.Dataset in physical units. The only module that imports pyhdf.
 
 A file holds BAND01 .. BAND16 (AHI_B01 .. in early Himawari files), 16-bit integers of 300, 600 or 1200 pixels a side:
-value = number * Scale_Factor + Offset_Constant, reflectance (1) or brightness temperature (K); and Solar_Zenith and
-Solar_Azimuth in 0.01 degrees, possibly of another size. Which satellite, tile and time it shows is in its name.
+value = counts * Scale_Factor + Offset_Constant, reflectance (1) or brightness temperature (K); and Solar_Zenith and
+Solar_Azimuth in 0.01 degrees, possibly of another size. Its name says which satellite, tile and time it shows.
 
 A damaged file can end the process inside the HDF4 library: read many files through `isolation.read_isolated`.
 
@@ -12,8 +12,10 @@ Source: Wang et al., Remote Sensing 2020, 12(8), 1267 (GeoNEX L1G).
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,21 +27,54 @@ from pyhdf.SD import SD, SDC
 from satxlate_jax import atomic, geometry
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
+from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g import packing
-from satxlate_jax.l1g.bands import BandNumbers, to_values
-from satxlate_jax.l1g.faults import L1GError, MissingBandWarning, UnusableError, find_absent, in_a_line
-from satxlate_jax.l1g.hdf4_directory import find_damage
-from satxlate_jax.l1g.process_trust import distrust_process
+from satxlate_jax.l1g.file_check import find_damage
+from satxlate_jax.l1g.isolation import Failure, distrust_process, read_isolated
 from satxlate_jax.l1g.resampling import METHODS, Method, resample_angle
-from satxlate_jax.l1g.tile import ANGLES, TileArrays, check_tile, identify, make_tile
+from satxlate_jax.l1g.tile import ANGLES, check_tile, identify, make_tile
 
 DEFLATE_LEVEL = 4
 _SIZES = tuple(geometry.PIXELS.values())
-_INTEGERS = {SDC.UINT16: np.dtype(np.uint16), SDC.INT16: np.dtype(np.int16)}
 _HDF_TYPES = {"uint16": SDC.UINT16, "int16": SDC.INT16}
 _DIMENSION_LABELS = {300: "2km", 600: "1km", 1200: "500m"}
-_DataSet = tuple[int, tuple[int, ...], int]  # index, shape and HDF4 type
+_WORKERS = 4  # each may be a few tiles ahead, of some 6 MB; more than four are faster than what computes
+
+Request = tuple[Path, Sequence[int]]
+"""A file and the bands to read of it, 1-based."""
+
+
+class L1GError(InputError):
+    """A file that cannot be read as L1G, or data that cannot be written as such; the message names the file."""
+
+
+class MissingBandError(L1GError):
+    """A file lacks bands that are required."""
+
+
+class MissingBandWarning(UserWarning):
+    """A file lacks bands that were asked for; they are read as missing everywhere."""
+
+
+class _UnusableError(Exception):
+    """The fault of a data set, to follow its name."""
+
+
+@dataclass
+class TileArrays:
+    """Bands and angles of a file."""
+
+    identity: catalog.TileFile
+    bands: list[Band]  # that were asked for
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # those of them and of the angles that are there
+    absent: str = ""  # the bands that the file lacks, in words
+    impossible: dict[str, int] = field(default_factory=dict)  # thermal band -> pixels beyond packing.POSSIBLE_KELVIN
+    faults: list[str] = field(default_factory=list)  # damage of angles that were not asked for, in words
+
+
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @contextmanager
@@ -58,70 +93,35 @@ def _opened(path: Path) -> Iterator[SD]:
         raise
     except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
         distrust_process()
-        raise L1GError(f"{str(path)!r} is damaged ({in_a_line(error)})") from error
+        raise L1GError(f"{str(path)!r} is damaged ({_in_a_line(error)})") from error
 
 
 def decode(path: str | os.PathLike) -> int:
-    """Reads every number of a file, which no reader can do without, and does nothing with it; returns the bytes read.
-
-    Raises:
-      L1GError: the file cannot be read.
-    """
+    """Reads all counts of a file, the work that no reader is spared, for benchmarks; returns the bytes read."""
     with _opened(Path(path)) as file:
         return sum(file.select(index).get().nbytes for index in range(file.info()[0]))
 
 
-def _data_sets(file: SD) -> dict[str, _DataSet]:
-    """The data sets by name; the first of a name counts."""
-    found: dict[str, _DataSet] = {}
-    for index in range(file.info()[0]):
-        name, rank, shape, hdf_type, _ = file.select(index).info()
-        found.setdefault(name, (index, tuple(shape) if rank > 1 else (shape,), hdf_type))
-    return found
-
-
-def _identity(path: Path, file: SD) -> catalog.TileFile:
-    """Satellite, tile and time, from the file's name or, where it was renamed, from what write_tile left in it."""
-    parsed = catalog.parse_name(path) or catalog.parse_name(str(file.attributes().get("l1g_name", "")))
-    if parsed is None:
-        raise L1GError(
-            f"{str(path)!r} is not named as an L1G file, so its satellite, tile and time are unknown; "
-            "name it such as GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf"
-        )
-    return parsed
-
-
-def _read_band(file: SD, data_set: _DataSet, possible: packing.Possible | None) -> BandNumbers:
-    index, shape, hdf_type = data_set
-    if len(shape) != 2 or shape[0] != shape[1] or shape[0] not in _SIZES:
-        raise UnusableError(f"is {' x '.join(map(str, shape))}; a band is 300, 600 or 1200 pixels square")
-    if hdf_type not in _INTEGERS:
-        raise UnusableError("does not hold 16-bit integers")
+def _read_counts(file: SD, index: int) -> tuple[np.ndarray, Mapping[str, Any]]:
+    """The integers of a band or an angle, and its attributes."""
     selected = file.select(index)
-    band = BandNumbers.of(selected.get(), selected.attributes(), possible)
-    if not band.is_usable:
-        raise UnusableError("has no usable Scale_Factor and Offset_Constant")
-    return band
+    _, rank, shape, hdf_type, _ = selected.info()
+    shape = tuple(shape) if rank > 1 else (shape,)
+    if len(shape) != 2 or not all(0 < pixels <= max(_SIZES) for pixels in shape):
+        raise _UnusableError(f"is {' x '.join(map(str, shape))}; L1G has images of at most 1200 x 1200 pixels")
+    if hdf_type not in _HDF_TYPES.values():
+        raise _UnusableError("does not hold 16-bit integers")
+    return selected.get(), selected.attributes()
 
 
-def _read_angle(file: SD, data_set: _DataSet) -> np.ndarray:
-    """The integers of one solar angle."""
-    index, shape, hdf_type = data_set
-    if len(shape) != 2 or not all(0 < pixels <= max(_SIZES) for pixels in shape) or hdf_type not in _INTEGERS:
-        raise UnusableError("is not an image of at most 1200 x 1200 16-bit integers")
-    return file.select(index).get()
-
-
-def _find_fault(file: SD, name: str, data_set: _DataSet) -> str | None:
-    """What is wrong with a solar angle, in words."""
-    try:
-        _read_angle(file, data_set)
-    except UnusableError as error:
-        return f"{name} {error}"
-    except Exception as error:
-        distrust_process()
-        return f"{name} is damaged ({in_a_line(error)})"
-    return None
+def _read_band(file: SD, index: int, band: Band, resampling: Method) -> packing.PackedBand:
+    counts, attributes = _read_counts(file, index)
+    if counts.shape[0] != counts.shape[1] or len(counts) not in _SIZES:
+        raise _UnusableError(f"is {' x '.join(map(str, counts.shape))}; a band is 300, 600 or 1200 pixels square")
+    packed = packing.PackedBand.of(counts, attributes, band, resampling)
+    if not packed.is_usable:
+        raise _UnusableError("has no usable Scale_Factor and Offset_Constant")
+    return packed
 
 
 def read_arrays(
@@ -129,57 +129,66 @@ def read_arrays(
     bands: Iterable[int] | None,
     size: int,
     angles: Iterable[str],
-    convert: Callable[[BandNumbers, Band], np.ndarray],
+    convert: Callable[[packing.PackedBand, Band], np.ndarray],
     resampling: Method = "area",
-    *,
-    needless: Iterable[str] = (),
 ) -> TileArrays:
-    """Reads bands and angles of a file.
+    """Reads bands (1-based; None is all) and angles (of ANGLES) of a file; other angles are only checked.
 
-    Args:
-      path: of the file.
-      bands: 1-based numbers; None is all.
-      size: pixels along a side of the angles' result.
-      angles: to read, of ANGLES.
-      convert: what to make of a band.
-      resampling: how `convert` will resample.
-      needless: angles that are looked at to know whether they are sound, and not read.
-
-    Raises:
-      L1GError: the file cannot be read, or is something else.
+    `convert` makes of a band as the file holds it the array that is wanted, by the same `resampling`; angles become
+    [size, size]. Raises L1GError where the file cannot be read or is something else.
     """
     with _opened(path) as file:
-        present = _data_sets(file)
+        present: dict[str, int] = {}
+        for index in range(file.info()[0]):
+            present.setdefault(file.select(index).info()[0], index)
         if not any(re.fullmatch(r"(BAND|AHI_B)(0[1-9]|1[0-6])", name) for name in present):
             raise L1GError(
                 f"{str(path)!r} is HDF4 but not L1G: it has no BAND01 to BAND16, "
                 f"but {', '.join(list(present)[:3]) or 'nothing'}{' ...' if len(present) > 3 else ''}"
             )
-        identity = _identity(path, file)
+        identity = catalog.parse_name(path) or catalog.parse_name(str(file.attributes().get("l1g_name", "")))
+        if identity is None:
+            raise L1GError(
+                f"{str(path)!r} is not named as an L1G file, so its satellite, tile and time are unknown; "
+                "name it such as GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf"
+            )
         satellite = get_satellite(identity.satellite)
-        wanted = list(satellite.bands) if bands is None else [satellite.band(number) for number in bands]
-        found = TileArrays(identity, wanted)
+        found = TileArrays(identity, [*satellite.bands] if bands is None else [satellite.band(one) for one in bands])
         try:
-            for band in wanted:
-                name = next((name for name in (band.name, f"AHI_B{band.number:02d}") if name in present), band.name)
+            for band in found.bands:
+                name = band.name if band.name in present else f"AHI_B{band.number:02d}"
                 if name in present:
-                    numbers = _read_band(file, present[name], packing.possible_range(band, resampling))
-                    found.arrays[band.name] = convert(numbers, band)
-                    if numbers.possible is not None:
-                        found.impossible[band.name] = numbers.impossible_pixels
+                    packed = _read_band(file, present[name], band, resampling)
+                    found.arrays[band.name] = convert(packed, band)
+                    if packed.possible is not None:
+                        found.impossible[band.name] = packed.impossible_pixels
             for variable in angles:
                 name = variable.title()
                 if name in present:
-                    degrees = packing.unpack_angle(_read_angle(file, present[name]))
+                    degrees = packing.unpack_angle(_read_counts(file, present[name])[0])
                     found.arrays[variable] = resample_angle(degrees, size, is_circular=variable == "solar_azimuth")
-        except UnusableError as error:
+        except _UnusableError as error:
             raise L1GError(f"{str(path)!r}: {name} {error}") from error
         except Exception as error:
-            raise L1GError(f"{str(path)!r}: {name} is damaged ({in_a_line(error)})") from error
-        names = [variable.title() for variable in needless]
-        faults = [_find_fault(file, name, present[name]) for name in names if name in present]
-        found.faults += [fault for fault in faults if fault]
+            raise L1GError(f"{str(path)!r}: {name} is damaged ({_in_a_line(error)})") from error
+        unasked = [variable.title() for variable in ANGLES if variable not in angles]
+        faults = [_find_fault(file, name, present[name]) for name in unasked if name in present]
+        found.faults += filter(None, faults)
+    if absent := [band.name for band in found.bands if band.name not in found.arrays]:
+        distrust_process()  # a library that is no longer sound overlooks data sets
+        found.absent = f"{str(path)!r} lacks {', '.join(absent)}"
     return found
+
+
+def _find_fault(file: SD, name: str, index: int) -> str:
+    try:
+        _read_counts(file, index)
+    except _UnusableError as error:
+        return f"{name} {error}"
+    except Exception as error:
+        distrust_process()
+        return f"{name} is damaged ({_in_a_line(error)})"
+    return ""
 
 
 def read_tile(
@@ -203,9 +212,10 @@ def read_tile(
     Returns:
       float32 (lat, lon) variables BAND01 .. in units '1' (reflectance) and 'K' (brightness temperature), NaN where
       missing; `solar_zenith` and `solar_azimuth` in degrees ([0, 180] and [0, 360)) where the file has them;
-      coordinates lat (north to south), lon and the scalar time (UTC); attributes satellite, tile and source. A band
-      that the file lacks is NaN everywhere, and a MissingBandWarning says so. Temperatures below 120 K or (not
-      with 'bilinear') above 450 K are missing; a thermal band's attribute impossible_pixels counts them.
+      coordinates lat (north to south), lon and the scalar time (UTC); attributes satellite, tile, platform_name,
+      sensor and source. A band that the file lacks is NaN everywhere, and a MissingBandWarning says so. Temperatures
+      below 120 K or (not with 'bilinear') above 450 K are missing; a thermal band's attribute impossible_pixels counts
+      them.
 
     Raises:
       L1GError: the file cannot be read, or is something else.
@@ -214,11 +224,9 @@ def read_tile(
     path, size = Path(path), geometry.pixels_of(resolution_km)
     if resampling not in METHODS:
         raise InputError(f"unknown resampling '{resampling}'; there are {', '.join(METHODS)}")
-    bands = None if bands is None else tuple(bands)
-    read = read_arrays(path, bands, size, ANGLES, lambda band, _: to_values(band, size, resampling), resampling)
-    absent = find_absent(path, read.bands, read.arrays)
-    if absent:
-        warnings.warn(f"{absent}: read as missing", MissingBandWarning, stacklevel=2)
+    read = read_arrays(path, bands, size, ANGLES, lambda packed, _: packed.values(size, resampling), resampling)
+    if read.absent:
+        warnings.warn(f"{read.absent}: read as missing", MissingBandWarning, stacklevel=2)
     identity = read.identity
     dataset = make_tile(identity.satellite, identity.tile, identity.time, read.bands, read.arrays, size)
     dataset.attrs["source"] = path.name
@@ -227,15 +235,37 @@ def read_tile(
     return dataset
 
 
-def _write_data_set(file: SD, name: str, numbers: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:
-    data_set = file.create(name, _HDF_TYPES[numbers.dtype.name], numbers.shape)
-    if len(numbers) in _DIMENSION_LABELS:
+def read_groups(groups: Sequence[Sequence[Request]]) -> Iterator[list[xr.Dataset] | InputError]:
+    """Reads files that are needed together, such as coincident ones, on the 2 km grid, ahead in isolated processes.
+
+    Yields:
+      For each group the tiles in its order, as `read_tile` gives them, a band that a file lacks missing everywhere; or
+      the error of the first of its files that cannot be read.
+    """
+    requests = (request for group in groups for request in group)
+    outcomes = read_isolated(requests, _read_request, workers=min(_WORKERS, count_cpus()))
+    for group in groups:
+        found = list(islice(outcomes, len(group)))
+        errors = [outcome.as_error(path) for (path, _), outcome in found if isinstance(outcome, Failure)]
+        yield errors[0] if errors else [tile for _, tile in found]
+
+
+def _read_request(request: Request) -> xr.Dataset:
+    path, bands = request
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingBandWarning)
+        return read_tile(path, bands=sorted(set(bands)))
+
+
+def _write_data_set(file: SD, name: str, counts: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:
+    data_set = file.create(name, _HDF_TYPES[counts.dtype.name], counts.shape)
+    if len(counts) in _DIMENSION_LABELS:
         for axis, letter in enumerate("YX"):
-            data_set.dim(axis).setname(f"{letter}Dim:{_DIMENSION_LABELS[len(numbers)]}")
+            data_set.dim(axis).setname(f"{letter}Dim:{_DIMENSION_LABELS[len(counts)]}")
     for key, (hdf_type, value) in attributes.items():
         data_set.attr(key).set(hdf_type, value)
     data_set.setcompress(SDC.COMP_DEFLATE, DEFLATE_LEVEL)
-    data_set.set(numbers)
+    data_set.set(counts)
     data_set.endaccess()
 
 
@@ -244,17 +274,18 @@ def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, d
     try:
         for band in get_satellite(identity.satellite).bands:
             if band.name in dataset:
-                scale, offset = packing.PACKING[band.kind]
+                scale, offset = packing.PACKING["l1g"][band.unit]
                 attributes = {
                     "Scale_Factor": (SDC.FLOAT64, scale),
                     "Offset_Constant": (SDC.FLOAT64, offset),
-                    "_FillValue": (_HDF_TYPES[dtype.name], packing.fill_number(dtype)),
+                    "_FillValue": (_HDF_TYPES[dtype.name], packing.fill_value(dtype)),
                 }
-                _write_data_set(file, band.name, packing.pack_band(dataset[band.name].values, band, dtype), attributes)
+                counts = packing.pack_band(dataset[band.name].values, band.unit, dtype)
+                _write_data_set(file, band.name, counts, attributes)
         for variable, kind in zip(ANGLES, (np.int16, np.uint16), strict=True):
             if variable in dataset:
-                degrees = dataset[variable].values
-                _write_data_set(file, variable.title(), packing.pack_angle(degrees, np.dtype(kind)), {})
+                counts = packing.pack_angle(dataset[variable].values, np.dtype(kind))
+                _write_data_set(file, variable.title(), counts, {})
         file.attr("l1g_name").set(SDC.CHAR8, identity.path.name)
     finally:
         file.end()
@@ -292,5 +323,5 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
         finally:
             os.close(folder)
     except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words; atomic's has a cause
-        reason = in_a_line(error.__cause__ or error)
+        reason = _in_a_line(error.__cause__ or error)
         raise L1GError(f"{str(path)!r} cannot be written ({reason}); check space and permissions") from error

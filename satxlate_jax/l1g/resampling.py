@@ -1,19 +1,19 @@
-"""From the pixels of a file to the pixels of the grid."""
+"""Resample a file's pixels to the grid."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 Method = Literal["area", "bilinear"]
-METHODS = ("area", "bilinear")
+METHODS: tuple[str, ...] = get_args(Method)
 
 
-def resample(numbers: np.ndarray, missing: np.ndarray | None, size: int, method: Method) -> np.ndarray:
+def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: Method) -> np.ndarray:
     """Resamples a square band.
 
     Args:
-      numbers: [n, n] integers of 16 bits.
-      missing: bool [n, n], what not to use; None where all is valid.
+      counts: [n, n] integers of 16 bits.
+      missing: bool [n, n], pixels not to use; None where all are valid.
       size: pixels along a side of the result; n must be a multiple of it, or it of n.
       method: 'area', the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones
         are smaller); or 'bilinear' between the four nearest with the corners' centres aligned, where a missing
@@ -22,29 +22,26 @@ def resample(numbers: np.ndarray, missing: np.ndarray | None, size: int, method:
     Returns:
       float32 (area) or float64 (bilinear) [size, size], NaN where missing.
     """
-    if method == "bilinear" and len(numbers) != size:
-        values = numbers.astype(np.float64)
-        if missing is not None:
-            values[missing] = np.nan
-        coordinates = np.arange(size) * (len(values) - 1) / (size - 1)
-        return interpolate(values, coordinates, coordinates)
-    if len(numbers) > size:
-        return _area_mean(numbers, missing, size)
-    values = numbers.astype(np.float32)
+    if len(counts) > size and method == "area":
+        return _area_mean(counts, missing, size)
+    is_interpolated = method == "bilinear" and len(counts) != size
+    values = counts.astype(np.float64 if is_interpolated else np.float32)
     if missing is not None:
         values[missing] = np.nan
+    if is_interpolated:
+        coordinates = np.arange(size) * (len(values) - 1) / (size - 1)
+        return _interpolate(values, coordinates, coordinates)
     copies = size // len(values)
     return values if copies == 1 else values.repeat(copies, axis=0).repeat(copies, axis=1)
 
 
-def _area_mean(numbers: np.ndarray, missing: np.ndarray | None, size: int) -> np.ndarray:
-    factor = len(numbers) // size
+def _area_mean(counts: np.ndarray, missing: np.ndarray | None, size: int) -> np.ndarray:
+    factor = len(counts) // size
     if missing is None:
-        return _block_sum(numbers, factor) * np.float32(1 / factor**2)
-    count = _block_sum(~missing, factor)
-    total = _block_sum(np.where(missing, numbers.dtype.type(0), numbers), factor)
-    mean = np.full((size, size), np.nan, np.float32)
-    return np.divide(total, count, out=mean, where=count > 0)
+        return _block_sum(counts, factor) * np.float32(1 / factor**2)
+    number = _block_sum(~missing, factor)
+    total = _block_sum(np.where(missing, counts.dtype.type(0), counts), factor)
+    return np.divide(total, number, out=np.full((size, size), np.nan, np.float32), where=number > 0)
 
 
 def _block_sum(values: np.ndarray, factor: int) -> np.ndarray:
@@ -58,18 +55,8 @@ def _block_sum(values: np.ndarray, factor: int) -> np.ndarray:
     return total
 
 
-def interpolate(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Bilinear interpolation on a grid of rows and columns.
-
-    Args:
-      values: float64 [height, width], NaN where missing.
-      rows: float64 [m] in pixels, 0 at the first pixel's centre and height - 1 at the last one's; outside of these the
-        values are extrapolated.
-      columns: float64 [n], the same along the width.
-
-    Returns:
-      float64 [m, n]; NaN where a pixel that counts is missing.
-    """
+def _interpolate(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation at rows [m] and columns [n] in pixels; extrapolates beyond the outermost centres."""
     return _interpolate_rows(_interpolate_rows(values, rows).T, columns).T
 
 
@@ -96,10 +83,10 @@ def resample_angle(degrees: np.ndarray, size: int, *, is_circular: bool) -> np.n
       float32 [size, size]; in [0, 360) where circular.
     """
     rows, columns = ((np.arange(size) + 0.5) * (n / size) - 0.5 for n in degrees.shape)
-    if is_circular:
-        if degrees.shape != (size, size):
-            sine, cosine = (interpolate(part(np.radians(degrees)), rows, columns) for part in (np.sin, np.cos))
-            degrees = np.degrees(np.arctan2(sine, cosine))
-        degrees = np.mod(degrees, 360).astype(np.float32)
-        return np.where(degrees == 360, np.float32(0), degrees)  # float32 has no 359.99999
-    return interpolate(degrees, rows, columns).astype(np.float32)
+    if not is_circular:
+        return _interpolate(degrees, rows, columns).astype(np.float32)
+    if degrees.shape != (size, size):
+        sine, cosine = (_interpolate(part(np.radians(degrees)), rows, columns) for part in (np.sin, np.cos))
+        degrees = np.degrees(np.arctan2(sine, cosine))
+    degrees = np.mod(degrees, 360).astype(np.float32)
+    return np.where(degrees == 360, np.float32(0), degrees)  # float32 has no 359.99999

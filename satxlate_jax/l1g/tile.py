@@ -1,11 +1,10 @@
-"""A tile as an xarray.Dataset in physical units: how it is laid out and described, and whether one is sound.
+"""A tile as an xarray.Dataset in physical units: how it is laid out and described, and whether it can be written.
 
 float32 variables BAND01 .. on (lat, lon), `solar_zenith` and `solar_azimuth` in degrees, coordinates lat (north to
-south), lon and the scalar time, attributes satellite and tile.
+south), lon and the scalar time, attributes satellite, tile, platform_name and sensor.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,49 +14,30 @@ import xarray as xr
 from satxlate_jax import geometry
 from satxlate_jax.archive.catalog import TileFile, file_name, parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import Band, get_satellite
 
 ANGLES = ("solar_zenith", "solar_azimuth")
 
 
-@dataclass
-class TileArrays:
-    """What was read of a file.
-
-    Attributes:
-      identity: what the file is.
-      bands: that were asked for.
-      arrays: what of them and of the angles it holds, by variable.
-      impossible: name of each thermal band that it holds -> pixels whose temperature cannot be (see
-        `packing.possible_range`), at the band's own resolution.
-      faults: what is wrong with angles that were only looked at, in words.
-    """
-
-    identity: TileFile
-    bands: list[Band]
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    impossible: dict[str, int] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-
-
 def band_attributes(satellite: str, band: Band) -> dict[str, Any]:
-    """The attributes of a band's variable: units, long_name, wavelength (um) and valid range."""
+    """The attributes of a band's variable, as CF and satpy name them; wavelength in um, valid range in the unit."""
     instrument = get_satellite(satellite).instrument
     quantity = f"top-of-atmosphere {band.kind.replace('_', ' ')}"
     return {
         "units": band.unit,
+        "standard_name": band.standard_name,
         "long_name": f"{satellite} {instrument} band {band.number} ({band.wavelength:g} um) {quantity}",
         "wavelength": band.wavelength,
         "wavelength_units": "um",
         "valid_range": list(band.valid_range),
+        **get_satellite(satellite).platform,
     }
 
 
 def make_tile(
     satellite: str, tile: str, time: datetime, bands: Iterable[Band], arrays: Mapping[str, np.ndarray], size: int
 ) -> xr.Dataset:
-    """Puts arrays together to a tile.
+    """Makes a tile of arrays.
 
     Args:
       satellite: such as 'G16'.
@@ -66,9 +46,6 @@ def make_tile(
       bands: the bands the tile shall have; one without an array is missing (NaN) everywhere.
       arrays: float32 [size, size] by variable name: bands in their units, solar angles in degrees.
       size: pixels along a side.
-
-    Raises:
-      InputError: no such tile or satellite.
     """
     variables: dict[str, tuple] = {}
     for band in bands:
@@ -84,7 +61,9 @@ def make_tile(
         "lon": ("lon", longitude, {"units": "degrees_east", "standard_name": "longitude"}),
         "time": ((), np.datetime64(time, "ns"), {"standard_name": "time"}),
     }
-    return xr.Dataset(variables, coordinates, {"satellite": satellite, "tile": tile})
+    return xr.Dataset(
+        variables, coordinates, {"satellite": satellite, "tile": tile} | get_satellite(satellite).platform
+    )
 
 
 def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
@@ -105,7 +84,7 @@ def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
     latitude, longitude = tile["lat"].values, tile["lon"].values
     if latitude.ndim == 1:
         latitude, longitude = latitude[:, None], longitude[None]
-    computed, _ = solar_position(tile["time"].values, latitude, longitude)
+    computed, _ = geometry.solar_position(tile["time"].values, latitude, longitude)
     return computed if own is None else np.where(np.isfinite(own), own, computed)
 
 
@@ -116,16 +95,15 @@ def identify(dataset: xr.Dataset, name: str) -> TileFile:
       InputError: the dataset's attributes and the name contradict each other, or neither says.
     """
     named = parse_name(name)
-    satellite, tile = dataset.attrs.get("satellite"), dataset.attrs.get("tile")
-    satellite = get_satellite(str(satellite)).name if satellite is not None else named.satellite if named else None
-    tile = str(tile) if tile is not None else named.tile if named else None
-    time = named.time if named else None
+    satellite, tile, time = (named.satellite, named.tile, named.time) if named else (None, None, None)
+    if "satellite" in dataset.attrs:
+        satellite = get_satellite(str(dataset.attrs["satellite"])).name
+    if "tile" in dataset.attrs:
+        tile = str(dataset.attrs["tile"])
     if "time" in dataset.variables and dataset["time"].size == 1:
-        moment = dataset["time"].values.reshape(()).astype("datetime64[m]").item()
-        time = moment if isinstance(moment, datetime) else time
-    identity = None
-    if satellite is not None and tile is not None and time is not None:
-        identity = parse_name(file_name(satellite, tile, time))
+        own = dataset["time"].values.reshape(()).astype("datetime64[m]").item()
+        time = own if isinstance(own, datetime) else time
+    identity = parse_name(file_name(satellite, tile, time)) if satellite and tile and time else None
     if identity is None:
         raise InputError(f"'{name}' does not name an L1G file, and the dataset lacks its satellite, tile or time")
     if named is not None and (named.satellite, named.tile, named.time) != (satellite, tile, time):
@@ -136,43 +114,26 @@ def identify(dataset: xr.Dataset, name: str) -> TileFile:
 
 
 def check_tile(dataset: xr.Dataset, identity: TileFile, sizes: Sequence[int]) -> list[Band]:
-    """Whether bands and angles of a tile can be written; the bands it has.
-
-    Args:
-      dataset: the tile.
-      identity: which satellite and tile it shows.
-      sizes: pixels along a side that a band may have.
+    """Checks that bands (of one of those sizes) and angles of a tile can be written; returns the bands it has.
 
     Raises:
-      InputError: a variable lies on another grid or is in another unit.
+      InputError: a variable lies on another grid (north up, west left) or is in another unit.
     """
     bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
-    for band in bands:
-        _check_variable(dataset, band.name, identity.tile, band.unit)
-        if dataset[band.name].shape[0] not in sizes:
+    for name, unit in [(band.name, band.unit) for band in bands] + [(name, "") for name in ANGLES if name in dataset]:
+        variable = dataset[name]
+        size = variable.shape[0] if variable.ndim else 0
+        if variable.shape != (size, size):
+            raise InputError(f"{name} is {' x '.join(map(str, variable.shape))}; a tile is square")
+        if unit and variable.attrs.get("units", unit) != unit:
+            raise InputError(f"{name} is in '{variable.attrs['units']}'; an L1G file holds it in '{unit}'")
+        for dimension, expected in zip(variable.dims, geometry.tile_grid(identity.tile, size), strict=True):
+            centres = dataset[dimension].values if dimension in dataset.coords else expected
+            if not np.allclose(centres, expected, rtol=0, atol=0.25 * geometry.TILE_DEGREES / size):
+                raise InputError(
+                    f"{name} is not on the grid of tile {identity.tile}: its {dimension} begins with {centres[0]}"
+                )
+        if unit and size not in sizes:
             allowed = f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}"
-            raise InputError(f"{band.name} has {dataset[band.name].shape[0]} pixels a side; L1G has {allowed}")
-    for name in ANGLES:
-        if name in dataset:
-            _check_variable(dataset, name, identity.tile)
+            raise InputError(f"{name} has {size} pixels a side; L1G has {allowed}")
     return bands
-
-
-def _check_variable(dataset: xr.Dataset, name: str, tile: str, unit: str | None = None) -> None:
-    """Whether a variable lies on the tile's grid (north up, west left) and has the unit it must have.
-
-    Raises:
-      InputError: it does not.
-    """
-    variable = dataset[name]
-    if variable.ndim != 2 or variable.shape[0] != variable.shape[1]:
-        raise InputError(f"{name} is {' x '.join(map(str, variable.shape))}; a tile is square")
-    if unit is not None and variable.attrs.get("units", unit) != unit:
-        raise InputError(f"{name} is in '{variable.attrs['units']}'; an L1G file holds it in '{unit}'")
-    size = variable.shape[0]
-    for dimension, expected in zip(variable.dims, geometry.tile_grid(tile, size), strict=True):
-        if dimension not in dataset.coords:
-            continue
-        centres = dataset[dimension].values
-        if not np.allclose(centres, expected, rtol=0, atol=0.25 * geometry.TILE_DEGREES / size):
-            raise InputError(f"{name} is not on the grid of tile {tile}: its {dimension} begins with {centres[0]}")

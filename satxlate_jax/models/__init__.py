@@ -1,4 +1,4 @@
-"""The networks, as functions of nested dicts of parameters; Flax NNX stays inside.
+"""The networks, as functions of nested dicts of parameters; Flax NNX is not exposed.
 
 jax and flax only.
 """

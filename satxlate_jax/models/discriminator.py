@@ -1,4 +1,4 @@
-"""The discriminators: one per satellite and scale, patchwise, on images of that satellite."""
+"""The discriminators: one per satellite and scale, PatchGAN style, on images of that satellite."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from satxlate_jax.models.layers import ConvBlock, average_pool
-from satxlate_jax.models.params import Network, Params
+from satxlate_jax.models.layers import ConvBlock, at_least_float32, average_pool
+from satxlate_jax.models.network import Network, Params
 
 
 class PatchScorer(nnx.Module):
@@ -25,29 +25,35 @@ class PatchScorer(nnx.Module):
         self.conv_out = ConvBlock(dim, 1, 1, **settings)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Scores x."""
+        """Score x."""
         for index in range(self.n_layer):
             x = getattr(self, f"conv_{index}")(x)
         return self.conv_out(x)
 
 
 class Discriminator:
-    """One patchwise discriminator per satellite and scale, as functions of nested dicts."""
+    """One patchwise discriminator per satellite and scale, as functions of nested dicts.
+
+    Args:
+      discriminator: that section of a configuration (configs/default.py).
+      bands: satellite -> its bands, 1-based.
+      precision: 'float32' | 'bfloat16', of the arithmetic.
+      remat: less memory for more time, see `Network`.
+    """
 
     def __init__(
         self,
+        discriminator: Mapping[str, Any],
         bands: Mapping[str, Sequence[int]],
         *,
-        num_scales: int,
-        dtype: jnp.dtype,
-        abreast: int,
-        remat: bool,
-        **architecture,
+        precision: str = "float32",
+        remat: bool = False,
     ):
-        self.num_scales = num_scales
-        settings = {**architecture, "initialization": "gaussian", "dtype": dtype}
+        self.num_scales = discriminator["num_scales"]
+        settings = {name: discriminator[name] for name in ("dim", "n_layer", "norm", "activation", "padding")}
+        settings |= {"initialization": "gaussian", "dtype": jnp.bfloat16 if precision == "bfloat16" else None}
         self._networks = {
-            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings), abreast=abreast, remat=remat)
+            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings), remat=remat)
             for satellite, numbers in bands.items()
         }
 
@@ -62,45 +68,11 @@ class Discriminator:
         return params
 
     def score(self, params: Params, x: jax.Array, satellite: str) -> list[jax.Array]:
-        """How real images look.
-
-        Args:
-          params: as `init` gives them.
-          x: [batch, h, w, band] of that satellite, network units; packed where built so.
-          satellite: as whose image to judge it.
-
-        Returns:
-          One [batch, h', w', 1] per scale, packed like x, finest first, float32 or wider.
-        """
+        """Judge how real images [batch, h, w, band] look: one [batch, h', w', 1] per scale, finest first."""
         scores = []
         with jax.named_scope(f"discriminator/{satellite}"):
             for index in range(self.num_scales):
                 if index:
                     x = average_pool(x)
-                score = self._networks[satellite].apply(params[satellite][f"scale_{index}"], x)
-                scores.append(score.astype(jnp.promote_types(score.dtype, jnp.float32)))
+                scores.append(at_least_float32(self._networks[satellite].apply(params[satellite][f"scale_{index}"], x)))
         return scores
-
-
-def build_discriminator(
-    discriminator: Mapping[str, Any],
-    bands: Mapping[str, Sequence[int]],
-    *,
-    precision: str = "float32",
-    abreast: int = 1,
-    remat: bool = False,
-) -> Discriminator:
-    """A discriminator from the `discriminator` section of a configuration (configs/default.py).
-
-    Args:
-      discriminator: dim, n_layer, norm, activation, padding, num_scales.
-      bands: satellite -> its bands, 1-based.
-      precision: 'float32' | 'bfloat16', of the arithmetic.
-      abreast: images come packed, so many side by side (abreast.py); norm 'none' or 'in'.
-      remat: less memory for more time, see `Network`.
-    """
-    fields = ("dim", "n_layer", "norm", "activation", "padding", "num_scales")
-    dtype = jnp.bfloat16 if precision == "bfloat16" else None
-    return Discriminator(
-        bands, dtype=dtype, abreast=abreast, remat=remat, **{field: discriminator[field] for field in fields}
-    )

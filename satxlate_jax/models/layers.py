@@ -3,31 +3,35 @@
 Images are [batch, height, width, channel]; kernels are [height, width, in, out].
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 PADDINGS = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
-ACTIVATIONS = ("relu", "lrelu", "prelu", "selu", "tanh", "none")
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "lrelu": lambda v: jax.nn.leaky_relu(v, 0.2),
+    "prelu": None,  # the only one with a parameter, see `Activation`
+    "selu": jax.nn.selu,
+    "tanh": jnp.tanh,
+    "none": lambda v: v,
+}
 NORMS = ("none", "in", "ln", "bn")
 
-# The gain of ReLU; a kernel is [height, width, in, out], so fan-in is the product of all but the last.
-_SCALED_INITIALIZERS = {
+# Of convolution kernels, with the gain of ReLU; fan-in is the product of all axes but the last. Biases start at 0.
+INITIALIZERS = {
     "gaussian": jax.nn.initializers.normal(0.02),
     "kaiming": jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
     "xavier": jax.nn.initializers.variance_scaling(2.0, "fan_avg", "normal"),
     "orthogonal": jax.nn.initializers.orthogonal(2.0**0.5),
     "default": jax.nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform"),  # U(-1, 1) / sqrt(fan-in)
 }
-INITIALIZATIONS = tuple(_SCALED_INITIALIZERS)
 
 
-def kernel_initializer(name: str) -> Callable:
-    """The initialiser of convolution kernels of that name; biases always start at 0."""
-    return _SCALED_INITIALIZERS[name]
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Widen bfloat16: statistics, losses and images are never of less precision."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class Activation(nnx.Module):
@@ -39,16 +43,10 @@ class Activation(nnx.Module):
             self.slope = nnx.Param(jnp.full((1,), 0.25))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Applies it to x of any shape."""
+        """Apply it to x of any shape."""
         if self.name == "prelu":
             return jnp.where(x >= 0, x, self.slope[...].astype(x.dtype) * x)
-        return {
-            "relu": jax.nn.relu,
-            "lrelu": lambda v: jax.nn.leaky_relu(v, 0.2),
-            "selu": jax.nn.selu,
-            "tanh": jnp.tanh,
-            "none": lambda v: v,
-        }[self.name](x)
+        return ACTIVATIONS[self.name](x)
 
 
 class Norm(nnx.Module):
@@ -66,11 +64,11 @@ class Norm(nnx.Module):
             self.bias = nnx.Param(jnp.zeros((channels,)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises x [batch, height, width, channel]."""
+        """Normalise x [batch, height, width, channel]."""
         if self.name == "none":
             return x
         dtype = x.dtype
-        x = x.astype(jnp.promote_types(dtype, jnp.float32))
+        x = at_least_float32(x)
         if self.name == "ln":
             axes: tuple[int, ...] = (1, 2, 3)
             x = (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True, ddof=1) + 1e-5)
@@ -84,7 +82,7 @@ class Norm(nnx.Module):
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds bias [channel] to x [batch, height, width, channel]; the bias' gradient is cheap on CPUs, too.
+    """Add bias [channel] to x [batch, height, width, channel]; the bias' gradient is cheap on CPUs, too.
 
     There XLA's own sum over pixels takes a third of the time of the convolution's weight gradient; a product with ones
     takes a tenth of that.
@@ -138,7 +136,7 @@ class ConvBlock(nnx.Module):
             (size, size),
             strides=stride,
             padding=((inside, inside), (inside, inside)),
-            kernel_init=kernel_initializer(initialization),
+            kernel_init=INITIALIZERS[initialization],
             dtype=dtype,
             rngs=rngs,
         )
@@ -148,7 +146,7 @@ class ConvBlock(nnx.Module):
         self.activation = Activation(activation)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [batch, height, width, inputs] to [batch, height', width', outputs]."""
+        """Map x [batch, height, width, inputs] to [batch, height', width', outputs]."""
         if self.pad and self.padding != "zero":
             around = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
             x = jnp.pad(x, around, mode=PADDINGS[self.padding])
@@ -167,7 +165,7 @@ class ResidualBlock(nnx.Module):
         self.conv_1 = ConvBlock(channels, channels, 3, pad=1, padding=padding, **settings)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x [batch, height, width, channel] to the same shape."""
+        """Map x [batch, height, width, channel] to the same shape."""
         return x + self.conv_1(self.conv_0(x))
 
 

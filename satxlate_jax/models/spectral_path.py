@@ -1,7 +1,8 @@
-"""The spectral path around the generator's networks: per pixel, from a satellite's bands to one value per wavelength.
+"""A per-pixel bypass of the generator's networks: from a satellite's bands to one value per wavelength.
 
-A wavelength that any satellite has is a "slot". What a satellite measures is copied to its slots; what it lacks is a
-linear or quadratic map of what it has and, with hidden units, what a small network per pixel adds to that.
+Each wavelength that any satellite has is one channel of the path. A satellite's bands are copied to the channels of
+their wavelengths; those it lacks are a linear or quadratic map of its bands and, with hidden units, what a small
+network per pixel adds to that.
 """
 
 import functools
@@ -15,11 +16,11 @@ from flax import nnx
 
 
 def spectral_features(x: Any, quadratic: bool) -> Any:
-    """What the path's map is linear in: the bands, or also all products of two of them.
+    """The features that the path's map is linear in: the bands, or also all products of two of them.
 
     Args:
-      x: [..., band], network units, of jax or numpy.
-      quadratic: whether to give products.
+      x: [..., band], network units, a jax or numpy array.
+      quadratic: whether to add products.
 
     Returns:
       [..., band] or [..., band + band * (band + 1) / 2]: after the bands 1 * 1, 1 * 2, ..., 2 * 2, 2 * 3, ...
@@ -36,73 +37,64 @@ def spectral_features(x: Any, quadratic: bool) -> Any:
 
 
 class Affine(nnx.Module):
-    """[..., input] -> [..., output]; zero until it is fitted."""
+    """[..., input] -> [..., output] from given first values; zero by default."""
 
-    def __init__(self, inputs: int, outputs: int):
-        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)))
+    def __init__(self, inputs: int, outputs: int, kernel: jax.Array | None = None):
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)) if kernel is None else kernel)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x."""
+        """Map x."""
         return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
 
 
-class Inference(nnx.Module):
-    """[..., band] -> [..., lacking slot]: whitening, two hidden layers with ReLU, and a last layer; zero until fitted.
+class HiddenUnits(nnx.Module):
+    """[..., band] -> [..., lacking channel]: whitening, two hidden layers with ReLU, and a last layer.
 
     Bands of one instrument say nearly the same, and what tells a lacking one lies in their small differences; whitening
-    makes these as large as the rest.
+    makes these as large as the rest. All is zero until training/spectral_path_init.py fits it.
     """
 
     def __init__(self, bands: int, hidden: int, lacking: int, *, rngs: nnx.Rngs):
-        del rngs  # nothing about it is random
+        del rngs  # nothing is random
         self.whitening = Affine(bands, bands)
         self.first = Affine(bands, hidden)
         self.second = Affine(hidden, hidden)
         self.last = Affine(hidden, lacking)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps x."""
+        """Map x."""
         return self.last(nnx.relu(self.second(nnx.relu(self.first(self.whitening(x))))))
 
 
-class ToSlots(nnx.Module):
-    """[..., band] -> [..., slot]; begins as 'each band goes to the slot of its wavelength, the others are zero'.
+class ToWavelengths(Affine):
+    """[..., band] -> [..., wavelength channel]; begins by copying bands to their wavelengths, zero elsewhere.
 
-    The slots that the satellite lacks are filled by what is fitted before training
-    (training/cross_satellite_regression.py).
+    The channels that the satellite lacks are fitted before training (training/spectral_path_init.py).
     """
 
-    def __init__(self, slots: Sequence[int], n_slots: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
-        self.lacking = tuple(slot for slot in range(n_slots) if slot not in slots)
-        self.quadratic = quadratic and bool(self.lacking)  # who lacks nothing has nothing to infer
+    def __init__(self, channels: Sequence[int], n_channels: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
+        self.lacking = tuple(channel for channel in range(n_channels) if channel not in channels)
+        self.quadratic = quadratic and bool(self.lacking)  # a satellite that lacks nothing has nothing to infer
         self.infers = hidden > 0 and bool(self.lacking)
-        self.n_slots = n_slots
-        bands = len(slots)
+        self.n_channels, bands = n_channels, len(channels)
         products = bands * (bands + 1) // 2 if self.quadratic else 0
-        copies = jax.nn.one_hot(jnp.array(slots), n_slots)
-        self.kernel = nnx.Param(jnp.concatenate([copies, jnp.zeros((products, n_slots))]))
-        self.bias = nnx.Param(jnp.zeros(n_slots))
+        copies = jax.nn.one_hot(jnp.array(channels), n_channels)
+        super().__init__(bands, n_channels, jnp.concatenate([copies, jnp.zeros((products, n_channels))]))
         if self.infers:
-            self.inferred = Inference(bands, hidden, len(self.lacking), rngs=rngs)
+            self.inferred = HiddenUnits(bands, hidden, len(self.lacking), rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [..., band] to [..., slot]."""
-        features = spectral_features(x, self.quadratic)
-        slots = features @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        """Map [..., band] to [..., wavelength channel]."""
+        channels = super().__call__(spectral_features(x, self.quadratic))
         if not self.infers:
-            return slots
-        return slots + self.inferred(x) @ jax.nn.one_hot(jnp.array(self.lacking), self.n_slots, dtype=x.dtype)
+            return channels
+        return channels + self.inferred(x) @ jax.nn.one_hot(jnp.array(self.lacking), self.n_channels, dtype=x.dtype)
 
 
-class FromSlots(nnx.Module):
-    """[..., slot] -> [..., band]; begins as 'each band is its wavelength's slot'."""
+class FromWavelengths(Affine):
+    """[..., wavelength channel] -> [..., band]; begins by copying."""
 
-    def __init__(self, slots: Sequence[int], n_slots: int, *, rngs: nnx.Rngs):
-        del rngs  # nothing about it is random
-        self.kernel = nnx.Param(jax.nn.one_hot(jnp.array(slots), n_slots).T)
-        self.bias = nnx.Param(jnp.zeros(len(slots)))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps [..., slot] to [..., band]."""
-        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+    def __init__(self, channels: Sequence[int], n_channels: int, *, rngs: nnx.Rngs):
+        del rngs  # nothing is random
+        super().__init__(n_channels, len(channels), jax.nn.one_hot(jnp.array(channels), n_channels).T)

@@ -4,8 +4,8 @@
 
 A test bed, not a radiative-transfer model: it invents geography and weather and gives each band what distinguishes it
 (wavelength through Planck's law, absorbing gases, reflecting surfaces, cloud phase and height, sun and view, parallax,
-noise) in the simplest form. Relations between bands are plausible; no number is a forecast or a retrieval. Sources
-stand in the modules of `scenes`.
+noise) in the simplest form. Relations between bands are plausible; no number is a forecast or a retrieval. The modules
+of `satxlate_jax.simulator` name their sources.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,166 +25,185 @@ from tqdm import tqdm
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import CommandParser, InputError, parse_names, user_path
-from satxlate_jax.instruments import Satellite, get_satellite
+from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
 from satxlate_jax.l1g.reader import write_tile
-from satxlate_jax.l1g.tile import band_attributes, make_tile
-from satxlate_jax.simulator.geometry import view_position
-from satxlate_jax.simulator.noise import add_reflectance_noise, add_temperature_noise
-from satxlate_jax.simulator.reflective import ReflectiveView
-from satxlate_jax.simulator.scene import Scene, build_scene
-from satxlate_jax.simulator.schedule import choose_tiles, choose_times
-from satxlate_jax.simulator.thermal import ThermalView
-from satxlate_jax.simulator.view import look
+from satxlate_jax.simulator import measurements
+from satxlate_jax.simulator.geometry import PIXELS, view_position
+from satxlate_jax.simulator.scene import Scene, build_scene, build_view
 
-_HORIZON = 85.0  # degrees; where a satellite stands lower over a tile's corner there is nothing to simulate
-_DIMENSIONS = {300: ("lat", "lon"), 600: ("lat_1km", "lon_1km"), 1200: ("lat_500m", "lon_500m")}
+_LARGEST_VIEW_ZENITH = 66.0  # degrees, of a tile's centre; slanter views are nearly useless
+# Days to choose from: the paper's test period, which data sets keep for testing, and the rest, which they do not.
+_FIRST_TEST_DAY, _TEST_DAYS = datetime(2019, 2, 1), 22
+_FIRST_OTHER_DAY, _OTHER_DAYS = datetime(2019, 3, 1), 672
+_A_YEAR = 337  # of the other days; what comes later is only used where these do not suffice
+_TEST_SHARE = 0.08
+# Local solar hours and how far around them: mostly near noon, some night, morning or evening twilight.
+_HOURS = ((12, 1.6), (12, 1.6), (12, 1.6), (1, 2.5), (12, 1.6), (17.8, 0.8), (12, 1.6), (12, 1.6), (23, 2), (6.2, 0.8))
 
 
-def _generator(scene: Scene, satellite: Satellite, band: int) -> np.random.Generator:
-    """The source of one band's noise: every band of every satellite has its own."""
-    minutes = int(np.datetime64(scene.time, "m").astype(int))
-    words = (scene.window.seed, *geometry.parse_tile(scene.tile), abs(minutes), *satellite.name.encode(), band)
-    return np.random.default_rng(words)
+def overlapping_groups(satellites: Sequence[Satellite]) -> list[tuple[list[Satellite], list[int]]]:
+    """The largest groups of satellites that see the same tile columns, and the columns (h) that all of a group see.
+
+    For GOES-16, GOES-17 and Himawari-8 these are two pairs, for one satellite itself.
+    """
+    seen_by = {h: frozenset(s.name for s in satellites if h in s.tile_columns) for h in range(geometry.COLUMNS)}
+    groups = sorted({group for group in seen_by.values() if group}, key=lambda group: (-len(group), sorted(group)))
+    return [
+        ([s for s in satellites if s.name in group], [h for h, seen in seen_by.items() if seen == group])
+        for group in groups
+        if not any(group < other for other in groups)
+    ]
+
+
+def _draw_from_parts(length: int, parts: int, random: np.random.Generator) -> list[int]:
+    """One index from each of some equal parts of a range."""
+    edges = np.linspace(0, length, parts + 1).astype(int)
+    return [int(random.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list[str]:
+    """Tiles in all latitudes that as many satellites as possible see together, sorted.
+
+    They are dealt evenly to the groups of satellites that overlap; every group gets at least one.
+
+    Raises:
+      InputError: there are not as many.
+    """
+    if count < 1:
+        raise InputError(f"{count} tiles cannot be simulated; ask for at least 1")
+    groups = overlapping_groups(satellites)
+    random = np.random.default_rng([seed, 1])
+    chosen: list[str] = []
+    for number, (group, columns) in enumerate(groups):
+        share = max(1, count // len(groups) + (number < count % len(groups)))
+        tiles = [f"h{h:02d}v{v:02d}" for v in TILE_ROWS for h in columns]
+        latitude, longitude = np.array([[axis[0] for axis in geometry.tile_grid(tile, 1)] for tile in tiles]).T
+        slant = np.max([view_position(satellite.longitude, latitude, longitude)[0] for satellite in group], axis=0)
+        tiles = [tile for tile, zenith in zip(tiles, slant, strict=True) if zenith <= _LARGEST_VIEW_ZENITH]
+        if share > len(tiles):
+            names = " and ".join(satellite.name for satellite in group)
+            raise InputError(f"{names} see only {len(tiles)} tiles well together; {share} are too many for them")
+        chosen += [tiles[index] for index in _draw_from_parts(len(tiles), share, random)]  # from north to south
+    return sorted(chosen)
+
+
+def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
+    test = max(1, round(_TEST_SHARE * count)) if count > 1 else 0
+    other = count - min(test, _TEST_DAYS)
+    if other > _OTHER_DAYS:
+        raise InputError(f"at most {_OTHER_DAYS + _TEST_DAYS} times can be simulated, each on its own day; not {count}")
+    days = []
+    for first, length, number in (
+        (_FIRST_TEST_DAY, _TEST_DAYS, count - other),
+        (_FIRST_OTHER_DAY, _A_YEAR if other <= _A_YEAR else _OTHER_DAYS, other),
+    ):
+        steps = _draw_from_parts(length, number, random)
+        days += [first + timedelta(days=int(step)) for step in random.permutation(steps)]
+    return days
+
+
+def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
+    """Times (UTC, to ten minutes, sorted) on as many different days of all seasons.
+
+    Most are near local noon of the tiles' mean longitude, some in the night and in twilight. Data sets are split by
+    day: one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first of
+    them near noon; the others fall outside it.
+
+    Raises:
+      InputError: fewer than one, or more than there are days.
+    """
+    if count < 1:
+        raise InputError(f"{count} times cannot be simulated; ask for at least 1")
+    random = np.random.default_rng([seed, 2])
+    centres = np.radians([-180 + geometry.TILE_DEGREES * (geometry.parse_tile(tile)[0] + 0.5) for tile in tiles])
+    longitude = np.degrees(np.arctan2(np.sin(centres).mean(), np.cos(centres).mean()))
+    times = []
+    for number, day in enumerate(_choose_days(count, random)):
+        hour, around = _HOURS[number % len(_HOURS)]
+        utc = (hour + random.uniform(-around, around) - longitude / 15) % 24
+        times.append(day + timedelta(minutes=10 * int(utc * 6)))
+    return sorted(times)
 
 
 def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
-    """The scene as the satellite's instrument measures it."""
-    view = look(scene, satellite)
-    thermal = ThermalView(scene, view)
-    reflective: dict[int, ReflectiveView] = {}
-    sun_height = np.cos(np.radians(scene.sun_zenith))
-    coarse = {"solar_zenith": scene.sun_zenith, "solar_azimuth": scene.sun_azimuth}
-    fine = {}
+    """The scene as the satellite's instrument measures it, each band at its native resolution."""
+    view = build_view(scene, satellite)
+    reflective: dict[int, measurements.ReflectiveBands] = {}
+    sun_height = np.cos(np.radians(scene.sun[0]))
+    seeds = (scene.window.seed, *geometry.parse_tile(scene.tile), int(np.datetime64(scene.time, "m").astype(int)))
+    arrays = {"solar_zenith": scene.sun[0], "solar_azimuth": scene.sun[1]}
     for band in satellite.bands:
-        random = _generator(scene, satellite, band.number)
+        random = np.random.default_rng((*seeds, *satellite.name.encode(), band.number))  # noise is each band's own
         if band.kind == "brightness_temperature":
-            coarse[band.name] = add_temperature_noise(thermal.temperature(band), band, random)
+            temperature = measurements.thermal_temperature(scene, view, band)
+            arrays[band.name] = measurements.add_temperature_noise(temperature, band, random)
             continue
         pixels = geometry.pixels_of(band.native_resolution_km)
         if pixels not in reflective:
-            reflective[pixels] = ReflectiveView(scene, view, pixels)
-        height = np.repeat(np.repeat(sun_height, pixels // 300, axis=0), pixels // 300, axis=1)
-        values = add_reflectance_noise(reflective[pixels].reflectance(band), height, band, random)
-        if pixels == 300:
-            coarse[band.name] = values
-        else:
-            fine[band.name] = (_DIMENSIONS[pixels], values, band_attributes(satellite.name, band))
-    bands = [band for band in satellite.bands if band.name in coarse]
-    tile = make_tile(satellite.name, scene.tile, scene.time, bands, coarse, 300).assign(fine)
-    for pixels in (600, 1200):
-        if _DIMENSIONS[pixels][0] in tile.dims:
-            axes = zip(_DIMENSIONS[pixels], geometry.tile_grid(scene.tile, pixels), strict=True)
-            tile = tile.assign_coords({name: (name, values) for name, values in axes})
-    tile.attrs["source"] = f"simulated by satxlate_jax, seed {scene.window.seed}"
-    return tile[[*(band.name for band in satellite.bands), "solar_zenith", "solar_azimuth"]]
+            reflective[pixels] = measurements.ReflectiveBands(scene, view, pixels)
+        height = sun_height.repeat(pixels // PIXELS, axis=0).repeat(pixels // PIXELS, axis=1)
+        reflectance = reflective[pixels].reflectance(band)
+        arrays[band.name] = measurements.add_reflectance_noise(reflectance, height, band, random)
+    variables = {name: ((f"lat_{len(values)}", f"lon_{len(values)}"), values) for name, values in arrays.items()}
+    return xr.Dataset(variables, attrs={"satellite": satellite.name, "tile": scene.tile})
 
 
-def _check_visible(satellite: Satellite, tile: str) -> None:
-    latitude, longitude = geometry.tile_grid(tile, 2)
-    zenith, _ = view_position(satellite.longitude, latitude[:, None], longitude[None, :])
-    if zenith.max() > _HORIZON:
-        columns = ", ".join(f"h{h:02d}" for h in satellite.tile_columns)
-        raise InputError(f"{satellite.name} does not see tile {tile}; it sees the columns {columns}")
+def simulate_scene(
+    output: str | os.PathLike, satellites: Sequence[str], tile: str, time: datetime, seed: int
+) -> list[Path]:
+    """Writes a file for each of some satellites that see the tile, at a time in UTC; returns the paths.
 
-
-def simulate_tile(satellite: str, tile: str, time: datetime, seed: int = 0) -> xr.Dataset:
-    """One simulated observation.
-
-    Args:
-      satellite: such as 'G16'.
-      tile: such as 'h12v04', one the satellite sees.
-      time: UTC, without a time zone.
-      seed: of geography, weather and noise. The same seed, tile and time are the same scene for every satellite.
-
-    Returns:
-      As `l1g.read_tile` gives it, but each band at its native resolution: 300 x 300 on (lat, lon), 600 x 600 on
-      (lat_1km, lon_1km), 1200 x 1200 on (lat_500m, lon_500m). Reflectance is 0 at night. Nothing is missing.
-
-    Raises:
-      InputError: no such satellite or tile, or the tile is beyond the satellite's horizon.
+    The same seed, tile and time are the same scene for every satellite; noise is each one's own.
     """
-    seen_from = get_satellite(satellite)
-    _check_visible(seen_from, tile)
-    return _observe(build_scene(tile, time, seed), seen_from)
-
-
-def _simulate_moment(output: str, satellites: Sequence[str], tile: str, time: datetime, seed: int) -> list[Path]:
-    """Writes one scene as several satellites see it."""
     scene = build_scene(tile, time, seed)
-    paths = []
-    for name in satellites:
-        path = Path(output, catalog.relative_path(name, tile, time))
+    paths = [Path(output, catalog.relative_path(name, tile, time)) for name in satellites]
+    for name, path in zip(satellites, paths, strict=True):
         write_tile(_observe(scene, get_satellite(name)), path)
-        paths.append(path)
     return paths
-
-
-def _plan(
-    satellites: Sequence[str], tiles: int | Sequence[str], times: int | Sequence[datetime], seed: int
-) -> list[tuple[list[str], str, datetime]]:
-    """Which satellites look at which tile when."""
-    chosen = list({get_satellite(name).name: get_satellite(name) for name in satellites}.values())
-    if not chosen:
-        raise InputError("no satellite to simulate; name some, such as G16,G17,H8")
-    if isinstance(tiles, int):
-        tiles = choose_tiles(chosen, tiles, seed)
-    seen_by = {tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns] for tile in tiles}
-    for tile, names in seen_by.items():
-        if not names:
-            raise InputError(f"none of {', '.join(s.name for s in chosen)} sees tile {tile}; choose another")
-        for name in names:
-            _check_visible(get_satellite(name), tile)
-    times = choose_times(tiles, times, seed) if isinstance(times, int) else times
-    return [(names, tile, time) for time in times for tile, names in seen_by.items()]
 
 
 def simulate_archive(
     output: str | os.PathLike,
     satellites: Sequence[str] = ("G16", "G17", "H8"),
-    tiles: int | Sequence[str] = 4,
-    times: int | Sequence[datetime] = 6,
+    tiles: int = 4,
+    times: int = 6,
     seed: int = 0,
     *,
     workers: int = 1,
 ) -> list[Path]:
-    """Writes an archive of simulated L1G files in GeoNEX' layout.
+    """Writes an archive of simulated L1G files in GeoNEX' layout; returns their paths, sorted.
 
-    Args:
-      output: its root; folders are made.
-      satellites: names. A tile is written for all of them that see it, so that their files coincide.
-      tiles: how many in all (at least one for each group of satellites that overlap), or their names.
-      times: how many, each on a day of its own, or the moments (UTC, without a time zone).
-      seed: the same seed gives the same files.
-      workers: processes that work side by side.
-
-    Returns:
-      The files' paths, sorted.
+    A tile is written for all satellites that see it, so that their files coincide. `tiles` and `times` are numbers:
+    each group of satellites that overlap has at least one tile, each time is on a day of its own.
 
     Raises:
-      InputError: what was asked for cannot be simulated or written.
+      InputError: such files cannot be simulated or written.
     """
     if seed < 0:
         raise InputError(f"the seed must not be negative; it is {seed}")
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
-    plan = _plan(satellites, tiles, times, seed)
+    chosen = [*{satellite.name: satellite for satellite in map(get_satellite, satellites)}.values()]
+    seen_by = {
+        tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns]
+        for tile in choose_tiles(chosen, tiles, seed)
+    }
+    plan = [(seen, tile, time) for time in choose_times([*seen_by], times, seed) for tile, seen in seen_by.items()]
     try:  # before the first scene, which takes seconds
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
+    simulate = partial(simulate_scene, str(output), seed=seed)
     paths: list[Path] = []
     with ExitStack() as stack:
-        progress = stack.enter_context(
-            tqdm(total=sum(len(names) for names, _, _ in plan), desc="simulate", unit="file", disable=None)
-        )
+        files = sum(len(seen) for seen, _, _ in plan)
+        progress = stack.enter_context(tqdm(total=files, desc="simulate", unit="file", disable=None))
         if workers == 1:
-            finished = (_simulate_moment(str(output), *item, seed) for item in plan)
+            finished = (simulate(*scene) for scene in plan)
         else:
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")))
             stack.callback(pool.shutdown, cancel_futures=True)
-            futures = [pool.submit(_simulate_moment, str(output), *item, seed) for item in plan]
-            finished = (future.result() for future in as_completed(futures))
+            finished = (future.result() for future in as_completed([pool.submit(simulate, *scene) for scene in plan]))
         for written in finished:
             paths += written
             progress.update(len(written))
@@ -191,27 +211,19 @@ def simulate_archive(
 
 
 def main(argv: list[str]) -> None:
-    """The verb `simulate`."""
+    """Runs the subcommand `simulate`."""
     parser = CommandParser(
         prog="satxlate simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
-    parser.add_argument("--satellites", default="G16,G17,H8", help="names, separated by commas (default %(default)s)")
-    parser.add_argument(
-        "--tiles",
-        type=int,
-        default=4,
-        metavar="N",
-        help="tiles in all, shared out to groups of satellites that overlap, at least one each (default %(default)s)",
-    )
-    parser.add_argument(
-        "--times", type=int, default=6, metavar="N", help="moments, each on its own day (default %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
-    options = parser.parse_args(argv)
-    satellites = parse_names(options.satellites)
-    paths = simulate_archive(
-        options.output, satellites, options.tiles, options.times, options.seed, workers=options.workers
-    )
-    print(f"wrote {len(paths)} L1G files of {', '.join(satellites)} under {options.output}")
+    option = parser.add_argument
+    option("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
+    option("--satellites", default="G16,G17,H8", help="names, separated by commas (default %(default)s)")
+    tiles = "tiles in all, shared out to groups of satellites that overlap, at least one each (default %(default)s)"
+    option("--tiles", type=int, default=4, metavar="N", help=tiles)
+    option("--times", type=int, default=6, metavar="N", help="times, each on its own day (default %(default)s)")
+    option("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
+    option("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
+    options = vars(parser.parse_args(argv))
+    options["satellites"] = parse_names(options["satellites"])
+    paths = simulate_archive(**options)
+    print(f"wrote {len(paths)} L1G files of {', '.join(options['satellites'])} under {options['output']}")

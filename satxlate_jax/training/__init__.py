@@ -1,4 +1,4 @@
-"""From prepared records to a checkpoint.
+"""Train: from prepared records to a checkpoint.
 
 Batches, sharding, losses, objective, optimizers, the step and the loop.
 """

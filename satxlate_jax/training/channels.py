@@ -1,5 +1,6 @@
-"""Which channel of which satellite is what: bands, shared ones, those that skip, slots of the spectral path."""
+"""Channel indices of each satellite: bands, shared bands, bands that skip the latent space, wavelength channels."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ def satellite_bands(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {satellite: tuple(numbers) for satellite, numbers in config["data"]["satellites"].items()}
 
 
-def streams(config: Mapping[str, Any]) -> tuple[str, ...]:
+def training_sources(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The satellites whose observations are drawn, in the configured order."""
     return tuple(config["data"]["streams"]) or tuple(config["data"]["satellites"])
 
@@ -26,20 +27,12 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
 
     The lists of a pair and of the pair turned round name the same wavelengths in the same order.
     """
-    bands = satellite_bands(config)
-    given = config["data"]["shared"]
-    pairs: dict[str, dict[str, list[int]]] = {}
-    for first, ours in bands.items():
-        pairs[first] = {}
-        for second, theirs in bands.items():
-            if second == first:
-                continue
-            if second in given.get(first, {}):
-                pairs[first][second] = list(given[first][second])
-            elif second in pairs:
-                pairs[first][second] = shared_channels(second, theirs, first, ours)[1]
-            else:
-                pairs[first][second] = shared_channels(first, ours, second, theirs)[0]
+    bands, given = satellite_bands(config), config["data"]["shared"]
+    pairs: dict[str, dict[str, list[int]]] = {first: {} for first in bands}
+    for first, second in itertools.combinations(bands, 2):
+        ours, theirs = shared_channels(first, bands[first], second, bands[second])
+        pairs[first][second] = list(given.get(first, {}).get(second, ours))
+        pairs[second][first] = list(given.get(second, {}).get(first, theirs))
     for first, others in pairs.items():
         for second, channels in others.items():
             if len(channels) != len(pairs[second][first]):
@@ -50,7 +43,7 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
 def shared_units(
     shared: Mapping[str, Mapping[str, Sequence[int]]], satellites: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Units]]:
-    """How to write the bands that two satellites share in the other's network units.
+    """The maps that write bands that two satellites share in the other's network units.
 
     Args:
       shared: as `shared_by_pair` gives them.
@@ -62,17 +55,15 @@ def shared_units(
     """
 
     def between(first: str, second: str) -> Units:
-        ours, theirs = shared[first][second], shared[second][first]
-        mean, std = (np.array(satellites[first][key])[list(ours)] for key in ("mean", "std"))
-        other_mean, other_std = (np.array(satellites[second][key])[list(theirs)] for key in ("mean", "std"))
-        alike = np.array_equal(mean, other_mean) and np.array_equal(std, other_std)
-        return None if alike else change_of_units(mean, std, other_mean, other_std)
+        ours = [np.array(satellites[first][key])[list(shared[first][second])] for key in ("mean", "std")]
+        theirs = [np.array(satellites[second][key])[list(shared[second][first])] for key in ("mean", "std")]
+        return None if np.array_equal(ours, theirs) else change_of_units(*ours, *theirs)
 
     return {first: {second: between(first, second) for second in others} for first, others in shared.items()}
 
 
-def _numbers(value: Any) -> list[int]:
-    """What skip_connection may be: None, a number, a list, or a string such as '5,7'."""
+def _skip_numbers(value: Any) -> list[int]:
+    """The numbers in skip_connection: None, a number, a list, or a string such as '5,7'."""
     if value is None:
         return []
     words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
@@ -91,62 +82,51 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     Raises:
       InputError: a satellite that sends images lacks such a channel or band.
     """
-    numbers = _numbers(config["generator"]["skip_connection"])
-    bands = satellite_bands(config)
-    first = next(iter(bands))
+    numbers, bands = _skip_numbers(config["generator"]["skip_connection"]), satellite_bands(config)
+    released, first = config["objective"]["variant"] == "released", next(iter(bands))
     channels: dict[str, list[int]] = {}
     for satellite, ours in bands.items():
-        if config["objective"]["variant"] == "released":
-            channels[satellite] = numbers
-            missing = [number for number in numbers if not 0 <= number < len(ours)]
-        else:
-            found = [shared_channels(first, [number], satellite, ours)[1] for number in numbers]
-            missing = [number for number, channel in zip(numbers, found, strict=True) if not channel]
-            channels[satellite] = [channel[0] for channel in found if channel]
-        if missing:
-            what = "channel" if config["objective"]["variant"] == "released" else f"counterpart of {first}'s band"
-            raise InputError(f"config.generator.skip_connection: {satellite} has no {what} {missing[0]}")
+        found = [
+            number if released else next(iter(shared_channels(first, [number], satellite, ours)[1]), -1)
+            for number in numbers
+        ]
+        for number, channel in zip(numbers, found, strict=True):
+            if not 0 <= channel < len(ours):
+                what = "channel" if released else f"counterpart of {first}'s band"
+                raise InputError(f"config.generator.skip_connection: {satellite} has no {what} {number}")
+        channels[satellite] = found
     return channels
 
 
-def spectral_slots(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Satellite -> for each of its channels the slot of its wavelength on the spectral path; {} without one.
+def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Satellite -> for each of its bands the spectral path's channel of its wavelength; {} without a spectral path.
 
-    Slots are numbered in the order in which the satellites bring new wavelengths.
+    They are numbered in the order in which the satellites bring new wavelengths; checkpoints store them as 'slots'.
 
     Raises:
-      InputError: the path cannot be had with the rest of the configuration.
+      InputError: the path does not go with the rest of the configuration.
     """
-    if config["generator"]["spectral_hidden"] and config["generator"]["spectral_path"] in ("none", "copy"):
+    path, hidden = config["generator"]["spectral_path"], config["generator"]["spectral_hidden"]
+    budget = config["objective"]["pairs_per_step"]
+    if hidden and path in ("none", "copy"):
         raise InputError("config.generator.spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'")
-    if config["generator"]["spectral_path"] == "none":
+    if path == "none":
         return {}
     if config["generator"]["n_downsample"]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
-    known: list[Band] = []  # one band for each slot
-    slots: dict[str, list[int]] = {}
+    known: list[Band] = []  # one band for each channel
+    channels: dict[str, list[int]] = {}
     for satellite, numbers in satellite_bands(config).items():
-        slots[satellite] = []
+        channels[satellite] = []
         for band in (get_satellite(satellite).band(number) for number in numbers):
-            free = [slot for slot in range(len(known)) if slot not in slots[satellite]]
-            found = [slot for slot in free if is_shared(band, known[slot])]
-            slots[satellite].append(found[0] if found else len(known))
-            if not found:
+            free = (channel for channel in range(len(known)) if channel not in channels[satellite])
+            found = next((channel for channel in free if is_shared(band, known[channel])), len(known))
+            channels[satellite].append(found)
+            if found == len(known):
                 known.append(band)
-    _check_spectral_path(config, slots)
-    return slots
-
-
-def _check_spectral_path(config: Mapping[str, Any], slots: Mapping[str, list[int]]) -> None:
-    """Refuses what would mix up images or satellites: networks packed abreast, or stacked with channels of zeros."""
-    hidden = config["generator"]["spectral_hidden"]
-    if config["generator"]["spectral_path"] == "quadratic" and config["abreast"] > 1:
-        raise InputError("config.generator.spectral_path 'quadratic' needs config.abreast 1; 'linear' does not")
-    if hidden and config["abreast"] > 1:
-        raise InputError("config.generator.spectral_hidden needs config.abreast 1")
-    unequal = len({len(numbers) for numbers in slots.values()}) > 1
-    if config["generator"]["spectral_path"] == "quadratic" and config["objective"]["pairs_per_step"] and unequal:
-        # the zeros would change the order of the products
+    if path == "quadratic" and budget and len({len(numbers) for numbers in channels.values()}) > 1:
+        # stacked satellites are made alike by channels of zeros, which would change the order of the products
         raise InputError("config.objective.pairs_per_step with spectral_path 'quadratic' needs as many bands for all")
-    if hidden and config["objective"]["pairs_per_step"]:
+    if hidden and budget:
         raise InputError("config.generator.spectral_hidden needs config.objective.pairs_per_step 0")
+    return channels

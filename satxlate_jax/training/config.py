@@ -1,11 +1,14 @@
-"""A configuration: read from a file and the command line, checked before any data is read."""
+"""Read a configuration from a file and the command line, and check it before any data is read."""
 
 import contextlib
+import difflib
+import runpy
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -13,15 +16,150 @@ from ml_collections.config_dict import placeholder
 
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.training.channels import shared_by_pair, skip_channels, spectral_slots
-from satxlate_jax.training.fields import BY_SATELLITE, PATHS, check_fields, get, is_whole
+from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
+from satxlate_jax.training.channels import shared_by_pair, skip_channels, wavelength_channels
+from satxlate_jax.training.objective import GAN_TYPES, VARIANTS
 from satxlate_jax.training.optimizers import compile_rules
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout, if this is one
+BY_SATELLITE = ("data.satellites", "data.datasets", "data.shared")  # sections whose names are satellites
+PATHS = ("data.dir", "init_from")  # fields that name a file or folder
+# Fields of older versions -> the only value at which they are still accepted, because it changes nothing.
+REMOVED: dict[str, Any] = {"abreast": 1}
+# Fields that have an effect only in the variant 'paper'; in the other they must be left at their defaults.
+PAPER_ONLY = ("objective.recon_kl_w", "objective.recon_measured_w", "objective.pairs_per_step")
+
+
+# ---------------------------------------------------------------- fields
+
+
+class Rule(NamedTuple):
+    """The values a field may have: in words, and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= 3.4e38  # nan is not
+
+
+def _whole(least: int, most: int = 2**31 - 1) -> Rule:  # a step is an int32
+    words = f"a whole number, at least {least} and at most {most}"
+    return Rule(words, lambda value: _is_whole(value) and least <= value <= most)
+
+
+def _one_of(*choices: str) -> Rule:
+    return Rule(" or ".join(f"'{choice}'" for choice in choices), lambda value: value in choices)
+
+
+def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, tuple | list) and all(holds(value) for value in values)
+
+
+_SKIPS = Rule(
+    "None, a number, a list or '5,7'",
+    lambda value: value is None or isinstance(value, str) or _is_whole(value) or _each(_is_whole)(value),
+)
+_COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
+    objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
+    optimizer.decay_every"""
+_COUNTS_OR_NONE = """steps image_every histogram_every validate_every keep_every objective.pairs_per_step
+    generator.n_downsample generator.n_res generator.spectral_hidden"""
+_AMOUNTS = """objective.gan_w objective.recon_x_w objective.recon_shared_w objective.recon_x_cyc_w
+    objective.recon_z_cyc_w objective.recon_kl_w objective.recon_kl_cyc_w objective.recon_measured_w
+    optimizer.learning_rate optimizer.weight_decay optimizer.decay_rate optimizer.clip_norm"""
+_RULES = {
+    "seed": _whole(0, 2**32 - 1),
+    _COUNTS: _whole(1),
+    _COUNTS_OR_NONE: _whole(0),
+    _AMOUNTS: Rule("a finite number, at least 0", lambda value: _is_number(value) and value >= 0),
+    "optimizer.beta1 optimizer.beta2 optimizer.ema_decay": Rule(
+        "a number, at least 0 and less than 1", lambda value: _is_number(value) and 0 <= value < 1
+    ),
+    "remat data.augment": Rule("True or False", lambda value: isinstance(value, bool)),
+    "init_from data.dir": Rule("a text", lambda value: isinstance(value, str)),
+    "freeze data.streams": Rule("a tuple of texts", _each(lambda value: isinstance(value, str))),
+    "generator.skip_connection": _SKIPS,
+    "precision": _one_of("float32", "bfloat16"),
+    "normalization": _one_of("published", "dataset"),
+    "initialization": _one_of(*INITIALIZERS),
+    "objective.variant": _one_of(*VARIANTS),
+    "objective.gan_type": _one_of(*GAN_TYPES),
+    "objective.discriminator_fakes": _one_of("fresh", "shared"),
+    "generator.family": _one_of("vae_gan"),
+    "generator.spectral_path": _one_of("none", "copy", "linear", "quadratic"),
+    "discriminator.norm": _one_of(*NORMS),
+    "generator.activation discriminator.activation": _one_of(*ACTIVATIONS),
+    "generator.padding discriminator.padding": _one_of(*PADDINGS),
+}
+# field -> rule; configs/default.py says what each means, the sections by satellite are checked apart
+FIELDS = {field: rule for fields, rule in _RULES.items() for field in fields.split()}
+
+
+def flatten(config: Mapping[str, Any], whole: Sequence[str] = BY_SATELLITE, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value of every field; the sections `whole` count as one value each."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if prefix + name not in whole and hasattr(value, "items"):
+            flat |= flatten(value, whole, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def ignored_fields(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that count for nothing under the rest of the configuration."""
+    return () if config["objective"]["variant"] == "paper" else PAPER_ONLY
+
+
+def note_on_removed(field: str, value: Any, where: str) -> str:
+    """A line for the user about a field of an older version.
+
+    Raises:
+      InputError: it has another value than the neutral one.
+    """
+    if value != REMOVED[field]:
+        raise InputError(
+            f"{where} has config.{field} {value}, a field that is no longer there; only {REMOVED[field]} is accepted"
+        )
+    return f"{where} has config.{field} {value}, a field that is no longer there and counts for nothing"
+
+
+def _check_fields(config: Mapping[str, Any]) -> None:
+    """Every field for itself: that it is there, known, of its type, within its limits and not in vain."""
+    known, given = (*FIELDS, *BY_SATELLITE), flatten(config)
+    for field in given:
+        if field not in known:
+            close = difflib.get_close_matches(field, known, n=1)
+            meant = f", is config.{close[0]} meant?" if close else ""
+            raise InputError(f"there is no field config.{field}{meant}; configs/default.py lists them all")
+    for field in known:
+        if field not in given:
+            raise InputError(f"the configuration lacks config.{field}; configs/default.py has all fields")
+    for field, rule in FIELDS.items():
+        if not rule.holds(given[field]):
+            shown = f"'{given[field]}'" if isinstance(given[field], str) else given[field]
+            raise InputError(f"config.{field} is {shown}; it must be {rule.words}")
+    ignored = ignored_fields(config)
+    defaults = flatten(default_config()) if ignored and CONFIGS.is_dir() else given
+    for field in ignored:
+        if given[field] != defaults[field]:
+            raise InputError(
+                f"config.{field} needs config.objective.variant 'paper'; '{given['objective.variant']}' ignores it, "
+                f"so leave it at {defaults[field]} (it is {given[field]})"
+            )
+
+
+# ---------------------------------------------------------------- reading
 
 
 def load_config(words: Sequence[str]) -> ConfigDict:
-    """Reads `--config=FILE.py[:ARGUMENT]` and overrides `--config.FIELD=VALUE`, and checks the result.
+    """Read `--config=FILE.py[:ARGUMENT]` and overrides `--config.FIELD=VALUE`, and check the result.
 
     Args:
       words: those command line words, nothing else.
@@ -30,19 +168,61 @@ def load_config(words: Sequence[str]) -> ConfigDict:
       InputError: no such file, no such field, a value of the wrong type or one that cannot work.
     """
     file, overrides = _split(words)
-    with _one_line(file):
-        config = _read(file)
-        _make_room(config, overrides)
-        values = flags.FlagValues()
-        argv = ["satxlate", *overrides]
+    config = _read(file)
+    argv = ["satxlate", *_without_removed(config, overrides, file)]
+    _make_room(config, overrides)
+    values = flags.FlagValues()
+    try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         rest = values(argv)[1:]
+    except AttributeError as error:
+        # ml_collections hands on the representation of a message, whose second line is its guess
+        lines = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"').splitlines()
+        reason = "; ".join(line.strip("'?") for line in lines)
+        raise InputError(f"the configuration has no field {reason}; configs/default.py lists them all") from None
+    except (flags.Error, ValueError, TypeError) as error:
+        reason = [line for line in str(error).splitlines() if line.strip(" ^")][-1]  # the last of a page
+        raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
     with config.unlocked():
-        _expand_paths(config)
+        for field in PATHS:
+            section, _, name = field.rpartition(".")
+            place = config[section] if section else config
+            if place.get(name):
+                place[name] = expanded(place[name])
     validate(config)
     return config
+
+
+def default_config() -> ConfigDict:
+    """The configuration of configs/default.py.
+
+    Raises:
+      InputError: this is no checkout of the project.
+    """
+    file = CONFIGS / "default.py"
+    if not file.exists():
+        raise InputError(f"this needs the project's checkout: there is no {file}")
+    return _read(str(file))
+
+
+def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) -> list[str]:
+    """The overrides without fields of older versions, which go from the configuration as well, with a note."""
+    kept = list(overrides)
+    for field in REMOVED:
+        given = [(config[field], file)] if field in config else []
+        for word in overrides:
+            name, _, text = word.partition("=")
+            if name == f"--config.{field}":
+                given.append((int(text) if text.isdecimal() else text, "the command line"))
+                kept.remove(word)
+        for value, where in given:
+            print(f"note: {note_on_removed(field, value, where)}", file=sys.stderr)
+        if field in config:
+            with config.unlocked():
+                del config[field]
+    return kept
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -61,51 +241,28 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _read(file: str) -> ConfigDict:
-    """What the file's `get_config` gives."""
-    if not Path(file.partition(":")[0]).exists():
+    """The result of the file's `get_config`."""
+    name, _, argument = file.partition(":")
+    if not Path(name).exists():
         shipped = f" (those of the project are in {CONFIGS})" if CONFIGS.is_dir() else ""
         raise InputError(f"cannot read the configuration {file}: no such file{shipped}")
-    values = flags.FlagValues()
-    argv = ["satxlate", f"--config={file}"]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     with _configs_importable(file):
-        values(argv)
-    with contextlib.suppress(AttributeError):
-        values.config.keys()  # a file that could not be read says so only when it is used
-    if not isinstance(values.config, ConfigDict):
-        raise TypeError(f"get_config() of {file} gives a {type(values.config).__name__}, not a ConfigDict")
-    return values.config
-
-
-@contextlib.contextmanager
-def _one_line(file: str) -> Iterator[None]:
-    """Turns what absl and ml_collections raise, pages of text, into our one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ImportError) as error:
-        # absl's own message is a page; what follows the last bracket is the reason
-        reason = " ".join(str(error).split()).rpartition("] ")[2]
-        raise InputError(f"cannot read the configuration {file}: {reason}") from None
-    except (ValueError, TypeError) as error:
-        raise InputError(f"the configuration does not work: {' '.join(str(error).split())}") from None
-    except AttributeError as error:
-        # ml_collections hands on the representation of a message, whose second line is its guess
-        lines = str(error).replace("\\n", "\n").replace("\\'", "'").strip('"').splitlines()
-        reason = "; ".join(line.strip("'?") for line in lines)
-        raise InputError(f"the configuration has no field {reason}; configs/default.py lists them all") from None
-    except flags.Error as error:
-        # absl puts a traceback of the configuration's own error into the message; its last line is the error
-        reason = [line for line in str(error).splitlines() if line.strip(" ^")][-1]
-        raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
-    except (SyntaxError, LookupError, NameError, ArithmeticError) as error:
-        raise InputError(f"the configuration {file} fails: {type(error).__name__}: {error}") from None
+        try:
+            get_config = runpy.run_path(name)["get_config"]
+            config = get_config(argument) if argument else get_config()
+        except InputError:
+            raise
+        except Exception as error:  # whatever a file of one's own raises
+            reason = " ".join(str(error).split())
+            raise InputError(f"the configuration {file} fails: {type(error).__name__}: {reason}") from None
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"get_config() of {file} gives a {type(config).__name__}, not a ConfigDict")
+    return config
 
 
 @contextlib.contextmanager
 def _configs_importable(file: str) -> Iterator[None]:
-    """Lets a configuration, wherever it lies, say `from configs.default import ...`.
+    """Let a configuration, wherever it lies, say `from configs.default import ...`.
 
     A file in a folder called configs means its neighbours by that first, any other the project's alone; whatever else
     is called configs and can be imported is not meant. What was imported is forgotten, since the next file may mean
@@ -131,7 +288,7 @@ def _imported_configs() -> list[str]:
 
 
 def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
-    """Gives sections by satellite the names that overrides set in them: by default they are empty, and locked."""
+    """Give sections by satellite the names that overrides set in them: by default they are empty, and locked."""
     for word in overrides:
         path = word.partition("=")[0].removeprefix("--config.").split(".")
         kind = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
@@ -146,36 +303,30 @@ def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
                 section[path[-1]] = placeholder(kind)
 
 
-def _expand_paths(config: ConfigDict) -> None:
-    for field in PATHS:
-        section, _, name = f".{field}".rpartition(".")
-        place = get(config, section[1:]) if section else config
-        if place.get(name):
-            place[name] = expanded(place[name])
+# ---------------------------------------------------------------- checking
 
 
 def validate(config: Mapping[str, Any]) -> None:
-    """Checks everything that can be checked without data.
+    """Check everything that can be checked without data.
 
     Raises:
       InputError: naming the field, its value and what it could be.
     """
-    check_fields(config)
+    _check_fields(config)
     compile_rules(config["freeze"])
-    _validate_abreast(config)
-    _validate_satellites(config["data"])
+    _check_satellites(config["data"])
     skip_channels(config)
-    spectral_slots(config)
+    wavelength_channels(config)
     shared_by_pair(config)
-    _validate_sizes(config, config["data"]["patch_size"])
+    _check_sizes(config, config["data"]["patch_size"])
 
 
-def _validate_satellites(data: Mapping[str, Any]) -> None:
+def _check_satellites(data: Mapping[str, Any]) -> None:
     """The satellites with their bands, and whatever else names some of them."""
     satellites = data["satellites"]
-    for section in BY_SATELLITE:
-        if not hasattr(get({"data": data}, section), "items"):
-            raise InputError(f"config.{section} is {get({'data': data}, section)}; it must be a section by satellite")
+    for section in ("satellites", "datasets", "shared"):
+        if not hasattr(data[section], "items"):
+            raise InputError(f"config.data.{section} is {data[section]}; it must be a section by satellite")
     if not satellites:
         raise InputError("config.data.satellites names no satellite")
     for satellite, numbers in satellites.items():
@@ -183,26 +334,24 @@ def _validate_satellites(data: Mapping[str, Any]) -> None:
             raise InputError(f"config.data.satellites.{satellite} is {numbers}; name each of its bands once")
         for number in numbers:
             get_satellite(satellite).band(number)
-    named = [("streams", name) for name in data["streams"]] + [("datasets", name) for name in data["datasets"]]
-    named += [("shared", name) for name in data["shared"]]
-    for section, satellite in named:
-        if satellite not in satellites:
-            raise InputError(f"config.data.{section} names {satellite}, which is not in config.data.satellites")
+    for section in ("streams", "datasets", "shared"):
+        for satellite in data[section]:
+            if satellite not in satellites:
+                raise InputError(f"config.data.{section} names {satellite}, which is not in config.data.satellites")
     if len(set(data["streams"])) != len(data["streams"]):
         raise InputError(f"config.data.streams is {data['streams']}; name each satellite once")
     for satellite, name in data["datasets"].items():
         if not isinstance(name, str) or not name:
             raise InputError(f"config.data.datasets.{satellite} is {name!r}; it must be the name of a data set")
     for satellite, others in data["shared"].items():
-        _validate_shared(satellite, others, satellites)
+        _check_shared(satellite, others, satellites)
 
 
 def _are_different(numbers: Any) -> bool:
-    whole = isinstance(numbers, tuple | list) and all(map(is_whole, numbers))
-    return whole and len(set(numbers)) == len(numbers)
+    return _each(_is_whole)(numbers) and len(set(numbers)) == len(numbers)
 
 
-def _validate_shared(satellite: str, others: Any, satellites: Mapping[str, Any]) -> None:
+def _check_shared(satellite: str, others: Any, satellites: Mapping[str, Any]) -> None:
     count = len(satellites[satellite])
     if not hasattr(others, "items"):
         raise InputError(f"config.data.shared.{satellite} is {others}; it must be a section by satellite")
@@ -218,22 +367,8 @@ def _validate_shared(satellite: str, others: Any, satellites: Mapping[str, Any])
             )
 
 
-def _validate_abreast(config: Mapping[str, Any]) -> None:
-    """Whether images can go side by side: no norm may mix their channels."""
-    abreast = config["abreast"]
-    if abreast == 1:
-        return
-    if config["batch_size"] % abreast:
-        raise InputError(f"config.batch_size {config['batch_size']} is not a multiple of config.abreast {abreast}")
-    if config["generator"]["n_downsample"]:
-        raise InputError(f"config.abreast {abreast} needs config.generator.n_downsample 0: no layer norm")
-    if config["discriminator"]["norm"] not in ("none", "in"):
-        norm = config["discriminator"]["norm"]
-        raise InputError(f"config.abreast {abreast} needs config.discriminator.norm 'none' or 'in', not '{norm}'")
-
-
-def _validate_sizes(config: Mapping[str, Any], size: int) -> None:
-    """Follows a patch of size x size pixels through the networks."""
+def _check_sizes(config: Mapping[str, Any], size: int) -> None:
+    """Follow a patch of size x size pixels through the networks."""
     generator, discriminator = config["generator"], config["discriminator"]
     stride = 2 ** generator["n_downsample"]
     if size % stride:

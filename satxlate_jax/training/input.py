@@ -1,25 +1,37 @@
-"""Prepared records -> batches in network units, a pure function of (configuration, step, process).
+"""Prepared records -> batches in normalised units, a pure function of (configuration, step, process).
 
 The only file that imports tensorflow, which tells what a data set holds and nothing else: it never sees an accelerator.
 Records are read and decoded by threads, some batches ahead; what takes long of that lets other threads run.
+
+Records are numbered through the shards of a split. Training draws them epoch after epoch: each has every record once,
+in an order that depends on (seed, satellite, epoch) and the shards' lengths alone. Global batch k of B rows is places
+k B to (k + 1) B - 1 of that endless sequence, so it does not depend on how many processes share it, a process needs to
+read no more than its own rows, and to resume is to begin at another place. An epoch may end within a batch.
+
+Within an epoch whole shards come one after the other, in an order drawn anew, and those that are together for a while
+are mixed: so only a few files are read at a time. (The records of all shards were shuffled when the data set was
+built, so that a shard is a random sample already.)
 """
 
+import hashlib
 import itertools
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.record_files import RecordFiles
-from satxlate_jax.dataset.records import read_bytes_feature
-from satxlate_jax.instruments import published_statistics
-from satxlate_jax.training.order import EpochOrder, draw_turns
-from satxlate_jax.training.prepared import Records, describe_records, find_folder, identify, stored_statistics
+from satxlate_jax.dataset.patches import read_bytes_feature
+from satxlate_jax.dataset.quantization import scale_and_offset
+from satxlate_jax.dataset.record_reader import RecordFiles
+from satxlate_jax.instruments import get_satellite, published_statistics
+from satxlate_jax.training.channels import training_sources
+from satxlate_jax.training.prepared_data import check_split, find_folder, identify, stored_statistics
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
 
@@ -31,11 +43,8 @@ Batch = dict[str, np.ndarray]
 Draw = tuple[np.ndarray, np.ndarray]
 
 
-def data_facts(config: Any) -> dict[str, dict[str, list]]:
-    """What a checkpoint must record of the data: bands and the normalisation used.
-
-    Args:
-      config: the run's configuration, see configs/default.py.
+def data_metadata(config: Any) -> dict[str, dict[str, Any]]:
+    """The part of a checkpoint's metadata that describes the data: bands and the normalisation used.
 
     Returns:
       satellite -> 'bands' (1-based), 'mean' and 'std' (per band, in the band's unit), in the configured order: the
@@ -44,16 +53,12 @@ def data_facts(config: Any) -> dict[str, dict[str, list]]:
     Raises:
       InputError: the data set or its statistics are missing, or it lacks a band.
     """
-    facts = {}
+    metadata = {}
     for satellite, bands in config.data.satellites.items():
-        if config.normalization == "published":
-            mean, std = published_statistics(satellite, bands)
-        elif config.normalization == "dataset":
-            mean, std = stored_statistics(config, satellite)
-        else:
-            raise InputError(f"config.normalization is '{config.normalization}'; it must be 'published' or 'dataset'")
-        facts[satellite] = {"bands": [int(band) for band in bands], "mean": mean.tolist(), "std": std.tolist()}
-    return facts
+        published = config.normalization == "published"
+        mean, std = published_statistics(satellite, bands) if published else stored_statistics(config, satellite)
+        metadata[satellite] = {"bands": [int(band) for band in bands], "mean": mean.tolist(), "std": std.tolist()}
+    return metadata
 
 
 def training_batches(
@@ -77,11 +82,10 @@ def training_batches(
       InputError: the data set is missing, lacks a band, has another patch size, or holds fewer records than it says.
     """
     rows = _rows_of(config.batch_size, process_index, process_count)
-    facts = data_facts(config)
-    streams = {name: _Stream(_find_records(config, name, "train", facts[name])) for name in _streams(config)}
+    sources = _open_split(config, "train")
     orders = {
-        name: EpochOrder(stream.records.lengths, config.data.shuffle_buffer, config.seed, name)
-        for name, stream in streams.items()
+        name: EpochOrder(records.lengths, config.data.shuffle_buffer, config.seed, name)
+        for name, records in sources.items()
     }
 
     def draw(step: int, satellite: str) -> Draw:
@@ -90,56 +94,42 @@ def training_batches(
             return numbers, np.zeros_like(numbers)
         return numbers, draw_turns(config.seed, satellite, step, config.batch_size)[rows]
 
-    draws = ({name: draw(step, name) for name in streams} for step in itertools.count(start_step))
-    return _read_ahead(streams, draws)
+    draws = ({name: draw(step, name) for name in sources} for step in itertools.count(start_step))
+    return _read_ahead(sources, draws)
 
 
 def validation_batches(config: Any, *, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
     """One pass over the validation split, in the order of the records, every time the same.
 
-    Args:
-      config: the run's configuration.
-      process_index: this process.
-      process_count: how many processes share a batch.
-
-    Yields:
-      As `training_batches`, until a satellite has no whole batch left.
+    Arguments and what is yielded are as of `training_batches`; ends when a satellite has no whole batch left.
 
     Raises:
-      InputError: as `training_batches`; also where a satellite cannot fill a single batch.
+      InputError: also where a satellite cannot fill a single batch.
     """
     rows = _rows_of(config.batch_size, process_index, process_count)
-    facts = data_facts(config)
-    streams = {name: _Stream(_find_records(config, name, "validation", facts[name])) for name in _streams(config)}
-    for stream in streams.values():
-        if len(stream) < config.batch_size:
+    sources = _open_split(config, "validation")
+    for records in sources.values():
+        if len(records) < config.batch_size:
             raise InputError(
-                f"{stream.records} has {len(stream)} examples, fewer than config.batch_size "
+                f"{records} has {len(records)} examples, fewer than config.batch_size "
                 f"({config.batch_size}); build more data, or set config.validate_every=0"
             )
-    batches = min(len(stream) for stream in streams.values()) // config.batch_size
+    batches = min(len(records) for records in sources.values()) // config.batch_size
     numbers = (step * config.batch_size + np.array(rows) for step in range(batches))
-    return _read_ahead(streams, ({name: (taken, np.zeros_like(taken)) for name in streams} for taken in numbers))
+    return _read_ahead(sources, ({name: (taken, np.zeros_like(taken)) for name in sources} for taken in numbers))
 
 
 def check_records(config: Any) -> dict[str, dict[str, str]]:
-    """Raises InputError where there are no records to train with, before anything is made.
+    """Raise InputError where there are no records to train with, before anything is made.
 
     Returns:
-      Of each satellite that sends images, what tells its data set from others, see `prepared.identify`.
+      Of each satellite that sends images, the fingerprint of its data set, see `prepared.identify`.
     """
-    facts = data_facts(config)
-    for satellite in _streams(config):
-        _find_records(config, satellite, "train", facts[satellite])
-    return {satellite: identify(_read_info(config, satellite)) for satellite in _streams(config)}
-
-
-def _streams(config: Any) -> list[str]:
-    chosen = list(config.data.streams) or list(config.data.satellites)
-    for satellite in chosen:
-        if satellite not in config.data.satellites:
-            raise InputError(f"config.data.streams names '{satellite}', which config.data.satellites does not")
-    return chosen
+    data_metadata(config)
+    infos = {name: _read_info(config, name) for name in training_sources(config)}
+    for name, info in infos.items():
+        check_split(config, name, "train", info)
+    return {name: identify(info) for name, info in infos.items()}
 
 
 def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
@@ -147,10 +137,6 @@ def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
         raise InputError(f"config.batch_size ({batch_size}) must be a multiple of the {process_count} processes")
     share = batch_size // process_count
     return range(process_index * share, (process_index + 1) * share)
-
-
-def _find_records(config: Any, satellite: str, split: str, facts: Mapping[str, list]) -> Records:
-    return describe_records(config, satellite, split, facts, _read_info(config, satellite))
 
 
 def _read_info(config: Any, satellite: str) -> Any:
@@ -166,31 +152,47 @@ def _read_info(config: Any, satellite: str) -> Any:
         return tfds.builder_from_directory(folder).info
 
 
-class _Stream:
-    """The records of one satellite's split, and how they become images."""
+def _open_split(config: Any, split: str) -> dict[str, "_Records"]:
+    """Satellite -> its records, for each that sends images."""
+    metadata, records = data_metadata(config), {}
+    for name in training_sources(config):
+        info = _read_info(config, name)
+        check_split(config, name, split, info)
+        records[name] = _Records(name, split, metadata[name], info)
+    return records
 
-    def __init__(self, records: Records):
-        self.records = records
-        self._files = RecordFiles(records.paths, records.lengths, records.file_format)
-        stored, size = records.stored_bands, records.patch_size
-        self.shape = size, size, len(records.bands)
+
+class _Records:
+    """One split of one prepared data set, and how its records become images in network units."""
+
+    def __init__(self, satellite: str, split: str, metadata: Mapping[str, Any], info: Any):
+        self._name = f"split '{split}' of {satellite} in {info.data_dir}"
+        paths, self.lengths = info.splits[split].filepaths, tuple(info.splits[split].shard_lengths)
+        self._files = RecordFiles(tuple(map(str, paths)), self.lengths, info.file_format.value)
+        stored, size, bands = list(info.metadata["bands"]), info.metadata["patch_size"], metadata["bands"]
+        self.shape = size, size, len(bands)
         self._stored_line = size * len(stored)
+        scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in bands])
+        scale, offset = scale / metadata["std"], (offset - metadata["mean"]) / np.array(metadata["std"])
         # Bands are innermost. A line of pixels at a time is what numpy does fastest.
-        self._scale, self._offset = (np.tile(x.astype(np.float32), size) for x in (records.scale, records.offset))
-        channels = np.array([stored.index(band) for band in records.bands])
+        self._scale, self._offset = (np.tile(x.astype(np.float32), size) for x in (scale, offset))
+        channels = np.array([stored.index(band) for band in bands])
         self._taken = (np.arange(size)[:, None] * len(stored) + channels).ravel()
         self._takes_all = channels.tolist() == list(range(len(stored)))
 
     def __len__(self) -> int:
-        return sum(self.records.lengths)
+        return sum(self.lengths)
+
+    def __str__(self) -> str:
+        return self._name
 
     def read(self, number: int, turn: int, out: np.ndarray) -> None:
-        """Writes one record's image in network units to `out` [height, width, band], turned by one of 8 symmetries."""
-        codes = np.frombuffer(read_bytes_feature(self._files.read(number), "patch"), "<u2")
-        codes = codes.reshape(-1, self._stored_line)
+        """Write one record's image in network units to `out` [height, width, band], turned by one of 8 symmetries."""
+        packed = np.frombuffer(read_bytes_feature(self._files.read(number), "patch"), "<u2")
+        packed = packed.reshape(-1, self._stored_line)
         if not self._takes_all:
-            codes = codes.take(self._taken, axis=1)
-        image = np.multiply(codes, self._scale, dtype=np.float32)
+            packed = packed.take(self._taken, axis=1)
+        image = np.multiply(packed, self._scale, dtype=np.float32)
         image += self._offset
         image = image.reshape(self.shape)
         if turn & 1:
@@ -200,35 +202,75 @@ class _Stream:
         out[:] = image.swapaxes(0, 1) if turn & 4 else image
 
 
-def _read_ahead(streams: Mapping[str, _Stream], draws: Iterable[Mapping[str, Draw]]) -> Iterator[Batch]:
+def _read_ahead(sources: Mapping[str, _Records], draws: Iterable[Mapping[str, Draw]]) -> Iterator[Batch]:
     """The batches drawn, in order, while the next ones are being read."""
     under_way: deque[tuple[Batch, dict[str, list[Future]]]] = deque()
     pool = ThreadPoolExecutor(READERS, "records")
     try:
         for draw in draws:
             batch, tasks = {}, {}
-            for name, stream in streams.items():
+            for name, records in sources.items():
                 numbers, turns = draw[name]
-                batch[name] = images = np.empty((len(numbers), *stream.shape), np.float32)
-                tasks[name] = [pool.submit(stream.read, *each) for each in zip(numbers, turns, images, strict=True)]
+                batch[name] = images = np.empty((len(numbers), *records.shape), np.float32)
+                tasks[name] = [pool.submit(records.read, *each) for each in zip(numbers, turns, images, strict=True)]
             under_way.append((batch, tasks))
             if len(under_way) > PREFETCHED_BATCHES:
-                yield _finished(streams, *under_way.popleft())
+                yield _finished(sources, *under_way.popleft())
         while under_way:
-            yield _finished(streams, *under_way.popleft())
+            yield _finished(sources, *under_way.popleft())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _finished(streams: Mapping[str, _Stream], batch: Batch, tasks: Mapping[str, list[Future]]) -> Batch:
-    """Waits for a batch; what is wrong with the records becomes one line."""
+def _finished(sources: Mapping[str, _Records], batch: Batch, tasks: Mapping[str, list[Future]]) -> Batch:
+    """Wait for a batch; what is wrong with the records becomes one line."""
     for name, images in batch.items():
         try:
             for task in tasks[name]:
                 task.result()
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
-            records = streams[name].records
-            raise InputError(f"{records} cannot be read as its description says ({reason}); build it again") from error
+            complaint = f"{sources[name]} cannot be read as its description says ({reason}); build it again"
+            raise InputError(complaint) from error
         images.flags.writeable = False
     return batch
+
+
+class EpochOrder:
+    """The endless sequence of one satellite's records, in shards of `lengths`.
+
+    About `mixed` records are mixed at a time; a shard is never mixed in parts. Satellites draw independently.
+    """
+
+    def __init__(self, lengths: Sequence[int], mixed: int, seed: int, satellite: str):
+        self._lengths, self._mixed = np.array(lengths), max(mixed, 1)
+        self._name = f"{seed}/{satellite}"
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    def records(self, places: np.ndarray) -> np.ndarray:
+        """The numbers of the records at some places of the sequence, int64 [place]."""
+        epochs, within = np.divmod(places, self._lengths.sum())
+        numbers = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            numbers[epochs == epoch] = self._epoch(int(epoch))[within[epochs == epoch]]
+        return numbers
+
+    def _draw_epoch(self, epoch: int) -> np.ndarray:
+        draws = random_numbers(f"{self._name}/epoch {epoch}", len(self._lengths) + int(self._lengths.sum()))
+        shards, records = np.split(draws, [len(self._lengths)])
+        shards = np.argsort(shards, kind="stable")
+        begins = np.empty_like(self._lengths)
+        begins[shards] = np.cumsum(self._lengths[shards]) - self._lengths[shards]
+        windows = np.repeat(begins // self._mixed, self._lengths)
+        return np.lexsort((records, windows))
+
+
+def draw_turns(seed: int, satellite: str, step: int, batch_size: int) -> np.ndarray:
+    """For each row of a global batch which of the square's eight symmetries to apply, 0 to 7."""
+    return random_numbers(f"{seed}/{satellite}/turns {step}", batch_size) % 8
+
+
+def random_numbers(name: str, count: int) -> np.ndarray:
+    """Numbers that depend on a name alone, uint64 [count]: the same on every machine and in every version of NumPy."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+    return np.random.Philox(key=key).random_raw(count)

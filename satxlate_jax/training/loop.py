@@ -8,64 +8,268 @@ of the input and of the noise: batch `step` and fold_in(key, step) belong to ste
 """
 
 import argparse
+import logging
+import math
 import shlex
-from collections.abc import Sequence
-from contextlib import ExitStack
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from etils import epath
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.cli import CommandParser, user_path
+from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.training import input as batches
-from satxlate_jax.training import run as runs
+from satxlate_jax.training import run_folder as runs
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_objective, build_train_step
-from satxlate_jax.training.channels import streams
+from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.objective import Objective
-from satxlate_jax.training.progress import Clock, LossLog, Progress, Trace
-from satxlate_jax.training.step_program import jit_train_step
-from satxlate_jax.training.stopping import StopRequest, TrainingDivergedError, check_finite, without_echoes
-from satxlate_jax.training.train_state import TrainState
+from satxlate_jax.training.optimizers import paths
+from satxlate_jax.training.step import TrainState, jit_train_step
 from satxlate_jax.training.validation import Validation
 
+# Steps that the host may be ahead of the losses it has seen: the devices never wait for it, nor does it run far ahead.
+AHEAD = 2
 
-def _plain_objective(config: Any, satellites: Any) -> Objective:
-    """What looks at single images."""
-    config = config.copy_and_resolve_references()
-    config.abreast = 1
-    return build_objective(config, satellites)
+
+# ---------------------------------------------------------------- how a run ends before its last step
+
+
+class TrainingDivergedError(InputError):
+    """A loss or a parameter, `what`, is infinite or not a number in a step; nothing of it was saved.
+
+    `last` is the step of the newest checkpoint, None where there is none.
+    """
+
+    def __init__(self, what: str, step: int, last: int | None = None):
+        self.what, self.step = what, step
+        kept = "no checkpoint had been taken" if last is None else f"the checkpoint of step {last} is of before that"
+        again = "start again" if last is None else "start in a new --workdir"
+        super().__init__(
+            f"{what} in step {step}; training stopped, {kept}. "
+            f"Lower config.optimizer.learning_rate or the weights of config.objective and {again}"
+        )
+
+
+@jax.jit
+def _all_finite(tree: Any) -> list[jax.Array]:
+    return [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+
+
+def check_finite(tree: Any, step: int) -> None:
+    """A checkpoint must be good: a step's losses can be finite although its update was not.
+
+    Raises:
+      TrainingDivergedError: naming the first array that is not finite.
+    """
+    finite = jax.device_get(_all_finite(tree))
+    bad = [path for path, good in zip(paths(tree), finite, strict=True) if not good]
+    if bad:
+        raise TrainingDivergedError(f"{bad[0]} is not finite (with {len(bad) - 1} other arrays) after its update", step)
+
+
+class StopRequest:
+    """Inside this context SIGTERM (a preempted machine, a batch system's limit) only sets `requested`."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: Any = None
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+            self._before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "requested", True))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+@contextmanager
+def without_echoes() -> Iterator[None]:
+    """Keep failures of background writes from being reported twice, while it lasts.
+
+    They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
+    also print them, with tracebacks. After a failure they may do so until the process ends: what is still collected
+    here says it here, the program `satxlate` silences the rest at its end, and in Python the process is the user's.
+    """
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    hook = sys.unraisablehook
+
+    def is_no_echo(record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not any(name in record.pathname for name in ("orbax", "clu", "asyncio"))
+
+    def ignore_closed_loops(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    for logger in loggers:
+        logger.addFilter(is_no_echo)
+    sys.unraisablehook = ignore_closed_loops
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for logger in loggers:
+            logger.removeFilter(is_no_echo)
+
+
+# ---------------------------------------------------------------- progress
+
+
+class Progress:
+    """Follows the losses without making the devices wait, and shows them and where the time goes.
+
+    A step's metrics are fetched when later steps are under way; those of every `log_every`-th step and of the last go
+    to the monitor. The terminal has a bar where there is one, else a line now and then, and only in the first process.
+    `stop_agreed` says whether a process voted to stop in a step that was fetched.
+    """
+
+    APART = ("compile", "save", "look")  # not part of stepping; 'look' is evaluating, as tagged in TensorBoard
+
+    def __init__(self, monitor: Monitor, start: int, steps: int, log_every: int, examples_per_step: int):
+        self._monitor, self._steps, self._log_every = monitor, steps, log_every
+        self._examples_per_step = examples_per_step
+        self._under_way: deque[tuple[int, Mapping[str, jax.Array]]] = deque()
+        self.stop_agreed = False
+        self._speaks = jax.process_index() == 0
+        self._bar = tqdm(total=steps, initial=start, unit="step", disable=None if self._speaks else True)
+        self._spent: dict[str, float] = defaultdict(float)
+        self._since, self._counted = time.monotonic(), 0
+
+    @contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        """Add the time spent inside to `what`."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent[what] += time.monotonic() - begin
+
+    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """The metrics of a step that was just begun; `step` counts it."""
+        self._under_way.append((step, metrics))
+        self.drain(AHEAD)
+
+    def drain(self, ahead: int = 0) -> None:
+        """Fetch the metrics of all but the newest `ahead` steps.
+
+        Raises:
+          TrainingDivergedError: one of them is not finite.
+        """
+        while len(self._under_way) > ahead:
+            step, metrics = self._under_way.popleft()
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            self.stop_agreed |= metrics.pop("stop") > 0
+            for name, value in metrics.items():
+                if not math.isfinite(value):
+                    raise TrainingDivergedError(f"{name} is {value}", step)
+            losses = f"generator {metrics['generator/total']:.4g}, discriminator {metrics['discriminator/total']:.4g}"
+            self._bar.set_postfix_str(losses, refresh=False)
+            self._bar.update()
+            self._counted += 1
+            if step % self._log_every == 0 or step == self._steps:
+                speed = self._speed()
+                self._monitor.write_scalars(step, metrics | speed)
+                if self._bar.disable:
+                    rate = speed["speed/steps_per_second"]
+                    self.log(f"step {step}/{self._steps}: {losses}, {rate:.3g} steps/s")
+
+    def _speed(self) -> dict[str, float]:
+        """Rates since the last report; seconds apart from stepping are totals, seconds of stepping per step."""
+        now, count = time.monotonic(), self._counted
+        stepping = max(now - self._since - sum(self._spent[what] for what in self.APART), 1e-9)
+        values = {
+            "speed/steps_per_second": count / stepping,
+            "speed/examples_per_second": count / stepping * self._examples_per_step,
+            "speed/step_seconds": stepping / max(count, 1),
+            "speed/input_wait_seconds_per_step": self._spent["input_wait"] / max(count, 1),
+        }
+        values |= {f"speed/{what}_seconds": self._spent[what] for what in self.APART}
+        self._spent.clear()
+        self._since, self._counted = now, 0
+        return values
+
+    def log(self, line: str) -> None:
+        """A line for the user, above the bar."""
+        if self._speaks:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """End the bar."""
+        self._bar.close()
+
+
+class Trace:
+    """A profiler's trace of chosen steps, for TensorBoard's profile page (`pip install xprof`).
+
+    Args:
+      folder: of the run.
+      steps: which; empty for none.
+      drain: waits for the steps under way, so that the trace holds all of the chosen ones and nothing of others.
+    """
+
+    def __init__(self, folder: epath.Path, steps: range, drain: Callable[[], None]):
+        self._folder, self._steps, self._drain = folder, steps, drain
+        self._running = False
+
+    def before_step(self, step: int) -> None:
+        """Start or stop the trace where it is due."""
+        if self._steps and step == self._steps.start:
+            self._drain()
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+        elif self._running and step == self._steps.stop:
+            self._drain()
+            self.close()
+
+    def close(self) -> None:
+        """Stop the trace if it runs."""
+        if self._running:
+            self._running = False
+            jax.profiler.stop_trace()
+
+
+# ---------------------------------------------------------------- the loop
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What stays the same from the first step to the last."""
+    """The parts of a run that stay the same from the first step to the last."""
 
     config: Any
     mesh: Mesh
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     checkpoints: Checkpoints
     monitor: Monitor
-    clock: Clock
-    losses: LossLog
+    progress: Progress
     validation: Validation
     trace: Trace
     take_step: Any
 
 
 def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
-    """Trains to config.steps, or until SIGTERM; every process of a run calls it.
+    """Train to config.steps, or until SIGTERM; every process of a run calls it.
 
     Args:
       config: a checked configuration, see configs/default.py.
       workdir: the run's folder; checkpoints/ and TensorBoard's events go there.
       profile: steps to write a profiler's trace of.
-      allow_other_data: a run is continued although its data are not those that it began with.
+      allow_other_data: continue a run although its data are not those that it began with.
 
     Returns:
       The step reached; the newest checkpoint holds it.
@@ -77,77 +281,76 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         stop = stack.enter_context(StopRequest())
         stack.enter_context(without_echoes())
         mesh, folder = sharding.make_mesh(), PlainPath(workdir)
-        sharding.check_batch_size(config.batch_size, mesh, config.abreast)
+        sharding.check_batch_size(config.batch_size, mesh)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
         runs.check_origin(config, checkpoints)
-        facts = runs.run_facts(config)
-        facts["data"] = batches.check_records(config)
-        saved = runs.open_workdir(folder, facts, checkpoints)
+        metadata = runs.run_metadata(config)
+        metadata["data"] = batches.check_records(config)
+        saved = runs.open_workdir(folder, metadata, checkpoints)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())
-        train_step = build_train_step(config, facts["satellites"])
-        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, facts, allow_other_data)
-        monitor = Monitor(folder, saved, facts)
+        train_step = build_train_step(config, metadata["satellites"])
+        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, metadata, allow_other_data)
+        monitor = Monitor(folder, saved, metadata)
         stack.callback(monitor.close)
         if saved < 0:
-            monitor.write_run(facts, runs.state_tree(state))
-        progress = stack.enter_context(Progress(start, config.steps))
-        progress.say(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
-        clock = Clock(config.batch_size * len(streams(config)))
-        losses = LossLog(monitor, progress, clock, config.log_every, config.steps)
-        validation = Validation(config, mesh, _plain_objective(config, facts["satellites"]), facts["satellites"])
-        trace = stack.enter_context(Trace(folder, profile, losses.settle))
+            monitor.write_run(metadata, state.tree())
+        examples = config.batch_size * len(training_sources(config))
+        progress = Progress(monitor, start, config.steps, config.log_every, examples)
+        stack.callback(progress.close)
+        progress.log(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
+        validation = Validation(config, mesh, train_step.objective, metadata["satellites"])
+        trace = Trace(folder, profile, progress.drain)
+        stack.callback(trace.close)
         take_step = jit_train_step(train_step, mesh)
-        batch_stream = stack.enter_context(sharding.Prefetch(rows, mesh))
-        run = _Run(config, mesh, facts, checkpoints, monitor, clock, losses, validation, trace, take_step)
+        batch_stream = stack.enter_context(closing(sharding.prefetch(rows, mesh)))
+        run = _Run(config, mesh, metadata, checkpoints, monitor, progress, validation, trace, take_step)
         try:
             return _loop(run, state, batch_stream, start, saved, stop)
         except TrainingDivergedError as error:
             checkpoints.wait()
-            raise error.with_checkpoint(checkpoints.latest_step()) from None
+            raise TrainingDivergedError(error.what, error.step, checkpoints.latest_step()) from None
 
 
-def _loop(
-    run: _Run, state: TrainState, batch_stream: sharding.Prefetch, start: int, saved: int, stop: StopRequest
-) -> int:
-    """Takes the steps; returns how many are done. The order in here is what makes a resumed run exact."""
-    config, clock = run.config, run.clock
+def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int, saved: int, stop: StopRequest) -> int:
+    """Take the steps; returns how many are done. The order in here is what makes a resumed run exact."""
+    config, progress = run.config, run.progress
     key = sharding.create(run.mesh, lambda: jax.random.key(config.seed))
     votes = [sharding.stop_votes(run.mesh, answer) for answer in (False, True)]
     compiled = set()
     step = start
     while True:
-        # 1. The old state is looked at. What was seen at the step that is resumed from is on record already.
+        # 1. The old state is evaluated. What was seen at the step that is resumed from is on record already.
         if step > start:
-            with clock.measure("look"):
-                run.validation.look(step, state.translating, run.monitor)
+            with progress.measure("look"):
+                run.validation.evaluate(step, state.translating, run.monitor)
 
         # 2. It is saved when due, after all events up to its step: a checkpoint is never ahead of TensorBoard.
-        last = step >= config.steps or run.losses.stop_agreed
+        last = step >= config.steps or progress.stop_agreed
         if step != saved and (last or (step > 0 and step % config.checkpoint_every == 0)):
-            run.losses.settle()
-            check_finite(runs.state_tree(state), step)
-            with clock.measure("save"):
+            progress.drain()
+            check_finite(state.tree(), step)
+            with progress.measure("save"):
                 run.monitor.flush()
-                run.checkpoints.save(step, runs.state_tree(state), run.facts | {"step": step})
+                run.checkpoints.save(step, state.tree(), run.metadata | {"step": step})
             saved = step
         if last:
             return step
 
         # 3. Only then this step's batch is drawn. It may have been read ahead; the step alone says which one it is.
-        with clock.measure("input_wait"):
+        with progress.measure("input_wait"):
             batch = next(batch_stream)
 
         # 4. And the step is taken. Nothing may move between host and devices in it.
         cycles = 1 + step // config.objective.cycle_step
-        run.trace.reach(step)
+        run.trace.before_step(step)
         marked = jax.profiler.StepTraceAnnotation("train", step_num=step)
-        with clock.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"), marked:
+        with progress.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"), marked:
             state, metrics = run.take_step(state, batch, key, votes[stop.requested], cycles)
         compiled.add(cycles)
         step += 1
-        run.losses.add(step, metrics)
+        progress.add(step, metrics)
 
 
 def _parse_steps(text: str) -> range:
@@ -158,7 +361,7 @@ def _parse_steps(text: str) -> range:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the verb `train`."""
+    """Run the subcommand `train`."""
     parser = CommandParser(
         prog="satxlate train",
         description="Train a translator, or continue a run: the same command does both.",
@@ -166,24 +369,15 @@ def main(argv: Sequence[str]) -> int:
         "--config.data.dir=DATA --config.steps=1000 (configs/default.py lists and explains them all).",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--workdir",
-        type=user_path,
-        required=True,
-        metavar="RUN",
-        help="folder for checkpoints and TensorBoard's events",
-    )
-    parser.add_argument(
-        "--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of steps A to B"
-    )
-    parser.add_argument(
-        "--allow_other_data", action="store_true", help="continue a run on other data than those it began with"
-    )
+    add = parser.add_argument
+    add("--workdir", type=user_path, required=True, metavar="RUN", help="folder for checkpoints and TensorBoard events")
+    add("--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of those steps")
+    add("--allow_other_data", action="store_true", help="continue a run on other data than those it began with")
     sharding.add_distributed_arguments(parser)
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
     sharding.start(arguments)
-    with sharding.leaving_at_once():
+    with sharding.exiting_at_once():
         step = train(config, arguments.workdir, arguments.profile, arguments.allow_other_data)
     if jax.process_index() == 0:
         again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard while it trains."""
+"""TensorBoard events of a run: scalars, histograms per band, and images of a few patches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -8,13 +8,63 @@ import jax
 import numpy as np
 from clu import metric_writers, parameter_overview
 from etils import epath
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
-from satxlate_jax.training.event_files import trim_event_files
-from satxlate_jax.training.images import make_pictures
 
 Images = Mapping[str, np.ndarray]
+# kind -> wavelengths (um), and the network units, around 0, that become 0 to 1; negative: cold is bright.
+# Natural colour (EUMETSAT's recipe) shows vegetation green, ice and high cloud cyan, low cloud white; both imagers have
+# its bands, which is not so for true colour. 10.35 um is the clean infrared window.
+PICTURES = {"natural_colour": ((1.61, 0.865, 0.64), 2.0), "infrared": ((10.35,), -3.0)}
+_TOLERANCE = 0.03
+
+
+def make_pictures(
+    batch: Images, translations: Mapping[str, Images], bands: Mapping[str, Sequence[int]]
+) -> dict[str, np.ndarray]:
+    """One strip per patch: the observation, its reconstruction, and it as every other satellite sees it.
+
+    Args:
+      batch: satellite -> [n, h, w, band], published network units.
+      translations: satellite -> satellite -> the first as the second, likewise.
+      bands: satellite -> its bands, 1-based.
+
+    Returns:
+      'KIND/WHAT IS ON IT' -> [n, h, w * (2 + number of other satellites), 3 or 1], 0 to 1. A part is grey where its
+      satellite lacks the bands. A satellite without bands of a kind gives the nearest band it has in 'first_band'.
+    """
+    pictures = {}
+    for satellite, observed in batch.items():
+        others = [other for other in bands if other != satellite]
+        parts = [(satellite, observed), (satellite, translations[satellite][satellite])]
+        parts += [(other, translations[satellite][other]) for other in others]
+        caption = " | ".join([satellite, "itself", *(f"as {other}" for other in others)])
+        kinds = [kind for kind, (wavelengths, _) in PICTURES.items() if _channels(satellite, bands, wavelengths)]
+        for kind in kinds:
+            wavelengths, scale = PICTURES[kind]
+            strip = [_draw(x, _channels(name, bands, wavelengths), len(wavelengths), scale) for name, x in parts]
+            pictures[f"{kind}/{caption}"] = np.concatenate(strip, axis=2)
+        if not kinds:
+            pictures[f"first_band/{caption}"] = np.concatenate([_draw(x, [0], 1, 3.0) for _, x in parts], axis=2)
+    return pictures
+
+
+def _channels(satellite: str, bands: Mapping[str, Sequence[int]], wavelengths: Sequence[float]) -> list[int]:
+    """The channels of those wavelengths (um) among a satellite's bands; empty when one is missing."""
+    ours = [get_satellite(satellite).band(number).wavelength for number in bands[satellite]]
+    nearest = [min((abs(our - w), i) for i, our in enumerate(ours))[1] for w in wavelengths]
+    found = all(abs(ours[i] - w) < _TOLERANCE * w for i, w in zip(nearest, wavelengths, strict=True))
+    return nearest if found else []
+
+
+def _draw(x: np.ndarray, channels: Sequence[int], depth: int, scale: float) -> np.ndarray:
+    """Network units from -scale to +scale become 0 to 1; a negative scale turns it round."""
+    if not channels:
+        return np.full((*x.shape[:3], depth), 0.5, np.float32)
+    return np.clip(0.5 + x[..., list(channels)] / (2 * scale), 0, 1).astype(np.float32)
 
 
 def _reporting_a_full_disk(method: Callable) -> Callable:
@@ -41,25 +91,30 @@ def _reporting_a_full_disk(method: Callable) -> Callable:
 class Monitor:
     """Writes the run's TensorBoard events; in every process but the first it does nothing.
 
-    Args:
-      workdir: the run's folder.
-      last_step: step of the checkpoint that is continued from, -1 at a fresh start; later events are taken out.
-      facts: of the run, as its checkpoints hold them: bands, normalisation, configuration.
+    A run that was killed has written events of steps after the checkpoint that it continues from, `last_step` (-1 at a
+    fresh start), and will write them again. TensorBoard drops the former when it meets a session's START with a step.
     """
 
-    def __init__(self, workdir: epath.Path, last_step: int, facts: Mapping[str, Any]):
+    def __init__(self, workdir: epath.Path, last_step: int, metadata: Mapping[str, Any]):
         self._workdir = workdir
-        self._satellites = facts["satellites"]
+        self._satellites = metadata["satellites"]
         self._writer: Any = None
         if jax.process_index() == 0:
-            trim_event_files(workdir, last_step)
-            # clu's default writer would also log every value as text
-            self._writer = metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(str(workdir))])
+            self._writer = "opening"
+            self._open(last_step)
 
     @_reporting_a_full_disk
-    def write_run(self, facts: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    def _open(self, last_step: int) -> None:
+        starts = EventFileWriter(str(self._workdir))
+        starts.add_event(Event(step=last_step + 1, session_log=SessionLog(status=SessionLog.START)))
+        starts.close()
+        # clu's default writer would also log every value as text
+        self._writer = metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(str(self._workdir))])
+
+    @_reporting_a_full_disk
+    def write_run(self, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> None:
         """Hyperparameters and the table of parameters, at step 0."""
-        self._writer.write_hparams(facts["config"])
+        self._writer.write_hparams(metadata["config"])
         table = parameter_overview.get_parameter_overview(params, include_stats=False)
         self._writer.write_texts(0, {"parameters": f"```\n{table}\n```"})
 
@@ -70,46 +125,43 @@ class Monitor:
 
     @_reporting_a_full_disk
     def write_pictures(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:
-        """What was observed beside its reconstruction and translations (network units in, see pictures.py)."""
+        """Observations beside their reconstruction and translations, in published network units.
+
+        So a grey means the same for every satellite and run. Arguments in the run's network units, see `make_pictures`.
+        """
+
+        def published(x: np.ndarray, satellite: str) -> np.ndarray:
+            statistics = published_statistics(satellite, self._satellites[satellite]["bands"])
+            return normalize(self._physical(x, satellite), *statistics)
+
         bands = {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
-        batch = {name: self._as_published(x, name) for name, x in batch.items()}
-        translations = {
-            source: {name: self._as_published(x, name) for name, x in images.items()}
-            for source, images in translations.items()
-        }
+        batch = {name: published(x, name) for name, x in batch.items()}
+        translations = {k: {name: published(x, name) for name, x in parts.items()} for k, parts in translations.items()}
         self._writer.write_images(step, make_pictures(batch, translations, bands))
 
-    def _as_published(self, x: np.ndarray, satellite: str) -> np.ndarray:
-        """Images in published network units, so that a grey means the same for every satellite and run."""
-        entry = self._satellites[satellite]
-        values = denormalize(x, np.asarray(entry["mean"]), np.asarray(entry["std"]))
-        return normalize(values, *published_statistics(satellite, entry["bands"]))
+    def _physical(self, x: np.ndarray, satellite: str) -> np.ndarray:
+        return denormalize(x, *(np.asarray(self._satellites[satellite][key]) for key in ("mean", "std")))
 
     @_reporting_a_full_disk
     def write_histograms(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:
-        """Histograms per band of what was observed and of its reconstruction, in physical units."""
+        """Histograms per band of observations and of their reconstruction, in physical units."""
         histograms: dict[str, np.ndarray] = {}
         for satellite, observed in batch.items():
-            entry = self._satellites[satellite]
+            bands = [get_satellite(satellite).band(number) for number in self._satellites[satellite]["bands"]]
             for what, x in (("observed", observed), ("reconstructed", translations[satellite][satellite])):
-                values = denormalize(x, np.asarray(entry["mean"]), np.asarray(entry["std"]))
-                for channel, band in enumerate(_band_labels(satellite, entry["bands"])):
-                    histograms[f"{band}/{what}"] = values[..., channel].astype(np.float32)
+                for band, values in zip(bands, np.moveaxis(self._physical(x, satellite), -1, 0), strict=True):
+                    unit = "K" if band.unit == "K" else "reflectance"
+                    name = f"{satellite}/{band.name}_{band.wavelength:g}um_{unit}/{what}"
+                    histograms[name] = values.astype(np.float32)
         self._writer.write_histograms(step, histograms)
 
     @_reporting_a_full_disk
     def flush(self) -> None:
-        """Returns when everything written so far is in the files: a checkpoint must not be ahead of them."""
+        """Return when everything written so far is in the files: a checkpoint must not be ahead of them."""
         self._writer.flush()
 
     @_reporting_a_full_disk
     def close(self) -> None:
-        """Flushes and ends."""
+        """Flush and end."""
         self._writer.close()
         self._writer = None
-
-
-def _band_labels(satellite: str, numbers: Sequence[int]) -> list[str]:
-    units = {"1": "reflectance", "K": "K"}
-    bands = [get_satellite(satellite).band(number) for number in numbers]
-    return [f"{satellite}/{band.name}_{band.wavelength:g}um_{units[band.unit]}" for band in bands]

@@ -1,4 +1,4 @@
-"""How the loss terms make the two losses.
+"""The loss terms, and the two losses that they make.
 
 Two variants: 'paper' is what the paper (Vandal et al., TGRS 2021, section III) describes; 'released' is what the
 released code computes, quirks included, and exists to prove the port and to repeat old runs. With sources K (the
@@ -33,16 +33,12 @@ import jax
 import jax.numpy as jnp
 
 from satxlate_jax.models.discriminator import Discriminator
+from satxlate_jax.models.layers import at_least_float32
 from satxlate_jax.models.translator import Translator
 from satxlate_jax.training.channels import Units
-from satxlate_jax.training.losses import (
-    discriminator_adversarial,
-    generator_adversarial,
-    mean_square,
-    mean_squared_error,
-)
 
 VARIANTS = ("paper", "released")
+GAN_TYPES = ("lsgan", "nsgan")
 Images = Mapping[str, jax.Array]
 Translations = dict[str, dict[str, jax.Array]]
 Channels = Mapping[str, Mapping[str, Sequence[int]]]
@@ -57,6 +53,43 @@ WEIGHTS = {
     "kl": "recon_kl_w",
     "measured": "recon_measured_w",
 }
+
+
+def mean_squared_error(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Mean over all elements of the squared difference of two arrays of the same shape; a scalar."""
+    return jnp.mean(jnp.square(at_least_float32(first) - at_least_float32(second)))
+
+
+def mean_square(z: jax.Array) -> jax.Array:
+    """Mean over all elements of z squared: twice the Kullback-Leibler term of a unit-variance Gaussian at z."""
+    return jnp.mean(jnp.square(at_least_float32(z)))
+
+
+def _adversarial(score: jax.Array, is_real: bool, gan_type: str) -> jax.Array:
+    """Mean distance of scores [batch, h, w, 1] from the label of real (1) or generated (0)."""
+    if gan_type == "lsgan":
+        return jnp.mean(jnp.square(score - (1.0 if is_real else 0.0)))
+    return jnp.mean(jax.nn.softplus(-score if is_real else score))  # cross entropy of sigmoid(score)
+
+
+def generator_adversarial(fake_scores: Sequence[jax.Array], gan_type: str) -> jax.Array:
+    """Distance of generated images from passing as real, summed over scales.
+
+    Args:
+      fake_scores: as `Discriminator.score` gives them.
+      gan_type: 'lsgan' (least squares, Mao et al. 2017) | 'nsgan' (non-saturating, Goodfellow et al. 2014).
+    """
+    return sum(_adversarial(score, True, gan_type) for score in fake_scores)
+
+
+def discriminator_adversarial(
+    fake_scores: Sequence[jax.Array], real_scores: Sequence[jax.Array], gan_type: str
+) -> jax.Array:
+    """The discriminator's error in telling generated from real images, summed over scales; arguments as above."""
+    return sum(
+        _adversarial(fake, False, gan_type) + _adversarial(real, True, gan_type)
+        for fake, real in zip(fake_scores, real_scores, strict=True)
+    )
 
 
 def _pick(x: jax.Array, channels: Sequence[int]) -> jax.Array:
@@ -99,15 +132,9 @@ class Objective:
     gan_type: str
 
     def translate_all(
-        self, generator: Any, batch: Images, noise: Images, targets: Sequence[str] | None = None
+        self, generator: Any, batch: Images, noise: Images | None = None, targets: Sequence[str] | None = None
     ) -> tuple[Images, Translations]:
-        """Every source of the batch decoded as every target.
-
-        Args:
-          generator: parameters of the translator.
-          batch: satellite -> [n, h, w, band], network units.
-          noise: satellite -> [n, h', w', latent], added to its encoding.
-          targets: satellites to decode as; default all.
+        """Every source of the batch decoded as every target (default: all), with noise on its encoding or none.
 
         Returns:
           Encodings {k: z_k} and translations {k: {q: dec_q(z_k + n_k)}}.
@@ -116,13 +143,12 @@ class Objective:
         return latents, self._decode(generator, batch, latents, noise, targets or self.translator.satellites)
 
     def _decode(
-        self, generator: Any, batch: Images, latents: Images, noise: Images, targets: Sequence[str]
+        self, generator: Any, batch: Images, latents: Images, noise: Images | None, targets: Sequence[str]
     ) -> Translations:
         """{k: {q: dec_q(latents[k] + noise[k])}}; skip channels are always those of the original image of k."""
         decode, skip = self.translator.decode, self.translator.skip_channels
-        return {
-            k: {q: decode(generator, latents[k] + noise[k], q, skip(x, k)) for q in targets} for k, x in batch.items()
-        }
+        noisy = {k: z if noise is None else z + noise[k] for k, z in latents.items()}
+        return {k: {q: decode(generator, noisy[k], q, skip(x, k)) for q in targets} for k, x in batch.items()}
 
     def _return(
         self, generator: Any, batch: Images, noise: Images, forward: Translations
@@ -131,15 +157,15 @@ class Objective:
         encode, decode, skip = self.translator.encode, self.translator.decode, self.translator.skip_channels
         encodings = {k: {q: encode(generator, forward[k][q], q) for q in batch} for k in batch}
         back = {
-            k: {q: decode(generator, encodings[k][q] + noise[k], k, skip(x, k)) for q in batch}
-            for k, x in batch.items()
+            k: {q: decode(generator, z + noise[k], k, skip(batch[k], k)) for q, z in latents.items()}
+            for k, latents in encodings.items()
         }
         return encodings, back
 
     def _cycles(
         self, generator: Any, batch: Images, noise: Images, forward: Translations, cycles: int
     ) -> Iterator[tuple[Translations, Translations]]:
-        """What `_return` gives, cycle by cycle."""
+        """The results of `_return`, cycle by cycle."""
         encodings, back = self._return(generator, batch, noise, forward)
         yield encodings, back
         for cycle in range(1, cycles):
@@ -241,13 +267,8 @@ class Objective:
     ) -> tuple[jax.Array, dict[str, Any]]:
         """The discriminators' loss: for every pair (d, q) of the batch, q = d included, fakes[q][d] against batch[d].
 
-        Args:
-          discriminator: parameters of the discriminators.
-          batch: satellite -> [n, h, w, band], network units.
-          fakes: {q: {d: dec_d(z_q + n_q)}}, without gradient.
-
-        Returns:
-          The loss and {'terms': {'dis': value}, 'items': {'dis': list of values}}.
+        Fakes {q: {d: dec_d(z_q + n_q)}} come without gradient. Returns the loss and {'terms': {'dis': value}, 'items':
+        {'dis': list of values}}.
         """
         items, batch = [], self._in_order(batch)
         for d, x in batch.items():

@@ -1,4 +1,4 @@
-"""The paper's objective over a few pairs of satellites drawn anew in every step.
+"""Estimate the paper's objective from a few pairs of satellites, sampled anew in each step.
 
 The terms between satellites grow with the square of their number. Here `count` of all N pairs (source k, target q,
 q = k included) are drawn without replacement, all draws alike likely, and a term over the pairs I with the mean
@@ -23,13 +23,14 @@ import numpy as np
 
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.translator import Translator
-from satxlate_jax.training.losses import (
+from satxlate_jax.training.objective import (
+    Images,
+    Objective,
     discriminator_adversarial,
     generator_adversarial,
     mean_square,
     mean_squared_error,
 )
-from satxlate_jax.training.objective import Images, Objective
 
 ANY = "any"  # the name by which the networks of stacked satellites go
 
@@ -55,7 +56,7 @@ def _take(tree: Any, index: jax.Array) -> Any:
 
 @dataclass(frozen=True)
 class PairBudget:
-    """What does not depend on the draw.
+    """The part of the budgeted objective that does not depend on the draw.
 
     Attributes:
       objective: the whole objective, variant 'paper'.
@@ -221,7 +222,7 @@ class DrawnPairs:
     def _values(
         self, networks: _AnySatellite, pair: _Pair, x: jax.Array, z: jax.Array, noise: jax.Array, cycles: int
     ) -> tuple[dict[str, jax.Array], jax.Array]:
-        """What a pair brings to each term, and its translation."""
+        """A pair's contribution to each term, and its translation."""
         objective, k, q = self._objective, pair.source, pair.target
         skip = self._skip(x, k)
         forward = fake = networks.decode(z + noise, q, skip)

@@ -1,18 +1,20 @@
-"""All devices of all processes as one mesh, and how arrays get there.
+"""One mesh of all devices of all processes, and placing arrays on it.
 
 One axis, `data`: parameters are on every device, a batch is cut into equal parts by its rows. The same code runs one
 device or a pod; `jit` with these shardings lets the compiler put in the all-reduce of the gradients.
 """
 
 import argparse
+import glob
 import json
 import os
-import queue
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,77 +23,89 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.training.program_cache import use_program_cache
 
 AXIS = "data"
+CACHE_SIZE = 4 * 2**30  # bytes of compiled programs; what was used longest ago makes room
+_cache: str | None = None  # the folder of compiled programs that this process has set
 
 
 # ---------------------------------------------------------------- start
 
 
 def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which of several processes this one is; `start` takes them."""
+    """Add the options that say which of several processes this one is; `start` takes them."""
     group = parser.add_argument_group("several processes (the same command in each)")
-    environment = os.environ.get
     group.add_argument(
         "--distributed",
         action="store_true",
         help="find the other processes by itself: Cloud TPU pods, GKE, Slurm, Open MPI",
     )
-    group.add_argument(
-        "--coordinator",
-        default=environment("JAX_COORDINATOR_ADDRESS"),
-        metavar="HOST:PORT",
-        help="where process 0 listens (default: JAX_COORDINATOR_ADDRESS)",
-    )
-    group.add_argument(
-        "--num_processes",
-        type=int,
-        default=environment("JAX_NUM_PROCESSES"),
-        metavar="N",
-        help="how many processes there are (default: JAX_NUM_PROCESSES)",
-    )
-    group.add_argument(
-        "--process_id",
-        type=int,
-        default=environment("JAX_PROCESS_ID"),
-        metavar="I",
-        help="which one this is, 0 to N - 1 (default: JAX_PROCESS_ID)",
-    )
+    for name, kind, metavar, variable, text in (
+        ("coordinator", str, "HOST:PORT", "JAX_COORDINATOR_ADDRESS", "where process 0 listens"),
+        ("num_processes", int, "N", "JAX_NUM_PROCESSES", "how many processes there are"),
+        ("process_id", int, "I", "JAX_PROCESS_ID", "which one this is, 0 to N - 1"),
+    ):
+        default, text = os.environ.get(variable), f"{text} (default: {variable})"
+        group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
 
 
 def start(arguments: argparse.Namespace) -> None:
-    """Joins the processes and turns the compilation cache on; call it before anything else of JAX.
-
-    Args:
-      arguments: what `add_distributed_arguments` read.
+    """Join the processes and turn the compilation cache on; call it before anything else of JAX.
 
     Raises:
       InputError: the options are incomplete, or the processes do not find each other.
     """
     use_program_cache()
-    given = {"coordinator": arguments.coordinator, "num_processes": arguments.num_processes}
-    given["process_id"] = arguments.process_id
+    given = {name: getattr(arguments, name) for name in ("coordinator", "num_processes", "process_id")}
     missing = [name for name, value in given.items() if value is None]
     if not arguments.distributed and (len(missing) == 3 or arguments.num_processes == 1):
         return
+    options = f"--{', --'.join(given)}"
     if missing and not arguments.distributed:
-        raise InputError(
-            f"--{missing[0]} is missing: several processes need --{', --'.join(given)}, or --distributed alone"
-        )
+        raise InputError(f"--{missing[0]} is missing: several processes need {options}, or --distributed alone")
     # Stopping is agreed on inside the training step (see stop_votes), so JAX's own service for that stays off.
     jax.config.update("jax_enable_preemption_service", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(arguments.coordinator, arguments.num_processes, arguments.process_id)
+        jax.distributed.initialize(*given.values())
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"the processes did not find each other ({reason}); check --{', --'.join(given)}") from error
+        raise InputError(f"the processes did not find each other ({reason}); check {options}") from error
+
+
+def use_program_cache() -> None:
+    """Set JAX's cache of compiled programs, in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another.
+
+    JAX writes an entry in place: a process that is killed meanwhile, or a full disk, leaves one that no run can read
+    and none replaces. With a limit of size JAX notes the time of use beside each entry that it has written whole, so
+    those without that note are the damaged ones, and are removed.
+    """
+    global _cache
+    given = jax.config.jax_compilation_cache_dir
+    if given not in (None, _cache):
+        return
+    try:
+        import filelock  # here, because steps are timed without it as well
+
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = Path(given) if given else home / "satxlate_jax" / "programs"
+        if glob.escape(str(cache)) != str(cache):
+            return  # JAX would take the path for a pattern, see no entry and never make room
+        cache.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(cache / ".lockfile", timeout=10):  # the one that JAX takes to write
+            for entry in cache.glob("*-cache"):
+                if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
+                    entry.unlink(missing_ok=True)
+    except (OSError, RuntimeError, ImportError):  # filelock.Timeout is an OSError
+        return  # no home that can be written, or no lock: each run compiles for itself
+    _cache = str(cache)
+    jax.config.update("jax_compilation_cache_max_size", CACHE_SIZE)
+    jax.config.update("jax_compilation_cache_dir", _cache)
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Where several processes train, one that fails ends here and now, with its one line and exit code 2.
+def exiting_at_once() -> Iterator[None]:
+    """End a process that fails here and now where several train, with its one line and exit code 2.
 
     JAX would let it wait at its exit for the others, and they wait for it. Ended, they see a broken connection.
     """
@@ -113,12 +127,12 @@ def leaving_at_once() -> Iterator[None]:
 
 
 def this_process() -> dict[str, int]:
-    """Which process this is and of how many, as batches.py wants to know it."""
+    """Which process this is and of how many, as arguments of input.py."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
 def from_first_process(make: Callable[[], Any]) -> Any:
-    """What `make()` returns in process 0 (JSON), in every process; the others do not call it, they wait."""
+    """The result of `make()` in process 0 (JSON), in every process; the others do not call it, they wait."""
     if jax.process_count() == 1:
         return make()
     text = json.dumps(make()).encode() if jax.process_index() == 0 else b""
@@ -147,23 +161,21 @@ def by_rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, abreast: int = 1) -> None:
-    """Every device must get the same number of rows, a multiple of `abreast`.
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+    """Every device must get the same number of rows.
 
     Raises:
       InputError: it would not.
     """
-    parts = mesh.size * abreast
-    if batch_size % parts:
+    if batch_size % mesh.size:
         raise InputError(
-            f"config.batch_size {batch_size} cannot be cut into {parts} equal parts, "
-            f"{'one' if abreast == 1 else abreast} for each device; "
-            f"the next that can is {-(-batch_size // parts) * parts}"
+            f"config.batch_size {batch_size} cannot be cut into {mesh.size} equal parts, one for each device; "
+            f"the next that can is {-(-batch_size // mesh.size) * mesh.size}"
         )
 
 
 def create(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
-    """What `init(*arguments)` returns, computed on every device: no copy from the host, no other device's memory."""
+    """The result of `init(*arguments)`, computed on every device: no copy from the host, no other device's memory."""
     return jax.jit(init, out_shardings=replicated(mesh))(*arguments)
 
 
@@ -182,12 +194,7 @@ def place(mesh: Mesh, tree: Any) -> Any:
 def to_devices(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """This process's rows of a batch as part of the global batch, without waiting for the copy.
 
-    Args:
-      mesh: of all devices.
-      rows: name -> [rows of this process, ...]; every process brings equally many.
-
-    Returns:
-      name -> the global array [rows of all processes, ...], process after process.
+    From name -> [rows of this process, ...], equally many in every process, to name -> [rows of all processes, ...].
     """
     sharding = by_rows(mesh)
     count = jax.process_count()
@@ -206,62 +213,23 @@ def stop_votes(mesh: Mesh, stop: bool) -> jax.Array:
     return jax.make_array_from_process_local_data(by_rows(mesh), local, (mesh.size,))
 
 
-# ---------------------------------------------------------------- prefetch
+def prefetch(
+    batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh, ahead: int = 2
+) -> Generator[dict[str, jax.Array], None, None]:
+    """Draw batches in a thread and send them to the devices, `ahead` at a time; the order stays that of the iterator.
 
-
-class Prefetch:
-    """Draws batches in a thread and sends them to the devices ahead of time; the order stays that of the iterator.
-
-    Args:
-      batches: this process's rows, batch by batch, as `to_devices` takes them.
-      mesh: of all devices.
-      ahead: how many batches wait on the devices.
+    Closing the generator ends the thread.
     """
 
-    def __init__(self, batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh, ahead: int = 2):
-        self._ready: queue.Queue = queue.Queue(maxsize=ahead)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(batches, mesh), name="prefetch", daemon=True)
-        self._thread.start()
+    def draw() -> dict[str, jax.Array] | None:
+        rows = next(batches, None)
+        return None if rows is None else to_devices(mesh, rows)
 
-    def _run(self, batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh) -> None:
+    with ThreadPoolExecutor(1, "prefetch") as pool:
         try:
-            for rows in batches:
-                if not self._put(to_devices(mesh, rows)):
-                    return
-            self._put(StopIteration())
-        except BaseException as error:  # raised again where the batch is wanted
-            self._put(error)
-
-    def _put(self, item: Any) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def __iter__(self) -> "Prefetch":
-        return self
-
-    def __next__(self) -> dict[str, jax.Array]:
-        if self._stopped.is_set():
-            raise StopIteration
-        item = self._ready.get()
-        if isinstance(item, BaseException):
-            self.close()
-            raise item
-        return item
-
-    def __enter__(self) -> "Prefetch":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the thread; batches already drawn are dropped."""
-        self._stopped.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+            waiting = deque(pool.submit(draw) for _ in range(ahead))
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(draw))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)

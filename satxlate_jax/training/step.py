@@ -1,40 +1,66 @@
-"""One training step: a generator update, then a discriminator update with the updated generator."""
+"""One training step, a generator update and then a discriminator update with the updated generator, as one program."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
 
-from satxlate_jax.models.abreast import pack
+from satxlate_jax.training import sharding
+from satxlate_jax.training.channels import satellite_bands, training_sources
 from satxlate_jax.training.objective import Objective
-from satxlate_jax.training.optimizers import Adam, learning_rate, moving_average
+from satxlate_jax.training.optimizers import learning_rate, moving_average
 from satxlate_jax.training.pair_budget import PairBudget
-from satxlate_jax.training.train_state import TrainState
 
 _PAIRS = 2**31  # folded into a step's key for its pairs
+# XLA gives convolutions on CPUs to YNNPACK where it can, whose gradient with respect to the weights is three times
+# slower than that of XLA itself (jaxlib 0.10.2, 3x3, 64 to 64 channels: 30 against 94 G/s on one core).
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 Images = Mapping[str, jax.Array]
 
 
-def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int, quiet: int = 0) -> dict[str, jax.Array]:
-    """One N(0, 1) draw per source, in the shape of its encoding.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that changes during training, as one pytree of plain nested dicts.
 
-    Args:
-      key: a JAX key.
-      batch: satellite -> [n, h, w, band].
-      stride: pixels of the image per pixel of the encoding.
-      channels: of the encoding that take noise.
-      quiet: further channels, whose noise is 0.
+    `step` counts the steps taken (int32); `generator_average` is None unless config.optimizer.ema_decay asks for it.
+    """
+
+    step: jax.Array
+    generator: dict[str, Any]
+    discriminator: dict[str, Any]
+    generator_optimizer: dict[str, Any]
+    discriminator_optimizer: dict[str, Any]
+    generator_average: dict[str, Any] | None = None
+
+    @property
+    def translating(self) -> dict[str, Any]:
+        """The generator that is shown, scored and translates: the average where one is kept."""
+        return self.generator if self.generator_average is None else self.generator_average
+
+    def tree(self) -> dict[str, Any]:
+        """The state as checkpoints hold it; its step is the checkpoint's."""
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "step"}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int, silent: int = 0) -> dict[str, jax.Array]:
+    """One N(0, 1) draw per source of a batch, in the shape of its encoding.
 
     Returns:
-      satellite -> [n, h / stride, w / stride, channels + quiet].
+      satellite -> [n, h / stride, w / stride, channels + silent], where the noise of the silent channels is 0.
     """
     noise = {}
     for satellite_key, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
         n, h, w, _ = x.shape
         drawn = jax.random.normal(satellite_key, (n, h // stride, w // stride, channels), x.dtype)
-        noise[satellite] = jnp.pad(drawn, ((0, 0), (0, 0), (0, 0), (0, quiet))) if quiet else drawn
+        noise[satellite] = jnp.pad(drawn, ((0, 0), (0, 0), (0, 0), (0, silent))) if silent else drawn
     return noise
 
 
@@ -42,39 +68,25 @@ class TrainStep:
     """The pure function that takes one step.
 
     Args:
+      config: a configuration (configs/default.py); its `optimizer` section and `objective.discriminator_fakes` count.
       objective: the two losses.
-      generator_optimizer: updates the translator.
-      discriminator_optimizer: updates the discriminators.
-      optimizer: the `optimizer` section of the configuration, to report the learning rate.
-      discriminator_fakes: 'fresh' | 'shared'.
-      abreast: images side by side in the networks' channels, as the objective's networks were built.
-      budget: draws the pairs of satellites that each step looks at; None looks at all.
-
-    Attributes:
+      optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
-      keeps_average: whether states hold a moving average of the generator.
+      budget: draws the pairs of satellites that each step looks at; None looks at all.
     """
 
     def __init__(
         self,
+        config: Mapping[str, Any],
         objective: Objective,
-        generator_optimizer: Adam,
-        discriminator_optimizer: Adam,
-        optimizer: Mapping[str, Any],
-        discriminator_fakes: str,
-        abreast: int = 1,
+        optimizers: Mapping[str, optax.GradientTransformation],
+        trainable: Mapping[str, Any],
         budget: PairBudget | None = None,
     ):
-        self.objective = objective
-        self._generator_optimizer = generator_optimizer
-        self._discriminator_optimizer = discriminator_optimizer
-        self._optimizer = optimizer
-        self.keeps_average = optimizer["ema_decay"] > 0
-        self._abreast = abreast
-        self._budget = budget
-        self._fresh_fakes = discriminator_fakes == "fresh"
-        optimizers = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
-        self.trainable = {part: updater.trainable for part, updater in optimizers.items()}
+        self.objective, self.trainable = objective, trainable
+        self._optimizers, self._budget, self._section = optimizers, budget, config["optimizer"]
+        self.keeps_average = self._section["ema_decay"] > 0
+        self._fresh_fakes = config["objective"]["discriminator_fakes"] == "fresh"
 
     def init(self, generator: Any, discriminator: Any) -> TrainState:
         """The state before the first step, from two nested dicts of parameters."""
@@ -82,10 +94,25 @@ class TrainStep:
             step=jnp.zeros((), jnp.int32),
             generator=generator,
             discriminator=discriminator,
-            generator_optimizer=self._generator_optimizer.init(generator),
-            discriminator_optimizer=self._discriminator_optimizer.init(discriminator),
+            generator_optimizer=self._optimizers["generator"].init(generator),
+            discriminator_optimizer=self._optimizers["discriminator"].init(discriminator),
             generator_average=jax.tree.map(jnp.copy, generator) if self.keeps_average else None,
         )
+
+    def scratch(self, key: jax.Array) -> TrainState:
+        """A fresh state; the key is folded with a number that no step has, so that no noise repeats it."""
+        generator, discriminator = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+        return self.init(self.objective.translator.init(generator), self.objective.discriminator.init(discriminator))
+
+    def abstract_state(self) -> TrainState:
+        """The shapes and types of a state, without its values."""
+        return jax.eval_shape(self.scratch, jax.random.key(0))
+
+    def _updated(self, part: str, gradients: Any, state: TrainState) -> tuple[Any, Any]:
+        """The parameters of one network and its optimizer's state after an update."""
+        params = getattr(state, part)
+        updates, optimizer = self._optimizers[part].update(gradients, getattr(state, f"{part}_optimizer"), params)
+        return optax.apply_updates(params, updates), optimizer
 
     def update(
         self,
@@ -101,32 +128,25 @@ class TrainStep:
         objective: Any = self.objective
         if pairs is not None and self._budget is not None:
             objective = self._budget.drawn(pairs, batch)
-        given = batch, generator_noise, discriminator_noise
-        batch, generator_noise, discriminator_noise = jax.tree.map(lambda x: pack(x, self._abreast), given)
         loss = jax.value_and_grad(objective.generator_loss, has_aux=True)
         (total, parts), gradients = loss(state.generator, state.discriminator, batch, generator_noise, cycles)
-        generator, generator_optimizer = self._generator_optimizer.update(
-            gradients, state.generator_optimizer, state.generator
-        )
+        generator, generator_optimizer = self._updated("generator", gradients, state)
         fakes = parts["translations"]
         if self._fresh_fakes:
             fakes = objective.fakes(generator, batch, discriminator_noise)
         fakes = jax.lax.stop_gradient(fakes)
         loss = jax.value_and_grad(objective.discriminator_loss, has_aux=True)
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
-        discriminator, discriminator_optimizer = self._discriminator_optimizer.update(
-            gradients, state.discriminator_optimizer, state.discriminator
-        )
+        discriminator, discriminator_optimizer = self._updated("discriminator", gradients, state)
         metrics = {f"generator/{term}": value for term, value in parts["terms"].items()}
         metrics["generator/total"] = total
         metrics["discriminator/total"] = discriminator_total
-        metrics["learning_rate"] = learning_rate(self._optimizer, state.generator_optimizer["count"], decays=True)
+        metrics["learning_rate"] = learning_rate(self._section, state.generator_optimizer["count"], decays=True)
         average = state.generator_average
         if self.keeps_average and average is not None:
-            average = moving_average(average, generator, self._optimizer["ema_decay"], state.step)
+            average = moving_average(average, generator, self._section["ema_decay"], state.step)
         optimizers = generator_optimizer, discriminator_optimizer
-        state = TrainState(state.step + 1, generator, discriminator, *optimizers, average)
-        return state, metrics
+        return TrainState(state.step + 1, generator, discriminator, *optimizers, average), metrics
 
     def __call__(
         self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int
@@ -147,30 +167,52 @@ class TrainStep:
         key = jax.random.fold_in(key, state.step)
         keys = jax.random.split(key)
         channels = translator.noisy_channels
-        quiet = translator.latent_channels - channels
-        first, second = (draw_noise(k, batch, translator.stride, channels, quiet) for k in keys)
+        silent = translator.latent_channels - channels
+        first, second = (draw_noise(k, batch, translator.stride, channels, silent) for k in keys)
         pairs = self._budget.draw(jax.random.fold_in(key, _PAIRS), batch) if self._budget else None
         return self.update(state, batch, first, second, pairs, cycles=cycles)
 
 
-def make_train_step(
-    config: Mapping[str, Any], objective: Objective, budget: PairBudget | None, trainable: Callable[[str], Any]
-) -> TrainStep:
-    """The step of a configuration.
+@functools.cache
+def compiler_options(platform: str) -> dict[str, str]:
+    """The options to compile networks with for devices of a platform ('cpu', 'gpu', 'tpu'); {} if not known to XLA."""
+    if platform != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return dict(_CPU_OPTIONS)
 
-    Args:
-      config: a configuration (configs/default.py).
-      objective: its losses.
-      budget: draws the pairs of satellites of a step, or None.
-      trainable: 'generator' | 'discriminator' -> booleans in the shape of its parameters.
+
+def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
+    """The step as one program over the mesh: the state replicated and its memory reused, the batch cut by rows.
+
+    Returns:
+      A function of (state, batch, key, votes, cycles): the state after the step and its metrics; 'stop' among them
+      is 1 in every process as soon as one votes to stop (see sharding.stop_votes).
     """
-    section = config["optimizer"]
-    return TrainStep(
-        objective,
-        Adam(section, trainable("generator"), decays=True),
-        Adam(section, trainable("discriminator"), decays=False),
-        section,
-        config["objective"]["discriminator_fakes"],
-        config["abreast"],
-        budget,
-    )
+
+    def step(state: TrainState, batch: Any, key: jax.Array, votes: jax.Array, cycles: int) -> tuple[TrainState, Any]:
+        state, metrics = train_step(state, batch, key, cycles=cycles)
+        return state, metrics | {"stop": jnp.max(votes)}
+
+    options = compiler_options(mesh.devices.flat[0].platform)
+    everywhere = sharding.replicated(mesh)
+    return jax.jit(step, donate_argnums=0, static_argnums=4, out_shardings=everywhere, compiler_options=options)
+
+
+def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Any, ...]:
+    """The arguments of `jit_train_step`'s function without values, to compile it for devices that need not be there."""
+    rows = sharding.by_rows(mesh)
+    size, bands = config.data.patch_size, satellite_bands(config)
+    batch = {
+        satellite: jax.ShapeDtypeStruct(
+            (config.batch_size, size, size, len(bands[satellite])), jnp.float32, sharding=rows
+        )
+        for satellite in training_sources(config)
+    }
+    key = jax.eval_shape(lambda: jax.random.key(config.seed))
+    votes = jax.ShapeDtypeStruct((mesh.size,), jnp.float32, sharding=rows)
+    state, key = sharding.like(mesh, (train_step.abstract_state(), key))
+    return state, batch, key, votes

@@ -1,20 +1,30 @@
-"""The PyTorch release's files in our terms: its YAML configuration and its parameters' names.
+"""`satxlate import-torch`: a checkpoint of the PyTorch release becomes a run that translates and trains on.
 
-Written from the layout of files it wrote (key names and shapes), not from its code.
+Written from the layout of the files that the release wrote (YAML keys, names and shapes of parameters), not from its
+code.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import yaml
 from ml_collections import ConfigDict
 
-from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.training.config import validate
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.cli import CommandParser, InputError, expanded, user_path
+from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.config import default_config, flatten, validate
+from satxlate_jax.training.optimizers import learning_rate, paths
+from satxlate_jax.training.run_folder import run_metadata
 
+_WEIGHTS = "gan_w recon_x_w recon_shared_w recon_x_cyc_w recon_z_cyc_w recon_kl_cyc_w cycle_step"
 # released name -> our field
 _FIELDS = {
     "max_iter": "steps",
@@ -28,89 +38,42 @@ _FIELDS = {
     "weight_decay": "optimizer.weight_decay",
     "step_size": "optimizer.decay_every",
     "gamma": "optimizer.decay_rate",
-    "gan_w": "objective.gan_w",
-    "recon_x_w": "objective.recon_x_w",
-    "recon_shared_w": "objective.recon_shared_w",
-    "recon_x_cyc_w": "objective.recon_x_cyc_w",
-    "recon_z_cyc_w": "objective.recon_z_cyc_w",
-    "recon_kl_cyc_w": "objective.recon_kl_cyc_w",
-    "cycle_step": "objective.cycle_step",
-    "gen.dim": "generator.dim",
+    **{name: f"objective.{name}" for name in _WEIGHTS.split()},
     "gen.activ": "generator.activation",
-    "gen.n_downsample": "generator.n_downsample",
-    "gen.n_res": "generator.n_res",
     "gen.pad_type": "generator.padding",
-    "gen.skip_connection": "generator.skip_connection",
-    "dis.dim": "discriminator.dim",
-    "dis.norm": "discriminator.norm",
+    **{f"gen.{name}": f"generator.{name}" for name in ("dim", "n_downsample", "n_res", "skip_connection")},
     "dis.activ": "discriminator.activation",
-    "dis.n_layer": "discriminator.n_layer",
-    "dis.gan_type": "objective.gan_type",
-    "dis.num_scales": "discriminator.num_scales",
     "dis.pad_type": "discriminator.padding",
+    "dis.gan_type": "objective.gan_type",
+    **{f"dis.{name}": f"discriminator.{name}" for name in ("dim", "norm", "n_layer", "num_scales")},
 }
 _OPTIONAL = ("gen.skip_connection",)
 # known, and without effect: names of folders, loader processes, weights that the release multiplies with nothing
 _IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w", "recon_kl_w")
-# what a released file does not say
-_REST = {
-    "seed": 0,
-    "precision": "float32",
-    "abreast": 1,
-    "remat": False,
-    "normalization": "published",
-    "init_from": "",
-    "freeze": (),
-    "image_every": 5_000,
-    "histogram_every": 5_000,
-    "validate_every": 5_000,
-    "validation_batches": 8,
-    "keep_last": 3,
-    "keep_every": 0,
-    "data.dir": "",
-    "data.streams": (),
-    "data.shuffle_buffer": 2_048,
-    "data.augment": False,
-    "data.patch_size": 64,
-    "objective.variant": "released",
-    "objective.pairs_per_step": 0,
-    "objective.recon_kl_w": 0.01,
-    "objective.discriminator_fakes": "fresh",
-    "optimizer.clip_norm": 0.0,
-    "optimizer.ema_decay": 0.0,
-    "generator.family": "vae_gan",
-    "objective.recon_measured_w": 0.0,
-    "generator.skip_connection": None,
-    "generator.spectral_path": "none",
-    "generator.spectral_hidden": 0,
-}
 
 
 def config_from_released_yaml(source: str | Path | Mapping[str, Any]) -> ConfigDict:
-    """A configuration from the release's YAML, with `objective.variant = 'released'`.
-
-    Args:
-      source: the file's path, or its content already parsed.
-
-    Returns:
-      A configuration with every field of configs/default.py.
+    """A configuration from the release's YAML (a path, or its content), with `objective.variant = 'released'`.
 
     Raises:
       InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
     """
     name = "the released configuration" if isinstance(source, Mapping) else str(source)
     content = source if isinstance(source, Mapping) else _read_yaml(Path(expanded(str(source))))
-    flat = _flatten({key: value for key, value in content.items() if key != "data"})
+    flat = flatten({key: value for key, value in content.items() if key != "data"})
     unknown = [key for key in flat if key not in _FIELDS and key not in _IGNORED]
     if unknown:
         raise InputError(f"{name}: unknown key '{unknown[0]}'; known are data, {', '.join((*_FIELDS, *_IGNORED))}")
     missing = [key for key in ("data", *_FIELDS) if key not in flat and key not in _OPTIONAL and key not in content]
     if missing:
         raise InputError(f"{name}: the key '{missing[0]}' is missing")
-    config = ConfigDict()
-    for field, value in {**_REST, **{_FIELDS[key]: value for key, value in flat.items() if key in _FIELDS}}.items():
-        _set(config, field, value)
-    _set_data(config, content["data"], name)
+    config = default_config()  # what the file does not say
+    with config.unlocked(), config.ignore_type():
+        config.objective.variant = "released"
+        for key in flat.keys() & _FIELDS.keys():
+            *sections, field = _FIELDS[key].split(".")
+            (config[sections[0]] if sections else config)[field] = flat[key]
+        _set_data(config, content["data"], name)
     validate(config)
     return config
 
@@ -127,22 +90,6 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _set(config: ConfigDict, field: str, value: Any) -> None:
-    *sections, name = field.split(".")
-    for section in sections:
-        if section not in config:
-            config[section] = ConfigDict()
-        config = config[section]
-    config[name] = value
-
-
 def _set_data(config: ConfigDict, data: Mapping[str, Any], name: str) -> None:
     """The `data` section: satellite -> {bands (0-based, a string), shared (0-based channels), dim}."""
     satellites, shared = {}, {}
@@ -156,90 +103,64 @@ def _set_data(config: ConfigDict, data: Mapping[str, Any], name: str) -> None:
         shared[satellite] = {other: _indices(text) for other, text in section.get("shared", {}).items()}
     config.data.satellites = ConfigDict(satellites, sort_keys=False)
     config.data.shared = ConfigDict(shared, sort_keys=False)
-    config.data.datasets = ConfigDict()
 
 
 def _indices(text: Any) -> tuple[int, ...]:
     return tuple(int(word) for word in str(text).split(","))
 
 
+# the last part of a released name -> the last two of ours
 _LEAVES = {
-    "conv.weight": ("conv", "kernel"),
-    "weight": ("conv", "kernel"),
-    "conv.bias": ("conv", "bias"),
-    "bias": ("conv", "bias"),
-    "activation.weight": ("activation", "slope"),
-    "norm.gamma": ("norm", "scale"),
-    "norm.weight": ("norm", "scale"),
-    "norm.beta": ("norm", "bias"),
-    "norm.bias": ("norm", "bias"),
+    r"(conv\.)?weight": ("conv", "kernel"),
+    r"(conv\.)?bias": ("conv", "bias"),
+    r"activation\.weight": ("activation", "slope"),
+    r"norm\.(gamma|weight)": ("norm", "scale"),
+    r"norm\.(beta|bias)": ("norm", "bias"),
 }
-_STATISTICS = re.compile(r"norm\.(running_mean|running_var|num_batches_tracked)$")
 
 
 def is_parameter(name: str) -> bool:
-    """Whether a key of the release's state is a parameter; batch norm's running statistics are not."""
-    return not _STATISTICS.search(name)
+    """True for keys of the release's state that are parameters; batch norm's running statistics are not."""
+    return not re.search(r"norm\.(running_mean|running_var|num_batches_tracked)$", name)
 
 
 def parameter_path(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where the parameter of that released name stands in our nested dicts.
+    """The path in our nested dicts of the parameter of that released name.
 
-    Args:
-      name: such as 'encoders.G16.model.0.conv.weight' or 'models.G16.cnns.0.2.bias'.
-      config: the configuration (for the number of downsamplings and layers).
-
-    Returns:
-      Such as ('encoders', 'G16', 'conv_in', 'conv', 'kernel') or ('G16', 'scale_0', 'conv_out', 'conv', 'bias').
+    Such as ('encoders', 'G16', 'conv_in', 'conv', 'kernel') of 'encoders.G16.model.0.conv.weight', ('G16', 'scale_0',
+    'conv_out', 'conv', 'bias') of 'models.G16.cnns.0.2.bias'.
 
     Raises:
       InputError: a name that no such network has.
     """
     down, layers = config["generator"]["n_downsample"], config["discriminator"]["n_layer"]
+    encoder = ["conv_in", *(f"down_{index}" for index in range(down)), "res_blocks"]
+    decoder = ["res_blocks", *(f"up_{index // 2}" for index in range(2 * down)), "conv_out"]
+    layer = [*(f"conv_{index}" for index in range(layers)), "conv_out"]
     for pattern, place in (
         (r"shared\.model\.0\.model\.(\d)\.(.+)", lambda m: ("shared", f"conv_{m[1]}")),
-        (r"(encoders)\.([^.]+)\.model\.(\d+)\.(.+)", lambda m: (m[1], m[2], _encoder_block(int(m[3]), down))),
+        (r"(encoders)\.([^.]+)\.model\.(\d+)\.(.+)", lambda m: (m[1], m[2], encoder[int(m[3])])),
         (r"(decoders)\.([^.]+)\.conv_out\.(.+)", lambda m: (m[1], m[2], "conv_out")),
-        (
-            r"(decoders)\.([^.]+)\.(?:inner_)?model\.(\d+)\.(.+)",
-            lambda m: (m[1], m[2], _decoder_block(int(m[3]), down)),
-        ),
-        (r"models\.([^.]+)\.cnns\.(\d+)\.(\d+)\.(.+)", lambda m: (m[1], f"scale_{m[2]}", _layer(int(m[3]), layers))),
+        (r"(decoders)\.([^.]+)\.(?:inner_)?model\.(\d+)\.(.+)", lambda m: (m[1], m[2], decoder[int(m[3])])),
+        (r"models\.([^.]+)\.cnns\.(\d+)\.(\d+)\.(.+)", lambda m: (m[1], f"scale_{m[2]}", layer[int(m[3])])),
     ):
         match = re.fullmatch(pattern, name)
-        if not match:
-            continue
-        rest = match[match.re.groups]
-        path = place(match)
-        inner = re.fullmatch(r"model\.(\d+)\.model\.(\d)\.(.+)", rest)
-        if inner:
-            path, rest = (*path[:-1], f"res_block_{inner[1]}", f"conv_{inner[2]}"), inner[3]
-        if rest in _LEAVES and path[-1]:
-            return (*path, *_LEAVES[rest])
+        with contextlib.suppress(IndexError):  # of a block that there is not
+            if match is None:
+                continue
+            path, rest = place(match), match[match.re.groups]
+            if inner := re.fullmatch(r"model\.(\d+)\.model\.(\d)\.(.+)", rest):
+                path, rest = (*path[:-1], f"res_block_{inner[1]}", f"conv_{inner[2]}"), inner[3]
+            for leaf, ours in _LEAVES.items():
+                if re.fullmatch(leaf, rest):
+                    return (*path, *ours)
     raise InputError(f"the released state has a parameter '{name}' that these networks do not have")
 
 
-def _encoder_block(index: int, down: int) -> str:
-    return "conv_in" if index == 0 else f"down_{index - 1}" if index <= down else "res_blocks"
-
-
-def _decoder_block(index: int, down: int) -> str:
-    return "res_blocks" if index == 0 else "conv_out" if index == 2 * down + 1 else f"up_{index // 2 - 1}"
-
-
-def _layer(index: int, layers: int) -> str:
-    return "conv_out" if index == layers else f"conv_{index}"
-
-
 def to_nested(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The release's flat state of one network as our nested dict.
+    """The release's flat state of one network, released name -> array, as our nested dict.
 
-    Args:
-      state: released name -> array; convolution weights [out, in, height, width].
-      config: the configuration.
-
-    Returns:
-      Nested dict; kernels [height, width, in, out]; running statistics of batch norm left out.
+    Kernels become [height, width, in, out] of [out, in, height, width]; batch norm's running statistics are left out.
     """
     nested: dict[str, Any] = {}
     for name, value in state.items():
@@ -255,12 +176,12 @@ def to_nested(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
 
 
 def check_same_structure(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
-    """Compares two nested dicts of arrays leaf by leaf.
+    """Compare two nested dicts of arrays leaf by leaf.
 
     Raises:
       InputError: naming the first leaf that is missing, unexpected or of another shape.
     """
-    ours, theirs = dict(_leaves(expected)), dict(_leaves(found))
+    ours, theirs = (dict(zip(paths(tree), jax.tree.leaves(tree), strict=True)) for tree in (expected, found))
     for path, leaf in ours.items():
         if path not in theirs:
             raise InputError(f"{what} lacks the parameter {path}, which the configuration's network has")
@@ -272,6 +193,124 @@ def check_same_structure(found: Mapping[str, Any], expected: Mapping[str, Any], 
             raise InputError(f"{what} has the parameter {path}, which the configuration's network lacks")
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in tree.items():
-        yield from _leaves(value, f"{prefix}{key}/") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+# ---------------------------------------------------------------- checkpoints
+
+_KEYS = ("global_step", "gen_state", "dis_state", "optimizer_gen", "optimizer_dis")
+
+
+def load_torch_file(path: Path) -> dict[str, Any]:
+    """Read a released checkpoint, tensors as numpy arrays.
+
+    Only data is read (`weights_only`): a file cannot run code.
+
+    Raises:
+      InputError: torch is not installed, there is no such file, or it is not such a checkpoint.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise InputError("reading PyTorch's files needs PyTorch: pip install 'satxlate-jax[torch]'") from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # torch raises many kinds for a file that is not its own or holds code
+        raise InputError(f"{path} is no PyTorch checkpoint of weights: {str(error).splitlines()[0]}") from None
+    missing = [key for key in _KEYS if not isinstance(content, Mapping) or key not in content]
+    if missing:
+        raise InputError(f"{path} is not a checkpoint of the release: it has no '{missing[0]}'")
+    return _to_numpy(content, torch.Tensor)
+
+
+def _to_numpy(value: Any, tensor: Any) -> Any:
+    if isinstance(value, tensor):
+        return value.detach().numpy()
+    if isinstance(value, Mapping):
+        return {key: _to_numpy(item, tensor) for key, item in value.items()}
+    return value
+
+
+def adam_state(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: Any, what: str) -> dict[str, Any]:
+    """The state of our Adam from that of PyTorch's, whose state_dict numbers parameters in the order of the network's.
+
+    Parameters that PyTorch has no state of have zeros.
+
+    Raises:
+      InputError: another number of parameters.
+    """
+    names = [name for name in state if is_parameter(name)]
+    indices = [index for group in optimizer["param_groups"] for index in group["params"]]
+    if len(indices) != len(names):
+        lengths = f"{len(indices)} parameters, the network {len(names)}"
+        raise InputError(f"{what} holds {lengths}: cannot tell which is which")
+    entries = [optimizer["state"].get(index, {}) for index in indices]
+    counts = {int(entry["step"]) for entry in entries if "step" in entry}
+    if len(counts) > 1:
+        raise InputError(f"{what} counts different numbers of steps for its parameters: {sorted(counts)}")
+    result: dict[str, Any] = {"count": np.int32(counts.pop() if counts else 0)}
+    for ours, theirs in (("mu", "exp_avg"), ("nu", "exp_avg_sq")):
+        flat = {name: entry.get(theirs, np.zeros_like(state[name])) for name, entry in zip(names, entries, strict=True)}
+        result[ours] = to_nested(flat, config)
+    return result
+
+
+def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
+    """Write a run from a released checkpoint, `*.pth.tar`, and its YAML configuration; returns the step it has reached.
+
+    Raises:
+      InputError: one of the files cannot be used, they do not belong together, or `output` is a run already.
+    """
+    config = config_from_released_yaml(config_path)
+    content = load_torch_file(path)
+    train_step = build_train_step(config)
+    objective = train_step.objective
+    tree: dict[str, Any] = {}
+    for part, key, optimizer_key, network in (
+        ("generator", "gen_state", "optimizer_gen", objective.translator),
+        ("discriminator", "dis_state", "optimizer_dis", objective.discriminator),
+    ):
+        tree[part] = to_nested(content[key], config)
+        check_same_structure(tree[part], jax.eval_shape(network.init, jax.random.key(0)), f"{path} ({key})")
+        tree[f"{part}_optimizer"] = adam_state(
+            content[optimizer_key], content[key], config, f"{path} ({optimizer_key})"
+        )
+    step = int(content["global_step"])
+    _warn_of_another_rate(content["optimizer_gen"], tree["generator_optimizer"]["count"], config)
+    checkpoints = Checkpoints(output / "checkpoints")
+    if checkpoints.latest_step() is not None:
+        raise InputError(f"{output} is a run already (step {checkpoints.latest_step()}); choose another --output")
+    checkpoints.save(step, tree, run_metadata(config) | {"step": step, "imported_from": path.name})
+    checkpoints.wait()
+    checkpoints.close()
+    return step
+
+
+def _warn_of_another_rate(optimizer: Mapping[str, Any], count: np.int32, config: Any) -> None:
+    """The release's scheduler and our formula must agree on the next step's learning rate."""
+    theirs = optimizer["param_groups"][0]["lr"]
+    ours = float(learning_rate(config.optimizer, count, decays=True))
+    if not np.isclose(theirs, ours, rtol=1e-5):
+        print(
+            f"note: the checkpoint's learning rate is {theirs}, the configuration gives {ours} at step {count};"
+            " training would go on with the latter",
+            file=sys.stderr,
+        )
+
+
+def main(argv: list[str]) -> int:
+    """Run the subcommand `import-torch`."""
+    parser = CommandParser(
+        prog="satxlate import-torch",
+        description="Turn a checkpoint of the PyTorch release into a run: `translate` uses it, `train` continues it.",
+    )
+    parser.add_argument("checkpoint", type=user_path, metavar="CHECKPOINT", help="the release's file, *.pth.tar")
+    parser.add_argument("--config", type=user_path, required=True, metavar="YAML", help="the YAML it was trained with")
+    parser.add_argument("--output", type=user_path, required=True, metavar="RUN", help="folder of the run to write")
+    arguments = parser.parse_args(argv)
+    step = import_checkpoint(Path(arguments.checkpoint), Path(arguments.config), Path(arguments.output))
+    print(f"imported step {step} into {arguments.output}")
+    config, run = (shlex.quote(path) for path in (arguments.config, arguments.output))
+    print(f"next: python -m satxlate_jax translate --checkpoint {run} --to SATELLITE INPUT... --output OUT")
+    print(f"or:   python -m satxlate_jax train --config=configs/released.py:{config} --workdir={run}", end=" ")
+    print("--config.data.dir=DATA")
+    return 0

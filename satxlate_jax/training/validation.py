@@ -1,8 +1,8 @@
-"""How well the networks do on patches that were not trained on, while training goes on.
+"""Scores on patches withheld from training, while training runs.
 
 There is no paired truth here, so these are what can be had without: how well a satellite's own observations come
-back, directly and by way of another satellite, and how far shared bands change in a translation. `evaluate` scores
-against coincident observations.
+back, directly and by way of another satellite, and how far shared bands change in a translation. The subcommand
+`evaluate` scores against coincident observations.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,51 +15,46 @@ import numpy as np
 from jax.sharding import Mesh
 
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.models.translator import Translator
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import sharding
-from satxlate_jax.training.accelerators import compiler_options
 from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.objective import Objective, in_units
+from satxlate_jax.training.step import compiler_options
 
 Images = Mapping[str, jax.Array]
 EXAMPLES = 8  # patches in pictures and histograms
 
 
 class Validation:
-    """Looks at the generator through the validation split; every process makes the same calls.
+    """Evaluates the generator on the validation split; every process makes the same calls.
 
-    Args:
-      config: the run's configuration.
-      mesh: of all devices.
-      objective: knows the translator and the shared bands.
-      satellites: the facts' section: satellite -> bands, mean, std.
+    `satellites` is that section of the run's metadata: satellite -> bands, mean, std.
     """
 
     def __init__(self, config: Any, mesh: Mesh, objective: Objective, satellites: Mapping[str, Mapping[str, Any]]):
         self._config, self._mesh, self._satellites = config, mesh, satellites
         self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
-        translator = objective.translator
+        self._objective = objective
         everywhere = sharding.replicated(mesh)
         compiled = {"out_shardings": everywhere, "compiler_options": compiler_options(jax.default_backend())}
-        self._errors = jax.jit(lambda params, batch: self._batch_errors(translator, params, batch), **compiled)
-        self._translations = jax.jit(lambda params, batch: translate_all(translator, params, batch), **compiled)
+        self._errors = jax.jit(self._batch_errors, **compiled)
+        self._translations = jax.jit(lambda params, batch: objective.translate_all(params, batch)[1], **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
         self._examples: Images | None = None
 
-    def look(self, step: int, generator: Any, monitor: Monitor) -> None:
-        """Writes scores, pictures and histograms, each when it is due.
+    def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
+        """Write scores, pictures and histograms, each when it is due.
 
-        Args:
-          step: how many steps have been taken.
-          generator: the translator's parameters after them.
-          monitor: takes what is seen.
+        `generator` holds the translator's parameters after `step` steps; `monitor` takes what there is to show.
         """
         config = self._config
-        if _is_due(config.validate_every, step):
+        pictures, histograms, scores = (
+            bool(every) and step % every == 0
+            for every in (config.image_every, config.histogram_every, config.validate_every)
+        )
+        if scores:
             monitor.write_scalars(step, self.scores(generator))
-        pictures, histograms = _is_due(config.image_every, step), _is_due(config.histogram_every, step)
         examples = self.examples(generator) if pictures or histograms else ()
         if pictures:
             monitor.write_pictures(step, *examples)
@@ -69,12 +64,9 @@ class Validation:
     def scores(self, generator: Any) -> dict[str, float]:
         """Mean and root mean square of the errors per band, in K or reflectance.
 
-        Args:
-          generator: the translator's parameters.
-
         Returns:
           'validation_reconstruction/G16/BAND07/rmse_K' and so on; 'validation_cycle/G16-H8-G16/...' is there and back,
-          'validation_shared/G16-H8/...' what a translation adds to the bands both have (named as the source's).
+          'validation_shared/G16-H8/...' the change of the bands both have in a translation (named as the source's).
         """
         totals, count = None, 0
         for batch in islice(self._validation_batches(), self._config.validation_batches):
@@ -94,7 +86,7 @@ class Validation:
         return scores
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-        """A few patches, the same every time, and what the generator makes of them.
+        """A few patches, the same every time, and their translations.
 
         Returns:
           satellite -> [n, h, w, band] and satellite -> satellite -> the first as the second, network units.
@@ -118,11 +110,10 @@ class Validation:
             return list(self._shared[first][others[0]])
         return list(range(len(self._satellites[first]["bands"])))
 
-    def _batch_errors(
-        self, translator: Translator, params: Any, batch: Images
-    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+    def _batch_errors(self, params: Any, batch: Images) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Name -> mean and mean square of the errors of one batch, [band], network units of the first satellite."""
-        forward = translate_all(translator, params, batch)
+        translator = self._objective.translator
+        _, forward = self._objective.translate_all(params, batch)
         errors = {}
         for k, x in batch.items():
             errors[f"validation_reconstruction/{k}"] = forward[k][k] - x
@@ -138,18 +129,3 @@ class Validation:
                     errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
         pixels = (0, 1, 2)
         return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}
-
-
-def _is_due(every: int, step: int) -> bool:
-    """Whether a step is one of every so many; 0 is never."""
-    return bool(every) and step % every == 0
-
-
-def translate_all(translator: Translator, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
-    """Every satellite's images as every satellite, without noise: {k: {q: [n, h, w, band of q]}}."""
-    translations = {}
-    for k, x in batch.items():
-        z = translator.encode(params, x, k)
-        skip = translator.skip_channels(x, k)
-        translations[k] = {q: translator.decode(params, z, q, skip) for q in translator.satellites}
-    return translations

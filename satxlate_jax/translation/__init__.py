@@ -1,1 +1,1 @@
-"""From an observed tile to another satellite's tile, with a trained run."""
+"""Translate an observed tile to another satellite's, with a trained run."""

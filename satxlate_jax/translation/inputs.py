@@ -1,18 +1,22 @@
-"""Which files to translate, and reading one of them; no jax here, so that it also runs in processes that only read."""
+"""Find the files to translate, and read one; without jax, because processes that only read import this."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from satxlate_jax.archive.catalog import find_tiles, parse_name
-from satxlate_jax.archive.pairs import locate_pairs, read_pairs
+from satxlate_jax.archive.pair_lists import locate_pairs, read_pairs
 from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import parse_tile
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 
 
-def find_inputs(inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters) -> list[Path]:
+def find_inputs(
+    inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters: Any
+) -> list[Path]:
     """The L1G files that the command line's inputs mean.
 
     Args:
@@ -25,64 +29,44 @@ def find_inputs(inputs: Iterable[str], satellites: Iterable[str], pairs: str | N
       InputError: an input does not exist, a folder holds no such file, or two inputs share a name.
     """
     satellites = tuple(satellites)
+    for tile in filters.get("tiles") or ():
+        parse_tile(tile)
     listed = read_pairs(pairs) if pairs else None
     files: dict[str, Path] = {}
-    for text in inputs:
-        path = Path(text)
+    for path in map(Path, inputs):
         if path.is_dir():
-            found = _in_folder(path, satellites, listed, filters)
+            found = find_tiles(path, satellites=None if pairs else satellites, **filters)
+            if listed is not None:
+                wanted = {name.split("_", 1)[0] for name in satellites}
+                sides = {side.path for pair in locate_pairs(listed, found) for side in pair if side.satellite in wanted}
+                found = [file for file in found if file.path in sides]
             if not found:
                 where = f" that '{pairs}' lists" if pairs else ""
-                raise InputError(
-                    f"'{text}' holds no L1G file of {', '.join(satellites)} that passes the filters{where}"
-                )
+                names = ", ".join(satellites)
+                raise InputError(f"'{path}' holds no L1G file of {names} that passes the filters{where}")
+            paths = [file.path for file in found]
         elif path.exists():
-            found = [path]
+            paths = [path]
         else:
-            raise InputError(f"'{text}' does not exist; give L1G files or folders that hold them")
-        for file in found:
+            raise InputError(f"'{path}' does not exist; give L1G files or folders that hold them")
+        for file in paths:
             if files.setdefault(file.name, file).resolve() != file.resolve():
                 raise InputError(f"two inputs are called {file.name}; translate their folders one at a time")
     return list(files.values())
 
 
-def _in_folder(folder: Path, satellites: Sequence[str], listed: list | None, filters: Mapping) -> list[Path]:
-    if listed is None:
-        return [file.path for file in find_tiles(folder, satellites=satellites, **filters)]
-    found = find_tiles(folder, **filters)
-    wanted = {name.split("_", 1)[0] for name in satellites}
-    sides = {side.path for pair in locate_pairs(listed, found) for side in pair if side.satellite in wanted}
-    return [file.path for file in found if file.path in sides]
-
-
-def take_share(files: Sequence[Path], share: str, *, whole_tiles: bool = False) -> list[Path]:
-    """One process's part of the files, where several work on the same archive.
-
-    Args:
-      files: all of them, the same in every process.
-      share: 'INDEX/COUNT', such as '0/4' to '3/4'.
-      whole_tiles: whether all files of a tile go to one process (they go into one store).
-
-    Raises:
-      InputError: share is something else.
-    """
-    index, _, count = share.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise InputError(f"--share is '{share}'; write INDEX/COUNT with INDEX from 0 to COUNT - 1, such as 0/4")
+def take_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool = False) -> list[Path]:
+    """Part K of N of the files, where several processes work on the same archive; `whole_tiles` for stores of tiles."""
+    number, count = part
     if not whole_tiles:
-        return list(files)[int(index) :: int(count)]
-    tiles = sorted({_tile(file) for file in files})
-    mine = set(tiles[int(index) :: int(count)])
-    return [file for file in files if _tile(file) in mine]
-
-
-def _tile(file: Path) -> str:
-    known = parse_name(file)
-    return known.tile if known else ""
+        return list(files[number - 1 :: count])
+    tiles = {file: known.tile if (known := parse_name(file)) else "" for file in files}
+    mine = sorted(set(tiles.values()))[number - 1 :: count]
+    return [file for file in files if tiles[file] in mine]
 
 
 def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: float = 2.0) -> xr.Dataset:
-    """Reads the bands of one L1G file that the network needs.
+    """Read the bands of one L1G file that the network needs.
 
     Args:
       path: of the file.
@@ -93,10 +77,9 @@ def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: fl
       InputError: the file cannot be read, or is of another satellite.
     """
     known = parse_name(path)
-    if known is not None:
+    if known:
         _check_satellite(path, known.satellite, bands)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MissingBandWarning)  # a band the network needs is an error when it is used
+    with warnings.catch_warnings(action="ignore", category=MissingBandWarning):  # an error where the band is used
         tile = read_tile(path, resolution_km, bands=bands[known.satellite] if known else None)
     _check_satellite(path, tile.attrs["satellite"], bands)
     return tile

@@ -15,22 +15,11 @@ import xarray as xr
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import Band
+from satxlate_jax.instruments import Band, denormalize, get_satellite, normalize
 from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.translation import bands as tile_bands
-from satxlate_jax.translation.layout import as_plain, find_layout
-from satxlate_jax.translation.missing import limit
-from satxlate_jax.translation.network import (
-    BLOCK,
-    encode_batch,
-    on_local_devices,
-    translate_array,
-    translate_batch,
-    translator_bands,
-    view_radius,
-)
-
-__all__ = ["TileTranslator", "load", "translate_array"]
+from satxlate_jax.translation.band_array import as_plain, check_values, find_layout, stack_bands, unstack_bands
+from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
+from satxlate_jax.translation.missing import fill_missing, limit
 
 
 class TileTranslator:
@@ -38,27 +27,32 @@ class TileTranslator:
 
     Attributes:
       params: the generator's parameters, a nested dict.
-      facts: what the checkpoint says of itself: config, bands, normalisation, step, versions.
+      metadata: of the checkpoint: config, bands, normalisation, step, versions.
       network: the networks, as functions of `params`.
       run: name of the run's folder.
-      radius: how far the network sees to each side, pixels.
+      radius: pixels that the network sees to each side.
       block: largest side of an image computed at once, pixels; larger ones go through in overlapping blocks.
     """
 
-    def __init__(self, params: Mapping[str, Any], facts: Mapping[str, Any], run: str, block: int = BLOCK):
-        self.params, self.facts, self.run, self.block = on_local_devices(params, by_row=False), facts, run, block
-        self.radius = view_radius(facts["config"]["generator"])
-        self.network = _network_of(facts)
+    def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int = BLOCK):
+        self.params, self.metadata, self.run, self.block = on_local_devices(params, by_row=False), metadata, run, block
+        self.radius = view_radius(metadata["config"]["generator"])
+        self.network = _network_of(metadata)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The former name of `metadata`."""
+        return self.metadata
 
     @property
     def satellites(self) -> tuple[str, ...]:
         """The satellites it translates between."""
-        return tuple(self.facts["satellites"])
+        return tuple(self.metadata["satellites"])
 
     @property
     def step(self) -> int:
         """The training step of the checkpoint."""
-        return int(self.facts["step"])
+        return int(self.metadata["step"])
 
     def bands(self, satellite: str) -> tuple[Band, ...]:
         """The bands it reads or makes of a satellite.
@@ -66,7 +60,8 @@ class TileTranslator:
         Raises:
           InputError: the checkpoint does not know that satellite.
         """
-        return translator_bands(self.network, self.domain(satellite))
+        domain = self.domain(satellite)
+        return tuple(get_satellite(domain).band(number) for number in self.network.bands[domain])
 
     def domain(self, satellite: str) -> str:
         """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only 'H8_...' there is.
@@ -84,43 +79,36 @@ class TileTranslator:
         )
 
     def translate(
-        self,
-        tile: Any,
-        to: str,
-        *,
-        source: str | None = None,
-        samples: int = 0,
-        seed: int = 0,
-        latent: bool = False,
+        self, tile: Any, to: str, *, source: str | None = None, samples: int = 0, seed: int = 0, latent: bool = False
     ) -> Any:
-        """Translates a tile of any size; what comes out is of the kind that went in.
+        """Translate a tile of any size; the result is of the kind of the input.
 
         Args:
           tile: physical units (K, reflectance 1), NaN or masked where missing. A Dataset as `read_tile` gives it; a
             DataArray with a dimension `band` (its coordinate, where there is one, holds 1-based band numbers); a batch,
             [..., h, w, band] of numpy or jax, in the order of `bands(source)`; or a list of any of these. Rows and
             columns of xarray input are found by the names of its dimensions (lat and lon, y and x, ...) or by its
-            coordinates' CF attributes; order, names and coordinates come back as they went in.
+            coordinates' CF attributes; order, names and coordinates stay as they are.
           to: the satellite to make.
           source: the satellite of the tile; default the attribute `satellite` of xarray input.
-          samples: draws of the latent noise to average, at least 2; 0 is the plain translation. A Dataset then holds
-            BANDxx_spread too; other kinds hold the mean.
-          seed: of the draws.
+          samples: members of an ensemble over the latent noise, at least 2; 0 is the plain translation. A Dataset then
+            holds the mean and, as BANDxx_spread, the standard deviation; other kinds hold the mean.
+          seed: of the ensemble.
           latent: also give the latent field, as `latent` (lat_latent, lon_latent, channel) of a Dataset; a batch gives
             the latent field instead of the bands. It is computed in blocks too, but returned whole: 4 bytes a value,
             at the published width (64 channels) 23 MB for a tile of 300 pixels and 370 MB for one of 1200.
 
         Returns:
           A Dataset: float32 BANDxx of the target on the same grid, missing where an input band is missing, reflective
-          bands also at night (sun at or below the horizon), limited to each band's valid range; `quality` (lat, lon)
-          says which, bit by bit. A DataArray or a batch: the same values without the night rule.
+          bands also at night (sun at or below the horizon), limited to each band's valid range; the bits of `quality`
+          (lat, lon) say which. A DataArray or a batch: the same values without the night rule.
 
         Raises:
-          InputError: the checkpoint lacks a satellite, the tile lacks a band or has it in another unit, or what was
-            handed in cannot be understood.
+          InputError: the checkpoint lacks a satellite, the tile lacks a band or has it in another unit, or the input
+            cannot be understood.
         """
         if samples < 0 or samples == 1:
-            raise InputError(f"samples is {samples}; give 0, or at least 2 for a spread")
+            raise InputError(f"samples is {samples}; give 0, or at least 2 for a standard deviation")
         options: dict[str, Any] = {"source": source, "samples": samples, "seed": seed, "latent": latent}
         if isinstance(tile, xr.Dataset):
             return self.translate_tiles([tile], to, **options)[0]
@@ -130,10 +118,8 @@ class TileTranslator:
             return [self.translate(one, to, **options) for one in tile]
         if not hasattr(tile, "__array__"):
             kind = type(tile).__name__
-            raise InputError(
-                f"a tile is a Dataset, a DataArray or an array, not {kind}; read_tile reads one from a file"
-            )
-        output = self._translate_values(as_plain(tile, "the batch"), to, **options)
+            raise InputError(f"a tile is a Dataset, a DataArray or an array, not {kind}; read_tile reads a file")
+        output = self._translate_batch(as_plain(tile, "the batch"), to, **options)
         return jnp.asarray(output) if isinstance(tile, jax.Array) else output
 
     def translate_tiles(
@@ -146,69 +132,80 @@ class TileTranslator:
         seed: int = 0,
         latent: bool = False,
     ) -> list[xr.Dataset]:
-        """Translates tiles of one satellite and one size together, side by side on all local devices.
+        """Translate tiles of one satellite and one size together, side by side on all local devices.
 
         Arguments, result and errors are those of `translate`.
         """
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
-        fields, layouts = zip(*(tile_bands.stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
+        fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
-        values, spread = self._run(x, source, target, samples, seed)
+        values, std = self._run(x, source, target, samples, seed)
         z = self._encode(x, source) if latent else None
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
-            missing = ~np.isfinite(x[index]).all(-1)
-            spread_here = None if spread is None else spread[index]
-            output = tile_bands.unstack_bands(
-                values[index], missing, tile, layout, self.bands(target), target, spread_here, samples
-            )
+            missing, std_here = ~np.isfinite(x[index]).all(-1), None if std is None else std[index]
+            output = unstack_bands(values[index], missing, tile, layout, self.bands(target), target, std_here, samples)
             if z is not None:
                 output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
-            outputs.append(output.assign_attrs(self._provenance(tile, target)))
+            attributes = {
+                "satellite": target.split("_", 1)[0],
+                **get_satellite(target).platform,
+                "tile": tile.attrs.get("tile", ""),
+                "source": tile.attrs.get("source", ""),
+                "source_satellite": tile.attrs.get("satellite", ""),
+                "checkpoint_run": self.run,
+                "checkpoint_step": self.step,
+            }
+            outputs.append(output.assign_attrs(attributes))
         return outputs
-
-    def _provenance(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
-        return {
-            "satellite": target.split("_", 1)[0],
-            "tile": tile.attrs.get("tile", ""),
-            "source": tile.attrs.get("source", ""),
-            "source_satellite": tile.attrs.get("satellite", ""),
-            "checkpoint_run": self.run,
-            "checkpoint_step": self.step,
-        }
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         if source is None:
-            raise InputError(
-                "the tile does not say which satellite saw it; pass source=, or set its attribute 'satellite'"
-            )
+            raise InputError("the tile does not say which satellite saw it; pass source=, or set attrs['satellite']")
         return self.domain(source), self.domain(to)
+
+    def _statistics(self, domain: str) -> tuple[np.ndarray, np.ndarray]:
+        statistics = self.metadata["satellites"][domain]
+        return np.asarray(statistics["mean"]), np.asarray(statistics["std"])
+
+    def _fill(self, x: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images [n, h, w, band] in network units, filled, and where a band was missing, bool [n, h, w]."""
+        filled, missing = (np.stack(parts) for parts in zip(*(fill_missing(image) for image in x), strict=True))
+        return normalize(filled, *self._statistics(source)), missing
 
     def _run(
         self, x: np.ndarray, source: str, target: str, samples: int, seed: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "draws": samples, "seed": seed}
-        return translate_batch(self.params, self.network, x, source, target, self.facts["satellites"], **settings)
+        """Images [n, h, w, band] of the target in its bands' units, float64, and the ensemble's standard deviation."""
+        filled, missing = self._fill(x, source)
+        settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "members": samples, "seed": seed}
+        output, deviation = run_network(self.params, self.network, filled, source, target, **settings)
+        mean, std = self._statistics(target)
+        values = denormalize(output, mean, std)
+        values[missing] = np.nan
+        if deviation is not None:
+            deviation = deviation.astype(np.float64) * std
+            deviation[missing] = np.nan
+        return values, deviation
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
         stride = self.network.stride
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
-        return encode_batch(self.params, self.network, x, source, self.facts["satellites"], self.radius, self.block)
+        filled, _ = self._fill(x, source)
+        return encode_images(self.params, self.network, filled, source, radius=self.radius, block=self.block)
 
-    def _translate_values(
+    def _translate_batch(
         self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
     ) -> np.ndarray:
         source, target = self._domains(source, to)
         bands = self.bands(source)
         if values.ndim < 3 or values.shape[-1] != len(bands) or not values.size:
-            numbers = ", ".join(str(band.number) for band in bands)
-            raise InputError(
-                f"a batch of {source} must be [..., h, w, {len(bands)}] (bands {numbers}), not {values.shape}"
-            )
+            wanted = f"[..., h, w, {len(bands)}] (bands {', '.join(str(band.number) for band in bands)})"
+            raise InputError(f"a batch of {source} must be {wanted}, not {values.shape}")
         x = values.reshape(-1, *values.shape[-3:])
         for image in x:
-            tile_bands.check_values(image, bands, "the batch")
+            check_values(image, bands, "the batch")
         if latent:
             z = self._encode(x, source)
             return z.reshape(*values.shape[:-3], *z.shape[1:])
@@ -224,38 +221,36 @@ class TileTranslator:
         if "band" not in tile.dims:
             raise InputError(f"a DataArray needs a dimension 'band'; this one has {', '.join(map(str, tile.dims))}")
         if "band" in tile.coords:
-            wanted = [band.number for band in self.bands(source)]
-            given = tile["band"].values.tolist()
+            wanted, given = [band.number for band in self.bands(source)], tile["band"].values.tolist()
             for number in wanted:
                 if given.count(number) != 1:
-                    raise InputError(
-                        f"the DataArray has {given.count(number) or 'no'} band {number} in its coordinate 'band'; the "
-                        "network needs it once"
-                    )
+                    count = given.count(number) or "no"
+                    raise InputError(f"the DataArray has {count} band {number} in its coordinate 'band'; it needs one")
             tile = tile.isel(band=[given.index(number) for number in wanted])
         layout = find_layout(tile, [dim for dim in tile.dims if dim != "band"], "the DataArray")
         moved = tile.transpose(..., layout.rows, layout.columns, "band")
         values = as_plain(moved.data, "the DataArray")
-        output = self._translate_values(values, to, source, samples, seed, latent=False)
-        attributes = {"satellite": target.split("_", 1)[0], "source_satellite": source.split("_", 1)[0]}
+        output = self._translate_batch(values, to, source, samples, seed, latent=False)
+        platform = get_satellite(target).platform
+        attributes = {"satellite": target.split("_", 1)[0], "source_satellite": source.split("_", 1)[0]} | platform
         made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
         kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})
 
 
-def _network_of(facts: Mapping[str, Any]) -> Translator:
-    config, satellites = facts["config"], facts["satellites"]
+def _network_of(metadata: Mapping[str, Any]) -> Translator:
+    config, satellites = metadata["config"], metadata["satellites"]
     return build_translator(
         config["generator"],
         {name: tuple(entry["bands"]) for name, entry in satellites.items()},
         skips={name: tuple(entry.get("skips", ())) for name, entry in satellites.items()},
-        slots={name: entry["slots"] for name, entry in satellites.items() if "slots" in entry},
+        wavelength_channels={name: entry["slots"] for name, entry in satellites.items() if "slots" in entry},
         precision=config.get("precision", "float32"),
     )
 
 
 def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
-    """A run's generator, ready to translate; nothing but the run is needed.
+    """Load a run's generator, ready to translate; nothing but the run is needed.
 
     Where the checkpoint holds a moving average of the generator (config.optimizer.ema_decay), that is what translates.
 
@@ -265,22 +260,20 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
       block: largest side of an image computed at once, pixels.
 
     Raises:
-      InputError: there is no checkpoint, or its parameters are not those of the network that its facts describe.
+      InputError: there is no checkpoint, or its parameters are not those of the network that its metadata describe.
     """
     folder = Path(run)
     if not (folder / "checkpoints").is_dir():
         raise InputError(f"'{run}' is not a run: it has no folder 'checkpoints'; give the --workdir of a training run")
     checkpoints = Checkpoints(folder / "checkpoints")
     try:
-        facts = checkpoints.facts(step)
-        averaged = "generator_average" in checkpoints.parts(step)
+        metadata = checkpoints.metadata(step)
+        part = "generator_average" if "generator_average" in checkpoints.parts(step) else "generator"
         try:
-            expected = jax.eval_shape(_network_of(facts).init, jax.random.key(0))
+            expected = jax.eval_shape(_network_of(metadata).init, jax.random.key(0))
         except (KeyError, TypeError) as error:
-            raise InputError(
-                f"'{run}' describes no network ({error}); another version wrote it, train again"
-            ) from error
-        params = checkpoints.restore(step, like=expected, only="generator_average" if averaged else "generator")
+            raise InputError(f"'{run}' describes no network ({error}); another version wrote it; retrain") from error
+        params = checkpoints.restore(step, like=expected, only=part)
     finally:
         checkpoints.close()
-    return TileTranslator(params, facts, folder.resolve().name, block)
+    return TileTranslator(params, metadata, folder.resolve().name, block)

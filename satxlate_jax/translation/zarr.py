@@ -1,241 +1,170 @@
-"""Translations as Zarr: one store per satellite and tile with a time axis, consolidated, filled as they come.
+"""Translations as Zarr: one store per satellite and tile with a time axis, consolidated, filled incrementally.
 
 Times ascend, so that `.sel(time=slice(...))` works: the axis is laid out for all inputs at the first write, and a store
-that must take in earlier times is copied once to make room. `complete` says which moments are written; what a killed
-process left, and what could not be translated, is missing values and not complete, and is made when asked for again.
-A moment has one source: two files of the same tile and time, such as of two satellites, go into stores of two folders.
-One process writes a store at a time (`--share` with `--zarr` deals out whole tiles).
+that must take in earlier times is copied once to make room. `complete` says which times are written; all others are
+missing values, and are made when asked for again. A time has one source: two files of the same tile and time, such as
+of two satellites, go into two folders. One process writes a store at a time (`--part` with `--zarr` deals out tiles).
 """
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.netcdf import FILL, PACKING, describe_tile
-from satxlate_jax.translation.translate import TileTranslator
-
-try:
-    import zarr
-except ImportError as missing:
-    raise InputError("--zarr needs the package zarr; pip install zarr") from missing
+from satxlate_jax.translation.netcdf import CHUNK, TIME, OutputFolder, band_encoding, describe_tile
 
 _FORMAT = 2  # the format that other tools read with consolidated metadata
-_TIME = {"units": "seconds since 1970-01-01 00:00:00", "calendar": "standard"}
-_CHUNK = 300
-_UNSET = 0  # what is read where no time was written yet: 1970, before there were such satellites
+_LABELS = {  # on the time axis, beside the bands -> type, meaning
+    "complete": ("int64", "training step of the checkpoint that the slice is of; -1: not complete"),
+    "source_file": ("U64", "file that the slice was translated from"),
+}
+_NOT_COMPLETE = -1
+
+Times = dict[int, tuple[int, str]]
+"""Seconds since 1970 -> training step of the slice, and source file; ascending."""
+
+
+def _seconds(time: object) -> int:
+    return int(np.datetime64(time, "s").astype(np.int64))
 
 
 @dataclass
-class ZarrFolder:
-    """OUT/<satellite>_<tile>.zarr, of any number of times.
+class ZarrFolder(OutputFolder):
+    """OUT/<satellite>_<tile>.zarr, of any number of times."""
 
-    Attributes:
-      folder: where the stores are.
-      to: the satellite that is made, part of the stores' names.
-      translator: whose checkpoint the slices must be of.
-      command: for the stores' history.
-    """
-
-    folder: Path
-    to: str
-    translator: TileTranslator
-    command: str = ""
-    _moments: dict[Path, dict[int, tuple[int, str]]] = field(default_factory=dict)  # seconds -> step, source file
-    _planned: dict[Path, dict[int, str]] = field(default_factory=dict)  # seconds -> source file
+    _held: dict[Path, Times] = field(default_factory=dict)
+    _planned: dict[Path, Times] = field(default_factory=dict)
     _laid_out: set[Path] = field(default_factory=set)
 
     def path(self, tile: str) -> Path:
-        """Of a tile's store."""
+        """A tile's store."""
         return self.folder / f"{self.to}_{tile}.zarr"
 
     def plan(self, sources: Sequence[Path]) -> None:
-        """Says what is to come, so that the time axis is laid out once and in order.
+        """Take in what is to come, so that the time axis is laid out once and in order.
 
         Raises:
-          InputError: two files, or a file and what a store holds, are of the same tile and time.
+          InputError: two files, or a file and a store, are of the same tile and time.
         """
         for source in sources:
             if (known := parse_name(source)) is None:
                 continue
-            path, seconds = self.path(known.tile), _seconds(np.datetime64(known.time, "s"))
-            there = self._known(path).get(seconds, (-1, source.name))
-            rival = self._planned.setdefault(path, {}).setdefault(seconds, source.name)
-            rival = rival if rival != source.name or there[0] < 0 else there[1]
-            if rival != source.name:
-                raise InputError(
-                    f"{rival} and {source.name} are of one tile and time, of which a store holds one; choose with "
-                    "--source, and another --output for the other"
-                )
+            path, time = self.path(known.tile), _seconds(known.time)
+            step, there = self._times(path).get(time, (_NOT_COMPLETE, ""))
+            _, planned = self._planned.setdefault(path, {}).setdefault(time, (_NOT_COMPLETE, source.name))
+            for rival in (planned, source.name if step == _NOT_COMPLETE else there):
+                if rival != source.name:
+                    raise InputError(
+                        f"{rival} and {source.name} are of one tile and time, of which a store holds one; choose with "
+                        "--source, and another --output for the other"
+                    )
 
     def is_complete(self, source: Path) -> bool:
-        """Whether the input's moment is there, complete, of this file and of this checkpoint."""
-        known = parse_name(source)
-        if known is None:
+        """Tell if an input's slice is there, complete, of this file and by this checkpoint."""
+        if (known := parse_name(source)) is None:
             return False
-        moment = self._known(self.path(known.tile)).get(_seconds(np.datetime64(known.time, "s")))
-        return moment == (self.translator.step, source.name)
+        return self._times(self.path(known.tile)).get(_seconds(known.time)) == (self.translator.step, source.name)
 
-    def _known(self, path: Path) -> dict[int, tuple[int, str]]:
-        if path not in self._moments:
+    def write(self, source: Path, tile: xr.Dataset) -> None:
+        """Write an input's slice, then mark it complete."""
+        path, time = self.path(tile.attrs["tile"]), _seconds(tile["time"].values)
+        if path not in self._laid_out or time not in self._times(path):
+            self._lay_out(path, tile, {time: (_NOT_COMPLETE, source.name)})
+            self._laid_out.add(path)
+        index = list(self._times(path)).index(time)
+        bands = tile.drop_vars(tile.coords).drop_attrs()
+        # in float64 a value between two steps is rounded as in exact arithmetic
+        bands = bands.map(lambda band: band.astype(np.float64) if band.dtype == np.float32 else band)
+        store = _open_arrays(path)
+        store["complete"][index] = _NOT_COMPLETE
+        bands.expand_dims("time").to_zarr(path, region={"time": slice(index, index + 1)}, zarr_format=_FORMAT)
+        store["source_file"][index] = source.name
+        store["complete"][index] = self.translator.step
+
+    def _times(self, path: Path) -> Times:
+        """The time axis of a store, as it was when first asked for or laid out by this process."""
+        if path not in self._held:
             atomic.recover(path)
-            self._moments[path] = _read_moments(self._open(path)) if path.exists() else {}
-        return self._moments[path]
+            self._held[path] = {}
+            if path.exists():
+                with self._open(path) as store:
+                    columns = [store[name].values for name in ("time", *_LABELS)]
+                self._held[path] = {
+                    int(time): (int(step), str(file)) for time, step, file in zip(*columns, strict=True)
+                }
+        return self._held[path]
 
-    def _open(self, path: Path) -> zarr.Group:
+    def _open(self, path: Path) -> xr.Dataset:
+        """A store that this run may continue, as its consolidated metadata, which are written last, describe it."""
         try:
-            store = zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
+            store = xr.open_zarr(path, chunks=None, decode_times=False, consolidated=True)
             run = store.attrs["checkpoint_run"]
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"'{path}' is not a store that translate made; remove it or choose another --output"
-            ) from error
+            raise InputError(f"'{path}' is not a store of translate; remove it or choose another --output") from error
         if run != self.translator.run:
             raise InputError(f"'{path}' holds translations of run '{run}'; choose another --output")
         return store
 
-    def write(self, source: Path, tile: xr.Dataset) -> None:
-        """Writes a moment's slice, then marks it complete."""
-        path = self.path(tile.attrs["tile"])
-        seconds = _seconds(tile["time"].values)
-        if not path.exists():
-            self._create(path, tile)
-        store = self._open(path)
-        _check_same(store, tile, path)
-        moments = {when: name for when, (_, name) in _read_moments(store).items()}
-        if seconds not in moments or path not in self._laid_out:
-            store = _lay_out(path, store, self._planned.get(path, {}) | moments | {seconds: source.name})
-            self._laid_out.add(path)
-        index = store["time"][:].astype(int).tolist().index(seconds)
-        store["complete"][index] = -1
-        store["source_file"][index] = source.name
-        for name, variable in tile.data_vars.items():
-            store[name][index] = _pack(variable)
-        store["complete"][index] = self.translator.step
+    def _lay_out(self, path: Path, tile: xr.Dataset, new: Times) -> None:
+        """Give a store a time axis with all that is planned; slices that it holds keep their times."""
+        held = self._times(path)
+        times = dict(sorted((self._planned.get(path, {}) | new | held).items()))
+        template = self._template(tile)
+        if path.exists():
+            with self._open(path) as store:
+                bands = {name for name in store.data_vars if store[name].dims[:1] == ("time",)} - set(_LABELS)
+                if bands != set(tile.data_vars) or store["lat"].shape != tile["lat"].shape:
+                    raise InputError(
+                        f"'{path}' holds other bands or another grid; translate with the same options, or elsewhere"
+                    )
+                template.attrs = store.attrs
+        if path.exists() and list(times)[: len(held)] == list(held):
+            _set_times(path, times)
+        else:  # a new store, or room is needed among what is there
+            with atomic.replacing(path) as temporary:
+                template.to_zarr(temporary, zarr_format=_FORMAT)
+                _set_times(temporary, times)
+                for name in map(str, tile.data_vars if held else ()):
+                    before, after = _open_arrays(path)[name], _open_arrays(temporary)[name]
+                    for index, time in enumerate(held):
+                        after[list(times).index(time)] = before[index]
+        self._held[path] = times
 
-    def _create(self, path: Path, tile: xr.Dataset) -> None:
-        """An empty store with everything but times."""
-        with atomic.replacing(path) as temporary:
-            self._fill(temporary, tile)
-
-    def _fill(self, temporary: Path, tile: xr.Dataset) -> None:
-        described = describe_tile(tile, self.translator.facts, self.command)
-        store = zarr.open_group(temporary, mode="w", zarr_format=_FORMAT)
+    def _template(self, tile: xr.Dataset) -> xr.Dataset:
+        """The store of a tile, with no times yet."""
+        described = describe_tile(tile, self.translator.metadata, self.command)
         attributes = {name: value for name, value in described.attrs.items() if name not in ("source_file", "source")}
-        store.attrs.update({name: _plain(value) for name, value in attributes.items()})
-        grid = tuple(tile.sizes[name] for name in ("lat", "lon"))
-        chunks = (1, *(min(_CHUNK, size) for size in grid))
+        template = described[list(tile.data_vars)].drop_attrs(deep=False).expand_dims("time").isel(time=slice(0))
+        for name, band in template.data_vars.items():
+            band.attrs = {key: value for key, value in described[name].attrs.items() if key != "limited_pixels"}
+            band.encoding = {"_FillValue": None, **band_encoding(band)}  # another fill of integers would mean missing
+            band.encoding["chunks"] = (1, *(min(CHUNK, size) for size in band.shape[1:]))
+        axis = {"time": ("int64", {**described["time"].attrs, **TIME})}
+        axis |= {name: (dtype, {"long_name": meaning}) for name, (dtype, meaning) in _LABELS.items()}
+        for name, (dtype, words) in axis.items():
+            template[name] = xr.Variable("time", np.zeros(0, dtype), words, {"chunks": (1024,)})
         for name in ("lat", "lon"):
-            values = described[name].values.astype(np.float64)
-            _describe(store.create_array(name, data=values, fill_value=None), (name,), described[name].attrs)
-        _describe(store.create_array("crs", data=np.int32(0)), (), described["crs"].attrs)
-        for name, variable in described.data_vars.items():
-            if variable.dims[-2:] != ("lat", "lon"):
-                continue
-            floating = np.issubdtype(variable.dtype, np.floating)
-            array = store.create_array(
-                name,
-                shape=(0, *grid),
-                chunks=chunks,
-                dtype="int16" if floating else "int8",
-                fill_value=FILL if floating else None,  # to xarray any other fill value means missing
-            )
-            packing = (
-                dict(zip(("scale_factor", "add_offset"), PACKING[variable.attrs["units"]], strict=True))
-                if floating
-                else {}
-            )
-            packing |= {"_FillValue": FILL} if floating else {}
-            attributes = {key: value for key, value in variable.attrs.items() if key != "limited_pixels"}
-            _describe(array, ("time", "lat", "lon"), attributes | packing)
-        _describe(
-            store.create_array("time", shape=(0,), chunks=(1024,), dtype="int64", fill_value=None),
-            ("time",),
-            described["time"].attrs | _TIME,
-        )
-        words = {"long_name": "training step of the checkpoint that the slice is of; -1: not complete"}
-        _describe(
-            store.create_array("complete", shape=(0,), chunks=(1024,), dtype="int64", fill_value=None), ("time",), words
-        )
-        words = {"long_name": "file that the slice was translated from"}
-        _describe(
-            store.create_array("source_file", shape=(0,), chunks=(1024,), dtype="U64", fill_value=""), ("time",), words
-        )
-        zarr.consolidate_metadata(temporary, zarr_format=_FORMAT)
+            template[name].encoding = {"_FillValue": None}
+        return template.assign(crs=described["crs"]).assign_attrs(attributes)
 
 
-def _read_moments(store: zarr.Group) -> dict[int, tuple[int, str]]:
-    columns = [store[name][:].tolist() for name in ("time", "complete", "source_file")]
-    # a process killed while laying out leaves columns longer than times, or times that are not yet set
-    return {int(seconds): (step, name) for seconds, step, name in zip(*columns, strict=False) if seconds != _UNSET}
+def _open_arrays(path: Path) -> zarr.Group:
+    return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
 
 
-def _lay_out(path: Path, store: zarr.Group, moments: Mapping[int, str]) -> zarr.Group:
-    """Gives a store the time axis of `moments` (seconds -> source file), ascending, with what it holds in its place."""
-    before = _read_moments(store)
-    times = sorted(moments)
-    if times[: len(before)] != list(before):  # room is needed among what is there: copied to where it belongs
-        with atomic.replacing(path) as copy:
-            shutil.copytree(path, copy)
-            store = zarr.open_group(copy, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
-            old = zarr.open_group(path, mode="r", zarr_format=_FORMAT, use_consolidated=False)
-            _resize(store, times, moments)
-            for index in sorted(range(len(times)), reverse=True):
-                origin = list(before).index(times[index]) if times[index] in before else None
-                for name in set(_along_time(store)) - {"time", "source_file"}:
-                    empty = -1 if name == "complete" else store[name].fill_value or 0
-                    store[name][index] = empty if origin is None else old[name][origin]
-            zarr.consolidate_metadata(copy, zarr_format=_FORMAT)
-        return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
-    _resize(store, times, moments)
+def _set_times(path: Path, times: Mapping[int, tuple[int, str]]) -> None:
+    """Lengthen every array along time; a process killed before the end leaves the old axis in force."""
+    store = _open_arrays(path)
+    for _, array in store.arrays():
+        if array.attrs["_ARRAY_DIMENSIONS"][:1] == ["time"]:
+            array.resize((len(times), *array.shape[1:]))
+    store["time"][:] = np.array(list(times), np.int64)
+    for name, values in zip(_LABELS, zip(*times.values(), strict=True), strict=True):
+        store[name][:] = np.array(values, _LABELS[name][0])
     zarr.consolidate_metadata(path, zarr_format=_FORMAT)
-    return store
-
-
-def _resize(store: zarr.Group, times: Sequence[int], moments: Mapping[int, str]) -> None:
-    known = store["time"].shape[0]
-    # The times come last: a process killed before leaves arrays that are longer, and no moment without a time.
-    for name in sorted(_along_time(store), key=lambda name: name == "time"):
-        store[name].resize((len(times), *store[name].shape[1:]))
-    store["complete"][known:] = -1
-    store["source_file"][:] = np.array([moments[seconds] for seconds in times], "U64")
-    store["time"][:] = np.array(times, np.int64)
-
-
-def _along_time(store: zarr.Group) -> list[str]:
-    return [name for name, array in store.arrays() if array.attrs["_ARRAY_DIMENSIONS"][:1] == ["time"]]
-
-
-def _check_same(store: zarr.Group, tile: xr.Dataset, path: Path) -> None:
-    names = {name for name in _along_time(store)} - {"time", "complete", "source_file"}
-    if names != set(map(str, tile.data_vars)) or store["lat"].shape != tile["lat"].shape:
-        raise InputError(f"'{path}' holds other bands or another grid; translate with the same options, or elsewhere")
-
-
-def _pack(variable: xr.DataArray) -> np.ndarray:
-    if not np.issubdtype(variable.dtype, np.floating):
-        return variable.values
-    step, offset = PACKING[variable.attrs["units"]]
-    codes = np.rint((variable.values.astype(np.float64) - offset) / step)
-    return np.where(np.isfinite(codes), codes, FILL).astype(np.int16)
-
-
-def _describe(array: zarr.Array, dimensions: Sequence[str], attributes: dict) -> None:
-    array.attrs.update(
-        {name: _plain(value) for name, value in attributes.items()} | {"_ARRAY_DIMENSIONS": list(dimensions)}
-    )
-
-
-def _plain(value: object) -> object:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else json.loads(json.dumps(value))
-
-
-def _seconds(time: np.datetime64) -> int:
-    return int(time.astype("datetime64[s]").astype(np.int64))

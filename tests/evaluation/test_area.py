@@ -9,8 +9,8 @@ import pytest
 
 from satxlate_jax import read_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.metrics import AREA_FIGURES, FIGURES, BandScore, structural_similarity
-from satxlate_jax.evaluation.tables import COLUMNS
+from satxlate_jax.evaluation.metrics import AREA_METRICS, METRICS
+from satxlate_jax.evaluation.results import COLUMNS
 from tests.archives import write_archive
 from tests.random_run import save_random_run
 
@@ -22,80 +22,6 @@ OLD_COLUMNS = ("method,source,target,band,wavelength_um,unit,n,bias,mae,rmse,psn
 def rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))
-
-
-def fields(seed=0):
-    """A prediction that is worse in the north, a truth, and areas that fall to the north."""
-    random = np.random.default_rng(seed)
-    latitude = 60 - 0.5 * np.arange(64) - 3 * seed
-    truth = 270 + 10 * random.standard_normal((64, 48)).cumsum(0).cumsum(1) / 30
-    prediction = truth + np.linspace(3, 0.1, 64)[:, None] * (0.5 + random.standard_normal((64, 48)))
-    prediction[random.random(truth.shape) < 0.1] = np.nan
-    return prediction, truth, np.cos(np.radians(latitude))[:, None]
-
-
-def by_area(prediction, truth, area):
-    """The scores as weighted means, all pixels at once."""
-    seen = np.isfinite(prediction) & np.isfinite(truth)
-    weight = np.broadcast_to(area, truth.shape)[seen]
-    p, t = prediction[seen], truth[seen]
-    mean = {name: np.average(values, weights=weight) for name, values in (("p", p), ("t", t))}
-    variance = {name: np.average((v - mean[name]) ** 2, weights=weight) for name, v in (("p", p), ("t", t))}
-    covariance = np.average((p - mean["p"]) * (t - mean["t"]), weights=weight)
-    rmse = np.sqrt(np.average((p - t) ** 2, weights=weight))
-    similarity = structural_similarity(prediction, truth, 200.0)
-    similar = np.isfinite(similarity)
-    return {
-        "bias": np.average(p - t, weights=weight),
-        "mae": np.average(np.abs(p - t), weights=weight),
-        "rmse": rmse,
-        "psnr": 20 * np.log10(200 / rmse),
-        "ssim": np.average(similarity[similar], weights=np.broadcast_to(area, truth.shape)[similar]),
-        "correlation": covariance / np.sqrt(variance["p"] * variance["t"]),
-    }
-
-
-def test_scores_by_area_are_weighted_means():
-    prediction, truth, area = fields()
-    figures = BandScore(200.0).update(prediction, truth, area=area).figures()
-    for name, value in by_area(prediction, truth, area).items():
-        np.testing.assert_allclose(figures[f"{name}_area"], value, rtol=1e-9)
-    assert figures["rmse_area"] < 0.99 * figures["rmse"]  # the bad north is small
-    plain = BandScore(200.0).update(prediction, truth).figures()
-    assert {name: figures[name] for name in FIGURES} == {name: plain[name] for name in FIGURES}
-    assert all(np.isnan(plain[name]) for name in AREA_FIGURES)
-
-
-def test_equal_areas_give_the_scores_by_pixel():
-    prediction, truth, _ = fields()
-    figures = BandScore(200.0).update(prediction, truth, area=np.full((64, 1), 0.3)).figures()
-    for name in FIGURES[1:]:
-        np.testing.assert_allclose(figures[f"{name}_area"], figures[name], rtol=1e-12)
-
-
-def test_parts_merge_to_the_whole_and_leave_the_parts_alone():
-    cases = [fields(seed) for seed in range(4)]
-    parts = [BandScore(200.0).update(p, t, area=area) for p, t, area in cases]
-    alone = [part.figures() for part in parts]
-    merged = BandScore(200.0)
-    for part in (parts[2], parts[0], parts[3], parts[1]):
-        merged.merge(part)
-    p, t = (np.concatenate([case[index] for case in cases]) for index in (0, 1))
-    expected = by_area(p, t, np.concatenate([case[2] for case in cases]))
-    for name in ("bias", "mae", "rmse", "psnr", "correlation"):  # ssim looks at neighbours, across the seams
-        np.testing.assert_allclose(merged.figures()[f"{name}_area"], expected[name], rtol=1e-9)
-    assert [part.figures() for part in parts] == alone
-
-
-def test_with_a_part_whose_area_is_not_known_the_areas_are_not_known():
-    p, t, area = fields()
-    known, unknown = BandScore(200.0).update(p, t, area=area), BandScore(200.0).update(p, t)
-    for first, second in ((known, unknown), (unknown, known)):
-        figures = BandScore(200.0).merge(first).merge(second).figures()
-        assert figures["n"] == 2 * known.n and np.isfinite(figures["rmse"])
-        assert all(np.isnan(figures[name]) for name in AREA_FIGURES)
-    empty = BandScore(200.0).merge(BandScore(200.0)).merge(known).merge(BandScore(200.0)).figures()
-    assert empty["rmse_area"] == pytest.approx(known.figures()["rmse_area"])
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +97,9 @@ def test_parts_with_and_without_areas_pool(old, made, tmp_path, capsys):
         whole, pooled = rows(made / "whole" / table), rows(tmp_path / "out" / table)
         assert len(whole) == len(pooled) > 0
         for expected, found in zip(whole, pooled, strict=True):
-            for name in FIGURES:
+            for name in METRICS:
                 np.testing.assert_allclose(float(found[name]), float(expected[name]), rtol=1e-5, atol=1e-6)
-            for name in AREA_FIGURES:
+            for name in AREA_METRICS:
                 value = float("nan") if old else float(expected[name])
                 np.testing.assert_allclose(float(found[name]), value, rtol=1e-5, atol=1e-6)
 

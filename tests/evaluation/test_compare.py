@@ -1,4 +1,4 @@
-"""The verb `compare`: many evaluations' scores in one table, against numbers set here."""
+"""The subcommand `compare`: many evaluations' scores in one table, against numbers set here."""
 
 import csv
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.tables import COLUMNS
+from satxlate_jax.evaluation.results import COLUMNS
 
 
 def write_scores(folder, rmse):
@@ -22,7 +22,7 @@ def write_scores(folder, rmse):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three runs, each hiding a band; the others have a band copy, and one band a better paired baseline."""
+    """Three runs, each withholding a band; the others have a band copy, and one band a better paired baseline."""
     given = {("model", 1): 0.1, ("band_copy", 1): 0.5}
     return [
         write_scores(tmp_path / "drop_8", {("model", 8): 1.0, ("linear", 8): 2.0, ("quadratic", 8): 1.6} | given),
@@ -35,7 +35,7 @@ def compare(folders, output, *words):
     return main(["compare", *map(str, folders), "--output", str(output), *words])
 
 
-def test_the_hidden_bands_of_many_runs_in_one_table(folders, tmp_path, capsys):
+def test_the_withheld_bands_of_many_runs_in_one_table(folders, tmp_path, capsys):
     assert compare(folders, tmp_path / "all") == 0
     printed = capsys.readouterr().out
     with (tmp_path / "all" / "comparison.csv").open() as file:

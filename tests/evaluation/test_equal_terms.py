@@ -3,20 +3,20 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from satxlate_jax import load, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.baselines.methods import BASELINES, MODEL
-from satxlate_jax.evaluation.baselines.simple import Baseline, Task
-from satxlate_jax.evaluation.cases import Comparison, find_comparison
-from satxlate_jax.evaluation.compare import read_outcomes
-from satxlate_jax.evaluation.metrics import BandScore
-from satxlate_jax.evaluation.results import Results
+from satxlate_jax.evaluation.baselines import BASELINES, MODEL
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
+from satxlate_jax.evaluation.compare import read_scores
+from satxlate_jax.evaluation.metrics import band_sums
+from satxlate_jax.evaluation.report import headline
+from satxlate_jax.evaluation.results import LABELS, Results, latex_table, write_csv
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.evaluation.tables import COLUMNS, latex_table, score_rows, write_csv
-from satxlate_jax.evaluation.verdict import compare, headline
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import get_satellite
 from tests.random_run import save_random_run
@@ -106,20 +106,20 @@ def test_every_method_counts_the_same_pixels_within_the_valid_range(made, tmp_pa
     wild, silent = Wild(found.task), Silent(found.task)
     results = evaluate(translator, found, [wild, BASELINES["band_copy"](found.task), silent], pictures=1)
     truth = make_tile("H8", SCORED)
-    assert {number: results.total[MODEL, number].n for number in (2, 3, 13)} == {2: 90_000, 3: 89_700, 13: 89_700}
-    for number in (3, 13):
-        assert results.total["band_copy", number].n == results.total["wild", number].n == 89_700
+    n = results.total.set_index(["method", "band"])["n"]
+    assert n[MODEL].to_dict() == {2: 90_000, 3: 89_700, 13: 89_700}
+    assert all(n[method, number] == 89_700 for method in ("band_copy", "wild") for number in (3, 13))
     values = truth["BAND13"].values.astype(np.float64)
     predicted = np.full((300, 300), 280.0)
     predicted[:, 0] = get_satellite("H8").band(13).valid_range[1]
     errors = np.delete(predicted - values, 1, axis=1)
-    assert results.rmse("wild", 13) == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-4)
+    assert results.rmse()["wild"][13] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-4)
     green = truth["BAND02"].values.astype(np.float64)
     predicted = np.full((300, 300), 0.5)
     predicted[:, 0] = 1.6
-    assert results.rmse("wild", 2) == pytest.approx(np.sqrt(np.mean((predicted - green) ** 2)), rel=1e-3)
+    assert results.rmse()["wild"][2] == pytest.approx(np.sqrt(np.mean((predicted - green) ** 2)), rel=1e-3)
     # who never answers costs the others nothing; what is drawn is what is scored
-    assert ("silent", 2) not in {key for key, score in results.total.items() if score.n}
+    assert "silent" not in n
     assert np.nanmax(results.examples[0].predictions["wild"][3]) <= 1.6
     assert np.nanmin(results.examples[0].predictions["wild"][3]) == 0.0
 
@@ -127,19 +127,20 @@ def test_every_method_counts_the_same_pixels_within_the_valid_range(made, tmp_pa
 def results_of(rmse, band=13):
     """An evaluation whose methods have these RMSE in one band: errors of one size."""
     task = Task("G16", (8, 9), "G17", (band,))
-    results = Results(Comparison(task, "coincident", {band: band}, [], (), True), list(rmse))
+    results = Results(Comparison(task, "coincident", {band: band}), list(rmse))
     truth = np.full((12, 12), 280.0)
     truth[::2] = 270.0
     for method, value in rmse.items():
-        results.by_group["all", method, band] = BandScore(200.0).update(truth + value, truth)
+        sums = band_sums(truth + value, truth, 200.0)
+        results.add(sums.set_axis(pd.MultiIndex.from_tuples([("", "all", method, band)], names=LABELS)), {})
     return results
 
 
 def outcome_of(results, folder):
     """What `compare` makes of the scores that `evaluate` writes."""
     folder.mkdir()
-    write_csv(score_rows(results, results.total), COLUMNS, folder / "scores.csv")
-    (outcome,) = read_outcomes(folder, "run", all_bands=True)
+    write_csv(results.total, folder / "scores.csv")
+    (outcome,) = read_scores(folder, "run", all_bands=True).itertuples()
     return outcome
 
 
@@ -163,16 +164,14 @@ CASES = {
 def test_the_report_and_compare_name_the_same_best_and_the_same_verdict(rmse, tmp_path):
     results = results_of(rmse)
     outcome = outcome_of(results, tmp_path / "out")
-    winner, _ = compare(results, 13)
-    for paired in (False, True):
-        ours, theirs = results.best_baseline(13, paired=paired), outcome.best(paired=paired)
-        assert ours[0] == theirs[0]
-        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
-    expected = {"model": "ahead", "equal": "equal", "": ""}.get(winner, "behind")
-    assert outcome.outcome(outcome.best()[1]) == expected
-    assert (winner == "model") == ("1 of 1 band (13)" in headline(results))
+    ours = results.ranking.loc[13]
+    for name in ("best_name", "paired_name", "outcome"):
+        assert ours[name] == getattr(outcome, name)
+    for name in ("model", "best", "paired", "ratio"):
+        np.testing.assert_allclose(ours[name], getattr(outcome, name), rtol=1e-6)
+    assert (outcome.outcome == "ahead") == ("1 of 1 band (13)" in headline(results))
     # the LaTeX table sets in bold where the report says that the model is ahead, or alone
-    assert (r"\textbf" in latex_table(results)) == (winner in ("model", ""))
+    assert (r"\textbf" in latex_table(results)) == (outcome.outcome in ("ahead", ""))
 
 
 def test_the_verdicts_agree_near_every_tie(tmp_path):
@@ -183,14 +182,13 @@ def test_the_verdicts_agree_near_every_tie(tmp_path):
         rmse = dict(zip(("model", *names), 0.3 * (1 + steps * random.choice([-1, 1], size=6)), strict=True))
         results = results_of(rmse)
         outcome = outcome_of(results, tmp_path / str(index))
-        assert results.best_baseline(13)[0] == outcome.best()[0], rmse
-        winner = compare(results, 13)[0]
-        assert {"model": "ahead", "equal": "equal"}.get(winner, "behind") == outcome.outcome(outcome.best()[1]), rmse
+        ours = results.ranking.loc[13]
+        assert (ours["best_name"], ours["outcome"]) == (outcome.best_name, outcome.outcome), rmse
 
 
 def test_of_two_that_are_equal_but_for_rounding_the_simpler_one_is_named():
-    assert results_of(CASES["equal but for rounding"]).best_baseline(13)[0] == "band_copy"
-    assert results_of(CASES["a little better"]).best_baseline(13)[0] == "linear"
+    assert results_of(CASES["equal but for rounding"]).ranking["best_name"][13] == "band_copy"
+    assert results_of(CASES["a little better"]).ranking["best_name"][13] == "linear"
     backwards = dict(reversed(CASES["three within rounding"].items()))
-    best = {results_of(rmse).best_baseline(13)[0] for rmse in (CASES["three within rounding"], backwards)}
+    best = {results_of(rmse).ranking["best_name"][13] for rmse in (CASES["three within rounding"], backwards)}
     assert len(best) == 1

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: the real benchmark's numbers, coincident files, honest words, clear errors."""
+"""The subcommand `evaluate`: the real benchmark's numbers, coincident files, honest words, clear errors."""
 
 import csv
 import html
@@ -12,7 +12,7 @@ import xarray as xr
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.evaluation.cases import find_comparison
-from satxlate_jax.evaluation.tables import COLUMNS
+from satxlate_jax.evaluation.results import COLUMNS
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import get_satellite
 from tests.archives import write_archive
@@ -168,7 +168,7 @@ def test_the_report_stands_alone(runs, archive, tmp_path):
     assert {"overview.png", "quicklook_1.png", "band02_map_1.png", "band02_scatter.png"} <= names
     assert report.count("<img ") == len(names)
     command = "satxlate evaluate --pictures 1 --checkpoint"
-    assert command in report and "--days 33" in report and "&quot;n_res&quot;: 1" in report
+    assert command in report and "--days 33" in report and '"n_res": 1' in html.unescape(report)
     tables = ["details.csv", "figures", "report.html", "scores.csv", "scores.tex", "scores_by_group.csv"]
     assert sorted(path.name for path in output.iterdir()) == [*tables, "scores_per_file.csv", "sums.npz"]
 

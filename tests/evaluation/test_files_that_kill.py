@@ -88,11 +88,11 @@ def test_the_other_frames_are_animated(run, archive, tmp_path):
     translated = ["--to", "H8", *(pair["G16"] for pair in files[:3]), "--output", tmp_path / "nc", "--workers", "1"]
     assert run_command("translate", "--checkpoint", run, *translated).returncode == 0
     bad = make_deadly(files[1]["G16"])
-    words = [tmp_path / "nc", "--l1g", root, "--no_coastlines", "--output", tmp_path / "out" / "film.gif"]
+    words = [tmp_path / "nc", "--l1g", root, "--no_coastlines", "--output", tmp_path / "out" / "day.gif"]
     done = run_command("animate", *words)
     assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "out" / "film.gif") as film:
-        assert film.n_frames == 2
+    with Image.open(tmp_path / "out" / "day.gif") as animation:
+        assert animation.n_frames == 2
     assert "2 frames" in done.stdout and bad.name in done.stdout and "1 of 3" in done.stdout
     for pair in files:
         make_deadly(pair["G16"]) if pair["G16"] != bad else None

@@ -1,4 +1,4 @@
-"""The verbs `quicklook` and `animate` on real tiles, and the composites behind them."""
+"""The subcommands `quicklook` and `animate` on real tiles, and the composites behind them."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import composites
 from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
-from satxlate_jax.evaluation.coastlines import coastlines_within
+from satxlate_jax.evaluation.maps import coastlines_within
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
@@ -84,11 +84,11 @@ def test_what_is_missing_is_hatched(translated, tmp_path):
     assert hues[0] == 0 and hues[1] > 500
 
 
-def test_a_day_becomes_a_film(translated, realdata_dir, tmp_path):
+def test_a_day_becomes_an_animation(translated, realdata_dir, tmp_path):
     arguments = [str(translated), "--l1g", str(realdata_dir / "l1g"), "--output", str(tmp_path / "day.gif")]
     assert main(["animate", *arguments]) == 0
-    with Image.open(tmp_path / "day.gif") as film:
-        assert film.n_frames == 3 and film.size[0] > 800
+    with Image.open(tmp_path / "day.gif") as animation:
+        assert animation.n_frames == 3 and animation.size[0] > 800
     assert [path.name for path in tmp_path.iterdir()] == ["day.gif"]
 
 
@@ -99,15 +99,15 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
     stray = tmp_path / "x.nc"
     stray.write_bytes(b"no netCDF")
     out = ["--output", str(tmp_path / "out")]
-    film = ["animate", netcdf, "--l1g", str(realdata_dir / "l1g"), "--output"]
+    animation = ["animate", netcdf, "--l1g", str(realdata_dir / "l1g"), "--output"]
     for words, message in (
         (["quicklook", tile, "--against", other, *out], "different grids"),
         (["quicklook", tile, "--green", netcdf, *out], "no green band"),
         (["quicklook", netcdf, "--bands", "2", *out], "holds no band 2; it holds 7, "),
         (["quicklook", tile, other, "--against", netcdf, *out], "one INPUT"),
         (["quicklook", str(stray), *out], "cannot be read as netCDF"),
-        ([*film, str(tmp_path / "day.avi")], ".gif or an .mp4"),
-        ([*film, str(tmp_path / "day.gif"), "--kind", "true_colour"], "lacks bands for true colour"),
+        ([*animation, str(tmp_path / "day.avi")], ".gif or an .mp4"),
+        ([*animation, str(tmp_path / "day.gif"), "--kind", "true_colour"], "lacks bands for true colour"),
         (["animate", str(stray), "--l1g", str(tmp_path), "--output", str(tmp_path / "a.gif")], "not named as"),
     ):
         assert main(words) == 2
@@ -115,14 +115,14 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
         assert message in error and error.count("\n") == 1
 
 
-def test_a_film_holds_every_picture_in_order(tmp_path):
+def test_an_animation_holds_every_picture_in_order(tmp_path):
     """Three pictures of one colour each with an odd side, written as MP4 and decoded again."""
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
     pictures = [np.full((81, 120, 3), colour, np.uint8) for colour in colours]
-    film = tmp_path / "film.mp4"
-    assert write_animation(iter(pictures), film, 5.0) == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
-    command = [find_ffmpeg(), "-i", str(film), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    animation = tmp_path / "day.mp4"
+    assert write_animation(iter(pictures), animation, 5.0) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["day.mp4"]
+    command = [find_ffmpeg(), "-i", str(animation), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     read = subprocess.run(command, capture_output=True, check=True)
     assert re.search(rb"Video: h264.*120x80.* 5 fps", read.stderr)
     decoded = np.frombuffer(read.stdout, np.uint8).reshape(-1, 80, 120, 3)
@@ -131,11 +131,11 @@ def test_a_film_holds_every_picture_in_order(tmp_path):
         np.testing.assert_allclose(picture.mean((0, 1)), colour, atol=6)
 
 
-def test_without_ffmpeg_a_film_is_refused_clearly(tmp_path, monkeypatch):
+def test_without_ffmpeg_an_mp4_is_refused_clearly(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # as if not installed
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="needs ffmpeg; pip install imageio-ffmpeg"):
-        write_animation(iter([np.zeros((4, 4, 3), np.uint8)]), tmp_path / "film.mp4", 5.0)
+        write_animation(iter([np.zeros((4, 4, 3), np.uint8)]), tmp_path / "day.mp4", 5.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -146,8 +146,8 @@ def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
     program = tmp_path / "ffmpeg"
     program.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
     program.chmod(0o755)
-    with pytest.raises(InputError, match="could not write the film: no such codec"):
-        write_animation(iter([np.zeros((900, 900, 3), np.uint8)] * 4), tmp_path / "film.mp4", 5.0)
+    with pytest.raises(InputError, match="could not write the animation: no such codec"):
+        write_animation(iter([np.zeros((900, 900, 3), np.uint8)] * 4), tmp_path / "day.mp4", 5.0)
     assert [path.name for path in tmp_path.iterdir()] == ["ffmpeg"]
 
 

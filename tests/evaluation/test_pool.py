@@ -1,4 +1,4 @@
-"""The verb `pool`: parts give the tables of an evaluation in one go; what does not belong together is refused."""
+"""The subcommand `pool`: parts give the tables of an evaluation in one go; what does not belong together is refused."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ def evaluate(run: Path, root: Path, output: Path, *words: str) -> int:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """An archive of five moments, evaluated at once and in two parts."""
+    """An archive of five times, evaluated at once and in two parts."""
     folder = tmp_path_factory.mktemp("pool")
     bands = {"G16": (2, 3, 13), "H8": (3, 13)}
     run = save_random_run(folder / "run", bands, dim=4)
@@ -63,8 +63,10 @@ def test_parts_give_the_tables_of_the_whole(made, tmp_path, capsys):
 
 
 def test_the_same_part_twice_is_refused(made, tmp_path, capsys):
-    assert pool(made, tmp_path / "out", "part1", "part1") == 2
-    assert "both scored GO16" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    shutil.copytree(made / "part1", tmp_path / "copy")
+    for again, message in (("part1", "given twice"), (str(tmp_path / "copy"), "both scored GO16")):
+        assert pool(made, tmp_path / "out", "part1", again) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_another_evaluation_is_refused(made, tmp_path, capsys):
@@ -115,7 +117,7 @@ def test_damaged_sums_are_refused(damage, made, tmp_path, capsys):
 @pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "-1/2"])
 def test_a_part_that_is_none_is_refused(part, made, tmp_path, capsys):
     assert evaluate(made / "run", made / "l1g", tmp_path / "out", f"--part={part}") == 2
-    assert "write it like 2/8" in capsys.readouterr().err
+    assert "is not a part K/N" in capsys.readouterr().err
 
 
 def test_an_empty_part_is_refused(made, tmp_path, capsys):

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from satxlate_jax.evaluation.figures import Figures
-from satxlate_jax.evaluation.report_page import Marked, render_page, render_table
+from satxlate_jax.evaluation.report import Plots, environment
 from tests.evaluation.test_evaluate import SMALL, evaluate, make_archive
 from tests.random_run import save_random_run
 
@@ -34,6 +34,15 @@ window.addEventListener('load', function () {
 """
 
 
+PAGE = """
+{% from "parts.html.j2" import page, table, figure %}
+{% call page("a <title>") %}
+{{ table(rows, {"name": "name", "value": "RMSE", "verdict": "verdict"}, marks="good") }}
+{{ figure(drawn, "a 'picture' & its <caption>") }}
+{% endcall %}
+"""
+
+
 def open_page(page, folder):
     """The page as Chromium leaves it (stdout) and what it logs (stderr)."""
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
@@ -47,15 +56,15 @@ def test_tables_sort_images_load_and_nothing_is_logged(tmp_path):
     figure = Figure(figsize=(2, 2))
     figure.subplots().imshow(np.arange(9).reshape(3, 3))
     rows = [
-        {"name": "b", "value": 10.0, "note": Marked.of("model <better>", "good")},
-        {"name": "a", "value": float("nan"), "note": ""},
-        {"name": "c", "value": 9.0, "note": ""},
-        {"name": "d", "value": float("inf"), "note": ""},
+        {"name": "b", "value": 10.0, "verdict": "model <better>", "good": "good"},
+        {"name": "a", "value": float("nan"), "verdict": "", "good": ""},
+        {"name": "c", "value": 9.0, "verdict": "", "good": ""},
+        {"name": "d", "value": float("inf"), "verdict": "", "good": ""},
     ]
-    table = render_table(rows, {"name": "name", "value": "RMSE", "note": "note"})
-    body = table + Figures(tmp_path / "figures").embed(figure, "one", "a 'picture' & its <caption>")
+    drawn = Plots(tmp_path / "figures").draw("one", lambda: figure)
     page = tmp_path / "page.html"
-    page.write_text(render_page("a <title>", body).replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    text = environment().from_string(PAGE).render(rows=pd.DataFrame(rows), drawn=drawn)
+    page.write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")
     seen = open_page(page, tmp_path)
     assert "CONSOLE" not in seen.stderr
     # 9 before 10 before infinity, the missing value last in both directions

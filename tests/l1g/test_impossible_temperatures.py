@@ -9,7 +9,7 @@ from pyhdf.SD import SDC
 
 from satxlate_jax import load, read_tile
 from satxlate_jax.archive.catalog import relative_path
-from satxlate_jax.dataset.counts import read_codes
+from satxlate_jax.dataset.tile_patches import read_packed
 from tests.archives import build_data_set, write_archive
 from tests.l1g.test_l1g import NAME, write_hdf
 from tests.random_run import save_random_run
@@ -45,7 +45,7 @@ def test_they_are_missing_and_counted_and_cold_clouds_are_not(tmp_path, scale, o
     np.testing.assert_allclose(tile.BAND08[0, : len(KELVIN)].values[~impossible], values[~impossible], rtol=1e-6)
     assert np.isnan(tile.BAND08).sum() == impossible.sum() == tile.BAND08.attrs["impossible_pixels"] > 0
     assert (tile.BAND02 == 0).all() and "impossible_pixels" not in tile.BAND02.attrs
-    codes, _, _, counted = read_codes(path, [8])
+    codes, _, _, counted = read_packed(path, [8])
     assert ((codes == 65535).sum(), counted) == (impossible.sum(), {"BAND08": impossible.sum()})
 
 

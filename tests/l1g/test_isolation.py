@@ -112,7 +112,7 @@ def test_a_function_that_cannot_be_imported():
 
 def test_processes_import_no_heavy_library():
     program = (
-        "import sys; import satxlate_jax.l1g.isolated_worker, satxlate_jax.l1g.reader\n"
+        "import sys; import satxlate_jax.l1g.isolation, satxlate_jax.l1g.reader\n"
         "print([name for name in ('jax', 'flax', 'tensorflow', 'orbax', 'matplotlib') if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

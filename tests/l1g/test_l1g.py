@@ -79,7 +79,13 @@ def test_units_coordinates_and_attributes(tmp_path):
     assert (tile.BAND07.attrs["units"], tile.BAND04.attrs["units"]) == ("K", "1")
     assert tile.BAND07.attrs["wavelength"] == 3.9 and tile.BAND07.attrs["wavelength_units"] == "um"
     assert tuple(tile.BAND07.attrs["valid_range"]) == (150.0, 420.0) and "3.9" in tile.BAND07.attrs["long_name"]
-    assert tile.attrs == {"satellite": "G16", "tile": "h09v03", "source": NAME}
+    assert (tile.BAND07.standard_name, tile.BAND04.standard_name) == (
+        "toa_brightness_temperature",
+        "toa_bidirectional_reflectance",
+    )
+    platform = {"platform_name": "GOES-16", "sensor": "abi"}
+    assert tile.attrs == {"satellite": "G16", "tile": "h09v03", "source": NAME} | platform
+    assert platform.items() <= tile.BAND07.attrs.items()
     assert tile.time.values == np.datetime64("2019-02-01T12:30", "ns")
     np.testing.assert_allclose(tile.lat, 41.99 - 0.02 * np.arange(300), atol=1e-9)
     np.testing.assert_allclose(tile.lon, -125.99 + 0.02 * np.arange(300), atol=1e-9)
@@ -178,7 +184,8 @@ def test_early_himawari_names(tmp_path):
     write_hdf(path, {"AHI_B02": (numbers, 1e-4, 0.0, None)})
     tile = read_tile(path, bands=[2])
     np.testing.assert_allclose(tile.BAND02, block_mean(numbers * 1e-4, 2), rtol=1e-6)
-    assert tile.attrs["satellite"] == "H8" and tile.BAND02.attrs["wavelength"] == 0.51
+    assert (tile.satellite, tile.platform_name, tile.sensor) == ("H8", "Himawari-8", "ahi")
+    assert tile.BAND02.attrs["wavelength"] == 0.51
 
 
 def test_absent_band_is_missing_with_a_warning(tmp_path):

@@ -8,12 +8,12 @@ from flax import nnx
 from scipy.ndimage import correlate
 
 from satxlate_jax.models.layers import (
+    INITIALIZERS,
     Activation,
     ConvBlock,
     Norm,
     add_bias,
     average_pool,
-    kernel_initializer,
     upsample_nearest,
 )
 from satxlate_jax.models.translator import build_translator
@@ -44,7 +44,7 @@ DEVIATIONS = {
 
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_spread_of_initial_kernels(name):
-    kernel = np.asarray(kernel_initializer(name)(jax.random.key(0), (3, 3, 32, 64), jnp.float32))
+    kernel = np.asarray(INITIALIZERS[name](jax.random.key(0), (3, 3, 32, 64), jnp.float32))
     assert kernel.std() == pytest.approx(DEVIATIONS[name], rel=0.02)
     assert abs(kernel.mean()) < 0.02 * kernel.std() * 3
     if name == "default":
@@ -52,7 +52,7 @@ def test_spread_of_initial_kernels(name):
 
 
 def test_orthogonal_kernels_are_orthogonal():
-    kernel = np.asarray(kernel_initializer("orthogonal")(jax.random.key(0), (3, 3, 8, 16), jnp.float32)).reshape(72, 16)
+    kernel = np.asarray(INITIALIZERS["orthogonal"](jax.random.key(0), (3, 3, 8, 16), jnp.float32)).reshape(72, 16)
     np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(16), atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Who may continue a run: with which configuration, on which data, from which format."""
+"""Continuing a run: with which configuration, on which data, from which format it is allowed."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.training.continuing import MAY_CHANGE, NEUTRAL
+from satxlate_jax.training.run_folder import MAY_CHANGE, NEUTRAL
 from tests import tiny_run
 
 STEPS = 2
@@ -44,14 +44,14 @@ def train(run: Path, data: Path, *words: str, steps: int = STEPS) -> int:
     return main(["train", *command[4:]])
 
 
-def rewrite_facts(run: Path, change) -> None:
+def rewrite_metadata(run: Path, change) -> None:
     """As an older version would have left the newest checkpoint."""
     checkpoints = Checkpoints(run / "checkpoints")
     step = checkpoints.latest_step()
-    facts, tree = checkpoints.facts(), checkpoints.restore()
-    change(facts)
+    metadata, tree = checkpoints.metadata(), checkpoints.restore()
+    change(metadata)
     shutil.rmtree(run / "checkpoints")
-    checkpoints.save(step, tree, facts)
+    checkpoints.save(step, tree, metadata)
     checkpoints.close()
 
 
@@ -84,7 +84,7 @@ def test_as_many_records_in_other_shards_are_refused(run, tmp_path, capsys):
 
 
 def test_another_selection_or_other_values_are_refused(tmp_path, data, capsys):
-    """What the build says of a data set whose shards are as long."""
+    """The build's manifest and statistics tell apart data sets whose shards are as long."""
     for name in ("first", "second"):
         shutil.copytree(data, tmp_path / name)
         content = {"format": 1, "root": f"/{name}", "selection": {"years": [2019], "seed": 0}, "files": {"found": 7}}
@@ -107,49 +107,60 @@ def test_another_selection_or_other_values_are_refused(tmp_path, data, capsys):
 
 
 def test_a_checkpoint_without_a_fingerprint_continues_with_one_warning(run, data, capsys):
-    rewrite_facts(run, lambda facts: facts.pop("data"))
+    rewrite_metadata(run, lambda metadata: metadata.pop("data"))
     assert train(run, data, steps=3) == 0
     output = capsys.readouterr().out
     assert output.count("warning") == 1 and "what data it was trained on" in output
-    assert set(Checkpoints(run / "checkpoints").facts()["data"]) == {"G16", "H8"}
+    assert set(Checkpoints(run / "checkpoints").metadata()["data"]) == {"G16", "H8"}
     assert train(run, data, steps=4) == 0
     assert "warning" not in capsys.readouterr().out
 
 
 def test_a_run_of_the_first_format_continues_and_is_told_of_the_new_order(run, data, capsys):
-    def age(facts):
-        facts["format"] = 1
-        del facts["data"]
+    def age(metadata):
+        metadata["format"] = 1
+        del metadata["data"]
         for section, field in (name.split(".") for name in NEUTRAL):
-            del facts["config"][section][field]
+            del metadata["config"][section][field]
 
-    rewrite_facts(run, age)
+    rewrite_metadata(run, age)
     assert train(run, data, steps=3) == 0
     output = capsys.readouterr().out
     (line,) = [line for line in output.splitlines() if line.startswith("note: ")]
     assert "format 1" in line and "order" in line
-    assert Checkpoints(run / "checkpoints").facts()["format"] == 2
+    assert Checkpoints(run / "checkpoints").metadata()["format"] == 2
     assert train(run, data, steps=4) == 0
     assert "note: " not in capsys.readouterr().out
 
 
 def test_a_run_of_a_later_format_is_refused(run, data, capsys):
-    rewrite_facts(run, lambda facts: facts.update(format=3))
+    rewrite_metadata(run, lambda metadata: metadata.update(format=3))
     assert "has format 3, this version knows 2" in refusal(capsys, run, data)
 
 
 def test_a_field_that_the_checkpoint_does_not_know_may_not_change_what_it_did(run, data, capsys):
-    rewrite_facts(run, lambda facts: facts["config"]["optimizer"].pop("clip_norm"))
+    rewrite_metadata(run, lambda metadata: metadata["config"]["optimizer"].pop("clip_norm"))
     line = refusal(capsys, run, data, "--config.optimizer.clip_norm=1.0")
     assert "config.optimizer.clip_norm was not known, which is as 0.0, is 1.0" in line
     assert train(run, data, "--config.optimizer.clip_norm=0", steps=3) == 0
+
+
+def test_a_run_with_a_field_that_is_no_longer_there_continues_if_it_changed_nothing(run, data, capsys):
+    """As every run of 0.1.0 has it."""
+    rewrite_metadata(run, lambda metadata: metadata["config"].update(abreast=1))
+    assert train(run, data, steps=3) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert "config.abreast 1" in line
+    assert "abreast" not in Checkpoints(run / "checkpoints").metadata()["config"]
+    rewrite_metadata(run, lambda metadata: metadata["config"].update(abreast=2))
+    assert "config.abreast 2, a field that is no longer there" in refusal(capsys, run, data, steps=4)
 
 
 def test_an_older_run_with_a_field_that_its_variant_ignores_continues(tmp_path, data, capsys):
     """Older versions took any value of such a field; now only its default is allowed."""
     released = "--config.objective.variant=released"
     assert train(tmp_path / "run", data, released) == 0
-    rewrite_facts(tmp_path / "run", lambda facts: facts["config"]["objective"].update(recon_kl_w=0.5))
+    rewrite_metadata(tmp_path / "run", lambda metadata: metadata["config"]["objective"].update(recon_kl_w=0.5))
     assert train(tmp_path / "run", data, released, steps=3) == 0
 
 

@@ -1,4 +1,4 @@
-"""What is drawn and what is read, by counting: every record once per epoch, and by one process alone."""
+"""Records drawn and read, by counting: every one once per epoch, and by one process alone."""
 
 from itertools import islice
 from pathlib import Path

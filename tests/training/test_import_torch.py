@@ -13,8 +13,8 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
+from satxlate_jax.training.step import TrainState
 from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
-from satxlate_jax.training.train_state import TrainState
 from satxlate_jax.translation.translate import load
 
 torch = pytest.importorskip("torch", reason="PyTorch is optional: pip install 'satxlate-jax[torch]'")
@@ -141,11 +141,11 @@ def test_the_run_translates(run):
 
 def test_the_configuration_to_continue_with_is_the_runs(released_file, run):
     """configs/released.py:YAML gives what the checkpoint recorded, so `train` accepts it."""
-    from satxlate_jax.training.run import check_continues, run_facts
+    from satxlate_jax.training.run_folder import check_continues, run_metadata
 
     project = Path(__file__).resolve().parents[2]
     config = load_config([f"--config={project / 'configs' / 'released.py'}:{released_file / 'config.yaml'}"])
-    check_continues(run_facts(config), Checkpoints(run / "checkpoints").facts(), run)
+    check_continues(run_metadata(config), Checkpoints(run / "checkpoints").metadata(), run)
 
 
 def import_with(folder, capsys, checkpoint="checkpoint.pth.tar", config="config.yaml", output="other"):

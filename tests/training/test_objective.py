@@ -124,7 +124,7 @@ def test_gradients_reach_every_parameter(default_config):
 
 
 def test_released_leaves_latent_terms_of_earlier_sources_without_gradient(default_config):
-    """What 'paper' repairs: with the other terms off, only the last source's encoder learns from the shared bands."""
+    """The repair of 'paper': with the other terms off, only the last source's encoder learns from the shared bands."""
     off = {f"objective.{name}_w": 0.0 for name in ("gan", "recon_x", "recon_x_cyc", "recon_z_cyc", "recon_kl_cyc")}
     for variant, reached in (("released", {"H8"}), ("paper", {"G16", "G17", "H8"})):
         kl = {"objective.recon_kl_w": 0.0} if variant == "paper" else {}  # 'released' has no such term

@@ -1,4 +1,4 @@
-"""What can be switched on beside the released optimizer: a limit to gradients, an average of the generator."""
+"""Options beside the released optimizer: a limit to gradients, an average of the generator."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,18 @@ import satxlate_jax
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.optimizers import Adam, clip_by_global_norm, moving_average
+from satxlate_jax.training.optimizers import make_optimizer, moving_average
 from satxlate_jax.training.step import draw_noise
 from tests import tiny_run
 
-OPTIMIZER = {"beta1": 0.5, "beta2": 0.999, "weight_decay": 0.1, "decay_every": 10, "decay_rate": 0.5}
+OPTIMIZER = {
+    "learning_rate": 0.01,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "weight_decay": 0.1,
+    "decay_every": 10,
+    "decay_rate": 0.5,
+}
 
 
 def random_tree(seed):
@@ -25,27 +32,45 @@ def norm(tree):
     return np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
 
+def moments_after_one_update(gradients, trainable, limit):
+    """Adam's first moment is then half of the gradient that reached it."""
+    optimizer = make_optimizer(OPTIMIZER | {"weight_decay": 0.0, "clip_norm": limit}, trainable, decays=True)
+    params = jax.tree.map(jnp.zeros_like, gradients)
+    _, state = optimizer.update(jax.tree.map(jnp.asarray, gradients), optimizer.init(params), params)
+    assert set(state) == {"count", "mu", "nu"} and state["count"] == 1, "as checkpoints store it"
+    return jax.tree.map(lambda mu: 2 * mu, state["mu"])
+
+
 @pytest.mark.parametrize(("limit", "scale"), [(0.5, 0.5), (5.0, 1.0)])
 def test_a_gradient_is_shortened_to_the_limit_and_never_lengthened(limit, scale):
     """The limit is a multiple of the norm of what is trained: a frozen part's gradient does not count."""
     gradients, trainable = random_tree(0), {"a": {"kernel": True}, "b": {"kernel": False}}
-    length = norm(gradients["a"])
-    clipped = clip_by_global_norm(jax.tree.map(jnp.asarray, gradients), trainable, float(limit * length))
-    jax.tree.map(lambda c, g: np.testing.assert_allclose(c, scale * g, rtol=1e-6), clipped, gradients)
+    clipped = moments_after_one_update(gradients, trainable, float(limit * norm(gradients["a"])))
+    np.testing.assert_allclose(clipped["a"]["kernel"], scale * gradients["a"]["kernel"], rtol=1e-6)
 
 
 def test_a_gradient_of_zero_stays_zero():
-    clipped = clip_by_global_norm({"a": jnp.zeros(3)}, {"a": True}, 1.0)
-    assert np.array_equal(clipped["a"], np.zeros(3))
+    assert np.array_equal(moments_after_one_update({"a": jnp.zeros(3)}, {"a": True}, 1.0)["a"], np.zeros(3))
 
 
 def test_the_limit_comes_before_the_decay_and_the_moments():
     """Adam's first step is the sign of (clipped gradient + decay * parameter); the decay wins once it is clipped."""
     params, gradients = {"a": jnp.ones(4)}, {"a": jnp.full(4, -100.0)}
     for limit, sign in ((0.0, -1.0), (0.1, 1.0)):
-        adam = Adam(OPTIMIZER | {"learning_rate": 0.01, "clip_norm": limit}, {"a": True}, decays=True)
-        after, _ = adam.update(gradients, adam.init(params), params)
-        np.testing.assert_allclose(after["a"], 1 - sign * 0.01, rtol=1e-5)
+        optimizer = make_optimizer(OPTIMIZER | {"clip_norm": limit}, {"a": True}, decays=True)
+        updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        np.testing.assert_allclose(updates["a"], -sign * 0.01, rtol=1e-5)
+
+
+def test_the_rate_decays_with_the_count_that_is_stored():
+    optimizer = make_optimizer(OPTIMIZER | {"clip_norm": 0.0}, {"a": True, "b": False}, decays=True)
+    params = {"a": jnp.ones(1), "b": jnp.ones(1)}
+    state = optimizer.init(params)
+    for count, rate in ((9, 0.01), (10, 0.005), (20, 0.0025)):
+        updates, after = optimizer.update(params, state | {"count": jnp.int32(count), "nu": params}, params)
+        assert after["count"] == count + 1 and updates["b"] == 0
+        direction = 0.5 * 1.1 / (1 - 0.5 ** (count + 1)) / np.sqrt((0.999 + 0.001 * 1.21) / (1 - 0.999 ** (count + 1)))
+        np.testing.assert_allclose(updates["a"], -rate * direction, rtol=1e-4)
 
 
 def test_the_average_is_the_weighted_sum_of_all_parameters_so_far():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.training.order import EpochOrder, draw_turns
+from satxlate_jax.training.input import EpochOrder, draw_turns
 
 
 @pytest.mark.parametrize("mixed", [1, 7, 10_000])
@@ -43,7 +43,7 @@ def test_seed_and_satellite_decide():
 
 
 def test_the_order_is_that_of_format_2():
-    """Where this fails old runs continue otherwise than they would have: raise runs.FORMAT."""
+    """If this fails, old runs continue otherwise than they would have: raise runs.FORMAT."""
     assert EpochOrder([4, 3, 5], 6, 0, "G16").records(np.arange(24)).tolist() == [
         *(4, 8, 6, 7, 5, 9, 11, 10, 0, 1, 3, 2),
         *(0, 5, 6, 3, 2, 4, 1, 10, 11, 7, 9, 8),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.training.least_squares import WHITE, least_squares, predict, whitening
+from satxlate_jax.training.spectral_path_init import WHITE, fit_linear, predict, whitening
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def test_least_squares_is_numpys(count, quadratic, random):
     products = [x[:, [i]] * x[:, [j]] for i in range(3) for j in range(i, 3)] if quadratic else []
     design = np.concatenate([x, *products, np.ones((count, 1))], axis=1)
     expected = np.linalg.lstsq(design, y, rcond=None)[0]
-    weights, offset = least_squares(x, y, quadratic)
+    weights, offset = fit_linear(x, y, quadratic)
     np.testing.assert_allclose(predict(x, weights, offset, quadratic), design @ expected, atol=1e-6)
 
 
 def test_bands_that_say_the_same_share_the_weight(random):
     x = random.normal(size=(1000, 1))
-    weights, offset = least_squares(np.concatenate([x, 2 * x], axis=1), 3 * x + 1, quadratic=False)
+    weights, offset = fit_linear(np.concatenate([x, 2 * x], axis=1), 3 * x + 1, quadratic=False)
     np.testing.assert_allclose(weights[:, 0] * [1, 2], 1.5, atol=1e-6)
     assert offset[0] == pytest.approx(1)

@@ -11,14 +11,13 @@ from ml_collections import ConfigDict
 from satxlate_jax import load
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.abreast import pack
 from satxlate_jax.models.translator import build_translator
-from satxlate_jax.training import cross_satellite_regression as spectral_start_module
+from satxlate_jax.training import spectral_path_init as spectral_start_module
 from satxlate_jax.training.assembly import build_networks, build_objective
-from satxlate_jax.training.channels import spectral_slots
+from satxlate_jax.training.channels import wavelength_channels
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.cross_satellite_regression import PATCHES, STEP, spectral_start, with_spectral_start
 from satxlate_jax.training.input import training_batches, validation_batches
+from satxlate_jax.training.spectral_path_init import PATCHES, STEP, spectral_start, with_spectral_start
 from satxlate_jax.training.step import draw_noise
 from tests.tiny_run import (
     PATCH_SIZE,
@@ -33,7 +32,7 @@ from tests.tiny_run import (
 )
 
 # G16 has 2, 3, 5, 7, 13 and H8 has 3, 4, 13: 0.64, 0.86 and 10.3 um are shared, 1.6 and 3.9 um are not
-SLOTS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
+CHANNELS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
 
 
 @pytest.fixture
@@ -52,16 +51,10 @@ def silent(params: dict) -> dict:
     return params
 
 
-def test_slots_are_wavelengths(config):
-    assert spectral_slots(config) == SLOTS
+def test_channels_are_wavelengths(config):
+    assert wavelength_channels(config) == CHANNELS
     config.generator.spectral_path = "none"
-    assert spectral_slots(config) == {}
-
-
-def test_products_cannot_go_abreast(config):
-    config.generator.spectral_path, config.abreast = "quadratic", 2
-    with pytest.raises(InputError, match="'quadratic' needs config.abreast 1"):
-        validate(config)
+    assert wavelength_channels(config) == {}
 
 
 def test_a_coarser_latent_field_is_refused(config):
@@ -104,7 +97,7 @@ def test_it_starts_as_copy_and_least_squares(kind, config, tmp_path_factory):
 
 @pytest.mark.parametrize("helpful", [True, False])
 def test_hidden_units_learn_what_a_regression_cannot(helpful, config, monkeypatch):
-    """Where a lacking band is a bend of another they find it; where it is noise they add nothing."""
+    """If a lacking band is a bend of another they find it; if it is noise they add nothing."""
     mean, std = published_statistics("G16", (2, 3, 5, 7, 13))
     own_mean, own_std = published_statistics("H8", (3, 4, 13))
 
@@ -150,7 +143,6 @@ def test_the_fit_reads_a_bounded_part_of_either_split(config, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("abreast", 2, "spectral_hidden needs config.abreast 1"),
         ("generator.spectral_path", "none", "spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'"),
         ("generator.spectral_path", "copy", "spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'"),
         ("objective.pairs_per_step", 2, "spectral_hidden needs config.objective.pairs_per_step 0"),
@@ -166,10 +158,10 @@ def test_what_hidden_units_cannot_go_with(config, field, value, message):
 def test_the_path_takes_no_noise(config):
     translator, _ = build_networks(config)
     batch = {"G16": jnp.zeros((2, 16, 16, 5))}
-    quiet = translator.latent_channels - translator.noisy_channels
-    noise = draw_noise(jax.random.key(0), batch, 1, translator.noisy_channels, quiet)["G16"]
-    assert quiet == 5 and noise.shape[-1] == translator.latent_channels
-    assert not noise[..., -quiet:].any() and noise[..., :-quiet].all()
+    silent = translator.latent_channels - translator.noisy_channels
+    noise = draw_noise(jax.random.key(0), batch, 1, translator.noisy_channels, silent)["G16"]
+    assert silent == 5 and noise.shape[-1] == translator.latent_channels
+    assert not noise[..., -silent:].any() and noise[..., :-silent].all()
 
 
 def test_without_it_nothing_changes(config):
@@ -214,10 +206,9 @@ def test_a_measured_cycle_hides_nothing(config):
     np.testing.assert_allclose(total - without, 2 * parts["terms"]["measured"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("abreast", [1, 2])
-def test_measurements_do_not_count_as_size_of_the_encodings(config, abreast):
+def test_measurements_do_not_count_as_size_of_the_encodings(config):
     """By hand: the network's channels come first; the path's are compared after a cycle, their size is not limited."""
-    config.objective.recon_kl_cyc_w, config.abreast = 0.3, abreast
+    config.objective.recon_kl_cyc_w = 0.3
     objective = build_objective(config)
     translator, width = objective.translator, config.generator.dim
     params = translator.init(jax.random.key(0))
@@ -225,14 +216,15 @@ def test_measurements_do_not_count_as_size_of_the_encodings(config, abreast):
     bands = config.data.satellites
     images = {name: jax.random.normal(jax.random.key(2), (2, 8, 8, len(bands[name]))) for name in bands}
     noise = {name: jnp.zeros((2, 8, 8, translator.latent_channels)) for name in bands}
-    batch, noise = jax.tree.map(lambda x: pack(x, abreast), (images, noise))
-    terms = jax.jit(objective.generator_loss, static_argnums=4)(params, discriminator, batch, noise, 1)[1]["terms"]
+    terms = jax.jit(objective.generator_loss, static_argnums=4)(params, discriminator, images, noise, 1)[1]["terms"]
 
-    config.abreast = 1
-    single, _ = build_networks(config)
-    z = {k: np.asarray(single.encode(params, images[k], k)) for k in bands}
+    z = {k: np.asarray(translator.encode(params, images[k], k)) for k in bands}
     assert all(values.shape[-1] == width + 5 for values in z.values())
-    again = {(k, q): np.asarray(single.encode(params, single.decode(params, z[k], q), q)) for k in bands for q in bands}
+    again = {
+        (k, q): np.asarray(translator.encode(params, translator.decode(params, z[k], q), q))
+        for k in bands
+        for q in bands
+    }
     kl = np.mean([np.mean(values[..., :width] ** 2) for values in z.values()])
     np.testing.assert_allclose(terms["kl"], kl, rtol=1e-5)
     kl_cyc = np.mean([np.mean(values[..., :width] ** 2) for values in again.values()])

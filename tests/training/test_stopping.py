@@ -17,8 +17,7 @@ import pytest
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.loop import train
-from satxlate_jax.training.stopping import StopRequest, without_echoes
+from satxlate_jax.training.loop import StopRequest, train, without_echoes
 from tests import tiny_run
 
 QUIET = ("--config.steps=3", "--config.image_every=9", "--config.histogram_every=9", "--config.validate_every=0")
@@ -30,7 +29,7 @@ def data(tmp_path_factory):
 
 
 def state_of_the_process():
-    """What a library call may change and must put back."""
+    """The settings that a library call may change and must put back."""
     mask = os.umask(0o022)
     os.umask(mask)
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]

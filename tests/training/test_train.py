@@ -1,4 +1,4 @@
-"""The verb `train` through its front door: what it leaves behind, and what it says to a mistake."""
+"""The subcommand `train` through its front door: what it leaves behind, and what it says to a mistake."""
 
 import itertools
 import json
@@ -17,8 +17,8 @@ from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.step_program import abstract_arguments, jit_train_step
-from satxlate_jax.training.stopping import TrainingDivergedError, check_finite
+from satxlate_jax.training.loop import TrainingDivergedError, check_finite
+from satxlate_jax.training.step import abstract_arguments, jit_train_step
 from tests import tiny_run
 
 
@@ -49,14 +49,14 @@ def _train(run: Path, data: Path, *words: str) -> int:
 
 
 def _mistake(capsys, *arguments) -> str:
-    """What is said on stderr to a mistake: one line, exit code 2."""
+    """The one line on stderr about a mistake; exit code 2."""
     assert _train(*arguments) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("satxlate train: ")]
     return line
 
 
 def test_a_checkpoint_says_all_that_is_needed_to_use_it(finished):
-    facts = Checkpoints(finished / "checkpoints").facts()
+    facts = Checkpoints(finished / "checkpoints").metadata()
     assert (
         facts["format"] == 2 and facts["step"] == tiny_run.STEPS and facts["seed"] == 0 and facts["process_count"] == 1
     )

@@ -12,11 +12,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.abreast import pack
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_objective, build_pair_budget
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.input import data_facts, validation_batches
+from satxlate_jax.training.input import data_metadata, validation_batches
 from satxlate_jax.training.loop import train
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.step import draw_noise
@@ -62,8 +61,8 @@ def inputs(objective, bands):
         jax.tree.map(lambda x: 8 * x + 0.01, network.init(jax.random.key(k))) for k, network in enumerate(networks)
     )
     batch = {name: jax.random.normal(jax.random.key(2), (4, 8, 8, len(numbers))) for name, numbers in bands.items()}
-    quiet = translator.latent_channels - translator.noisy_channels
-    return generator, discriminator, batch, draw_noise(jax.random.key(3), batch, 1, translator.noisy_channels, quiet)
+    silent = translator.latent_channels - translator.noisy_channels
+    return generator, discriminator, batch, draw_noise(jax.random.key(3), batch, 1, translator.noisy_channels, silent)
 
 
 def generator_loss(losses, *arguments):
@@ -137,17 +136,6 @@ def test_a_translator_that_copies_shared_bands_has_no_error():
         assert (float(value) < 1e-10) == (len(SHARED[k, q]) == len(SATELLITES[k])), (k, q, float(value))
 
 
-def test_images_abreast_are_compared_in_the_same_units():
-    terms = []
-    for abreast in (1, 2):
-        objective = build_objective(small_config(abreast=abreast), STATISTICS)
-        generator, discriminator, *images = inputs(objective, SATELLITES)
-        images = jax.tree.map(lambda x: pack(x, abreast), images)  # noqa: B023
-        terms.append(generator_loss(objective, generator, discriminator, *images)[1]["terms"])
-    for name, value in terms[0].items():
-        np.testing.assert_allclose(terms[1][name], value, rtol=2e-5, err_msg=name)
-
-
 def test_a_pair_budget_compares_in_the_same_units():
     """The mean over all single pairs is the whole objective's value."""
     config = small_config(**{"objective.pairs_per_step": 1})
@@ -208,11 +196,11 @@ def config_with_statistics(tmp_path):
 
 def test_validation_scores_shared_bands_in_physical_units(config_with_statistics):
     config = config_with_statistics
-    facts = data_facts(config)
-    objective = build_objective(config, facts)
+    metadata = data_metadata(config)
+    objective = build_objective(config, metadata)
     generator = inputs(objective, config.data.satellites)[0]
     config.validation_batches = 1
-    scores = Validation(config, sharding.make_mesh(), objective, facts).scores(generator)
+    scores = Validation(config, sharding.make_mesh(), objective, metadata).scores(generator)
     batch = next(validation_batches(config))
     for k, q in (("G16", "H8"), ("H8", "G16")):
         image = objective.translator.decode(generator, objective.translator.encode(generator, batch[k], k), q)
@@ -240,17 +228,17 @@ def test_a_run_with_statistics_of_the_data_begins_without_error_in_shared_bands(
 def test_a_grey_of_a_picture_means_the_same_for_every_satellite(tmp_path):
     """A copy in physical units looks like what it is a copy of."""
     bands = {name: list(SATELLITES[name]) for name in ("G16", "G17")}
-    facts = {"satellites": {name: STATISTICS[name] | {"bands": numbers} for name, numbers in bands.items()}}
+    metadata = {"satellites": {name: STATISTICS[name] | {"bands": numbers} for name, numbers in bands.items()}}
     images = {name: np.zeros((1, 8, 8, len(numbers)), np.float32) for name, numbers in bands.items()}
     images["G16"][..., 4] = np.linspace(-1, 1, 8)
     copied = np.zeros((1, 8, 8, 2))
     copied[..., 0] = physical(images["G16"], "G16")[..., 4]
     translations = {k: dict(images) for k in images}
     translations["G16"]["G17"] = network_units(copied, "G17").astype(np.float32)
-    monitor = Monitor(epath.Path(tmp_path), -1, facts)
+    monitor = Monitor(epath.Path(tmp_path), -1, metadata)
     monitor.write_pictures(1, images, translations)
     monitor.close()
-    (path,) = tmp_path.glob("events.out.tfevents.*")
+    (path,) = tmp_path.glob("events.out.tfevents.*.v2")
     values = [value for event in EventFileLoader(str(path)).Load() for value in event.summary.value]
     (tensor,) = [value.tensor for value in values if value.tag.startswith("infrared/G16 | itself | as G17")]
     picture = np.asarray(Image.open(io.BytesIO(tensor.string_val[2])), int)

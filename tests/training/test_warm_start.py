@@ -12,7 +12,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.training.assembly import build_networks, build_train_step, freeze_rules
 from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.optimizers import paths, trainable_mask
-from satxlate_jax.training.warm_start import describe, graft, new_satellites
+from satxlate_jax.training.warm_start import describe_origins, new_satellites, take_over
 
 
 def configuration(default_config, satellites, **fields):
@@ -48,7 +48,7 @@ def test_everything_known_is_kept_and_only_the_new_is_trained(default_config, ne
     config = configuration(default_config, {**OLD, new: (1, 7)}, **fields)
     fresh = parameters(config, seed=2)
 
-    start, origins = graft(fresh, given, [new], "RUN")
+    start, origins = take_over(fresh, given, [new], "RUN")
     for path, leaf in zip(paths(start), jax.tree.leaves(start), strict=True):
         source = fresh if origins[path] == "fresh" else given
         for key in path.split("/"):
@@ -93,21 +93,21 @@ def test_a_missing_leaf_is_refused(default_config):
     given = parameters(configuration(default_config, OLD), seed=1)
     del given["generator"]["decoders"]["G16"]["conv_out"]["conv"]["bias"]
     with pytest.raises(InputError, match="RUN lacks generator/decoders/G16/conv_out/conv/bias"):
-        graft(parameters(config, 2), given, ["G18"], "RUN")
+        take_over(parameters(config, 2), given, ["G18"], "RUN")
 
 
 def test_another_width_is_refused(default_config):
     given = parameters(configuration(default_config, OLD, **{"generator.dim": 8}), seed=1)
     with pytest.raises(InputError, match="must name a run of the same networks"):
-        graft(parameters(configuration(default_config, OLD), 2), given, [], "RUN")
+        take_over(parameters(configuration(default_config, OLD), 2), given, [], "RUN")
 
 
 def test_a_satellite_with_other_bands_is_refused(default_config):
-    facts = {"satellites": {"G16": {"bands": [1, 7]}, "H8": {"bands": [1, 2, 7]}}}
+    metadata = {"satellites": {"G16": {"bands": [1, 7]}, "H8": {"bands": [1, 2, 7]}}}
     config = configuration(default_config, {"G16": (1, 7), "H8": (1, 2, 7), "G17": (3,)})
-    assert new_satellites(config, facts, "RUN") == ["G17"]
+    assert new_satellites(config, metadata, "RUN") == ["G17"]
     with pytest.raises(InputError, match=r"RUN has H8 with the bands \[1, 2, 7\]"):
-        new_satellites(configuration(default_config, {"H8": (1, 2)}), facts, "RUN")
+        new_satellites(configuration(default_config, {"H8": (1, 2)}), metadata, "RUN")
 
 
 def test_a_rule_that_is_no_regular_expression_is_refused(default_config):
@@ -118,7 +118,7 @@ def test_a_rule_that_is_no_regular_expression_is_refused(default_config):
 def test_the_log_says_what_became_of_each_part():
     origins = {"generator/encoders/G16/a": "kept", "generator/encoders/G16/b": "kept", "discriminator/G17/c": "fresh"}
     trainable = {"generator/encoders/G16/a": False, "generator/encoders/G16/b": False, "discriminator/G17/c": True}
-    assert describe(origins, trainable).splitlines() == [
+    assert describe_origins(origins, trainable).splitlines() == [
         "  generator/encoders/G16: 2 kept, frozen",
         "  discriminator/G17: 1 fresh, trained",
     ]

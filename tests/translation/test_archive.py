@@ -1,4 +1,4 @@
-"""The verb `translate` on real tiles: files and folders, restart, bad inputs, exit codes."""
+"""The subcommand `translate` on real tiles: files and folders, restart, bad inputs, exit codes."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.translation.inputs import take_share
+from satxlate_jax.translation.inputs import take_part
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
@@ -116,19 +116,21 @@ def test_bad_inputs_are_named_and_the_rest_goes_on(run, tiles, realdata_dir, tmp
     assert translate(run, tmp_path / "none", short, other) == 2
 
 
-def test_shares_of_several_processes_cover_every_file_once(run, tiles, tmp_path, capsys):
+def test_parts_of_several_processes_cover_every_file_once(run, tiles, tmp_path, capsys):
     output = tmp_path / "out"
     assert translate(run, output, tiles, "--share", "0/2") == 0
     assert len(list(output.iterdir())) == 1
-    assert translate(run, output, tiles, "--share", "1/2") == 0
+    assert translate(run, output, tiles, "--part", "2/2") == 0
     assert capsys.readouterr().out.count("1 written, 0 already there") == 2
+    assert translate(run, output, tiles, "--part", "1/2") == 0
+    assert "0 written, 1 already there" in capsys.readouterr().out
     assert len(list(output.iterdir())) == 2
     files = [
         Path(f"GO17_ABI05_20191027_{hour:02d}00_GLBG_h0{tile}v03_02.hdf") for hour in range(4) for tile in range(5)
     ]
-    shares = [take_share(files, f"{index}/3", whole_tiles=True) for index in range(3)]
-    assert sorted(file for share in shares for file in share) == sorted(files)
-    assert [len({file.name[31:37] for file in share}) for share in shares] == [2, 2, 1]
+    parts = [take_part(files, (number, 3), whole_tiles=True) for number in (1, 2, 3)]
+    assert sorted(file for part in parts for file in part) == sorted(files)
+    assert [len({file.name[31:37] for file in part}) for part in parts] == [2, 2, 1]
 
 
 def test_some_bands_with_their_spread(run, tiles, tmp_path):
@@ -167,22 +169,3 @@ def test_all_local_devices_work_side_by_side(run, realdata_dir, tmp_path):
     for name in names:
         with xr.open_dataset(tmp_path / "one" / name) as one, xr.open_dataset(tmp_path / "two" / name) as two:
             np.testing.assert_allclose(one["BAND12"], two["BAND12"], atol=0.011)
-
-
-def test_one_line_for_what_cannot_work(run, tiles, tmp_path, capsys):
-    output, empty = tmp_path / "out", tmp_path / "empty"
-    empty.mkdir()
-    for words, message in (
-        ([tmp_path / "nowhere.hdf"], "does not exist"),
-        ([empty], "holds no L1G file of G17"),
-        ([tiles, "--days", "1-5"], "passes the filters"),
-        ([tiles, "--days", "x"], "not a list of numbers"),
-        ([tiles, "--source", "H8"], "translates between G16, G17, not 'H8'"),
-        ([tiles, "--share", "2/2"], "INDEX/COUNT"),
-    ):
-        assert translate(run, output, *words) == 2
-        error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
-    assert main(["translate", "--checkpoint", str(tiles), "--to", "G16", "--output", str(output), str(tiles)]) == 2
-    assert "is not a run" in capsys.readouterr().err
-    assert not output.exists()

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from satxlate_jax.translation.blocks import RAMP, apply_in_blocks, cut_axis
-from satxlate_jax.translation.network import run_network, view_radius
+from satxlate_jax.translation.inference import RAMP, apply_in_blocks, cut_axis, run_network, view_radius
 from satxlate_jax.translation.translate import load
 from tests.random_run import save_random_run
 
@@ -24,13 +23,13 @@ def test_blocks_give_what_the_whole_gives(shape, block):
 
 @pytest.mark.parametrize(("size", "block", "rim", "stride"), [(300, 128, 10, 1), (301, 96, 5, 1), (304, 130, 20, 4)])
 def test_weights_sum_to_one_and_leave_out_the_rim(size, block, rim, stride):
-    axis = cut_axis(size, block, rim, stride)
+    blocks, length = cut_axis(size, block, rim, stride)
     total = np.zeros(size)
-    for index, (start, weights) in enumerate(zip(axis.starts, axis.weights, strict=True)):
-        total[start : start + axis.length] += weights
-        assert start % stride == 0 and axis.length % stride == 0
+    for index, (start, weights) in enumerate(blocks):
+        total[start : start + length] += weights
+        assert start % stride == 0 and length % stride == 0
         assert index == 0 or not weights[:rim].any()
-        assert index == len(axis.starts) - 1 or not weights[-rim:].any()
+        assert index == len(blocks) - 1 or not weights[-rim:].any()
         assert np.abs(np.diff(weights)).max() <= 2 / RAMP  # no step, so no seam
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
@@ -76,7 +75,7 @@ def test_the_field_of_view_is_as_wide_as_said(tmp_path, settings):
     """Seen with NaN, which marks every pixel that looks at it; an encoder's LayerNorm would hide it, it has none."""
     bands = {"G16": (8,), "G17": (8,)}
     translator = load(save_random_run(tmp_path / "run", bands, dim=2, **settings))
-    radius = view_radius(translator.facts["config"]["generator"])
+    radius = view_radius(translator.metadata["config"]["generator"])
     x = np.zeros((1, 96, 96, 1), np.float32)
     x[0, 48, 48] = np.nan
     if settings.get("n_downsample"):

@@ -1,6 +1,8 @@
 """Translated files: CF metadata, packing, atomic writing, and reading by other tools."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import netCDF4
 import numpy as np
@@ -9,10 +11,10 @@ import xarray as xr
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.translation.bands import describe_band
-from satxlate_jax.translation.netcdf import is_complete, write_tile_netcdf
+from satxlate_jax.translation.band_array import describe_band
+from satxlate_jax.translation.netcdf import NetcdfFolder, write_tile_netcdf
 
-FACTS = {"config": {"generator": {"dim": 8}}, "satellites": {"G16": {"bands": [1, 7]}}, "versions": {"jax": "0"}}
+METADATA = {"config": {"generator": {"dim": 8}}, "satellites": {"G16": {"bands": [1, 7]}}, "versions": {"jax": "0"}}
 
 
 @pytest.fixture
@@ -63,14 +65,15 @@ def test_values_come_back_to_half_a_step(tile, tmp_path):
 
 
 def test_cf_metadata(tile, tmp_path):
-    write_tile_netcdf(tile, tmp_path / "out.nc", facts=FACTS, command="satxlate translate ...")
+    write_tile_netcdf(tile, tmp_path / "out.nc", metadata=METADATA, command="satxlate translate ...")
     with netCDF4.Dataset(tmp_path / "out.nc") as file:
         assert file.Conventions == "CF-1.8"
         assert file.source_file == "in.hdf" and file.checkpoint_run == "run" and file.checkpoint_step == 9
-        assert json.loads(file.checkpoint_config) == FACTS["config"]
+        assert json.loads(file.checkpoint_config) == METADATA["config"]
         assert "satxlate translate ..." in file.history
         band = file["BAND07"]
         assert band.standard_name == "toa_brightness_temperature" and band.units == "K" and band.wavelength == 3.9
+        assert (file.platform_name, file.sensor) == (band.platform_name, band.sensor) == ("GOES-16", "abi")
         assert file["BAND01"].standard_name == "toa_bidirectional_reflectance" and file["BAND01"].units == "1"
         assert band.dtype == np.int16 and band.filters()["zlib"]
         assert file[band.grid_mapping].grid_mapping_name == "latitude_longitude"
@@ -99,11 +102,14 @@ def test_writing_leaves_nothing_half_written(tile, tmp_path):
 
 
 def test_complete_means_this_source_and_this_checkpoint(tile, tmp_path):
-    path = tmp_path / "out.nc"
-    assert not is_complete(path, "run", 9, "in.hdf")
-    write_tile_netcdf(tile, path)
-    assert is_complete(path, "run", 9, "in.hdf")
-    assert not is_complete(path, "run", 10, "in.hdf")
-    assert not is_complete(path, "run", 9, "other.hdf")
-    path.write_bytes(path.read_bytes()[:100])
-    assert not is_complete(path, "run", 9, "in.hdf")
+    def folder(step, to="G16"):
+        return NetcdfFolder(tmp_path, to, SimpleNamespace(run="run", step=step, metadata={}))
+
+    source, path = Path("in.hdf"), tmp_path / "in_G16.nc"
+    assert not folder(9).is_complete(source)
+    folder(9).write(source, tile)
+    assert folder(9).is_complete(source) and not folder(10).is_complete(source)
+    path.rename(tmp_path / "other_G16.nc")
+    assert not folder(9).is_complete(Path("other.hdf"))
+    path.write_bytes((tmp_path / "other_G16.nc").read_bytes()[:100])
+    assert not folder(9).is_complete(source)

@@ -27,7 +27,7 @@ def written(tmp_path_factory):
     tile = make_tile()
     tile["BAND09"][5, 6] = np.nan
     output = translator.translate(tile, "G16", samples=2)
-    write_tile_netcdf(output, folder / "out.nc", facts=translator.facts, command="satxlate translate ...")
+    write_tile_netcdf(output, folder / "out.nc", metadata=translator.metadata, command="satxlate translate ...")
     return folder / "out.nc", output
 
 

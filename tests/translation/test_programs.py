@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from satxlate_jax.translation import network
+from satxlate_jax.translation import inference
 from satxlate_jax.translation.translate import load
 from tests.random_run import save_random_run
 from tests.translation.test_translate import make_tile
@@ -67,7 +67,7 @@ def test_programs_are_kept_up_to_a_number(tmp_path):
         return translator.translate(np.full((size, size, 1), 250, np.float32), "G16", source="G17")
 
     translate(8)
-    for size in range(9, 9 + network.PROGRAMS):
+    for size in range(9, 9 + inference.PROGRAMS):
         translate(size)
     gc.collect()
     full = len(jax.devices()[0].client.live_executables())

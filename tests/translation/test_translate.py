@@ -8,8 +8,8 @@ from pyorbital.astronomy import sun_zenith_angle
 
 import satxlate_jax
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.network import view_radius
-from satxlate_jax.translation.translate import load, translate_array
+from satxlate_jax.translation.inference import view_radius
+from satxlate_jax.translation.translate import load
 from tests.random_run import GENERATOR, save_random_run
 
 BANDS = {"G16": (1, 7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16), "H8_15": (2, 8, 9)}
@@ -62,14 +62,14 @@ def test_a_tile_becomes_the_other_satellites_bands_on_the_same_grid(translator):
 
 def test_it_is_what_the_network_computes(translator):
     tile = make_tile()
-    facts = translator.facts["satellites"]
-    x = (stacked(tile, BANDS["G17"]).astype(np.float64) - facts["G17"]["mean"]) / facts["G17"]["std"]
+    statistics = translator.metadata["satellites"]
+    x = (stacked(tile, BANDS["G17"]).astype(np.float64) - statistics["G17"]["mean"]) / statistics["G17"]["std"]
     # continued by reflection as far as the network sees, so that no pixel sees the padding's zeros
     around = view_radius(GENERATOR)
     x = np.pad(x, ((around, around), (around, around), (0, 0)), mode="reflect")
     z = translator.network.encode(translator.params, x[None].astype(np.float32), "G17")
     y = np.asarray(translator.network.decode(translator.params, z, "G16"))[0, around:-around, around:-around]
-    expected = y * np.array(facts["G16"]["std"]) + np.array(facts["G16"]["mean"])
+    expected = y * np.array(statistics["G16"]["std"]) + np.array(statistics["G16"]["mean"])
     expected[..., 0] = np.clip(expected[..., 0], 0, 1.6)
     expected[..., 1] = np.clip(expected[..., 1], 150, 420)
     expected[..., 2:] = np.clip(expected[..., 2:], 150, 350)
@@ -178,27 +178,11 @@ def test_skip_channels_of_the_source_are_handed_over(tmp_path):
     assert np.abs(first - second).max() > 0.01
 
 
-def test_released_rule_lets_nan_spread_and_blanks_impossible_temperatures(translator):
-    x = stacked(make_tile(), BANDS["G17"])
-    facts = translator.facts["satellites"]
-    arguments = (translator.params, translator.network)
-    free = translate_array(*arguments, x, "G17", "G16", facts)
-    released = translate_array(*arguments, x, "G17", "G16", facts, rule="released")
-    assert released.dtype == np.float64
-    impossible = (free < 180) | (free > 350)
-    impossible[..., 0] = False  # reflectance is left alone
-    np.testing.assert_array_equal(np.isnan(released), impossible)
-    np.testing.assert_array_equal(released[~impossible], free[~impossible])
-    x[20, 30, 1] = np.nan
-    spread = np.isnan(translate_array(*arguments, x, "G17", "G16", facts, rule="released")[..., 0])
-    assert spread[20 - 10 : 20 + 11, 30 - 10 : 30 + 11].all() and spread.sum() == 21 * 21
-
-
 def test_a_labelled_satellite_is_found_by_its_name(translator):
     assert "BAND02" in translator.translate(make_tile(), "H8")
 
 
-@pytest.mark.parametrize(("factor", "unit"), [(100, "%"), (100, "1"), (25_000, "1"), (1, "%")])
+@pytest.mark.parametrize(("factor", "unit"), [(25_000, "1"), (1, "%")])
 def test_percent_and_counts_are_refused(tmp_path, factor, unit):
     translator = load(save_random_run(tmp_path / "run", {"G16": (1, 13), "H8": (1, 2, 13)}))
     tile = make_tile(bands=(1, 13), satellite="G16")
@@ -219,11 +203,8 @@ def test_clear_errors(translator, tmp_path):
         translator.translate(empty, "G16")
     celsius = tile.copy(deep=True)
     celsius["BAND10"] -= 273.15
-    with pytest.raises(InputError, match="BAND10 of a_file.hdf must be brightness temperature in K"):
+    celsius["BAND10"].attrs["units"] = "degC"
+    with pytest.raises(InputError, match="BAND10 of a_file.hdf must be brightness temperature in K; it is in 'degC'"):
         translator.translate(celsius, "G16")
-    with pytest.raises(InputError, match="does not say which satellite"):
-        translator.translate(tile.drop_attrs(), "G16")
-    with pytest.raises(InputError, match="is not a run"):
-        load(tmp_path)
     with pytest.raises(InputError, match="no checkpoint of step 3"):
         load(save_random_run(tmp_path / "again", BANDS), step=3)

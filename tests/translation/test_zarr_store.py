@@ -49,7 +49,7 @@ def test_a_store_grows_along_time_and_reads_as_cf(run, files, tmp_path, capsys):
         assert output.attrs["checkpoint_step"] == 7
 
 
-def test_a_half_written_moment_is_written_again(run, files, tmp_path, capsys):
+def test_a_half_written_slice_is_written_again(run, files, tmp_path, capsys):
     translate(run, tmp_path, files[0], files[1])
     store = zarr.open_group(tmp_path / "G16_h09v03.zarr", mode="r+", zarr_format=2, use_consolidated=False)
     store["complete"][1] = -1  # as a process killed while writing leaves it
@@ -60,6 +60,19 @@ def test_a_half_written_moment_is_written_again(run, files, tmp_path, capsys):
     with xr.open_zarr(tmp_path / "G16_h09v03.zarr") as output:
         expected = load(run).translate(read_tile(files[1]), "G16")
         np.testing.assert_allclose(output["BAND12"][1], expected["BAND12"], atol=0.006)
+
+
+def test_an_axis_that_a_killed_process_lengthened_is_laid_out_again(run, files, tmp_path, capsys):
+    """The consolidated metadata are written last; until then the old axis holds."""
+    translate(run, tmp_path, files[0])
+    store = zarr.open_group(tmp_path / "G16_h09v03.zarr", mode="r+", zarr_format=2, use_consolidated=False)
+    for name in ("time", "BAND12"):
+        store[name].resize((3, *store[name].shape[1:]))
+    capsys.readouterr()
+    assert translate(run, tmp_path, files[0], files[1]) == 0
+    assert "1 written, 1 already there" in capsys.readouterr().out
+    with xr.open_zarr(tmp_path / "G16_h09v03.zarr") as output:
+        assert list(output["complete"].values) == [7, 7] and output.indexes["time"].is_monotonic_increasing
 
 
 def test_times_ascend_whatever_the_order_of_the_inputs(run, files, tmp_path, capsys):
@@ -108,7 +121,7 @@ def test_a_store_whose_move_was_cut_short_is_found_again(run, files, tmp_path, c
     assert store.is_dir()
 
 
-def test_two_sources_of_one_moment_are_refused(run, files, tmp_path, capsys):
+def test_two_sources_of_one_time_are_refused(run, files, tmp_path, capsys):
     again = tmp_path / files[0].name.replace("_02.hdf", "_03.hdf")
     shutil.copy(files[0], again)
     assert translate(run, tmp_path / "out", files[0], again) == 2

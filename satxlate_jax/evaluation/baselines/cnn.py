@@ -1,4 +1,4 @@
-"""A small convolutional network trained on the target satellite alone: the paper's authors' own baseline, small.
+"""A small convolutional network trained on the target satellite alone, after the paper authors' own baseline.
 
 Three 3 x 3 convolutions beside a linear (1 x 1) path, from the shared bands to the bands that the source lacks.
 """
@@ -12,7 +12,7 @@ import optax
 from tqdm import trange
 
 from satxlate_jax.evaluation.baselines.simple import Baseline, Task
-from satxlate_jax.instruments import published_statistics
+from satxlate_jax.instruments import denormalize, normalize, published_statistics
 from satxlate_jax.translation.missing import fill_missing
 
 WIDTH = 32  # channels
@@ -37,28 +37,25 @@ def _apply(params: Any, x: jax.Array) -> jax.Array:
 class SupervisedCnn(Baseline):
     """Trained on patches of the target's tiles, all in network units; a pixel missing in the truth does not count."""
 
-    name, wants = "cnn", ("target",)
+    name, label, wants = "cnn", "supervised CNN", ("target",)
 
     def __init__(self, task: Task):
         super().__init__(task)
-        self._source_channels, self._input_channels = task.shared
         numbers = np.array(task.target_bands)
-        self._inputs = published_statistics(task.target, numbers[self._input_channels])
+        self._inputs = published_statistics(task.target, numbers[self.partners])
         self._outputs = published_statistics(task.target, numbers[task.lacking])
         self._random = np.random.default_rng(0)
         self._patches: list[np.ndarray] = []
         self._params: Any = None
 
     def fit_target(self, values: np.ndarray) -> None:
-        """Keeps patches of a tile [h, w, target band] in which every input is there."""
-        if not self._input_channels:
+        """Keeps patches of a tile in which every input is there."""
+        if not self.partners:
             return
-        height, width = values.shape[:2]
         for _ in range(40):
-            row = self._random.integers(0, max(height - PATCH, 0) + 1)
-            column = self._random.integers(0, max(width - PATCH, 0) + 1)
+            row, column = (self._random.integers(0, max(side - PATCH, 0) + 1) for side in values.shape[:2])
             patch = values[row : row + PATCH, column : column + PATCH]
-            if patch.shape[:2] == (PATCH, PATCH) and np.isfinite(patch[..., self._input_channels]).all():
+            if patch.shape[:2] == (PATCH, PATCH) and np.isfinite(patch[..., self.partners]).all():
                 self._patches.append(patch.astype(np.float32))
         if len(self._patches) > 2 * KEPT_PATCHES:
             self._thin()
@@ -74,24 +71,20 @@ class SupervisedCnn(Baseline):
         self._thin()
         patches = np.stack(self._patches)
         self._patches = []
-        x = ((patches[..., self._input_channels] - self._inputs[0]) / self._inputs[1]).astype(np.float32)
-        y = ((patches[..., self.task.lacking] - self._outputs[0]) / self._outputs[1]).astype(np.float32)
+        x = normalize(patches[..., self.partners], *self._inputs)
+        y = normalize(patches[..., self.task.lacking], *self._outputs)
         self._params = _train(x, y, self._random)
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The bands that the source lacks, [h, w, target band]; NaN in the others and where an input is missing."""
+        """The bands that the source lacks; NaN in the others and where an input is missing."""
         predicted = self.nothing(values)
-        inputs = values[..., self._source_channels]
+        inputs = values[..., self.channels]
         if self._params is None or not np.isfinite(inputs).any((0, 1)).all():
             return predicted
         filled, missing = fill_missing(inputs)
-        x = ((filled - self._inputs[0]) / self._inputs[1]).astype(np.float32)
-        y = (
-            np.asarray(jax.jit(_apply)(self._params, x[None]))[0].astype(np.float64) * self._outputs[1]
-            + self._outputs[0]
-        )
-        y[missing] = np.nan
-        predicted[..., self.task.lacking] = y
+        y = jax.jit(_apply)(self._params, normalize(filled, *self._inputs)[None])[0]
+        predicted[..., self.task.lacking] = denormalize(y, *self._outputs)
+        predicted[missing] = np.nan
         return predicted
 
 

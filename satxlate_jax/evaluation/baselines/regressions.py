@@ -1,7 +1,4 @@
-"""Regressions between the bands of one instrument: linear, quadratic, boosted trees.
-
-Fitted on the target's own tiles, from its bands that the source shares to each of its bands (see `baselines`).
-"""
+"""Linear and quadratic regression and boosted trees on the target's tiles; one per band (SBAF) on coincident pairs."""
 
 import importlib.util
 from typing import Any
@@ -9,80 +6,68 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax.evaluation.baselines.simple import Baseline, Task
+from satxlate_jax.instruments import published_statistics
+from satxlate_jax.regression import Moments, least_squares
+
+
+def _solve(moments: Moments) -> tuple[np.ndarray, float]:
+    """Weights and offset of the last variable's regression on the others."""
+    weights, offset = least_squares(moments.mean, moments.covariance, len(moments.mean) - 1, rcond=1e-12)
+    return weights[:, 0], offset[0]
 
 
 class LinearRegression(Baseline):
-    """Least squares from the shared bands to every target band, by streaming normal equations in float64.
+    """Least squares from the shared bands to every target band.
 
     Each target band has its own sums, so that a pixel missing in one does not cost the others.
 
     Attributes:
-      weights: [input, target band].
+      weights: [feature, target band].
       offset: [target band].
     """
 
-    name, wants = "linear", ("target",)
+    name, label, wants = "linear", "linear regression", ("target",)
     step = 1  # of the pixels used, along rows and columns
 
     def __init__(self, task: Task):
         super().__init__(task)
-        self.source_channels, self.input_channels = task.shared
-        n_inputs = self.features(np.zeros((1, len(self.input_channels)))).shape[1]
-        n_target = len(task.target_bands)
-        self._n = np.zeros(n_target, np.int64)
-        self._mean = np.zeros((n_target, n_inputs + 1))  # of the inputs, then of the output
-        self._moments = np.zeros((n_target, n_inputs + 1, n_inputs + 1))  # centred sums of products
-        self.weights = np.full((n_inputs, n_target), np.nan)
-        self.offset = np.full(n_target, np.nan)
+        n_inputs = self.features(np.zeros((1, len(self.partners)))).shape[1]
+        self._moments = [Moments(n_inputs + 1) for _ in task.target_bands]
+        self.weights = np.full((n_inputs, len(task.target_bands)), np.nan)
+        self.offset = np.full(len(task.target_bands), np.nan)
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
-        """What the regression is linear in: [pixel, shared band] -> [pixel, feature]."""
+        """From the shared bands [pixel, band] to the variables that the regression is linear in, [pixel, feature]."""
         return inputs
 
     def fit_target(self, values: np.ndarray) -> None:
-        """Adds a tile [h, w, target band] to the sums, pixels where all inputs and the output are there."""
-        if not self.input_channels:
+        """Adds the pixels of a tile that have all inputs and the output."""
+        if not self.partners:
             return  # without a shared band there is nothing to regress on, and no answer
         pixels = values[:: self.step, :: self.step].reshape(-1, values.shape[-1]).astype(np.float64)
-        inputs = pixels[:, self.input_channels]
-        usable = np.isfinite(inputs).all(1)
-        pixels, features = pixels[usable], self.features(inputs[usable])
+        pixels = pixels[np.isfinite(pixels[:, self.partners]).all(1)]
+        features = self.features(pixels[:, self.partners])
         patterns: dict[bytes, list[int]] = {}  # bands are mostly missing together: one product serves them all
-        for channel in range(len(self._n)):
+        for channel in range(pixels.shape[1]):
             patterns.setdefault(np.isfinite(pixels[:, channel]).tobytes(), []).append(channel)
         for pattern, channels in patterns.items():
             seen = np.frombuffer(pattern, bool)
             if seen.any():
-                self._add(channels, features[seen], pixels[seen][:, channels])
-
-    def _add(self, channels: list[int], features: np.ndarray, outputs: np.ndarray) -> None:
-        rows = np.concatenate([features, outputs], axis=1)
-        means = rows.mean(0)
-        centred = rows - means
-        products = centred.T @ centred
-        n, n_inputs = len(rows), features.shape[1]
-        for position, channel in enumerate(channels):
-            kept = [*range(n_inputs), n_inputs + position]
-            total = n + self._n[channel]
-            step = means[kept] - self._mean[channel]
-            self._moments[channel] += products[np.ix_(kept, kept)]
-            self._moments[channel] += np.outer(step, step) * (self._n[channel] * n / total)
-            self._mean[channel] += step * (n / total)
-            self._n[channel] = total
+                tile = Moments(features.shape[1] + len(channels))
+                tile.add(np.concatenate([features[seen], pixels[seen][:, channels]], axis=1))
+                for position, channel in enumerate(channels):
+                    kept = [*range(features.shape[1]), features.shape[1] + position]
+                    self._moments[channel].merge(tile.n, tile.mean[kept], tile.products[np.ix_(kept, kept)])
 
     def finish(self) -> None:
-        """Solves the normal equations, scaled to unit variance; a direction without variance gets weight zero."""
-        for channel in np.flatnonzero(self._n > 1):
-            covariance = self._moments[channel] / self._n[channel]
-            scale = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-            scaled = covariance / np.outer(scale, scale)
-            solution = np.linalg.lstsq(scaled[:-1, :-1], scaled[:-1, -1], rcond=1e-12)[0]
-            self.weights[:, channel] = solution * scale[-1] / scale[:-1]
-            self.offset[channel] = self._mean[channel, -1] - self._mean[channel, :-1] @ self.weights[:, channel]
+        """Solves the normal equations of each band that was seen."""
+        for channel, moments in enumerate(self._moments):
+            if moments.n > 1:
+                self.weights[:, channel], self.offset[channel] = _solve(moments)
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The regression on the source's own measurements, [h, w, target band]; NaN where an input is missing."""
-        inputs = values.reshape(-1, values.shape[-1])[:, self.source_channels].astype(np.float64)
+        """The regression on the source's own measurements; NaN where an input is missing."""
+        inputs = values.reshape(-1, values.shape[-1])[:, self.channels].astype(np.float64)
         return (self.features(inputs) @ self.weights + self.offset).reshape(*values.shape[:2], -1)
 
 
@@ -92,43 +77,71 @@ class QuadraticRegression(LinearRegression):
     Inputs are centred and scaled by the published statistics first, so that squares are well conditioned.
     """
 
-    name = "quadratic"
+    name, label = "quadratic", "quadratic regression"
     step = 3
 
     def __init__(self, task: Task):
-        from satxlate_jax.instruments import published_statistics
-
-        numbers = [task.target_bands[channel] for channel in task.shared[1]]
-        self._centre, self._scale = published_statistics(task.target, numbers)
+        self._mean, self._std = published_statistics(task.target, task.inputs)
         super().__init__(task)
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
         """The bands and all products of two of them: [pixel, shared band] -> [pixel, feature]."""
-        x = (inputs - self._centre) / self._scale
+        x = (inputs - self._mean) / self._std
         first, second = np.triu_indices(x.shape[1])
         return np.concatenate([x, x[:, first] * x[:, second]], axis=1)
+
+
+class PairedLine(Baseline):
+    """A line per shared band, fitted on coincident files that are not scored: a spectral band adjustment (SBAF)."""
+
+    name, label, wants = "sbaf", "SBAF (paired)", ("pair",)
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self._moments = [Moments(2) for _ in self.channels]
+        self._lines = np.full((len(self.channels), 2), np.nan)
+
+    def fit_pair(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Adds coincident tiles [h, w, source band] and [h, w, target band]."""
+        for moments, channel, partner in zip(self._moments, self.channels, self.partners, strict=True):
+            values = np.stack([source[..., channel], target[..., partner]], axis=-1).astype(np.float64)
+            values = values[np.isfinite(values).all(-1)]
+            if len(values):
+                moments.add(values)
+
+    def finish(self) -> None:
+        """Solves for slope and offset; a band never seen in pairs has no answer."""
+        for line, moments in zip(self._lines, self._moments, strict=True):
+            if moments.n > 1 and moments.products[0, 0] > 0:
+                weights, line[1] = _solve(moments)
+                line[0] = weights[0]
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """The shared bands; NaN in the others."""
+        predicted = self.nothing(values)
+        predicted[..., self.partners] = values[..., self.channels] * self._lines[:, 0] + self._lines[:, 1]
+        return predicted
 
 
 class BoostedTrees(Baseline):
     """Gradient-boosted trees on a sample of pixels, for the bands that the source lacks; needs scikit-learn."""
 
-    name, wants = "trees", ("target",)
+    name, label, wants = "trees", "boosted trees", ("target",)
     sample = 120_000  # pixels
     per_tile = 6_000
 
     def __init__(self, task: Task):
         super().__init__(task)
-        self._source_channels, self._input_channels = task.shared
         self._random = np.random.default_rng(0)
         self._rows: list[np.ndarray] = []
         self._models: dict[int, Any] = {}
 
     def fit_target(self, values: np.ndarray) -> None:
-        """Draws pixels of a tile [h, w, target band] that have every input."""
-        if not self._input_channels:
+        """Draws pixels of a tile that have every input."""
+        if not self.partners:
             return
         pixels = values.reshape(-1, values.shape[-1])
-        usable = np.flatnonzero(np.isfinite(pixels[:, self._input_channels]).all(1))
+        usable = np.flatnonzero(np.isfinite(pixels[:, self.partners]).all(1))
         chosen = self._random.permutation(usable)[: self.per_tile]
         self._rows.append(pixels[chosen].astype(np.float32))
 
@@ -144,16 +157,14 @@ class BoostedTrees(Baseline):
             seen = np.isfinite(rows[:, channel])
             if seen.sum() > 100:
                 model = HistGradientBoostingRegressor(max_iter=200, learning_rate=0.1, random_state=0)
-                self._models[channel] = model.fit(rows[seen][:, self._input_channels], rows[seen, channel])
+                self._models[channel] = model.fit(rows[seen][:, self.partners], rows[seen, channel])
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The bands that the source lacks, [h, w, target band]; NaN in the others and where an input is missing."""
+        """The bands that the source lacks; NaN in the others and where an input is missing."""
         predicted = self.nothing(values)
-        inputs = values.reshape(-1, values.shape[-1])[:, self._source_channels]
-        usable = np.isfinite(inputs).all(1)
+        inputs = values[..., self.channels]
+        usable = np.isfinite(inputs).all(-1)
         for channel, model in self._models.items():
-            column = np.full(len(inputs), np.nan)
             if usable.any():
-                column[usable] = model.predict(inputs[usable])
-            predicted[..., channel] = column.reshape(values.shape[:2])
+                predicted[usable, channel] = model.predict(inputs[usable])
         return predicted

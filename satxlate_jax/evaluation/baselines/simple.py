@@ -1,76 +1,38 @@
-"""What a translation must beat: methods without a shared latent space, and what they are fitted on.
-
-Unpaired, as the model is:
-- `constant`: the target's mean.
-- `band_copy`: the source's band of the same wavelength, as measured.
-- `linear`, `quadratic`, `trees`, `cnn`: fitted on the TARGET satellite's own tiles, inputs = its bands that the
-  source's input bands share by wavelength, outputs = each of its bands, and then applied to what the SOURCE measured.
-- `matching`: a shared band's values mapped so that their distribution becomes the target's.
-- `green_...`: the published formulas for the green band.
-Paired, and so given more than the model: `sbaf`, a line per shared band fitted on coincident files.
-Every fit streams over tiles or keeps a bounded sample. `methods` lists them all.
-"""
+"""Baselines without a regression: constant, band copy, histogram matching, green formulas."""
 
 import abc
-from dataclasses import dataclass
 
 import numpy as np
 
+from satxlate_jax.evaluation.cases import Task
 from satxlate_jax.evaluation.composites import GREEN_FORMULAS, find_band, formula_green, green_band
-from satxlate_jax.instruments import get_satellite, is_shared, shared_channels
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be predicted from what.
-
-    Attributes:
-      source: name of the satellite whose bands are given.
-      source_bands: its 1-based bands, in the order of the arrays.
-      target: name of the satellite whose bands are wanted.
-      target_bands: its 1-based bands, in the order of the arrays.
-    """
-
-    source: str
-    source_bands: tuple[int, ...]
-    target: str
-    target_bands: tuple[int, ...]
-
-    @property
-    def shared(self) -> tuple[list[int], list[int]]:
-        """Channels of the source's array and of the target's that are the same band by wavelength."""
-        return shared_channels(self.source, self.source_bands, self.target, self.target_bands)
-
-    @property
-    def lacking(self) -> list[int]:
-        """Channels of the target's array that the source's input has no band for."""
-        return [channel for channel in range(len(self.target_bands)) if channel not in self.shared[1]]
+from satxlate_jax.evaluation.metrics import BINS
+from satxlate_jax.instruments import get_satellite
 
 
 class Baseline(abc.ABC):
-    """A method without a network between satellites. Fitted by calls of `fit_...`, then `finish`; then `predict`.
+    """A method without a latent space. It is fitted by calls of `fit_...` for what it wants and `finish`.
+
+    `fit_target` and `fit_source` take a tile of that satellite, [h, w, band] in physical units, NaN where missing;
+    `fit_pair` takes coincident tiles of source and target.
 
     Attributes:
       name: in tables.
-      wants: what it is fitted on: any of 'target', 'source' (tiles of one satellite), 'pairs' (coincident tiles).
+      label: in words.
+      wants: tiles that it is fitted on, any of 'target', 'source', 'pair'.
+      channels: channels of the source's array that have a partner in the target's.
+      partners: those partners, in the same order.
     """
 
     name = ""
+    label = ""
     wants: tuple[str, ...] = ()
 
     def __init__(self, task: Task):
         self.task = task
+        self.channels, self.partners = task.shared
 
-    def fit_target(self, values: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
-        """Takes in a tile of the target: [h, w, target band], physical units, NaN where missing."""
-
-    def fit_source(self, values: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
-        """Takes in a tile of the source: [h, w, source band], physical units, NaN where missing."""
-
-    def fit_pair(self, source: np.ndarray, target: np.ndarray) -> None:  # noqa: B027 - a baseline overrides what it wants
-        """Takes in coincident tiles of both, as above."""
-
-    def finish(self) -> None:  # noqa: B027 - a baseline overrides what it wants
+    def finish(self) -> None:  # noqa: B027 - not every baseline is fitted
         """Ends the fit."""
 
     @abc.abstractmethod
@@ -79,74 +41,112 @@ class Baseline(abc.ABC):
 
     def nothing(self, values: np.ndarray) -> np.ndarray:
         """No answer anywhere, [h, w, target band], to be filled in."""
-        return np.full(values.shape[:2] + (len(self.task.target_bands),), np.nan)
+        return np.full((*values.shape[:2], len(self.task.target_bands)), np.nan)
 
 
 class Constant(Baseline):
     """Each band's mean over the fitting tiles."""
 
-    name, wants = "constant", ("target",)
+    name, label, wants = "constant", "constant", ("target",)
 
     def __init__(self, task: Task):
         super().__init__(task)
         self._sum = np.zeros(len(task.target_bands))
         self._n = np.zeros(len(task.target_bands), np.int64)
-        self._mean = np.full(len(task.target_bands), np.nan)
 
     def fit_target(self, values: np.ndarray) -> None:
-        """Adds a tile [h, w, target band] to the means."""
+        """Adds a tile to the means."""
         seen = np.isfinite(values)
         self._sum += np.sum(values, axis=(0, 1), where=seen, dtype=np.float64)
         self._n += seen.sum((0, 1))
 
-    def finish(self) -> None:
-        """Divides; a band never seen stays NaN."""
-        self._mean = np.where(self._n > 0, self._sum / np.maximum(self._n, 1), np.nan)
-
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The means at every pixel, [h, w, target band]."""
-        return np.broadcast_to(self._mean, values.shape[:2] + self._mean.shape)
+        """The means at every pixel; NaN for a band that was never seen."""
+        mean = np.where(self._n > 0, self._sum / np.maximum(self._n, 1), np.nan)
+        return np.broadcast_to(mean, (*values.shape[:2], len(mean)))
 
 
 class BandCopy(Baseline):
     """The source's band of the same wavelength, where there is one."""
 
-    name = "band_copy"
+    name, label = "band_copy", "band copy"
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The shared bands as measured; NaN in bands the source has no partner for, [h, w, target band]."""
+        """The shared bands as measured; NaN in the others."""
         copied = self.nothing(values)
-        for source_channel, target_channel in zip(*self.task.shared, strict=True):
-            copied[..., target_channel] = values[..., source_channel]
+        copied[..., self.partners] = values[..., self.channels]
         return copied
+
+
+class HistogramMatching(Baseline):
+    """Maps each shared band so that its distribution over the source's tiles becomes that over the target's."""
+
+    name, label, wants = "matching", "histogram matching", ("target", "source")
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        target = get_satellite(task.target)
+        bins = [BINS[target.band(task.target_bands[channel]).kind] for channel in self.partners]
+        self._edges = [np.linspace(low, high, round((high - low) / width) + 1) for low, high, width in bins]
+        self._counts = [np.zeros((2, len(edges) - 1)) for edges in self._edges]
+        self._maps: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(self._edges)
+
+    def fit_source(self, values: np.ndarray) -> None:
+        """Counts a tile of the source."""
+        self._count(0, values[..., self.channels])
+
+    def fit_target(self, values: np.ndarray) -> None:
+        """Counts a tile of the target."""
+        self._count(1, values[..., self.partners])
+
+    def _count(self, side: int, values: np.ndarray) -> None:
+        for index, (edges, counts) in enumerate(zip(self._edges, self._counts, strict=True)):
+            field = values[..., index]
+            counts[side] += np.histogram(np.clip(field[np.isfinite(field)], edges[0], edges[-1]), edges)[0]
+
+    def finish(self) -> None:
+        """Makes each band's map: values of equal rank in the two distributions."""
+        for index, (edges, counts) in enumerate(zip(self._edges, self._counts, strict=True)):
+            if counts.sum(1).min() > 0:
+                ranks = np.concatenate([np.zeros((2, 1)), counts.cumsum(1) / counts.sum(1, keepdims=True)], axis=1)
+                inside = np.flatnonzero((ranks[0] > 1e-4) & (ranks[0] < 1 - 1e-4))
+                if inside.size > 1:
+                    # strictly rising ranks, so that flat parts of the target's distribution have one inverse
+                    rising = ranks[1] + 1e-12 * np.arange(ranks.shape[1])
+                    self._maps[index] = edges[inside], np.interp(ranks[0][inside], rising, edges)
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """The shared bands; beyond the source's distribution by the shift at its end."""
+        predicted = self.nothing(values)
+        for channel, partner, mapped in zip(self.channels, self.partners, self._maps, strict=True):
+            if mapped is not None:
+                field = values[..., channel].astype(np.float64)
+                predicted[..., partner] = field + np.interp(field, mapped[0], mapped[1] - mapped[0])
+        return predicted
 
 
 class GreenFormula(Baseline):
     """The green band (0.51 um) from blue, red and vegetation by a published formula."""
 
-    formula = "CIMSS"
+    formula = ""
 
     def predict(self, values: np.ndarray) -> np.ndarray:
-        """The green band alone, [h, w, target band]."""
+        """The green band alone."""
         predicted = self.nothing(values)
         number = green_band(self.task.target)
         fields = {band: values[..., channel] for channel, band in enumerate(self.task.source_bands)}
         parts = [find_band(self.task.source, wavelength, fields) for wavelength in (0.47, 0.64, 0.865)]
-        present = [part for part in parts if part is not None]
-        if number in self.task.target_bands and len(present) == 3:
-            blue, red, vegetation = (fields[part].astype(np.float64) for part in present)
+        if number in self.task.target_bands and None not in parts:
+            blue, red, vegetation = (fields[part].astype(np.float64) for part in parts if part is not None)
             green = formula_green(blue, red, vegetation, self.formula)
             predicted[..., self.task.target_bands.index(number)] = green
         return predicted
 
 
-GREEN_BASELINES = tuple(
-    type(f"Green{formula}", (GreenFormula,), {"name": f"green_{formula.lower()}", "formula": formula})
-    for formula in GREEN_FORMULAS
-)
+def green_baseline(formula: str) -> type[GreenFormula]:
+    """The baseline of one of `GREEN_FORMULAS`."""
+    names = {"name": f"green_{formula.lower()}", "label": f"{formula} green formula", "formula": formula}
+    return type(f"Green{formula}", (GreenFormula,), names)
 
 
-def has_partner(task: Task, target_band: int) -> bool:
-    """Whether a target band has the wavelength of one of the source's given bands."""
-    source, wanted = get_satellite(task.source), get_satellite(task.target).band(target_band)
-    return any(is_shared(source.band(number), wanted) for number in task.source_bands)
+GREEN_BASELINES = tuple(map(green_baseline, GREEN_FORMULAS))

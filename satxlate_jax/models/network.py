@@ -1,0 +1,35 @@
+"""Network <-> nested dict of arrays: the only place that splits and merges NNX modules."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+Params = dict[str, Any]
+
+
+class Network:
+    """A module's structure without its values: a pure function of a plain nested dict.
+
+    Args:
+      build: makes the NNX module from `rngs=`; called only to learn the structure and to initialise.
+      remat: recompute activations for the gradient rather than keep them: less memory, more time.
+    """
+
+    def __init__(self, build: Callable[..., nnx.Module], *, remat: bool = False):
+        self._build = build
+        self._remat = remat
+        self._structure, _ = nnx.split(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(params=jax.random.key(0)))))
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters as a nested dict with string keys."""
+        return nnx.to_pure_dict(nnx.state(self._build(rngs=nnx.Rngs(params=key))))
+
+    def apply(self, params: Params, *arguments: Any) -> Any:
+        """Call the network with these parameters."""
+
+        def call(params: Params, *arguments: Any) -> Any:
+            return nnx.merge(self._structure, params)(*arguments)
+
+        return (jax.checkpoint(call) if self._remat else call)(params, *arguments)

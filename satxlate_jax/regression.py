@@ -1,0 +1,60 @@
+"""Linear least squares from streamed rows, in float64."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Moments:
+    """Count, mean and products of streamed values (Chan et al., The American Statistician 37, 1983), in float64.
+
+    Attributes:
+      n: values so far, [...].
+      mean: [..., variable].
+      products: sums of products of the centred variables, [..., variable, variable].
+    """
+
+    def __init__(self, *shape: int):
+        self.n, self.mean, self.products = np.zeros(shape[:-1]), np.zeros(shape), np.zeros((*shape, shape[-1]))
+
+    def merge(self, n: Any, mean: np.ndarray, products: np.ndarray) -> None:
+        """Add the moments of other values."""
+        total, step = self.n + n, mean - self.mean
+        share = n / np.maximum(total, 1)
+        between = step[..., :, None] * step[..., None, :]
+        self.products += products + between * (self.n * share)[..., None, None]
+        self.mean += step * share[..., None]
+        self.n = total
+
+    def add(self, values: np.ndarray) -> None:
+        """Add values [..., value, variable], none of them missing."""
+        if values.shape[-2]:
+            mean = values.mean(-2, dtype=np.float64)
+            centred = values - mean[..., None, :]
+            self.merge(values.shape[-2], mean, np.swapaxes(centred, -1, -2) @ centred)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """[..., variable, variable], of the values themselves (divided by their number)."""
+        return self.products / np.maximum(self.n, 1)[..., None, None]
+
+
+def least_squares(mean: np.ndarray, covariance: np.ndarray, inputs: int, rcond: float) -> tuple[np.ndarray, np.ndarray]:
+    """The regression of a table's last columns on its first.
+
+    Collinear inputs share the weight (the solution of least norm, for inputs of variance one), and one without variance
+    has none.
+
+    Args:
+      mean: [column].
+      covariance: [column, column].
+      inputs: how many of the columns, the first, are inputs.
+      rcond: smallest ratio of singular values, for inputs of variance one, that is not taken for zero.
+
+    Returns:
+      Weights [input, output] and offset [output].
+    """
+    scale = np.sqrt(np.maximum(np.diag(covariance)[:inputs], 1e-12))
+    scaled = covariance[:inputs, :inputs] / np.outer(scale, scale)
+    weights = np.linalg.lstsq(scaled, covariance[:inputs, inputs:] / scale[:, None], rcond=rcond)[0] / scale[:, None]
+    return weights, mean[inputs:] - mean[:inputs] @ weights

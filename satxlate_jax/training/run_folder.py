@@ -1,0 +1,266 @@
+"""A run's folder: the metadata of its checkpoints, whether it can be continued, and the state to start from."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from satxlate_jax import atomic
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.cli import InputError
+from satxlate_jax.training import sharding
+from satxlate_jax.training.channels import skip_channels, wavelength_channels
+from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
+from satxlate_jax.training.input import data_metadata
+from satxlate_jax.training.spectral_path_init import spectral_start, with_spectral_start
+from satxlate_jax.training.step import TrainState, TrainStep
+from satxlate_jax.training.warm_start import describe_origins, new_satellites, take_over
+
+MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
+EVENT_FILES = "events.out.tfevents.*"
+FORMAT = 2
+"""Within a format a continued run ends bit by bit as one that nobody interrupted.
+
+1 drew records from several shards in turn; 2 draws every record once per epoch.
+"""
+# Fields that may differ between a checkpoint and the command that continues it: none that changes what a step does.
+# `remat` changes the order of sums, as the number of devices does; training never looks at the average of `ema_decay`.
+MAY_CHANGE = {"data.dir", "remat", "optimizer.ema_decay"} | set(
+    """steps log_every image_every histogram_every validate_every validation_batches checkpoint_every keep_last
+    keep_every""".split()
+)
+# Fields that the oldest checkpoints do not have -> the value with which a step does what it did before there was one.
+NEUTRAL: dict[str, Any] = {
+    "generator.spectral_hidden": 0,
+    "generator.spectral_path": "none",
+    "objective.pairs_per_step": 0,
+    "objective.recon_measured_w": 0.0,
+    "optimizer.clip_norm": 0.0,
+}
+_AVERAGE = "generator_average"
+
+
+def run_metadata(config: Any) -> dict[str, Any]:
+    """The metadata of every checkpoint of a run, so that it can be used without its configuration file.
+
+    Returns:
+      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count',
+      'versions'.
+    """
+    satellites: dict[str, dict[str, Any]] = data_metadata(config)
+    for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
+        for satellite, numbers in channels.items():
+            satellites[satellite][key] = numbers
+    packages = ("satxlate-jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+    metadata = {
+        "format": FORMAT,
+        "config": config.to_dict(),
+        "satellites": satellites,
+        "seed": config.seed,
+        "process_count": jax.process_count(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+    }
+    return json.loads(json.dumps(metadata))
+
+
+def check_origin(config: Any, checkpoints: Checkpoints) -> None:
+    """Check that the run that `config.init_from` names can be started from, where it will be, before data are read.
+
+    Raises:
+      InputError: it is no run, or has other bands.
+    """
+    if config.init_from and checkpoints.latest_step() is None:
+        new_satellites(config, _given_run(config).metadata(), config.init_from)
+
+
+def _given_run(config: Any) -> Checkpoints:
+    return Checkpoints(f"{config.init_from}/checkpoints")
+
+
+def open_workdir(workdir: epath.Path, metadata: Mapping[str, Any], checkpoints: Checkpoints) -> int:
+    """Check that the folder can be written, and find the step that it has reached.
+
+    Returns:
+      The newest complete checkpoint's step, or -1: the same in every process.
+
+    Raises:
+      InputError: the folder cannot be written, holds somebody else's files, or the processes disagree.
+    """
+    problem, step = "", checkpoints.latest_step()
+    if jax.process_index() == 0:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            if step is not None:
+                with atomic.replacing(workdir / MARK) as temporary:  # as it stands; only to see whether it can be
+                    temporary.write_text("")
+                    temporary.unlink()
+            elif not (workdir / MARK).exists() and list(workdir.glob(EVENT_FILES)):
+                problem = f"{workdir} holds TensorBoard files but is no run; choose another --workdir"
+            else:
+                atomic.write_text(workdir / MARK, json.dumps(metadata, indent=2))
+        except (OSError, InputError) as error:
+            cause = error.__cause__ or error
+            reason = getattr(cause, "strerror", None) or cause
+            problem = f"--workdir {workdir} cannot be written: {reason}; choose another"
+    mine = {"problem": problem, "step": -1 if step is None else step, "config": metadata["config"]}
+    first = sharding.from_first_process(lambda: mine)
+    if first["problem"]:
+        raise InputError(first["problem"])
+    if first["step"] != mine["step"] and first["step"] not in checkpoints.steps():
+        raise InputError(
+            f"--workdir {workdir}: this process does not see the first one's checkpoints; use a shared folder"
+        )
+    if first["config"] != mine["config"]:  # seen by the other process; the first then loses it
+        raise InputError("the processes were started with different configurations; give each the same command")
+    return first["step"]
+
+
+# ---------------------------------------------------------------- continuing
+
+
+def check_continues(
+    metadata: Mapping[str, Any], stored: Mapping[str, Any], where: epath.Path, allow_other_data: bool = False
+) -> list[str]:
+    """A checkpoint may only be continued by the configuration that made it, on the data that it was trained on.
+
+    Args:
+      metadata: of the run as it is started now.
+      stored: the metadata of the checkpoint `where`.
+      where: the checkpoint.
+      allow_other_data: other data are no obstacle.
+
+    Returns:
+      Notes for the user: of another format, of data that the checkpoint does not tell of.
+
+    Raises:
+      InputError: naming what differs, with both values.
+    """
+    if stored["format"] > FORMAT:
+        raise InputError(
+            f"{where} has format {stored['format']}, this version knows {FORMAT}; continue with the version that wrote "
+            f"it ({stored['versions'].get('satxlate-jax', 'a newer one')})"
+        )
+    changes = list(_changes(metadata, stored, allow_other_data))
+    if changes:
+        raise InputError(
+            f"{where} was trained with another configuration: {'; '.join(changes)}. "
+            "Undo that, or choose another --workdir"
+        )
+    held = [field for field in REMOVED if field in stored["config"]]
+    notes = [f"note: {note_on_removed(field, stored['config'][field], str(where))}" for field in held]
+    if stored["format"] < FORMAT:
+        notes.append(
+            f"note: the checkpoint has format {stored['format']}; from here on records come in the order of format "
+            f"{FORMAT}, every one once per epoch, so the run goes on otherwise than it would have before"
+        )
+    if "data" not in metadata:
+        return notes
+    if "data" not in stored:
+        return [*notes, "warning: the checkpoint does not tell what data it was trained on; from now on they are noted"]
+    differences = list(_differences(metadata["data"], stored["data"]))
+    if differences and not allow_other_data:
+        raise InputError(
+            f"{where} was trained on other data: {'; '.join(differences)}. Give config.data.dir the data of before, "
+            "choose another --workdir, or continue on these with --allow_other_data"
+        )
+    return notes + [f"note: continuing on other data: {'; '.join(differences)}" for _ in differences[:1]]
+
+
+def _changes(metadata: Mapping[str, Any], stored: Mapping[str, Any], allow_other_data: bool) -> Iterator[str]:
+    """Differences of the configuration, and of what makes bands comparable."""
+    ours, theirs = (
+        {field: json.dumps(value) for field, value in flatten(config, ("data.satellites",)).items()}
+        for config in (metadata["config"], stored["config"])
+    )
+    free = {*MAY_CHANGE, *REMOVED, *ignored_fields(metadata["config"])}  # older versions took any value of the latter
+    for field, value in theirs.items():
+        may_change = field in free or allow_other_data and field.startswith("data.datasets.")
+        if not may_change and ours.get(field) != value:
+            yield f"config.{field} was {value}, is {ours.get(field, 'absent')}"
+    for field in (name for name in NEUTRAL if name not in theirs):
+        if field in ours and json.loads(ours[field]) != NEUTRAL[field]:
+            yield f"config.{field} was not known, which is as {json.dumps(NEUTRAL[field])}, is {ours[field]}"
+    for satellite, entry in stored["satellites"].items():
+        now = metadata["satellites"].get(satellite, entry)
+        yield from (f"the {key} of {satellite}" for key in ("mean", "std") if now[key] != entry[key])
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Differences of the data, as far as both tell: a copy may have left a manifest behind."""
+    for satellite in (name for name in theirs if name in ours):  # in this order in every process
+        now = ours[satellite]
+        for name, value in theirs[satellite].items():
+            if now.get(name, value) != value:
+                yield f"{name} of {satellite} was {value}, is {now[name]}"
+
+
+# ---------------------------------------------------------------- states
+
+
+def starting_state(
+    config: Any,
+    train_step: TrainStep,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    step: int,
+    metadata: Mapping[str, Any],
+    allow_other_data: bool = False,
+) -> tuple[TrainState, str]:
+    """The state to begin with: of checkpoint `step` of the workdir, or `initial_state` where that is negative.
+
+    A moving average of the generator that is asked for and not in the checkpoint begins with the checkpoint's
+    generator; one that is there and no longer asked for is dropped.
+
+    Returns:
+      The state, and a line that says where it comes from, with what there is to know of it in further ones.
+    """
+    if step < 0:
+        return initial_state(config, train_step, mesh)
+    where = checkpoints.directory / str(step)
+    notes = check_continues(metadata, checkpoints.metadata(step), where, allow_other_data)
+    expected = train_step.abstract_state().tree()
+    expected.pop(_AVERAGE, None)
+    held = _AVERAGE in checkpoints.parts(step)
+    if held:
+        expected[_AVERAGE] = expected["generator"]
+    tree = checkpoints.restore(step, like=sharding.like(mesh, expected))
+    if not train_step.keeps_average:
+        tree.pop(_AVERAGE, None)
+    elif not held:  # the average begins here; a copy, since the step takes over the memory of what it is given
+        tree[_AVERAGE] = jax.tree.map(jnp.copy, tree["generator"])
+    state = TrainState(step=sharding.place(mesh, np.int32(step)), **tree)
+    return state, "\n".join([f"continuing at step {step} from {where}", *notes])
+
+
+def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[TrainState, str]:
+    """The state before the first step, and where it comes from: the run `config.init_from`, or scratch.
+
+    Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
+    """
+    state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
+    if config.generator.spectral_path != "none":
+        maps = sharding.place(mesh, spectral_start(config))
+        fitted = config.generator.spectral_path != "copy"
+        state = replace(state, generator=with_spectral_start(state.generator, maps, silent=fitted))
+    if not config.init_from:
+        return state, f"starting from scratch with seed {config.seed}"
+    given = _given_run(config)
+    new = new_satellites(config, given.metadata(), config.init_from)
+    average = _AVERAGE if _AVERAGE in given.parts() else "generator"
+    theirs = {"generator": given.restore(only=average), "discriminator": given.restore(only="discriminator")}
+    fresh = {part: getattr(state, part) for part in theirs}
+    taken, origins = take_over(fresh, theirs, new, config.init_from)
+    trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
+    state = replace(state, **sharding.place(mesh, taken))
+    if train_step.keeps_average:
+        state = replace(state, generator_average=sharding.place(mesh, taken["generator"]))
+    begin = f"starting from the weights of {config.init_from}, step {given.latest_step()}"
+    return state, f"{begin}:\n{describe_origins(origins, trainable)}"

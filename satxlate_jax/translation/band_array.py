@@ -1,0 +1,261 @@
+"""Convert a tile's bands to one array [row, column, band] and back, with its dimensions and units.
+
+Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flags), 4 (axis, units, standard names).
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import HORIZON
+from satxlate_jax.instruments import Band, get_satellite
+from satxlate_jax.l1g.tile import solar_zenith
+from satxlate_jax.translation.missing import FLAGS, limit
+
+# axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
+# may be, in lower case
+_UNITS = {
+    "Y": {"degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"},
+    "X": {"degrees_east", "degree_east", "degrees_e", "degree_e", "degreese", "degreee"},
+}
+_WORDS = {
+    "Y": {"y", "lat", "latitude", "rlat", "grid_latitude", "row", "rows", "line", "lines", "nj"}
+    | {"projection_y_coordinate", "projection_y_angular_coordinate", *_UNITS["Y"]},
+    "X": {"x", "lon", "long", "longitude", "rlon", "grid_longitude", "column", "columns", "col", "cols", "ni"}
+    | {"pixel", "pixels", "projection_x_coordinate", "projection_x_angular_coordinate", *_UNITS["X"]},
+}
+# kind -> smallest and largest plausible median of a band, and the unit in words: catches counts, percent and Celsius
+_PLAUSIBLE = {
+    "reflectance": (-0.5, 2.0, "reflectance from 0 to about 1"),
+    "brightness_temperature": (130.0, 450.0, "brightness temperature in K"),
+}
+_SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", "Kelvin")}
+
+
+def as_plain(values: Any, name: str) -> np.ndarray:
+    """Numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked.
+
+    Raises:
+      InputError: it holds no real numbers; `name` is for the message.
+    """
+    if hasattr(values, "compute"):  # dask: numpy would take its numbers without their masks
+        values = values.compute()
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    plain = np.asarray(values)
+    if not (jnp.issubdtype(plain.dtype, np.floating) or jnp.issubdtype(plain.dtype, np.integer)):
+        raise InputError(f"{name} holds {plain.dtype}; it must hold real numbers, reflectances or temperatures in K")
+    with np.errstate(over="ignore"):  # beyond float32 is no measurement: it becomes infinite, which is missing
+        plain = plain.astype(np.float32)
+    return plain if mask is None else np.where(mask, np.float32(np.nan), plain)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The dimensions of a tile's bands, in their order, and which are rows and columns; others have one element."""
+
+    dims: tuple[Hashable, ...]
+    rows: Hashable
+    columns: Hashable
+
+    def upright(self, variable: xr.DataArray) -> xr.DataArray | None:
+        """A variable as [row, column]; None where it has other dimensions, or more than one element along others."""
+        others = [dim for dim in variable.dims if dim not in (self.rows, self.columns)]
+        if len(variable.dims) - len(others) < 2 or any(variable.sizes[dim] > 1 for dim in others):
+            return None
+        return variable.isel(dict.fromkeys(others, 0), drop=True).transpose(self.rows, self.columns)
+
+    def put_back(self, field: np.ndarray) -> tuple[tuple[Hashable, ...], np.ndarray]:
+        """The dimensions, and a field [row, column] in their order."""
+        field = field if self.dims.index(self.rows) < self.dims.index(self.columns) else field.T
+        others = [place for place, dim in enumerate(self.dims) if dim not in (self.rows, self.columns)]
+        return self.dims, np.expand_dims(field, others)
+
+    def find_night(self, tile: xr.Dataset) -> np.ndarray | None:
+        """Find where the sun is at or below the horizon, by the tile's angles, else by its time and place.
+
+        Returns:
+          bool [row, column]; None where the tile says neither.
+
+        Raises:
+          InputError: the solar zenith angles lie on another grid.
+        """
+        known = xr.Dataset()
+        if "solar_zenith" in tile:
+            angles = self.upright(tile["solar_zenith"])
+            if angles is None:
+                raise InputError(f"solar_zenith is {tile['solar_zenith'].dims}, the bands are {self.dims}; regrid it")
+            known["solar_zenith"] = (("y", "x"), as_plain(angles.data, "solar_zenith"))
+        latitude, longitude = _find_place(tile, "Y", "latitude"), _find_place(tile, "X", "longitude")
+        if latitude is not None and longitude is not None:
+            if latitude.dims == (self.rows,) and longitude.dims == (self.columns,):
+                latitude, longitude = xr.broadcast(latitude, longitude)
+            places = {"lat": self.upright(latitude), "lon": self.upright(longitude)}
+            fitting = {name: (("y", "x"), place.values) for name, place in places.items() if place is not None}
+            known = known.assign_coords(fitting)
+        if "time" in tile.coords and tile["time"].size == 1:
+            known = known.assign_coords(time=tile["time"].values.reshape(()))
+        zenith = solar_zenith(known)
+        return None if zenith is None else zenith >= HORIZON
+
+
+def find_layout(tile: xr.Dataset | xr.DataArray, dims: Iterable[Hashable], name: str) -> Layout:
+    """Find rows and columns among dimensions of a tile, by their names or their coordinates' CF attributes.
+
+    Raises:
+      InputError: neither names nor attributes say, or they contradict each other; `name` is for the message.
+    """
+    dims = tuple(dims)
+    axes = {dim: _axes(tile, dim) for dim in dims}
+    for dim in dims:
+        if len(axes[dim]) > 1:
+            raise InputError(f"dimension '{dim}' of {name} is called or described as both rows and columns; mend that")
+    rows, columns = ([dim for dim in dims if axis in axes[dim]] for axis in ("Y", "X"))
+    if len(rows) != 1 or len(columns) != 1:
+        raise InputError(
+            f"cannot tell rows from columns among the dimensions of {name} ({', '.join(map(str, dims)) or 'none'}); "
+            "call them lat and lon or y and x, or give their coordinates CF's axis, standard_name or units"
+        )
+    return Layout(dims, rows[0], columns[0])
+
+
+def _axes(tile: xr.Dataset | xr.DataArray, dim: Hashable) -> set[str]:
+    """The axes that a dimension's name and own coordinate state; if they state none, its other coordinates."""
+
+    def stated(name: Hashable, attrs: Mapping) -> set[str]:
+        words = {str(word).strip().lower() for word in (name, *map(attrs.get, ("axis", "standard_name", "units")))}
+        return {axis for axis in _WORDS if words & _WORDS[axis]}
+
+    own = stated(dim, tile.coords[dim].attrs if dim in tile.coords else {})
+    others = (stated(name, value.attrs) for name, value in tile.coords.items() if value.dims == (dim,))
+    return own or set().union(*others)
+
+
+def _find_place(tile: xr.Dataset, axis: str, name: str) -> xr.DataArray | None:
+    """A tile's latitude ('Y') or longitude ('X'), by name or CF attributes."""
+    for key, value in tile.coords.items():
+        is_called = str(key).lower() in (name, name[:3], name[:4]) or value.attrs.get("standard_name") == name
+        if is_called or str(value.attrs.get("units", "")).lower() in _UNITS[axis]:
+            return value
+    return None
+
+
+def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, Layout]:
+    """A tile's bands as one array.
+
+    Returns:
+      float32 [row, column, band] in each band's unit, NaN where missing; and the layout of the first band.
+
+    Raises:
+      InputError: a band is absent, wholly missing, in another unit or on other dimensions than the first.
+    """
+    name = tile.attrs.get("source") or "the tile"
+    for band in bands:
+        if band.name not in tile:
+            raise InputError(f"{name} has no {band.name} ({band.wavelength:g} um), which the network needs as input")
+    layout = find_layout(tile, tile[bands[0].name].dims, name)
+    fields = []
+    for band in bands:
+        field, sizes = layout.upright(tile[band.name]), tile[band.name].sizes
+        if field is None:
+            longer = [dim for dim in sizes if sizes[dim] > 1 and dim not in (layout.rows, layout.columns)]
+            if longer and {layout.rows, layout.columns} <= set(sizes):
+                raise InputError(
+                    f"{band.name} of {name} has {sizes[longer[0]]} elements along '{longer[0]}'; translate one at a "
+                    f"time, such as tile.isel({longer[0]}=0)"
+                )
+            shapes = ", ".join(f"{band.name} {dict(tile[band.name].sizes)}" for band in bands)
+            raise InputError(f"the bands of {name} lie on different grids ({shapes}); read_tile puts them on one")
+        fields.append(as_plain(field.data, f"{band.name} of {name}"))
+    x = np.stack(fields, axis=-1)
+    check_values(x, bands, name, [tile[band.name].attrs.get("units", band.unit) for band in bands])
+    return x, layout
+
+
+def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequence[str] | None = None) -> None:
+    """Refuse an image [..., band] with a band that is wholly missing or cannot be in its unit.
+
+    Raises:
+      InputError: names the band; `name` is the image's, `units` are those stated, by default as they should be.
+    """
+    for channel, band in enumerate(bands):
+        seen = x[..., channel][np.isfinite(x[..., channel])]
+        if not seen.size:
+            raise InputError(
+                f"{band.name} ({band.wavelength:g} um) of {name} is entirely missing, and the network needs it as input"
+            )
+        low, high, wanted = _PLAUSIBLE[band.kind]
+        middle, unit = float(np.median(seen)), units[channel] if units else band.unit
+        if unit not in _SAME_UNIT[band.unit] or not low <= middle <= high:
+            raise InputError(f"{band.name} of {name} must be {wanted}; it is in '{unit}' with a median of {middle:.4g}")
+
+
+def unstack_bands(
+    values: np.ndarray,
+    missing: np.ndarray,
+    tile: xr.Dataset,
+    layout: Layout,
+    bands: Sequence[Band],
+    target: str,
+    std: np.ndarray | None = None,
+    members: int = 0,
+) -> xr.Dataset:
+    """Synthesised bands on the grid of the tile they were made from, limited, without reflectance at night.
+
+    Args:
+      values: [row, column, band] in each band's unit, NaN where missing.
+      missing: bool [row, column], where an input band is missing.
+      tile: the input, whose coordinates are kept.
+      layout: of the input.
+      bands: in the order of the last axis.
+      target: the satellite they are of.
+      std: [row, column, band], the standard deviation of the ensemble.
+      members: of the ensemble, where there is one.
+    """
+    values, limited = limit(values, bands)
+    night = layout.find_night(tile)
+    night = np.zeros(missing.shape, bool) if night is None else night
+    flags = {"input_missing": missing, "night": night, "limited": limited.any(-1)}
+    variables = {}
+    for channel, band in enumerate(bands):
+        field = values[..., channel].astype(np.float32)
+        if band.kind == "reflectance":
+            field[night] = np.nan
+        attributes = describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
+        variables[band.name] = (*layout.put_back(field), attributes)
+        if std is not None:
+            field = np.where(np.isnan(field), np.nan, std[..., channel]).astype(np.float32)
+            title = _title(band, target, f"standard deviation over {members} draws of the latent noise")
+            variables[f"{band.name}_spread"] = (*layout.put_back(field), {"long_name": title, "units": band.unit})
+            attributes["ancillary_variables"] = f"{band.name}_spread quality"
+    quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
+    attributes = {
+        "long_name": "what limits the synthesised bands at this pixel",
+        "standard_name": "quality_flag",
+        "flag_masks": np.array(list(FLAGS.values()), np.int8),
+        "flag_meanings": " ".join(FLAGS),
+    }
+    variables["quality"] = (*layout.put_back(quality), attributes)
+    kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
+    return xr.Dataset(variables).assign_coords(kept)
+
+
+def _title(band: Band, satellite: str, words: str) -> str:
+    return f"{get_satellite(satellite).instrument} band {band.number} ({band.wavelength:g} um) {words}"
+
+
+def describe_band(band: Band, satellite: str) -> dict[str, Any]:
+    """The attributes of a synthesised band: CF's and satpy's, wavelength (um), valid range."""
+    return {
+        "long_name": _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, synthesised"),
+        "standard_name": band.standard_name,
+        "units": band.unit,
+        "wavelength": band.wavelength,
+        "wavelength_units": "um",
+        "valid_range": np.array(band.valid_range, np.float32),
+        **get_satellite(satellite).platform,
+    }

@@ -1,0 +1,243 @@
+"""Run the generator on images of any size, in normalised units.
+
+Large images go through in blocks that overlap by twice the network's field of view and a ramp. The rim, where the
+network sees the block's edge, gets no weight, and within the ramp one block fades into the next. The result equals that
+of the whole image; only with downsampling the decoders' LayerNorm sees a block in place of the image, and the ramp
+hides the seam.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from satxlate_jax.models.translator import Translator
+
+BLOCK = 700
+"""Largest side of a block, pixels: 0.5 to 0.8 GB at the published width (measured)."""
+
+RAMP = 32
+"""Pixels over which one block fades into the next."""
+
+PROGRAMS = 64
+"""Most compiled programs that a process keeps; the least recently used is dropped first."""
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _program(function: Callable, structure: tuple, shape: tuple[int, ...], *satellites: str) -> Callable:
+    """Compile one of the functions below for images of a shape; runs of one structure share the program.
+
+    It refers to no run's network or parameters, and dropping it frees what was compiled.
+    """
+    return jax.jit(partial(function, Translator.of_structure(structure), *satellites))
+
+
+def _translate(translator: Translator, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
+    z = translator.encode(params, x, source)
+    return translator.decode(params, z, target, translator.skip_channels(x, source))
+
+
+def _encode(translator: Translator, source: str, params: Any, x: jax.Array) -> jax.Array:
+    z = translator.encode(params, x, source)
+    return z.astype(jnp.promote_types(z.dtype, jnp.float32))
+
+
+def _decode_member(
+    translator: Translator, source: str, target: str, params: Any, inputs: tuple, key: jax.Array, row: int, column: int
+) -> jax.Array:
+    x, z = inputs
+    channels = translator.noisy_channels
+    noise = _latent_noise(key, row, column, (*z.shape[1:3], channels)).astype(z.dtype)
+    return translator.decode(params, z.at[..., :channels].add(noise), target, translator.skip_channels(x, source))
+
+
+def _latent_noise(key: jax.Array, row: int, column: int, shape: tuple[int, int, int]) -> jax.Array:
+    """Unit Gaussian noise [h, w, channel] that depends on a pixel's place, not on its block or the rest of a batch."""
+
+    def at(place: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, place), (shape[2],))
+
+    rows, columns = row + jnp.arange(shape[0]), column + jnp.arange(shape[1])
+    return jax.vmap(jax.vmap(at))(rows[:, None] * 65_536 + columns[None, :])
+
+
+def view_radius(generator: Mapping[str, Any]) -> int:
+    """Pixels that the network of a configuration's section sees to each side; an upper bound where it downsamples."""
+    halvings = generator["n_downsample"]
+    coarse = 2**halvings
+    resampled = 2 * sum(2 * 2**index for index in range(halvings))  # 4 x 4 strided and 3 x 3 after upsampling
+    residual = (4 * generator["n_res"] + 2) * coarse  # two 3 x 3 in each block: encoder, shared, decoder
+    return 3 + resampled + residual + 1 + (coarse if halvings else 0)
+
+
+def on_local_devices(tree: Any, *, by_row: bool) -> Any:
+    """Put arrays on all local devices: cut along their first axis, or whole on each."""
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        return jax.device_put(tree, devices[0])
+    mesh = Mesh(np.array(devices), ("tile",))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("tile") if by_row else PartitionSpec()))
+
+
+def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Cut one side of an image into equal overlapping blocks.
+
+    Args:
+      size: of the side, pixels, a multiple of stride.
+      block: largest length of a block, pixels.
+      rim: pixels at a cut that get no weight: the network's field of view to one side.
+      stride: first pixels and lengths are multiples of it.
+
+    Returns:
+      First pixel and weights, float32 [length], of each block, weights summing to 1 at every pixel; and the length.
+
+    Raises:
+      ValueError: a block would be all rim.
+    """
+    if size <= block:
+        return [(0, np.ones(size, np.float32))], size
+    length = block // stride * stride
+    rim = -(-rim // stride) * stride
+    advance = (length - 2 * rim - RAMP) // stride * stride
+    if advance < stride:
+        raise ValueError(f"blocks of {block} pixels are too small: the network sees {rim} pixels to each side")
+    pixels, total, blocks = np.arange(length) + 0.5, np.zeros(size), []
+    for start in range(0, size - length + advance, advance):
+        start = min(start, size - length)
+        # from 0 at the rim's inner edge to 1 a ramp later; not at the image's own edges
+        rise = np.clip((pixels - rim) / RAMP, 0, 1) if start > 0 else np.ones(length)
+        fall = np.clip((length - rim - pixels) / RAMP, 0, 1) if start + length < size else np.ones(length)
+        blocks.append((start, np.minimum(rise, fall)))
+        total[start : start + length] += blocks[-1][1]
+    return [(start, (weights / total[start : start + length]).astype(np.float32)) for start, weights in blocks], length
+
+
+def apply_in_blocks(
+    function: Callable[[np.ndarray, int, int], np.ndarray],
+    x: np.ndarray,
+    block: int,
+    rim: int,
+    stride: int = 1,
+    coarser: int = 1,
+) -> np.ndarray:
+    """Apply a function of images block by block; memory is that of one block and the output.
+
+    Args:
+      function: from ([n, h, w, band], row and column of its first pixel) to [n, h / coarser, w / coarser, other band].
+      x: [n, h, w, band]; h and w multiples of stride.
+      block: largest side of a block, pixels.
+      rim: the function's field of view to one side, pixels.
+      stride: blocks begin and end at multiples of it.
+      coarser: pixels of the input to a side of one of the output; divides stride.
+
+    Returns:
+      float32 [n, h / coarser, w / coarser, other band].
+    """
+    (rows, height), (columns, width) = (cut_axis(size, block, rim, stride) for size in x.shape[1:3])
+    if len(rows) == len(columns) == 1:
+        return function(x, 0, 0)
+    output = None
+    for row, row_weights in rows:
+        for column, column_weights in columns:
+            piece = function(x[:, row : row + height, column : column + width], row, column)
+            if output is None:
+                output = np.zeros((len(x), x.shape[1] // coarser, x.shape[2] // coarser, piece.shape[3]), np.float32)
+            top, left = row // coarser, column // coarser
+            weights = row_weights[::coarser, None] * column_weights[::coarser]
+            output[:, top : top + piece.shape[1], left : left + piece.shape[2]] += piece * weights[..., None]
+    return output
+
+
+def _apply(
+    compute: Callable[[jax.Array, int, int], Any],
+    x: np.ndarray,
+    margin: int,
+    block: int | None,
+    radius: int,
+    stride: int,
+    coarser: int = 1,
+) -> np.ndarray:
+    """Apply a function in blocks to images continued by reflection, as many at once as there are local devices."""
+
+    def on_devices(piece: np.ndarray, row: int, column: int) -> np.ndarray:
+        return np.asarray(compute(on_local_devices(piece, by_row=len(piece) % devices == 0), row, column))
+
+    margin = -(-margin // stride) * stride
+    sides = [(margin, margin - (size + 2 * margin) % -stride) for size in x.shape[1:3]]
+    rows, columns = (slice(margin // coarser, (margin + size) // coarser) for size in x.shape[1:3])
+    devices, outputs = len(jax.local_devices()), []
+    for group in np.split(x, range(devices, len(x), devices)):
+        padded = np.pad(group, ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
+        y = apply_in_blocks(on_devices, padded, block or max(padded.shape[1:3]), radius, stride, coarser)
+        outputs.append(y[:, rows, columns])
+    return np.concatenate(outputs)
+
+
+def run_network(
+    params: Any,
+    translator: Translator,
+    x: np.ndarray,
+    source: str,
+    target: str,
+    *,
+    radius: int = 0,
+    margin: int = 0,
+    block: int | None = None,
+    members: int = 0,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Translate images.
+
+    Args:
+      params: the generator's, a nested dict.
+      translator: the network they belong to.
+      x: float32 [n, h, w, band] of the source.
+      source: satellite of x.
+      target: satellite to make.
+      radius: `view_radius` of the network, needed with `block`.
+      margin: pixels by which the image is continued by reflection before and cut after. With `radius` no pixel sees the
+        network's zeros beyond the edge.
+      block: largest side computed at once, pixels; None: the whole image.
+      members: of an ensemble over the latent noise; 0 is none, the plain translation.
+      seed: of the noise.
+
+    Returns:
+      float32 [n, h, w, target band]: the translation, or the ensemble's mean; and its standard deviation, or None.
+    """
+    structure, stride = translator.structure, translator.stride
+
+    def compute(piece: jax.Array, row: int, column: int) -> Any:
+        if not members:
+            return _program(_translate, structure, piece.shape, source, target)(params, piece)
+        inputs = piece, _program(_encode, structure, piece.shape, source)(params, piece)
+        decode = _program(_decode_member, structure, piece.shape, source, target)
+        mean, squares = 0.0, 0.0
+        for member in range(members):  # Welford: small deviations of large values do not cancel
+            key = jax.random.fold_in(jax.random.key(seed), member)
+            y = np.asarray(decode(params, inputs, key, row // stride, column // stride))
+            step = y - mean
+            mean = mean + step / (member + 1)
+            squares = squares + step * (y - mean)
+        return np.concatenate([mean, np.sqrt(squares / max(members - 1, 1))], axis=-1)
+
+    output = _apply(compute, x, margin, block, radius, stride)
+    return (output, None) if not members else tuple(np.split(output, 2, axis=-1))
+
+
+def encode_images(
+    params: Any, translator: Translator, x: np.ndarray, source: str, *, radius: int = 0, block: int | None = None
+) -> np.ndarray:
+    """The latent fields of images, without noise; arguments are those of `run_network`, with sides that fit the stride.
+
+    Returns:
+      float32 [n, h / stride, w / stride, latent].
+    """
+
+    def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
+        return _program(_encode, translator.structure, piece.shape, source)(params, piece)
+
+    return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)

@@ -1,0 +1,205 @@
+"""`satxlate translate`: translate whole archives, restartably; files are read in separate processes."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+
+import jax
+import xarray as xr
+from tqdm import tqdm
+
+from satxlate_jax import atomic, cli
+from satxlate_jax.cli import InputError
+from satxlate_jax.cpus import count_cpus
+from satxlate_jax.l1g.isolation import Failure, read_isolated
+from satxlate_jax.translation.inference import BLOCK
+from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
+from satxlate_jax.translation.netcdf import NetcdfFolder
+from satxlate_jax.translation.translate import TileTranslator, load
+from satxlate_jax.translation.zarr import ZarrFolder
+
+FAILURES = "failures.jsonl"
+"""Beside the outputs: one JSON object (file, reason) per input that the last run could not translate."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.CommandParser(
+        prog="satxlate translate",
+        description="Turn one satellite's L1G tiles into another's: one CF-1.8 netCDF per input. Started again, it "
+        "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on; "
+        "the exit code is 0 where at least one file was translated.",
+    )
+    add, path, numbers = parser.add_argument, cli.user_path, cli.option_type(cli.parse_numbers)
+    add("inputs", type=path, nargs="+", metavar="INPUT", help="L1G files, or folders to search for them")
+    add("--checkpoint", type=path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add("--step", type=int, help="which checkpoint (default: the newest)")
+    add("--to", required=True, metavar="SATELLITE", help="the satellite to make, such as H8")
+    add("--output", type=path, required=True, metavar="OUT", help="folder for the translations; made if absent")
+    choice = parser.add_argument_group("which files of the folders")
+    cli.add_archive_filters(choice)
+    choice.add_argument("--source", metavar="SATELLITE", help="only files of this one (default: all others)")
+    pairs = "only files in this list (`satxlate catalog L1G_ROOT --pairs G16,H8` makes one)"
+    choice.add_argument("--pairs", type=path, metavar="CSV", help=pairs)
+    cli.add_part(choice, "only the Kth of N parts of the files, for a process of its own")
+    from_zero = cli.option_type(partial(cli.parse_part, first=0))
+    choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
+    add = parser.add_argument_group("output").add_argument
+    add("--bands", type=numbers, help="write only these bands, such as 2,7-9 (default: all)")
+    add("--samples", type=cli.at_least(0), default=0, help="ensemble over the latent noise: writes means and spreads")
+    add("--seed", type=int, default=0, help="of the ensemble")
+    add("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
+    add("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")
+    add("--overwrite", action="store_true", help="make outputs again that are complete")
+    add = parser.add_argument_group("how").add_argument
+    add("--workers", type=cli.at_least(1), default=count_cpus(), help="processes that read (default: the job's CPUs)")
+    add("--block", type=cli.at_least(1), default=BLOCK, help=f"pixels of a side computed at once ({BLOCK})")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the subcommand `translate`.
+
+    Returns:
+      0: at least one output is there (new or from before).
+
+    Raises:
+      InputError: a mistake of the user, or every input failed.
+    """
+    options = _parser().parse_args(argv)
+    if options.samples == 1:
+        raise InputError("--samples is 1; give 0, or at least 2 for a standard deviation")
+    translator = load(options.checkpoint, options.step, block=options.block)
+    target = translator.domain(options.to)
+    others = [name for name in translator.satellites if name != target]
+    satellites = [translator.domain(options.source)] if options.source else others
+    files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
+    number, count = options.share or options.part or (1, 1)
+    files = take_part(files, (number, count), whole_tiles=options.zarr)
+    names = made_variables(translator, options.to, options.bands, options.samples)
+    output, command = Path(options.output), shlex.join(["satxlate", "translate", *argv])
+    sink: Sink = ZarrFolder(output, options.to, translator, command)
+    if not options.zarr:
+        ensemble = f" samples={options.samples} seed={options.seed}" if options.samples else ""
+        made_with = f"resolution_km={options.resolution_km:g}{ensemble}"
+        sink = NetcdfFolder(output, options.to, translator, command, names, made_with)
+    output.mkdir(parents=True, exist_ok=True)
+    skipped, failures = _translate_archive(translator, files, sink, names, options)
+    shown = number - 1 if options.share else number
+    name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
+    write_failures(failures, output, name)
+    print(
+        f"{len(files) - skipped - len(failures)} written, {skipped} already there, {len(failures)} failed; "
+        f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
+        + (f" (reasons in {output / name})" if failures else "")
+    )
+    if files and len(failures) == len(files):
+        raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
+    return 0
+
+
+Sink = NetcdfFolder | ZarrFolder
+Item = tuple[Path, xr.Dataset | Failure]
+
+
+def _translate_archive(
+    translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
+) -> tuple[int, list[dict[str, str]]]:
+    """Translate files; complete outputs are left alone, a bad input does not stop the rest.
+
+    Memory: one block of the network (see `network.BLOCK`) per local device, and about ten tiles on their way.
+
+    Args:
+      translator: what to translate with.
+      files: the inputs.
+      sink: where translations go.
+      names: of the variables to write.
+      options: of the command: to, samples, seed, resolution_km, overwrite, workers.
+
+    Returns:
+      How many outputs were there already, and file and reason of each failure.
+    """
+    sink.plan(files)
+    waiting = [file for file in files if options.overwrite or not sink.is_complete(file)]
+    others = [name for name in translator.satellites if name != translator.domain(options.to)]
+    bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
+    read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
+    tiles = read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))
+    translate = partial(translator.translate_tiles, to=options.to, samples=options.samples, seed=options.seed)
+    at_once, failures, writing = len(jax.local_devices()), [], list[Future]()
+    with (
+        tqdm(total=len(waiting), desc=f"translate to {options.to}", unit="file", disable=None) as bar,
+        ThreadPoolExecutor(1, "write") as writer,
+    ):
+
+        def finish(most: int) -> None:
+            while len(writing) > most:
+                writing.pop(0).result()
+                bar.update()
+
+        for file, output in _translate_all(tiles, translate, at_once):
+            if isinstance(output, xr.Dataset):
+                output = output[[name for name in output if name in names]]
+                writing.append(writer.submit(sink.write, file, output))
+                finish(at_once)
+            else:
+                failures.append({"file": str(file), "reason": output})
+                if len(waiting) > 1:  # the reason that the only file fails for ends the command
+                    tqdm.write(f"skipped: {output}")
+                bar.update()
+        finish(0)
+    return len(files) - len(waiting), failures
+
+
+def _translate_all(items: Iterable[Item], translate: Callable, at_once: int) -> Iterator[tuple[Path, xr.Dataset | str]]:
+    """Translate tiles of one satellite and shape together; gives outputs, or reasons why there are none."""
+
+    def kind(item: Item) -> tuple:
+        return () if isinstance(item[1], Failure) else (item[1].attrs["satellite"], item[1].sizes)
+
+    for _, run in groupby(items, kind):
+        while group := list(islice(run, at_once)):
+            yield from _translate_group(group, translate)
+
+
+def _translate_group(group: Sequence[Item], translate: Callable) -> Iterator[tuple[Path, xr.Dataset | str]]:
+    file, first = group[0]
+    try:
+        if isinstance(first, Failure):
+            raise first.as_error(file)
+        yield from zip((file for file, _ in group), translate([tile for _, tile in group]), strict=True)
+    except InputError as error:
+        if len(group) == 1:
+            yield file, str(error)
+            return
+        for single in group:  # so that the others do not suffer from a bad one
+            yield from _translate_group([single], translate)
+
+
+def made_variables(
+    translator: TileTranslator, to: str, bands: Sequence[int] | None = None, samples: int = 0
+) -> list[str]:
+    """Names of the variables to write: bands (1-based; default all), with an ensemble their spreads, and quality.
+
+    Raises:
+      InputError: the target lacks a band asked for.
+    """
+    made = {band.number: band.name for band in translator.bands(to)}
+    absent = [number for number in bands or () if number not in made]
+    if absent:
+        raise InputError(f"the run makes bands {', '.join(map(str, made))} of {to}, not band {absent[0]}")
+    names = [made[number] for number in bands or made]
+    return [*names, *(f"{name}_spread" for name in names if samples), "quality"]
+
+
+def write_failures(failures: Sequence[dict[str, str]], folder: Path, name: str = FAILURES) -> None:
+    """Write FOLDER/failures.jsonl, or remove it where there are none."""
+    path = folder / name
+    if failures:
+        atomic.write_text(path, "".join(json.dumps(failure) + "\n" for failure in failures))
+    else:
+        path.unlink(missing_ok=True)

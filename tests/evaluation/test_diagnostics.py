@@ -1,0 +1,161 @@
+"""Groups of pixels, spectra, consistency, calibration: against cases whose answer is known; sums merge."""
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups
+from satxlate_jax.evaluation.metrics import Calibration, JointHistogram, PowerSpectrum, band_scores
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.translation.translate import load
+from tests.random_run import save_random_run
+
+LAT = 40 - 0.02 * np.arange(300)
+
+
+def _field(seed=0, shape=(300, 300)):
+    random = np.random.default_rng(seed)
+    return 270 + 20 * ndimage.gaussian_filter(random.standard_normal(shape), 2)
+
+
+def test_a_filter_shows_in_the_spectrum_where_it_filters():
+    truth, spectrum, same = _field(), PowerSpectrum(), PowerSpectrum()
+    smooth = ndimage.gaussian_filter(truth, 3)
+    spectrum.update(smooth, truth, LAT, 0.02)
+    same.update(truth, truth, LAT, 0.02)
+    np.testing.assert_allclose(same.over_truth()[0], 1)
+    assert same.effective_resolution() == same.wavelengths[0]
+    # a Gaussian of 3 pixels multiplies power by exp(-(2 pi f 3)^2); a pixel is 2.22 km north, 1.8 km east
+    pixel = 2.2264 * np.sqrt((1 + np.cos(np.radians(37)) ** 2) / 2)
+    expected = np.exp(-((2 * np.pi * 3 * pixel / spectrum.wavelengths) ** 2))
+    long = (spectrum.wavelengths > 40) & (spectrum.wavelengths < 200)
+    np.testing.assert_allclose(spectrum.over_truth()[0][long], expected[long], rtol=0.15)
+    assert spectrum.power_ratio() < 0.05
+    # error = (1 - response) of the amplitude; it has half the truth's power where the response is 1 - sqrt(1/2)
+    half = 2 * np.pi * 3 * pixel / np.sqrt(-2 * np.log(1 - np.sqrt(0.5)))
+    assert spectrum.effective_resolution() == pytest.approx(half, rel=0.15)
+
+
+def test_tiles_with_holes_count_only_when_nearly_whole():
+    truth = _field()
+    spectrum = PowerSpectrum()
+    holed = truth.copy()
+    holed[:100] = np.nan
+    spectrum.update(holed, truth, LAT, 0.02)
+    assert spectrum.tiles == 0 and np.isnan(spectrum.effective_resolution())
+    holed = truth.copy()
+    holed[::50, ::50] = np.nan
+    spectrum.update(holed, truth, LAT, 0.02)
+    assert spectrum.tiles == 1 and np.isfinite(spectrum.over_truth()[0]).all()
+
+
+def test_an_ensemble_is_calibrated_when_errors_are_drawn_from_it():
+    random = np.random.default_rng(0)
+    std = np.exp(random.uniform(np.log(0.1), np.log(5), (300, 300)))
+    truth = 280 + 0 * std
+    calibration = Calibration()
+    calibration.update(truth + std * random.standard_normal(std.shape), std, truth)
+    scores = calibration.scores()
+    assert scores["within_1"] == pytest.approx(0.6827, abs=0.005)
+    assert scores["within_2"] == pytest.approx(0.9545, abs=0.003)
+    assert scores["std_to_error"] == pytest.approx(1, abs=0.02)
+    width, error = calibration.error_by_std()
+    np.testing.assert_allclose(error, width, rtol=0.15)
+    sure = Calibration()
+    sure.update(truth + std * random.standard_normal(std.shape), std / 4, truth)
+    assert sure.scores()["within_1"] < 0.25 and sure.scores()["std_to_error"] < 0.3
+
+
+def test_details_of_the_distribution_of_errors():
+    band = get_satellite("G16").band(13)
+    random = np.random.default_rng(0)
+    truth = 280 + 5 * random.standard_normal(100_000)
+    prediction = truth + 2 + random.standard_normal(100_000)
+    histogram = JointHistogram.of(band)
+    histogram.update(prediction, truth)
+    expected = np.percentile(np.abs(prediction - truth), (50, 90, 99))
+    np.testing.assert_allclose(histogram.error_percentiles((50, 90, 99)), expected, atol=0.5)
+    assert histogram.distance() == pytest.approx(stats.wasserstein_distance(prediction, truth), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["spectrum", "calibration", "histogram"])
+def test_sums_merge(kind):
+    def make(seeds):
+        total = {"spectrum": PowerSpectrum(), "calibration": Calibration()}.get(kind) or JointHistogram.of(
+            get_satellite("G16").band(13)
+        )
+        for seed in seeds:
+            truth, prediction, std = _field(seed), _field(seed + 10), np.abs(_field(seed + 20) - 270)
+            if kind == "spectrum":
+                total.update(prediction, truth, LAT, 0.02)
+            elif kind == "calibration":
+                total.update(prediction, std, truth)
+            else:
+                total.update(prediction, truth)
+        return total
+
+    whole, parts = make(range(3)), make([2]).merge(make([0])).merge(make([1]))
+    for name in ("power", "n", "sums", "inside", "counts"):
+        if hasattr(whole, name):
+            np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)
+
+
+def test_groups_by_sun_cloud_and_surface():
+    red, vegetation, near, window = (np.zeros((2, 4)) for _ in range(4))
+    #                  cloud, water, forest, desert
+    red[:] = [0.60, 0.05, 0.05, 0.30]
+    vegetation[:] = [0.62, 0.04, 0.35, 0.36]
+    near[:] = [0.50, 0.02, 0.20, 0.40]
+    window[:] = [250, 290, 295, 310]
+    zenith = np.array([[30.0] * 4, [85, 100, 100, 120]])
+    groups = pixel_groups("G16", {2: red, 3: vegetation, 5: near, 13: window}, zenith)
+    assert groups["all"].all() and groups["day"].tolist() == [[True] * 4, [False] * 4]
+    assert groups["twilight"][1].tolist() == [True, False, False, False]
+    assert groups["night"][1].tolist() == [False, True, True, True]
+    assert groups["cold or bright"].tolist() == [[True, False, False, False]] * 2
+    for name, column in (("water", 1), ("vegetation", 2), ("bare", 3)):
+        assert np.argwhere(groups[name]).tolist() == [[0, column]]
+    assert "snow-like" not in groups
+    night = pixel_groups("G17", {8: window, 16: window}, None)
+    assert set(night) == {"all", "cold or bright", "warm and dark"}
+
+
+def test_consistency_there_and_back_and_in_the_latent_space(tmp_path):
+    bands = {"G16": (8, 9), "G17": (8, 9)}
+    translator = load(save_random_run(tmp_path / "run", bands, dim=4))
+    x = np.random.default_rng(0).normal(240, 3, (40, 40, 2)).astype(np.float32)
+    x[3, 4, 0] = np.nan
+    consistency = Consistency()
+    consistency.add_cycle(translator, x, "G16", "G17")
+    back = translator.translate(translator.translate(x, "G17", source="G16"), "G16", source="G17")
+    error = (back - x)[..., 1][np.isfinite(back[..., 1])].astype(np.float64)
+    scores = band_scores(consistency.cycle).loc[9]
+    assert scores["n"] == 1599
+    assert scores["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
+    assert consistency.latent_agreement() is None
+    random = np.random.default_rng(1)
+    z = random.standard_normal((2, 30, 30, 5))
+    for part in z:
+        consistency.add_latent(part, 0.6 * part + 0.8 * random.standard_normal(part.shape))
+    agreement = consistency.latent_agreement()
+    assert agreement["correlation"] == pytest.approx(0.6, abs=0.05)
+    assert agreement["difference"] == pytest.approx(np.sqrt(2 - 2 * 0.6), abs=0.05)
+    assert agreement["size"] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_histograms_whose_bins_begin_elsewhere_add_up(turned):
+    """Sums of 0.1.0 begin at 180 K, today's at 150 K; counting at once gives the same."""
+    random = np.random.default_rng(5)
+    prediction, truth = random.uniform(190, 300, (2, 500))
+    new = JointHistogram.of(get_satellite("G16").band(13))
+    old = JointHistogram(180.0, new.width, np.zeros((480, 480), np.int64))
+    parts = [old, new] if turned else [new, old]
+    for part, chosen in zip(parts, (slice(0, 200), slice(200, 500)), strict=True):
+        part.update(prediction[chosen], truth[chosen])
+    merged = parts[0].merge(parts[1])
+    whole = JointHistogram.of(get_satellite("G16").band(13))
+    whole.update(prediction, truth)
+    assert merged.low == whole.low and np.array_equal(merged.counts, whole.counts)
+    with pytest.raises(ValueError, match="do not fit"):
+        merged.merge(JointHistogram(180.25, new.width, old.counts))
