@@ -315,10 +315,11 @@ def test_shared_channels_are_an_override():
 
 
 @pytest.mark.parametrize("word", ["--config.data.dir", "--config.init_from"])
-def test_the_home_folder_in_a_field(word, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/of [mine]")
+def test_the_home_folder_in_a_field(word, monkeypatch, tmp_path):
+    home = str(tmp_path / "of [mine]")
+    monkeypatch.setenv("HOME", home)
     config = load("base_g16g17", f"{word}=~/there")
-    assert flat(config)[word.removeprefix("--config.")] == "/home/of [mine]/there"
+    assert flat(config)[word.removeprefix("--config.")] == f"{home}/there"
     with pytest.raises(InputError, match="~nobody_at_all"):
         load("base_g16g17", f"{word}=~nobody_at_all/there")
 

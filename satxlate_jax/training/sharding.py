@@ -25,7 +25,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from satxlate_jax.cli import InputError
 
 AXIS = "data"
-CACHE_SIZE = 4 * 2**30  # bytes of compiled programs; what was used longest ago makes room
+CACHE_SIZE = 4 * 2**30  # bytes of compiled programs; the least recently used are evicted
 _cache: str | None = None  # the folder of compiled programs that this process has set
 
 
@@ -90,7 +90,7 @@ def use_program_cache() -> None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         cache = Path(given) if given else home / "satxlate_jax" / "programs"
         if glob.escape(str(cache)) != str(cache):
-            return  # JAX would take the path for a pattern, see no entry and never make room
+            return  # JAX would take the path for a pattern, see no entry and never evict one
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / ".lockfile", timeout=10):  # the one that JAX takes to write
             for entry in cache.glob("*-cache"):

@@ -1,7 +1,7 @@
 """Translations as Zarr: one store per satellite and tile with a time axis, consolidated, filled incrementally.
 
 Times ascend, so that `.sel(time=slice(...))` works: the axis is laid out for all inputs at the first write, and a store
-that must take in earlier times is copied once to make room. `complete` says which times are written; all others are
+that must take in earlier times is copied once to be extended. `complete` says which times are written; all others are
 missing values, and are made when asked for again. A time has one source: two files of the same tile and time, such as
 of two satellites, go into two folders. One process writes a store at a time (`--part` with `--zarr` deals out tiles).
 """
@@ -126,7 +126,7 @@ class ZarrFolder(OutputFolder):
                 template.attrs = store.attrs
         if path.exists() and list(times)[: len(held)] == list(held):
             _set_times(path, times)
-        else:  # a new store, or room is needed among what is there
+        else:  # a new store, or a time between those that are there
             with atomic.replacing(path) as temporary:
                 template.to_zarr(temporary, zarr_format=_FORMAT)
                 _set_times(temporary, times)
