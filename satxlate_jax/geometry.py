@@ -184,3 +184,28 @@ def _perturbation(t: np.ndarray) -> np.ndarray:
     """The pull of Venus, Jupiter and the Moon on the sun's longitude, degrees; centuries since 1900, January 0.5."""
     moon = 0.00179 * np.sin(np.radians(350.74 + 445267.1142 * t - 0.00144 * t**2))
     return moon + sum(size * np.sin(np.radians(phase + rate * t)) for size, phase, rate in _PERTURBATIONS)
+
+
+def pixel_angles(
+    time: datetime | np.datetime64, latitude: np.ndarray, longitude: np.ndarray, satellite_longitude: float
+) -> np.ndarray:
+    """The sun's height and the view's air mass at pixels, float32 [..., 2].
+
+    Args:
+      time: UTC.
+      latitude: degrees north, broadcast against `longitude`.
+      longitude: degrees east.
+      satellite_longitude: of the sub-satellite point, degrees east.
+
+    Returns:
+      The cosine of the solar zenith angle, and 1 / cosine of the view zenith angle; NaN where the satellite is out of
+      sight.
+    """
+    solar_zenith, _ = solar_position(time, latitude, longitude)
+    return np.stack([np.cos(np.radians(solar_zenith)), air_mass(satellite_longitude, latitude, longitude)], axis=-1)
+
+
+def air_mass(satellite_longitude: float, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """1 / cosine of the view zenith angle, float32; NaN where the satellite is out of sight."""
+    zenith, _ = view_angles(satellite_longitude, latitude, longitude)
+    return np.where(zenith < 89, 1 / np.cos(np.radians(np.minimum(zenith, 89))), np.nan).astype(np.float32)

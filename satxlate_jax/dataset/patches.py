@@ -104,11 +104,21 @@ def read_bytes_feature(record: memoryview, name: str) -> memoryview:
 
     Raises ValueError where there is no such feature, or this is no example.
     """
+    return _read_feature(record, name, _BYTES_LIST)
+
+
+def read_number_feature(record: memoryview, name: str) -> int:
+    """A feature that holds one number, at least 0; errors as of `read_bytes_feature`."""
+    return _read_varint(_read_feature(record, name, _INT64_LIST), 0)[0]
+
+
+def _read_feature(record: memoryview, name: str, kind: int) -> memoryview:
+    """The content of the one value of a feature: the bytes, or the number's varint."""
     try:
         for features in _contents(record, 1):
             for entry in _contents(features, 1):
                 if next(_contents(entry, 1)) == name.encode():
-                    return next(_contents(next(_contents(next(_contents(entry, 2)), _BYTES_LIST)), 1))
+                    return next(_contents(next(_contents(next(_contents(entry, 2)), kind)), 1))
     except (IndexError, StopIteration) as error:
         raise ValueError(f"no example with a feature '{name}'") from error
     raise ValueError(f"no example with a feature '{name}'")

@@ -9,12 +9,18 @@ import numpy as np
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, change_of_units, get_satellite, is_shared, shared_channels
 
+Channels = Mapping[str, Mapping[str, Sequence[int]]]
 Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; None leaves values as they are
 
 
 def satellite_bands(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Satellite -> its bands, 1-based, in the configured order."""
     return {satellite: tuple(numbers) for satellite, numbers in config["data"]["satellites"].items()}
+
+
+def carries_angles(config: Mapping[str, Any]) -> bool:
+    """True if images carry the angles of sun and view as two more channels, see `geometry.pixel_angles`."""
+    return config["generator"]["family"] == "spectral_flow"
 
 
 def training_sources(config: Mapping[str, Any]) -> tuple[str, ...]:

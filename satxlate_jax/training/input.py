@@ -20,23 +20,26 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import read_bytes_feature
+from satxlate_jax.dataset.patches import read_bytes_feature, read_number_feature
 from satxlate_jax.dataset.quantization import scale_and_offset
 from satxlate_jax.dataset.record_reader import RecordFiles
+from satxlate_jax.geometry import PIXELS, TILE_DEGREES, pixel_angles, tile_bounds
 from satxlate_jax.instruments import get_satellite, published_statistics
-from satxlate_jax.training.channels import training_sources
+from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.prepared_data import check_split, find_folder, identify, stored_statistics
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
 
 PREFETCHED_BATCHES = 4
 READERS = 16  # threads; they wait for disks most of the time
+_WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")  # features of a record
 
 Batch = dict[str, np.ndarray]
 # what a batch takes of a satellite: the numbers of the records, and for each the symmetry that turns it
@@ -158,19 +161,49 @@ def _open_split(config: Any, split: str) -> dict[str, "_Records"]:
     for name in training_sources(config):
         info = _read_info(config, name)
         check_split(config, name, split, info)
-        records[name] = _Records(name, split, metadata[name], info)
+        records[name] = _Records(name, split, metadata[name], info, carries_angles(config))
     return records
+
+
+class Examples(NamedTuple):
+    """Images of one satellite as `training_batches` gives them, with the day (year * 1000 + day) and tile of each."""
+
+    images: np.ndarray
+    days: np.ndarray
+    tiles: np.ndarray
+
+
+def read_examples(config: Any, split: str, most: int) -> dict[str, Examples]:
+    """At most so many examples of a split, evenly over its records, of each satellite that sends images and has some.
+
+    Raises:
+      InputError: the data set is missing or cannot be read.
+    """
+    found = {}
+    for name in training_sources(config):
+        info = _read_info(config, name)
+        if split not in info.splits or not info.splits[split].num_examples:
+            continue
+        check_split(config, name, split, info)
+        records = _Records(name, split, data_metadata(config)[name], info, carries_angles(config))
+        numbers = np.unique(np.linspace(0, len(records) - 1, min(most, len(records))).astype(int))
+        draws = [{name: (part, np.zeros_like(part))} for part in np.array_split(numbers, -(-len(numbers) // 64))]
+        images = np.concatenate([batch[name] for batch in _read_ahead({name: records}, draws)])
+        places = [records.place(number) for number in numbers]
+        found[name] = Examples(images, np.array([day for day, _ in places]), np.array([tile for _, tile in places]))
+    return found
 
 
 class _Records:
     """One split of one prepared data set, and how its records become images in network units."""
 
-    def __init__(self, satellite: str, split: str, metadata: Mapping[str, Any], info: Any):
+    def __init__(self, satellite: str, split: str, metadata: Mapping[str, Any], info: Any, angles: bool):
         self._name = f"split '{split}' of {satellite} in {info.data_dir}"
         paths, self.lengths = info.splits[split].filepaths, tuple(info.splits[split].shard_lengths)
         self._files = RecordFiles(tuple(map(str, paths)), self.lengths, info.file_format.value)
         stored, size, bands = list(info.metadata["bands"]), info.metadata["patch_size"], metadata["bands"]
-        self.shape = size, size, len(bands)
+        self._bands, self._longitude = len(bands), get_satellite(satellite).longitude if angles else None
+        self.shape = size, size, len(bands) + 2 * angles
         self._stored_line = size * len(stored)
         scale, offset = scale_and_offset([get_satellite(satellite).band(band) for band in bands])
         scale, offset = scale / metadata["std"], (offset - metadata["mean"]) / np.array(metadata["std"])
@@ -188,18 +221,37 @@ class _Records:
 
     def read(self, number: int, turn: int, out: np.ndarray) -> None:
         """Write one record's image in network units to `out` [height, width, band], turned by one of 8 symmetries."""
-        packed = np.frombuffer(read_bytes_feature(self._files.read(number), "patch"), "<u2")
+        record = self._files.read(number)
+        packed = np.frombuffer(read_bytes_feature(record, "patch"), "<u2")
         packed = packed.reshape(-1, self._stored_line)
         if not self._takes_all:
             packed = packed.take(self._taken, axis=1)
         image = np.multiply(packed, self._scale, dtype=np.float32)
         image += self._offset
-        image = image.reshape(self.shape)
+        image = image.reshape(*self.shape[:2], self._bands)
+        if self._longitude is not None:
+            image = np.concatenate([image, self._angles(record)], axis=-1)
         if turn & 1:
             image = image[::-1]
         if turn & 2:
             image = image[:, ::-1]
         out[:] = image.swapaxes(0, 1) if turn & 4 else image
+
+    def place(self, number: int) -> tuple[int, str]:
+        """The day (year * 1000 + day of the year) and tile of a record."""
+        record = self._files.read(number)
+        year, day = (read_number_feature(record, name) for name in ("year", "dayofyear"))
+        return year * 1000 + day, bytes(read_bytes_feature(record, "tile")).decode()
+
+    def _angles(self, record: memoryview) -> np.ndarray:
+        """The angles of the sun and the view over a record's patch, see `geometry.pixel_angles`."""
+        numbers = {name: read_number_feature(record, name) for name in _WHEN_AND_WHERE}
+        time = datetime(numbers["year"], 1, 1) + timedelta(numbers["dayofyear"] - 1, 0, 0, 0, numbers["minute"], numbers["hour"])
+        north, west = tile_bounds(bytes(read_bytes_feature(record, "tile")).decode())
+        step, size = TILE_DEGREES / PIXELS[2.0], self.shape[0]
+        latitude = north - step * (numbers["row"] + np.arange(size) + 0.5)
+        longitude = west + step * (numbers["column"] + np.arange(size) + 0.5)
+        return pixel_angles(time, latitude[:, None], longitude[None], self._longitude)
 
 
 def _read_ahead(sources: Mapping[str, _Records], draws: Iterable[Mapping[str, Draw]]) -> Iterator[Batch]:

@@ -1,0 +1,477 @@
+"""The spectral flow: passes on the channels that are given and infers the rest with their exact distribution.
+
+    y = base(x) + W^-1(m + s z),   z ~ N(0, 1)
+
+for the channels of the wavelength axis that are not given: `base` is a regression per pixel, fitted in closed form for
+each pattern of given channels and frozen; W the CDF 5/3 wavelet (wavelet.py); m and s, the mean and standard deviation
+of its coefficients, come from one small network for all satellites and patterns, which begins at zero: step 0 is the
+regression with the standard deviation that it left. The map between y and z is exactly invertible, and its likelihood
+exact. Given channels pass unchanged, or through the double difference where two instruments' responses differ.
+
+Sunlight at 3.9 um is physics where 2.25 um tells the reflectance r: radiance = emitted (1 - a r) + a r cos(solar
+zenith) F0 / pi. Images carry two more channels than bands, `ANGLES`; NaN where they are not known.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
+from satxlate_jax.models.network import Network, Params
+from satxlate_jax.wavelength_axis import WavelengthAxis
+
+ANGLES = ("cos_solar_zenith", "air_mass")
+"""The last two channels of an image: the cosine of the solar zenith angle, and 1 / cosine of the view zenith angle."""
+CONTEXT = 8  # pixels to a side of the means that the network sees beside each pixel
+LOG_SIGMA = (-5.0, 3.0)  # limits of the logarithm of a standard deviation relative to the base's
+SOLAR_IRRADIANCE = 9.8  # W m-2 um-1 at 3.9 um
+_SUNLIT, _REFLECTANCE = (3.5, 4.2), (2.1, 2.4)  # um: the channel that sunlight adds to, and the one that tells how much
+_C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
+
+
+class Distribution(NamedTuple):
+    """Mean and standard deviation [batch, h, w, band], and bool [batch, h, w] where inputs are unlike the training's."""
+
+    mean: jax.Array
+    std: jax.Array
+    extrapolated: jax.Array
+
+
+def monomials(x: Any, degree: int, concatenate: Any = jnp.concatenate) -> Any:
+    """All products of one to `degree` of the inputs [..., input] (numpy or jax): [..., feature]."""
+    blocks, n = [x], x.shape[-1]
+    previous = [(index,) for index in range(n)]
+    for _ in range(degree - 1):
+        following = [(*term, last) for term in previous for last in range(term[-1], n)]
+        places = {term: place for place, term in enumerate(previous)}
+        lower = [places[term[:-1]] for term in following]
+        blocks.append(blocks[-1][..., lower] * x[..., [term[-1] for term in following]])
+        previous = following
+    return concatenate(blocks, -1)
+
+
+def count_monomials(inputs: int, degree: int) -> int:
+    """The number of features that `monomials` gives."""
+    return sum(len(list(itertools.combinations_with_replacement(range(inputs), d))) for d in range(1, degree + 1))
+
+
+def radiance(temperature: Any, wavelength: float, exp: Any = jnp.exp) -> Any:
+    """Planck's law, W m-2 sr-1 um-1, from K and um."""
+    return _C1 / wavelength**5 / (exp(_C2 / (wavelength * temperature)) - 1)
+
+
+def brightness_temperature(radiance: Any, wavelength: float, log: Any = jnp.log) -> Any:
+    """The inverse of `radiance`, K."""
+    return _C2 / wavelength / log(1 + _C1 / wavelength**5 / radiance)
+
+
+class Group(NamedTuple):
+    """The channels of one kind in a pattern: which are given and which are inferred from them, and with what degree."""
+
+    given: tuple[int, ...]
+    inferred: tuple[int, ...]
+    degree: int
+    anchored: bool  # the mean of the given channels is an input and what outputs refer to
+    thermal: bool
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs of the polynomial: the anchor and the differences to it, or the channels themselves."""
+        return len(self.given) + self.anchored
+
+    @property
+    def features(self) -> int:
+        """The number of features, with the air mass's: itself, its square, its products with the inputs."""
+        return count_monomials(self.inputs, self.degree) + (2 + self.inputs) * self.thermal
+
+
+def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) -> list[Group]:
+    """How a pattern's missing channels are inferred: thermal ones from thermal, reflective from reflective.
+
+    Where none of the kind is given, from all that are, without an anchor. The degree is 2 above six given channels.
+    """
+    missing = [channel for channel in range(len(thermal)) if channel not in pattern]
+    groups = []
+    for kind in (True, False):
+        given = tuple(channel for channel in pattern if thermal[channel] == kind)
+        inferred = tuple(channel for channel in missing if thermal[channel] == kind)
+        if inferred:
+            used = given or tuple(pattern)
+            highest = degree if len(used) <= 6 and kind else min(degree, 2)
+            groups.append(Group(used, inferred, highest, bool(given), kind))
+    return groups
+
+
+class FlowNetwork(nnx.Module):
+    """Features [batch, h, w, input] -> the mean [batch, h, w, channel] and log sigma by subband, relative to the base."""
+
+    def __init__(self, channels: int, width: int, blocks: int, levels: int, dtype: Any, *, rngs: nnx.Rngs):
+        settings = {"initialization": "kaiming", "dtype": dtype, "rngs": rngs}
+        self.levels, self.channels = levels, channels
+        self.stem = ConvBlock(3 * channels, width, 1, activation="relu", **settings)
+        self.blocks = tuple(f"res_block_{index}" for index in range(blocks))
+        for name in self.blocks:
+            setattr(self, name, ResidualBlock(width, padding="replicate", activation="relu", **settings))
+        zero = partial(nnx.Linear, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.mean = zero(width, channels)
+        for level in range(levels + 1):
+            setattr(self, f"sigma_{level}", zero(width, channels if level == levels else 3 * channels))
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        """Returns the mean and, per subband in the order of `wavelet.subbands`, log sigma."""
+        x = self.stem(x)
+        for name in self.blocks:
+            x = getattr(self, name)(x)
+        x = nnx.relu(at_least_float32(x))
+        mean, sigmas, coarser = self.mean(x), [], x
+        for level in range(self.levels):
+            shape = coarser.shape[1:3]
+            coarser = _halve(coarser)
+            found = getattr(self, f"sigma_{level}")(coarser)
+            for index, band in enumerate(itertools.islice(wavelet.subbands(*shape, 1), 3)):
+                rows, columns = (s.stop - s.start for s in (band.rows, band.columns))
+                part = found[..., index * self.channels : (index + 1) * self.channels]
+                sigmas.append(part[:, :rows, :columns])
+        return mean, [*sigmas, getattr(self, f"sigma_{self.levels}")(coarser)]
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    """Means of 2 x 2 pixels [batch, ceil(h / 2), ceil(w / 2), channel]; the last row and column count twice if odd."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+
+def _local_means(x: jax.Array) -> jax.Array:
+    """Means over CONTEXT x CONTEXT pixels around each, of those inside the image."""
+    window, zero = (1, CONTEXT, CONTEXT, 1), np.zeros((), x.dtype)
+    total = jax.lax.reduce_window(x, zero, jax.lax.add, window, (1, 1, 1, 1), "SAME")
+    inside = (np.convolve(np.ones(size), np.ones(CONTEXT))[CONTEXT // 2 :][:size] for size in x.shape[1:3])
+    return total / np.multiply.outer(*inside).astype(x.dtype)[..., None]
+
+
+class SpectralFlow:
+    """The translator as functions of a nested dict of parameters; see the module.
+
+    Args:
+      flow: that section of a configuration (configs/default.py).
+      axis: the wavelength axis of the satellites.
+      bands: satellite -> its bands, 1-based, in the configured order.
+      precision: 'float32' | 'bfloat16', of the convolutions.
+      remat: less memory for more time, see `Network`.
+
+    Attributes:
+      bands, satellites: as configured.
+      patterns: the sets of given channels that it infers from.
+      structure: everything it was made of, hashable.
+      stride, alignment: images may have any size; blocks of one begin at multiples of `alignment`.
+      radius: pixels that an output depends on to each side, nearly.
+    """
+
+    extra_channels = len(ANGLES)
+    noisy_channels = latent_channels = 0  # it has no latent space beside the wavelength axis
+    is_calibrated = True
+    stride = 1
+
+    def __init__(
+        self,
+        flow: Mapping[str, Any],
+        axis: WavelengthAxis,
+        bands: Mapping[str, Sequence[int]],
+        precision: str = "float32",
+        remat: bool = False,
+    ):
+        parts = tuple(flow.items()), axis, tuple((k, tuple(v)) for k, v in bands.items())
+        self.structure = (*parts, precision, remat)
+        self.axis, self.flow = axis, dict(flow)
+        self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
+        self.levels, self.alignment = flow["levels"], 2 ** flow["levels"]
+        self.radius = 2 * self.alignment + 2 * flow["blocks"] + CONTEXT
+        self.patterns = axis.patterns()
+        dtype = jnp.bfloat16 if precision == "bfloat16" else None
+        sizes = flow["width"], flow["blocks"], flow["levels"], dtype
+        self._network = Network(partial(FlowNetwork, axis.size, *sizes), remat=remat)
+        places = range(axis.size)
+        inside = [lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)]
+        self.sunlit, self.reflectance = (next(filter(test, places), None) for test in inside)
+        if not flow["solar"] or self.reflectance is None:
+            self.sunlit = None
+
+    @classmethod
+    def of_structure(cls, structure: tuple) -> "SpectralFlow":
+        """Another translator of the same structure."""
+        flow, axis, bands, *settings = structure
+        return cls(dict(flow), axis, dict(bands), *settings)
+
+    @property
+    def satellites(self) -> tuple[str, ...]:
+        """The satellites it translates between, in the configured order."""
+        return tuple(self.bands)
+
+    def groups(self, pattern: Sequence[int]) -> list[Group]:
+        """How the channels that a pattern lacks are inferred."""
+        return make_groups(pattern, self.axis.thermal, self.flow["degree"])
+
+    # ------------------------------------------------------------ parameters
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters: those of the network, with a leading axis of members, and of the base, all zero or one.
+
+        The base is fitted by training/flow_init.py before step 0, the calibration after the last.
+        """
+        n, subbands = self.axis.size, 3 * self.levels + 1
+        networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]
+        adapted = [name for name, channels in self.axis.adapted if channels]
+        return {
+            "network": jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
+            "adapters": {name: {"kernel": jnp.zeros((n, n)), "bias": jnp.zeros(n)} for name in adapted},
+            "inputs": {"mean": jnp.zeros(n), "kernel": jnp.eye(n)},
+            "base": {name_pattern(pattern): self._empty_base(pattern) for pattern in self.patterns},
+            "calibration": {
+                name_pattern(pattern): {"gate": jnp.ones(n), "sigma": jnp.ones((subbands, n)), "std": jnp.ones((2, n))}
+                for pattern in self.patterns
+            },
+        }
+
+    def _empty_base(self, pattern: Sequence[int]) -> Params:
+        base: Params = {"sigma": jnp.ones((3 * self.levels + 1, self.axis.size)), "sun": jnp.zeros(4)}
+        for group in self.groups(pattern):
+            m, features, outputs = group.inputs, group.features, len(group.inferred)
+            base["thermal" if group.thermal else "reflective"] = {
+                "kernel": jnp.zeros((len(group.given), m)),
+                "bias": jnp.zeros(m),
+                "range": jnp.zeros((2, m)),
+                "air_mass": jnp.ones(4),  # mean, scale, lowest, highest
+                "precision": jnp.zeros((m, m)),
+                "leverage": jnp.ones(()),
+                "weights": jnp.zeros((features, outputs)),
+                "offset": jnp.zeros(outputs),
+            }
+        return base
+
+    # ------------------------------------------------------------ satellite <-> axis
+
+    def to_axis(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
+        """A satellite's image [..., band] in the axis's channels [..., channel], zero in those that it lacks."""
+        n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
+        slope, offset = (jnp.array(part, x.dtype) for part in zip(*dict(self.axis.scales)[satellite], strict=True))
+        # products with ones and zeros, exact at this precision; taking channels by number is slow
+        y = jnp.matmul(x * slope + offset, jax.nn.one_hot(numbers, n, dtype=x.dtype), precision="highest")
+        return y + self._adapter(params, y, satellite)
+
+    def from_axis(self, params: Params, y: jax.Array, satellite: str) -> jax.Array:
+        """The inverse of `to_axis`: a satellite's bands of channels [..., channel]."""
+        n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
+        slope, offset = (jnp.array(part, y.dtype) for part in zip(*dict(self.axis.scales)[satellite], strict=True))
+        y = y - self._adapter(params, y, satellite)
+        return (jnp.matmul(y, jax.nn.one_hot(numbers, n, dtype=y.dtype).T, precision="highest") - offset) / slope
+
+    def _adapter(self, params: Params, y: jax.Array, satellite: str) -> jax.Array | float:
+        """The double difference to the reference instrument: a linear map of channels that are alike."""
+        if satellite not in params["adapters"]:
+            return 0.0
+        adapter = params["adapters"][satellite]
+        return jnp.matmul(y, adapter["kernel"].astype(y.dtype), precision="highest") + adapter["bias"].astype(y.dtype)
+
+    # ------------------------------------------------------------ base
+
+    def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], emits: Any = None) -> Any:
+        """Given channels as they are and the others by regression, and where the inputs are unlike the training's.
+
+        Args:
+          params: as `init` gives them.
+          y: [batch, h, w, channel] on the axis; those not in the pattern do not count.
+          angles: [batch, h, w, 2], see `ANGLES`.
+          pattern: the given channels.
+          emits: [batch, h, w, channel], the channels of all that the source has, for the reflectance of sunlight.
+
+        Returns:
+          [batch, h, w, channel], and bool [batch, h, w].
+        """
+        base, n = params["base"][name_pattern(pattern)], self.axis.size
+        given = jnp.zeros(n, bool).at[jnp.array(pattern)].set(True)
+        filled, unlike = jnp.where(given, y, 0), jnp.zeros(y.shape[:-1], bool)
+        for group in self.groups(pattern):
+            fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
+            found, far = _infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
+            filled = filled + jnp.matmul(found, jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype), precision="highest")
+            unlike |= far
+        if self.sunlit is not None and self.sunlit not in pattern:
+            filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], emits)
+            unlike |= far
+        return filled, unlike
+
+    def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> tuple[jax.Array, jax.Array]:
+        """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether it is physics, and the training's range."""
+        share, applies, _, highest = sun
+        height = jnp.where(jnp.isfinite(cosine), jnp.maximum(cosine, 0), 0)
+        channel, source = self.sunlit, self.reflectance
+        wavelength = self.axis.wavelengths[channel]
+        if known is None:
+            return y, height > highest + 0.02
+        r = share * jnp.clip(known[..., source] * self.axis.std[source] + self.axis.mean[source], 0, 1)
+        r = jnp.where(height > 0, r, 0) * applies
+        temperature = jnp.clip(y[..., channel] * self.axis.std[channel] + self.axis.mean[channel], 150, 420)
+        total = radiance(temperature, wavelength) * (1 - r) + r * height * SOLAR_IRRADIANCE / jnp.pi
+        bright = (brightness_temperature(total, wavelength) - self.axis.mean[channel]) / self.axis.std[channel]
+        value = jnp.where(r > 0, bright, y[..., channel])
+        return y.at[..., channel].set(value), (height > highest + 0.02) & (applies == 0)
+
+    # ------------------------------------------------------------ flow
+
+    def _coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+        """Mean and standard deviation [member, batch, h, w, channel] of the wavelet coefficients of what base leaves."""
+        n, name = self.axis.size, name_pattern(pattern)
+        mask = jnp.zeros(n, filled.dtype).at[jnp.array(pattern)].set(1)
+        inputs = params["inputs"]
+        white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
+        features = [white, _local_means(white), jnp.broadcast_to(mask, filled.shape)]
+        features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
+        mean, sigmas = jax.vmap(self._network.apply, (0, None))(params["network"], features)
+        scales, calibration = params["base"][name]["sigma"], params["calibration"][name]
+        mean = mean.astype(filled.dtype) * scales.max(0) * calibration["gate"]
+        mean = wavelet.transform(mean, self.levels)
+        coarse = list(wavelet.subbands(*filled.shape[1:3], self.levels))[-1]
+        if self.flow["coarse"] == "base":
+            mean = mean.at[..., coarse.rows, coarse.columns, :].set(0)
+        parts = [
+            jnp.exp(jnp.clip(part, *LOG_SIGMA)) * scale * factor
+            for part, scale, factor in zip(sigmas, scales, calibration["sigma"], strict=True)
+        ]
+        sigma = parts.pop()
+        while parts:
+            right, below, both = parts[-3:]
+            del parts[-3:]
+            sigma = jnp.concatenate([jnp.concatenate([sigma, right], -2), jnp.concatenate([below, both], -2)], -3)
+        return mean, sigma.astype(filled.dtype)
+
+    def standardize(
+        self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The latent coefficients z [member, batch, h, w, channel] of images on the axis, and log sigma.
+
+        Channels of the pattern hold nothing of use. The log-determinant of y -> z is minus the sum of log sigma.
+        """
+        filled, _ = self.base(params, y, angles, pattern, known)
+        mean, sigma = self._coefficients(params, filled, pattern)
+        return (wavelet.transform(y - filled, self.levels) - mean) / sigma, jnp.log(sigma)
+
+    def synthesize(
+        self, params: Params, y: jax.Array, z: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
+    ) -> jax.Array:
+        """The inverse of `standardize`: images of z [batch, h, w, channel], by the first member; given channels pass."""
+        filled, _ = self.base(params, y, angles, pattern, known)
+        mean, sigma = self._coefficients(params, filled, pattern)
+        made = filled + wavelet.inverse(mean[0] + sigma[0] * z, self.levels)
+        return jnp.where(jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True), filled, made)
+
+    def _prepare(self, params: Params, x: jax.Array, source: str) -> tuple[jax.Array, jax.Array, Any]:
+        """An image with angles: on the axis, its angles, and itself again where it has the reflectance of sunlight."""
+        y, angles = self.to_axis(params, x[..., : -len(ANGLES)], source), x[..., -len(ANGLES) :]
+        return y, angles, y if self.reflectance in self.axis.of_satellite(source) else None
+
+    def distribution(self, params: Params, x: jax.Array, source: str, target: str) -> Distribution:
+        """The distribution of a target's image.
+
+        Args:
+          params: as `init` gives them.
+          x: [batch, h, w, band and angle] of the source, network units.
+          source: satellite of x.
+          target: satellite to make.
+
+        Returns:
+          Mean and standard deviation in the target's network units; the latter is 0 where a band is passed on.
+        """
+        y, angles, known = self._prepare(params, x, source)
+        pattern, own = self.axis.given(source, target), self.axis.of_satellite(target)
+        if {*own} <= {*pattern}:
+            mean = self.from_axis(params, y, target)
+            return Distribution(mean, jnp.zeros_like(mean), jnp.zeros(x.shape[:-1], bool))
+        filled, unlike = self.base(params, y, angles, pattern, known)
+        means, sigma = self._coefficients(params, filled, pattern)
+        missing = ~jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
+        details = wavelet.inverse(means, self.levels)
+        mean = filled + jnp.where(missing, details.mean(0), 0)
+        variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
+        std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
+        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope
+        return Distribution(self.from_axis(params, mean, target), std, unlike)
+
+    def sample(
+        self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
+    ) -> jax.Array:
+        """One draw of a target's image; arguments as of `distribution`.
+
+        The noise depends on the key and the place: `row` and `column` are those of the image's first pixel.
+        """
+        y, angles, known = self._prepare(params, x, source)
+        pattern = self.axis.given(source, target)
+        if {*self.axis.of_satellite(target)} <= {*pattern}:
+            return self.from_axis(params, y, target)
+        z = self.noise(key, y.shape[1:], row, column)
+        return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
+
+    def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
+        """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""
+        z = jnp.zeros((1, *shape))
+        for index, band in enumerate(wavelet.subbands(*shape[:2], self.levels)):
+            size = 2 ** min(band.level + 1, self.levels)
+            rows, columns = (jnp.arange(s.stop - s.start) for s in (band.rows, band.columns))
+            places = (row // size + rows)[:, None] * 65_536 + (column // size + columns)[None]
+            draw = partial(self._draw, jax.random.fold_in(key, index), shape[2])
+            z = z.at[0, band.rows, band.columns].set(jax.vmap(jax.vmap(draw))(places))
+        return z
+
+    @staticmethod
+    def _draw(key: jax.Array, channels: int, place: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, place), (channels,))
+
+    def to_latent(self, params: Params, x: jax.Array, satellite: str, given: str) -> jax.Array:
+        """The latent image of an image [batch, h, w, band and angle]: given channels as they are, z in the others.
+
+        `given` names the satellite whose bands are taken as given. Channels that neither has are 0.
+        """
+        y, angles, known = self._prepare(params, x, satellite)
+        pattern = self.axis.given(given, satellite)
+        if {*self.axis.of_satellite(satellite)} <= {*pattern}:
+            return y
+        known = known if self.reflectance in pattern else None
+        z, _ = self.standardize(params, y, angles, pattern, known)
+        own = jnp.zeros(self.axis.size, bool).at[jnp.array(self.axis.of_satellite(satellite))].set(True)
+        return jnp.where(jnp.zeros_like(own).at[jnp.array(pattern)].set(True), y, jnp.where(own, z[0], 0))
+
+    def from_latent(self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str) -> jax.Array:
+        """The inverse of `to_latent`: [batch, h, w, band] of the satellite."""
+        pattern = self.axis.given(given, satellite)
+        if {*self.axis.of_satellite(satellite)} <= {*pattern}:
+            return self.from_axis(params, latent, satellite)
+        known = latent if self.reflectance in pattern else None
+        return self.from_axis(params, self.synthesize(params, latent, latent, angles, pattern, known), satellite)
+
+
+def name_pattern(pattern: Sequence[int]) -> str:
+    """The name of a pattern among parameters."""
+    return "given_" + "_".join(map(str, pattern))
+
+
+def _infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The inferred channels of one kind [..., channel] and where the inputs are far from the fit's, bool [...]."""
+    inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
+    limited = jnp.clip(inputs, *fit["range"])
+    features = monomials(limited, group.degree)
+    far = jnp.einsum("...i,ij,...j->...", inputs, fit["precision"], inputs) > fit["leverage"]
+    if group.thermal:
+        mean, scale, low, high = fit["air_mass"]
+        air_mass = jnp.where(jnp.isfinite(air_mass), air_mass, mean)
+        relative = ((jnp.clip(air_mass, low, high) - mean) / scale)[..., None]
+        features = jnp.concatenate([features, relative, relative**2, relative * limited], -1)
+        far |= (air_mass < low - 0.05) | (air_mass > high + 0.05)
+    found = jnp.matmul(features, fit["weights"], precision="highest") + fit["offset"]
+    return found + given.mean(-1, keepdims=True) if group.anchored else found, far

@@ -1,0 +1,120 @@
+"""The CDF 5/3 wavelet by lifting: exactly invertible for images of any size, with determinant one.
+
+A level splits rows and columns into even and odd ones; each odd one becomes its difference from the mean of its even
+neighbours, each even one gains a quarter of the differences beside it. Coefficients keep the image's shape: coarse ones
+lie at the top left (Mallat's layout). Every step adds a function of other pixels, so its inverse subtracts the same.
+
+Sources: Le Gall & Tabatabai, ICASSP 1988; Sweldens, SIAM J. Math. Anal. 29 (1998), lifting.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Subband(NamedTuple):
+    """A rectangle of coefficients: its level (0 the finest), its rows and columns, and which of them are differences."""
+
+    level: int
+    rows: slice
+    columns: slice
+    high: tuple[bool, bool]
+
+
+def subbands(height: int, width: int, levels: int) -> Iterator[Subband]:
+    """The subbands of an image's coefficients, the finest first; the last is the coarse image, of level `levels`."""
+    for level in range(levels):
+        top, left = -(-height // 2), -(-width // 2)
+        low, high = (slice(0, top), slice(0, left)), (slice(top, height), slice(left, width))
+        yield Subband(level, low[0], high[1], (False, True))
+        yield Subband(level, high[0], low[1], (True, False))
+        yield Subband(level, high[0], high[1], (True, True))
+        height, width = top, left
+    yield Subband(levels, slice(0, height), slice(0, width), (False, False))
+
+
+def _split(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    return (jax.lax.slice_in_dim(x, start, None, 2, axis) for start in (0, 1))  # type: ignore[return-value]
+
+
+def _neighbours(x: jax.Array, count: int, axis: int, *, before: bool) -> jax.Array:
+    """The sum of each place's two neighbours among `x`; beyond the ends the image is mirrored."""
+    first, last = jax.lax.slice_in_dim(x, 0, 1, axis=axis), jax.lax.slice_in_dim(x, -1, None, axis=axis)
+    padded = jnp.concatenate([first, x, last] if before else [x, last], axis)
+    return sum(jax.lax.slice_in_dim(padded, start, start + count, axis=axis) for start in (0, 1))  # type: ignore[return-value]
+
+
+def _forward(x: jax.Array, axis: int) -> jax.Array:
+    if x.shape[axis] == 1:
+        return x
+    even, odd = _split(x, axis)
+    odd = odd - _neighbours(even, odd.shape[axis], axis, before=False) / 2
+    even = even + _neighbours(odd, even.shape[axis], axis, before=True) / 4
+    return jnp.concatenate([even, odd], axis)
+
+
+def _inverse(x: jax.Array, axis: int) -> jax.Array:
+    size = x.shape[axis]
+    if size == 1:
+        return x
+    even, odd = jnp.split(x, [-(-size // 2)], axis)
+    even = even - _neighbours(odd, even.shape[axis], axis, before=True) / 4
+    odd = odd + _neighbours(even, odd.shape[axis], axis, before=False) / 2
+    padded = jnp.concatenate([odd, jnp.zeros_like(jax.lax.slice_in_dim(even, 0, even.shape[axis] - odd.shape[axis], axis=axis))], axis)
+    pairs = jnp.stack([even, padded], axis + 1)
+    joined = pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :])
+    return jax.lax.slice_in_dim(joined, 0, size, axis=axis)
+
+
+def _sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
+    sizes = [(height, width)]
+    for _ in range(levels - 1):
+        height, width = -(-height // 2), -(-width // 2)
+        sizes.append((height, width))
+    return sizes
+
+
+def transform(x: jax.Array, levels: int) -> jax.Array:
+    """The coefficients [..., h, w, channel] of images of that shape."""
+    for height, width in _sizes(*x.shape[-3:-1], levels):
+        part = _forward(_forward(x[..., :height, :width, :], x.ndim - 3), x.ndim - 2)
+        x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
+    return x
+
+
+def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
+    """The images [..., h, w, channel] of coefficients; the inverse of `transform`."""
+    x = coefficients
+    for height, width in reversed(_sizes(*x.shape[-3:-1], levels)):
+        part = _inverse(_inverse(x[..., :height, :width, :], x.ndim - 2), x.ndim - 3)
+        x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
+    return x
+
+
+@lru_cache(maxsize=256)
+def _basis(size: int, levels: int) -> np.ndarray:
+    """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient]."""
+    with jax.ensure_compile_time_eval():
+        x = jnp.eye(size, dtype=jnp.float32)
+        sizes = [size]
+        for _ in range(levels - 1):
+            sizes.append(-(-sizes[-1] // 2))
+        for length in reversed(sizes):
+            x = x.at[:length].set(_inverse(x[:length], 0))
+        return np.asarray(x) ** 2
+
+
+def pixel_variance(variance: jax.Array, levels: int) -> jax.Array:
+    """The variance of each pixel [..., h, w, channel] where coefficients of that variance are independent."""
+    height, width = variance.shape[-3:-1]
+    total = jnp.zeros_like(variance)
+    for band in subbands(height, width, levels):
+        depth = min(band.level + 1, levels)
+        rows, columns = _basis(height, depth)[:, band.rows], _basis(width, depth)[:, band.columns]
+        part = variance[..., band.rows, band.columns, :]
+        total += jnp.einsum("pi,qj,...ijc->...pqc", rows, columns, part, precision="highest")
+    return total

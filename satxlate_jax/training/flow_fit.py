@@ -1,0 +1,490 @@
+"""Fit what the spectral flow does not learn by descent: adapters and base before step 0, calibration after the last.
+
+All of it is closed form on a sample of pixels and patches of the prepared records. Blocks of days (of tiles, where
+there are fewer than four days) are left out in turn to decide what helps and how large errors are elsewhere.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.spectral_flow import (
+    ANGLES,
+    SOLAR_IRRADIANCE,
+    Group,
+    SpectralFlow,
+    brightness_temperature,
+    monomials,
+    name_pattern,
+    radiance,
+)
+from satxlate_jax.training.input import Examples, read_examples
+
+PIXELS = 60_000  # of a satellite, to fit on
+PATCHES = 768  # of a satellite, to draw those pixels from
+CALIBRATED_PATCHES = 192  # of a satellite
+BLOCKS = 4
+RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
+RIDGE_ADAPTER = 1e-6
+SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
+LIKELY_SHARE = 0.8  # where no day tile has both bands
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of one satellite on the axis [pixel, channel], their angles [pixel, 2] and blocks [pixel]."""
+
+    values: np.ndarray
+    angles: np.ndarray
+    blocks: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> "Pixels":
+        """Some of them."""
+        return Pixels(self.values[chosen], self.angles[chosen], self.blocks[chosen])
+
+
+def label_blocks(examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
+    """Satellite -> the block of each example: of consecutive days, or of tiles where there are fewer than four days."""
+    days = sorted({day for each in examples.values() for day in each.days.tolist()})
+    tiles = sorted({tile for each in examples.values() for tile in each.tiles.tolist()})
+    names = days if len(days) >= BLOCKS else tiles
+    places = {name: index * BLOCKS // len(names) for index, name in enumerate(names)}
+    return {
+        satellite: np.array([places[name] for name in (each.days if names is days else each.tiles).tolist()])
+        for satellite, each in examples.items()
+    }
+
+
+def _draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> dict[str, Pixels]:
+    blocks, found = label_blocks(examples), {}
+    to_axis = jax.jit(flow.to_axis, static_argnums=2)
+    for satellite, each in examples.items():
+        n, size = each.images.shape[:2]
+        count = min(-(-PIXELS // n), size * size)
+        random = np.random.default_rng(n)
+        places = np.stack([random.permutation(size * size)[:count] for _ in range(n)])
+        flat = np.take_along_axis(each.images.reshape(n, size * size, -1), places[..., None], 1).reshape(n * count, -1)
+        values = np.asarray(to_axis(params, flat[:, : -len(ANGLES)], satellite), np.float64)
+        found[satellite] = Pixels(values, flat[:, -len(ANGLES) :].astype(np.float64), blocks[satellite].repeat(count))
+    return found
+
+
+def _join(parts: Sequence[Pixels]) -> Pixels:
+    return Pixels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "angles", "blocks")))
+
+
+# ---------------------------------------------------------------- regression
+
+
+def ridge(features: np.ndarray, outputs: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression on features brought to unit variance: weights [feature, output] and offset [output], float64."""
+    mean, scale = features.mean(0), features.std(0)
+    scale = np.where(scale > 1e-9, scale, np.inf)
+    x, y = (features - mean) / scale, outputs - outputs.mean(0)
+    weights = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ y) / scale[:, None]
+    return weights, outputs.mean(0) - mean @ weights
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The regression of one kind of a pattern's channels on pixels of all satellites that can teach it."""
+
+    flow: SpectralFlow
+    group: Group
+    penalty: float
+
+    def teachers(self, pixels: Mapping[str, Pixels], channel: int) -> list[Pixels]:
+        """The pixels of satellites that have the inputs and the output."""
+        needed = {*self.group.given, channel}
+        return [each for name, each in pixels.items() if needed <= {*self.flow.axis.of_satellite(name)}]
+
+    def frame(self, pixels: Mapping[str, Pixels]) -> Tree:
+        """What turns given channels into inputs of unit variance, their range and leverage."""
+        able = [part for channel in self.group.inferred for part in self.teachers(pixels, channel)]
+        unique = list({id(part): part for part in able}.values())
+        given, n = list(self.group.given), len(self.group.given)
+        kernel = np.eye(n)
+        if self.group.anchored:
+            kernel = np.concatenate([np.full((n, 1), 1 / n), np.eye(n) - 1 / n], 1)
+        joined = _join(unique)
+        raw = joined.values[:, given] @ kernel
+        scale = np.where(raw.std(0) > 1e-6, raw.std(0), 1.0)
+        inputs = (raw - raw.mean(0)) / scale
+        precision = np.linalg.inv(np.cov(inputs.T).reshape(inputs.shape[1], -1) + 1e-3 * np.eye(inputs.shape[1]))
+        leverage = np.einsum("ni,ij,nj->n", inputs, precision, inputs)
+        air = joined.angles[:, 1][np.isfinite(joined.angles[:, 1])]
+        masses = [air.mean(), max(air.std(), 1e-3), air.min(), air.max()] if air.size else [1.0, 1.0, 1.0, 1e3]
+        return {
+            "kernel": kernel / scale,
+            "bias": -raw.mean(0) / scale,
+            "range": np.stack([inputs.min(0), inputs.max(0)]),
+            "air_mass": np.array(masses),
+            "precision": precision,
+            "leverage": np.array(1.5 * np.quantile(leverage, 0.999)),
+        }
+
+    def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
+        """[pixel, feature], as the model computes them."""
+        inputs = np.clip(pixels.values[:, list(self.group.given)] @ frame["kernel"] + frame["bias"], *frame["range"])
+        found = monomials(inputs, self.group.degree, np.concatenate)
+        if not self.group.thermal:
+            return found
+        mean, scale, low, high = frame["air_mass"]
+        air = np.where(np.isfinite(pixels.angles[:, 1]), pixels.angles[:, 1], mean)
+        relative = ((np.clip(air, low, high) - mean) / scale)[:, None]
+        return np.concatenate([found, relative, relative**2, relative * inputs], 1)
+
+    def solve(self, frame: Tree, pixels: Pixels, outputs: np.ndarray, with_air_mass: bool) -> tuple[np.ndarray, float]:
+        """Weights [feature] and offset of one output [pixel]."""
+        features = self.features(frame, pixels)
+        used = features.shape[1] - (0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs)
+        weights, offset = ridge(features[:, :used], outputs[:, None], self.penalty)
+        return np.pad(weights[:, 0], (0, features.shape[1] - used)), float(offset[0])
+
+    def errors(self, frame: Tree, pixels: Pixels, outputs: np.ndarray, with_air_mass: bool) -> float:
+        """The mean squared error on blocks left out."""
+        total = 0.0
+        for block in np.unique(pixels.blocks):
+            out = pixels.blocks == block
+            if out.all():
+                return float("nan")
+            weights, offset = self.solve(frame, pixels.of(~out), outputs[~out], with_air_mass)
+            total += np.sum((self.features(frame, pixels.of(out)) @ weights + offset - outputs[out]) ** 2)
+        return total / len(outputs)
+
+    def reference(self, pixels: Pixels) -> np.ndarray:
+        """What outputs are predicted relative to: the mean of the given channels, or zero."""
+        if not self.group.anchored:
+            return np.zeros(len(pixels.values))
+        return pixels.values[:, list(self.group.given)].mean(1)
+
+
+class BaseFit:
+    """Fits the base of every pattern; `without` leaves out one block."""
+
+    def __init__(self, flow: SpectralFlow, pixels: Mapping[str, Pixels]):
+        self.flow, self._pixels = flow, pixels
+        self._air_masses: dict[tuple, bool] = {}
+        several = {tuple(np.unique(each.angles[:, 1].round(2))[:2]) for each in pixels.values()}
+        self._days_differ = len(several) > 0
+
+    def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
+        """The base of a pattern, without 'sigma'; `views_differ` allows the air mass as an input."""
+        pixels = {
+            name: each if without is None else each.of(each.blocks != without) for name, each in self._pixels.items()
+        }
+        base: Tree = {}
+        share, applies, highest = self._find_sunlight(pattern, pixels)
+        base["sun"] = np.array([share, applies, 0.0, highest])
+        for group in self.flow.groups(pattern):
+            penalty = self.flow.flow["ridge"] * (1 if group.thermal else RIDGE_REFLECTIVE)
+            fit = _Fit(self.flow, group, penalty)
+            frame = fit.frame(pixels)
+            weights, offsets = [], []
+            for channel in group.inferred:
+                joined = _join(fit.teachers(pixels, channel))
+                outputs = joined.values[:, channel]
+                if channel == self.flow.sunlit and applies:
+                    outputs = self._emission(joined, outputs, share)
+                outputs = outputs - fit.reference(joined)
+                key = (tuple(pattern), channel)
+                if key not in self._air_masses:
+                    gains = group.thermal and views_differ
+                    if gains:
+                        gains = fit.errors(frame, joined, outputs, True) < 0.98 * fit.errors(frame, joined, outputs, False)
+                    self._air_masses[key] = gains
+                weight, offset = fit.solve(frame, joined, outputs, self._air_masses[key])
+                weights.append(weight)
+                offsets.append(offset)
+            fitted = frame | {"weights": np.stack(weights, 1), "offset": np.array(offsets)}
+            base["thermal" if group.thermal else "reflective"] = fitted
+        return base
+
+    def _emission(self, pixels: Pixels, values: np.ndarray, share: float) -> np.ndarray:
+        """The 3.9 um channel without sunlight, where the reflectance is known."""
+        axis, channel, source = self.flow.axis, self.flow.sunlit, self.flow.reflectance
+        assert channel is not None and source is not None
+        height = np.where(np.isfinite(pixels.angles[:, 0]), np.maximum(pixels.angles[:, 0], 0), 0)
+        r = share * np.clip(pixels.values[:, source] * axis.std[source] + axis.mean[source], 0, 1) * (height > 0)
+        wavelength = axis.wavelengths[channel]
+        seen = radiance(values * axis.std[channel] + axis.mean[channel], wavelength, np.exp)
+        emitted = np.maximum((seen - r * height * SOLAR_IRRADIANCE / np.pi) / np.maximum(1 - r, 0.1), 1e-4)
+        found = (brightness_temperature(emitted, wavelength, np.log) - axis.mean[channel]) / axis.std[channel]
+        return np.where(r > 0, np.maximum(found, (180 - axis.mean[channel]) / axis.std[channel]), values)
+
+    def _find_sunlight(self, pattern: Sequence[int], pixels: Mapping[str, Pixels]) -> tuple[float, float, float]:
+        """The share a of the 2.25 um reflectance, whether sunlight is added by physics, and the highest sun seen."""
+        flow = self.flow
+        if flow.sunlit is None or flow.sunlit in pattern:
+            return LIKELY_SHARE, 0.0, 0.0
+        group = next(group for group in flow.groups(pattern) if flow.sunlit in group.inferred)
+        fit = _Fit(flow, group, flow.flow["ridge"])
+        joined = _join(fit.teachers(pixels, flow.sunlit))
+        heights = joined.angles[:, 0][np.isfinite(joined.angles[:, 0])]
+        highest = float(heights.max(initial=0.0))
+        if highest <= 0.02:
+            return LIKELY_SHARE, 1.0, max(highest, 0.0)
+        if flow.reflectance not in pattern:
+            return LIKELY_SHARE, 0.0, highest
+        day = joined.of(joined.angles[:, 0] > 0.1)
+        if len(day.values) < 1000:
+            return LIKELY_SHARE, 1.0, highest
+        frame, errors = fit.frame(pixels), []
+        for share in SHARES:
+            emission = self._emission(joined, joined.values[:, flow.sunlit], share) - fit.reference(joined)
+            weights, offset = fit.solve(frame, joined, emission, False)
+            made = fit.features(frame, day) @ weights + offset
+            target = self._emission(day, day.values[:, flow.sunlit], share) - fit.reference(day)
+            errors.append(np.mean((made - target) ** 2))
+        return float(SHARES[int(np.argmin(errors))]), 1.0, highest
+
+
+def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
+    """The double differences of bands whose responses differ from the reference instrument's, in closed form.
+
+    f is the regression of such a channel on the thermal channels that are alike, fitted on each instrument's own pixels.
+    """
+    axis, adapters = flow.axis, {}
+    instruments, adapted = dict(axis.instruments), dict(axis.adapted)
+    for satellite, channels in adapted.items():
+        if not channels:
+            continue
+        n = axis.size
+        kernel, bias = np.zeros((n, n)), np.zeros(n)
+        listed = {channel for each in adapted.values() for channel in each}
+        for channel in channels:
+            reference = next(name for name, own in axis.channels if channel in own)
+            sides = {
+                side: [each for name, each in pixels.items() if instruments[name] == instruments[side] and channel in axis.of_satellite(name)]
+                for side in (reference, satellite)
+            }
+            alike = [c for c in axis.given(reference, satellite) if axis.thermal[c] and c not in listed]
+            if not all(sides.values()) or not alike:
+                continue
+            for side, sign in ((reference, 1), (satellite, -1)):
+                joined = _join([each for each in sides[side] if np.isfinite(each.values[:, alike]).all()])
+                weights, offset = ridge(joined.values[:, alike], joined.values[:, [channel]], RIDGE_ADAPTER)
+                kernel[alike, channel] += sign * weights[:, 0]
+                bias[channel] += sign * offset[0]
+        adapters[satellite] = {"kernel": kernel, "bias": bias}
+    return adapters
+
+
+# ---------------------------------------------------------------- before step 0
+
+
+def fit_start(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
+    """Parameters with adapters, base and input whitening fitted to the training split; the network's are kept."""
+    examples = read_examples(config, "train", PATCHES)
+    params = jax.tree.map(np.asarray, params)
+    raw = _draw_pixels(flow, params | {"adapters": {}}, examples)
+    params["adapters"] = _as_float32(fit_adapters(flow, raw))
+    fit = BaseFit(flow, _draw_pixels(flow, params, examples))
+    views_differ = views_vary(examples)
+    for pattern in flow.patterns:
+        params["base"][name_pattern(pattern)] |= _as_float32(fit.fit(pattern, views_differ=views_differ))
+    params["inputs"] = _as_float32(_whitening(flow, params, examples))
+    for pattern in flow.patterns:
+        sums = [squares for squares in _residual_squares(flow, params, examples, pattern)]
+        if sums:
+            total, count = (sum(part) for part in zip(*sums, strict=True))
+            sigma = np.sqrt(total / np.maximum(count, 1))
+            params["base"][name_pattern(pattern)]["sigma"] = np.where(count > 0, np.maximum(sigma, 1e-4), 1).astype(np.float32)
+    return params
+
+
+def views_vary(examples: Mapping[str, Examples]) -> bool:
+    """True where the data are of enough times that the air mass does not merely stand for the place."""
+    return all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
+
+
+def _as_float32(tree: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
+
+
+def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]:
+    """The patterns that a satellite's own images can teach: it has what is given and something that is not."""
+    own = {*flow.axis.of_satellite(satellite)}
+    return [pattern for pattern in flow.patterns if {*pattern} < own]
+
+
+def _parts(images: np.ndarray, size: int = 32) -> Iterator[np.ndarray]:
+    return (images[start : start + size] for start in range(0, len(images), size))
+
+
+def _on_axis(flow: SpectralFlow, params: Tree, images: Any, satellite: str) -> tuple[jax.Array, jax.Array]:
+    return flow.to_axis(params, images[..., : -len(ANGLES)], satellite), images[..., -len(ANGLES) :]
+
+
+def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:
+    """The mean of the channels, filled by the base, and the matrix that makes them uncorrelated (ZCA)."""
+    rows = []
+    for satellite, each in examples.items():
+        own = {*flow.axis.of_satellite(satellite)}
+        for pattern in [pattern for pattern in flow.patterns if {*pattern} <= own] or []:
+            fill = jax.jit(lambda p, x, s=satellite, g=pattern: flow.base(p, *_on_axis(flow, p, x, s), g)[0])
+            chosen = each.images[:: max(len(each.images) // 64, 1)]
+            rows.append(np.asarray(fill(params, chosen))[:, ::4, ::4].reshape(-1, flow.axis.size))
+    if not rows:
+        return {"mean": np.zeros(flow.axis.size), "kernel": np.eye(flow.axis.size)}
+    pixels = np.concatenate(rows).astype(np.float64)
+    variances, directions = np.linalg.eigh(np.cov(pixels.T))
+    kernel = directions / np.sqrt(np.maximum(variances, 0) + 1e-3) @ directions.T
+    return {"mean": pixels.mean(0), "kernel": kernel}
+
+
+def _subband_squares(flow: SpectralFlow, coefficients: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of squares and counts [subband, channel] of coefficients [batch, h, w, channel]."""
+    parts = [coefficients[:, b.rows, b.columns] for b in wavelet.subbands(*coefficients.shape[1:3], flow.levels)]
+    counts = jnp.stack([jnp.full(coefficients.shape[-1], part[..., 0].size) for part in parts])
+    return jnp.stack([jnp.sum(part**2, (0, 1, 2)) for part in parts]), counts
+
+
+def _residual_squares(
+    flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples], pattern: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Sums of squares and counts of what the base leaves of each satellite that can teach the pattern."""
+
+    def squares(params: Tree, images: jax.Array, satellite: str) -> tuple[jax.Array, jax.Array]:
+        y, angles = _on_axis(flow, params, images, satellite)
+        known = y if flow.reflectance in pattern else None
+        left = y - flow.base(params, y, angles, pattern, known)[0]
+        return _subband_squares(flow, wavelet.transform(left, flow.levels))
+
+    compiled = jax.jit(squares, static_argnums=2)
+    for satellite, each in examples.items():
+        if tuple(pattern) not in usable_patterns(flow, satellite):
+            continue
+        own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
+        for part in _parts(each.images[:CALIBRATED_PATCHES]):
+            total, count = map(np.asarray, compiled(params, part, satellite))
+            yield total * own, count * own
+
+
+# ---------------------------------------------------------------- after the last step
+
+
+def calibrate(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
+    """Parameters with their calibration fitted: what the network adds, and how large errors are on what was left out.
+
+    Each block of the training split is predicted by a base fitted without it, the validation split by the base itself;
+    the network has seen the former's patches but not the latter's. Per pattern and channel: `gate`, the share of the
+    network's mean that helps on the validation split (0 where it does not); `sigma`, a factor per subband; `std`, two
+    conformal factors of a pixel's standard deviation, for 68 and 95 %.
+    """
+    params = jax.tree.map(np.asarray, params)
+    examples = {split: read_examples(config, split, CALIBRATED_PATCHES) for split in ("train", "validation")}
+    return params if not examples["train"] else _calibrated(config, flow, params, examples)
+
+
+def _calibrated(config: Any, flow: SpectralFlow, params: Tree, examples: Mapping[str, Mapping[str, Examples]]) -> Tree:
+    train = read_examples(config, "train", PATCHES)
+    fit, blocks, views = BaseFit(flow, _draw_pixels(flow, params, train)), label_blocks(examples["train"]), views_vary(train)
+    for pattern in flow.patterns:
+        name = name_pattern(pattern)
+        neutral = jax.tree.map(np.ones_like, params["calibration"][name])
+        parts: list[tuple[Tree, str, np.ndarray]] = []
+        with_base = partial(_replaced, params, name, neutral)
+        for satellite in (s for s in examples["train"] if pattern in usable_patterns(flow, s)):
+            if satellite in examples["validation"]:
+                parts.append((with_base({}), satellite, examples["validation"][satellite].images))
+        n_validation = len(parts)
+        for block in range(BLOCKS):
+            refitted = with_base(_as_float32(fit.fit(pattern, block, views)))
+            for satellite in (s for s in examples["train"] if pattern in usable_patterns(flow, s)):
+                images = examples["train"][satellite].images[blocks[satellite] == block]
+                if len(images):
+                    parts.append((refitted, satellite, images))
+        if parts:
+            params["calibration"][name] = _as_float32(_calibration(flow, parts, n_validation, pattern, neutral))
+    return params
+
+
+def _replaced(params: Tree, name: str, calibration: Tree, base: Tree) -> Tree:
+    changed = {"base": params["base"] | {name: params["base"][name] | base}}
+    return params | changed | {"calibration": params["calibration"] | {name: calibration}}
+
+
+def _calibration(
+    flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], n_validation: int, pattern: Sequence[int], start: Tree
+) -> Tree:
+    n = flow.axis.size
+    gates = np.zeros((2, n))
+    judged = parts[:n_validation] or parts
+    for params, satellite, images in judged:
+        gates += _products(flow, params, satellite, images, pattern)
+    gate = np.clip(gates[0] / np.maximum(gates[1], 1e-12), 0, 1)
+    gate = np.where(gate < 0.1, 0, gate)
+    gated = start | {"gate": gate.astype(np.float32)}
+    total, count = np.zeros((2, *start["sigma"].shape))
+    name = name_pattern(pattern)
+    for params, satellite, images in parts:
+        for part in _parts(images):
+            squares, counts = _z_squares(flow, _replaced(params, name, gated, {}), satellite, part, pattern)
+            total, count = total + squares, count + counts
+    sigma = np.where(count > 0, np.sqrt(total / np.maximum(count, 1)), 1)
+    scaled = gated | {"sigma": np.maximum(sigma, 0.05).astype(np.float32)}
+    ratios: list[list[np.ndarray]] = [[] for _ in range(n)]
+    for params, satellite, images in parts:
+        for part in _parts(images):
+            _ratios(flow, _replaced(params, name, scaled, {}), satellite, part, pattern, ratios)
+    std = np.ones((2, n))
+    for channel, found in enumerate(ratios):
+        if found:
+            r = np.concatenate(found)
+            std[:, channel] = np.quantile(r, [0.6827, 0.9545]) / [1, 2]
+    return scaled | {"std": np.maximum(std, 1e-3)}
+
+
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _products_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+    y, angles = _on_axis(flow, params, images, satellite)
+    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+    mean, _ = flow._coefficients(params, filled, pattern)
+    m = wavelet.inverse(mean.mean(0), flow.levels)
+    return jnp.sum(m * (y - filled), (0, 1, 2)), jnp.sum(m * m, (0, 1, 2))
+
+
+def _products(flow: SpectralFlow, params: Tree, satellite: str, images: np.ndarray, pattern: Sequence[int]) -> np.ndarray:
+    own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
+    found = [_products_of(flow, params, satellite, part, tuple(pattern)) for part in _parts(images)]
+    return np.sum([np.asarray(each) for each in found], 0) * own
+
+
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _z_squares_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+    y, angles = _on_axis(flow, params, images, satellite)
+    z, _ = flow.standardize(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+    return _subband_squares(flow, z.reshape(-1, *z.shape[2:]))
+
+
+def _z_squares(flow: SpectralFlow, params: Tree, satellite: str, part: np.ndarray, pattern: Sequence[int]) -> tuple:
+    own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
+    return tuple(np.asarray(each) * own for each in _z_squares_of(flow, params, satellite, part, tuple(pattern)))
+
+
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _errors_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+    y, angles = _on_axis(flow, params, images, satellite)
+    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+    mean, sigma = flow._coefficients(params, filled, pattern)
+    details = wavelet.inverse(mean, flow.levels)
+    variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + details.var(0)
+    return jnp.abs(y - filled - details.mean(0)) / jnp.sqrt(variance)
+
+
+def _ratios(
+    flow: SpectralFlow, params: Tree, satellite: str, part: np.ndarray, pattern: Sequence[int], into: list[list[np.ndarray]]
+) -> None:
+    """Append the errors over their standard deviations, by channel, of every fourth pixel."""
+    found = np.asarray(_errors_of(flow, params, satellite, part, tuple(pattern)))[:, ::4, 1::4]
+    for channel in flow.axis.of_satellite(satellite):
+        if channel not in pattern:
+            into[channel].append(found[..., channel].ravel())

@@ -1,0 +1,105 @@
+"""The spectral flow's objective: the exact negative log-likelihood of withheld channels, and its training step.
+
+Each satellite's images teach the patterns of given channels that other satellites have: one of them is drawn for each
+satellite and step, its channels are given, and the likelihood is that of the wavelet coefficients of the others. No
+pairs of satellites, no discriminator: a step costs the same for each satellite, however many there are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.discriminator import Discriminator
+from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
+from satxlate_jax.training.channels import Channels
+from satxlate_jax.training.flow_fit import usable_patterns
+from satxlate_jax.training.step import TrainState, TrainStep
+
+Images = Mapping[str, jax.Array]
+
+
+class FlowObjective:
+    """The loss of a spectral flow.
+
+    Args:
+      translator: the flow.
+      discriminator: one of no satellite.
+      shared: satellite -> satellite -> channels of the first that the second has too.
+    """
+
+    def __init__(self, translator: SpectralFlow, discriminator: Discriminator, shared: Channels):
+        self.translator, self.discriminator, self.shared = translator, discriminator, shared
+
+    def loss(self, params: Any, batch: Images, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The mean over satellites of the negative log-likelihood per pixel and channel of what a pattern withholds.
+
+        Level l of the wavelet counts 2^l times: coarse coefficients are few. The base, adapters and calibration of
+        `params` get no gradient.
+
+        Returns:
+          The loss, and the root mean square of z, which is 1 where standard deviations are right.
+        """
+        flow, losses, squares = self.translator, [], []
+        params = {name: part if name == "network" else jax.lax.stop_gradient(part) for name, part in params.items()}
+        params = params | {"calibration": jax.tree.map(jnp.ones_like, params["calibration"])}
+        for each, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
+            patterns = usable_patterns(flow, satellite)
+            if not patterns:
+                continue
+            y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
+            branches = [lambda p, y, a, g=pattern: self._of_pattern(p, y, a, satellite, g) for pattern in patterns]  # noqa: B023
+            loss, square = jax.lax.switch(jax.random.randint(each, (), 0, len(patterns)), branches, params, y, angles)
+            losses.append(loss)
+            squares.append(square)
+        if not losses:
+            raise ValueError("no satellite's images hold a band that another satellite lacks")
+        return jnp.mean(jnp.stack(losses)), {"z_rms": jnp.sqrt(jnp.mean(jnp.stack(squares)))}
+
+    def _of_pattern(self, params: Any, y: jax.Array, angles: jax.Array, satellite: str, pattern: tuple[int, ...]) -> Any:
+        flow = self.translator
+        z, log_sigma = flow.standardize(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+        withheld = jnp.array([channel for channel in flow.axis.of_satellite(satellite) if channel not in pattern])
+        z, log_sigma = z[..., withheld], log_sigma[..., withheld]
+        terms, total = 0.5 * z**2 + log_sigma, jnp.zeros(())
+        for band in wavelet.subbands(*y.shape[1:3], flow.levels):
+            part = terms[..., band.rows, band.columns, :]
+            total += 2.0**band.level * jnp.sum(jnp.mean(part, (0, 1, 4)))
+        return total / (y.shape[1] * y.shape[2]), jnp.mean(z**2)
+
+    def translations(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
+        """Satellite -> satellite -> the mean of the first's images as the second's, network units, without angles."""
+        names = self.translator.satellites
+        return {k: {q: self.translator.distribution(params, x, k, q).mean for q in names} for k, x in batch.items()}
+
+    def observations(self, batch: Images) -> dict[str, jax.Array]:
+        """The bands of a batch, without the angles."""
+        return {satellite: x[..., : -len(ANGLES)] for satellite, x in batch.items()}
+
+    def errors(self, params: Any, batch: Images) -> dict[str, jax.Array]:
+        """Errors of a satellite's own images as another's bands give them: 'withheld/G16-G17' -> [n, h, w, band]."""
+        flow, errors = self.translator, {}
+        for k, x in batch.items():
+            for q in flow.satellites:
+                pattern = flow.axis.given(q, k)
+                if q != k and pattern in flow.patterns and pattern in usable_patterns(flow, k):
+                    y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], k), x[..., -len(ANGLES) :]
+                    known = y if flow.reflectance in pattern else None
+                    made = flow.synthesize(params, y, jnp.zeros_like(y), angles, pattern, known)
+                    errors[f"validation_withheld/{k}-{q}"] = flow.from_axis(params, made, k) - x[..., : -len(ANGLES)]
+        return errors
+
+
+class FlowStep(TrainStep):
+    """One update of the spectral flow's network, in the place of the generator's and the discriminators'."""
+
+    def __call__(
+        self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int = 1
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One step; arguments and result as of `TrainStep`."""
+        loss = jax.value_and_grad(self.objective.loss, has_aux=True)
+        (total, parts), gradients = loss(state.generator, batch, jax.random.fold_in(key, state.step))
+        metrics = {f"generator/{term}": value for term, value in parts.items()} | {"generator/total": total}
+        return self._stepped(state, gradients, None, metrics)
