@@ -52,9 +52,6 @@ def _objective() -> ConfigDict:
     objective.recon_kl_cyc_w = 0.0  # mean square of the encodings of translations, likewise
     objective.recon_measured_w = 0.0  # image after a cycle through its own measured bands ('paper' only)
     objective.cycle_step = 100_000  # steps after which one more cycle is added
-    # Pairs (source, target) that the terms between satellites look at in a step, drawn at random, without bias; 0 is
-    # all. The cost of all grows with the square of the number of satellites.
-    objective.pairs_per_step = 0
     objective.discriminator_fakes = "fresh"  # 'fresh': decoded anew, new noise | 'shared': the generator step's
     return objective
 

@@ -1,7 +1,6 @@
 """All six supported GOES and Himawari satellites at once, all 16 bands each.
 
-The terms between satellites look at six of the 36 pairs in each step, drawn at random: see
-config.objective.pairs_per_step. So a step costs a fraction of what all pairs would; launch/README.md has the figures.
+The terms between satellites look at all 36 pairs in each step; launch/README.md has the figures.
 
     tfds build datasets/geonex_l1g --config=G16 --manual_dir=L1G --data_dir=DATA      (and the other five)
     python -m satxlate_jax train --config=configs/six_satellites.py --workdir=RUN --config.data.dir=DATA
@@ -19,6 +18,5 @@ def get_config() -> ConfigDict:
     """The published networks and weights, for six satellites."""
     config = default_config()
     config.data.satellites = ordered(**dict.fromkeys(SATELLITES, ALL_BANDS))
-    config.objective.pairs_per_step = 6
     config.objective.discriminator_fakes = "shared"
     return config

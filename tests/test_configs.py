@@ -110,18 +110,22 @@ def test_several_skip_connections_are_found_by_wavelength():
     assert skip_channels(config) == {"G16": [1, 12], "G17": [1, 12], "H8": [2, 12]}  # ABI 2 (0.64 um) is AHI 3
 
 
-def test_a_field_of_an_older_version_is_accepted_at_its_neutral_value_only(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("field", "neutral", "instead"),
+    [("abreast", 1, "only 1 is accepted$"), ("objective.pairs_per_step", 0, "0 is accepted; use .* 'spectral_flow'")],
+)
+def test_a_field_of_an_older_version_is_accepted_at_its_neutral_value_only(field, neutral, instead, tmp_path, capsys):
     file = tmp_path / "mine.py"
-    for value in (1, 2):
+    for value in (neutral, neutral + 6):
         lines = "from configs.default import get_config as default", "", "def get_config():", "    config = default()"
-        file.write_text("\n".join([*lines, f"    config.abreast = {value}", "    return config"]))
-        for words in ([f"--config={file}"], [f"--config={CONFIGS}/demo.py", f"--config.abreast={value}"]):
-            if value == 1:
-                assert "abreast" not in load_config(words)
+        file.write_text("\n".join([*lines, f"    config.{field} = {value}", "    return config"]))
+        for words in ([f"--config={file}"], [f"--config={CONFIGS}/demo.py", f"--config.{field}={value}"]):
+            if value == neutral:
+                assert field not in flat(load_config(words))
                 (line,) = capsys.readouterr().err.splitlines()
-                assert line.startswith("note: ") and "config.abreast 1" in line
+                assert line.startswith("note: ") and f"config.{field} {neutral}" in line
             else:
-                with pytest.raises(InputError, match="config.abreast 2, a field that is no longer there; only 1"):
+                with pytest.raises(InputError, match=f"config.{field} {value}, a field .* no longer there;.*{instead}"):
                     load_config(words)
 
 
@@ -230,7 +234,6 @@ def test_a_field_that_there_is_not(field, meant):
 IN_VAIN = {
     "objective.recon_kl_w": ("objective.variant", "released", 0.02),
     "objective.recon_measured_w": ("objective.variant", "released", 1.0),
-    "objective.pairs_per_step": ("objective.variant", "released", 2),
     "generator.spectral_hidden": ("generator.spectral_path", "copy", 8),
 }
 

@@ -7,7 +7,6 @@ Needs the extra `tpu` (the libtpu wheel) and no data. Also `satxlate bench satel
 """
 
 import importlib.util
-import itertools
 import math
 import os
 import re
@@ -185,9 +184,9 @@ def main_satellites(argv: Sequence[str]) -> None:
       InputError: the configuration has one satellite only.
     """
     description = (
-        "What a training step costs as satellites are added, with all their pairs and with objective.pairs_per_step. "
-        "Nothing runs: operations are those of the program as written, memory is what this machine's compiler plans. "
-        "The satellites are the first two, three, ... of the configuration."
+        "What a training step costs as satellites are added. Nothing runs: operations are those of the program as "
+        "written, memory is what this machine's compiler plans. The satellites are the first two, three, ... of the "
+        "configuration."
     )
     parser = config_parser("bench satellites", description)
     parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
@@ -198,23 +197,22 @@ def main_satellites(argv: Sequence[str]) -> None:
     if len(names) < 2:
         raise InputError("the configuration has one satellite; two are the least to have pairs")
     remats = (False, True) if arguments.remat else (config.remat,)
-    budgets = dict.fromkeys((0, config.objective.pairs_per_step))
     costs: dict[str, dict[int, tuple[float, float]]] = {}
     print(f"width {config.generator.dim}, batch {config.batch_size}, patches of {config.data.patch_size} pixels")
-    print(f"{'satellites':>10}  {'pairs':<20} {'operations':>12} {'memory':>12}")
+    print(f"{'satellites':>10}  {'activations':<12} {'operations':>12} {'memory':>12}")
     for number in range(2, len(names) + 1):
-        for pairs, remat in itertools.product(budgets, remats):
+        for remat in remats:
             variant = config.copy_and_resolve_references()
             with variant.unlocked():
                 for name in names[number:]:
                     del variant.data.satellites[name]
-            variant.objective.pairs_per_step, variant.remat = pairs, remat
-            label = (f"{pairs} pairs" if pairs else "all pairs") + (", remat" if remat else "")
+            variant.remat = remat
+            label = "remat" if remat else "kept"
             lowered = lower_step(variant, sharding.make_mesh())
             operations, plan = lowered.cost_analysis()["flops"], lowered.compile(_QUICKLY).memory_analysis()
             results = plan.output_size_in_bytes - plan.alias_size_in_bytes  # that do not reuse the state's memory
             memory = plan.argument_size_in_bytes + results + plan.temp_size_in_bytes
             costs.setdefault(label, {})[number] = operations, memory
-            print(f"{number:>10}  {label:<20} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
+            print(f"{number:>10}  {label:<12} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
     if arguments.output:
         draw(costs, Path(arguments.output))

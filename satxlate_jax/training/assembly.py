@@ -18,7 +18,6 @@ from satxlate_jax.training.channels import (
 )
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import make_optimizer, trainable_mask
-from satxlate_jax.training.pair_budget import ANY, PairBudget
 from satxlate_jax.training.step import TrainStep
 
 Satellites = Mapping[str, Mapping[str, Any]]
@@ -65,32 +64,6 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
     )
 
 
-def build_pair_budget(config: Mapping[str, Any], objective: Objective) -> PairBudget | None:
-    """The drawing of the pairs of a step; None where the budget is 0 or all of them."""
-    count, bands = config["objective"]["pairs_per_step"], satellite_bands(config)
-    if not count or count >= len(bands) * len(training_sources(config)):
-        return None
-    widest = max(bands.values(), key=len)
-    skips, wavelengths = skip_channels(config), wavelength_channels(config)
-    last = max((channel for channels in wavelengths.values() for channel in channels), default=-1)
-    settings = {name: config[name] for name in ("precision", "remat")}
-    translator = build_translator(
-        config["generator"],
-        {ANY: widest},
-        skips={ANY: next(iter(skips.values()))},
-        wavelength_channels={ANY: [last] * len(widest)} if wavelengths else None,
-        **settings,
-    )
-    return PairBudget(
-        objective,
-        translator,
-        Discriminator(config["discriminator"], {ANY: widest}, **settings),
-        widths={name: len(numbers) for name, numbers in bands.items()},
-        skips=skips,
-        count=count,
-    )
-
-
 def freeze_rules(config: Mapping[str, Any]) -> tuple[str, ...]:
     """`config.freeze`, and the discriminators of satellites that send no images: they have nothing to judge."""
     idle = [satellite for satellite in satellite_bands(config) if satellite not in training_sources(config)]
@@ -108,5 +81,4 @@ def build_train_step(config: Mapping[str, Any], satellites: Satellites | None = 
     optimizers = {
         part: make_optimizer(config["optimizer"], mask, decays=part == "generator") for part, mask in trainable.items()
     }
-    budget = build_pair_budget(config, objective)
-    return TrainStep(config, objective, optimizers, trainable, budget)
+    return TrainStep(config, objective, optimizers, trainable)

@@ -113,7 +113,6 @@ def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
       InputError: the path does not go with the rest of the configuration.
     """
     path, hidden = config["generator"]["spectral_path"], config["generator"]["spectral_hidden"]
-    budget = config["objective"]["pairs_per_step"]
     if hidden and path in ("none", "copy"):
         raise InputError("config.generator.spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'")
     if path == "none":
@@ -130,9 +129,4 @@ def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
             channels[satellite].append(found)
             if found == len(known):
                 known.append(band)
-    if path == "quadratic" and budget and len({len(numbers) for numbers in channels.values()}) > 1:
-        # stacked satellites are made alike by channels of zeros, which would change the order of the products
-        raise InputError("config.objective.pairs_per_step with spectral_path 'quadratic' needs as many bands for all")
-    if hidden and budget:
-        raise InputError("config.generator.spectral_hidden needs config.objective.pairs_per_step 0")
     return channels

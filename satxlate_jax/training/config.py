@@ -24,10 +24,14 @@ from satxlate_jax.training.optimizers import compile_rules
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout, if this is one
 BY_SATELLITE = ("data.satellites", "data.datasets", "data.shared")  # sections whose names are satellites
 PATHS = ("data.dir", "init_from")  # fields that name a file or folder
-# Fields of older versions -> the only value at which they are still accepted, because it changes nothing.
-REMOVED: dict[str, Any] = {"abreast": 1}
+# Fields of older versions -> the only value at which they are still accepted, because it changes nothing; and what to
+# use instead of any other.
+REMOVED: dict[str, tuple[Any, str]] = {
+    "abreast": (1, ""),
+    "objective.pairs_per_step": (0, "; use config.generator.family = 'spectral_flow' (see configs/six_satellites.py)"),
+}
 # Fields that have an effect only in the variant 'paper'; in the other they must be left at their defaults.
-PAPER_ONLY = ("objective.recon_kl_w", "objective.recon_measured_w", "objective.pairs_per_step")
+PAPER_ONLY = ("objective.recon_kl_w", "objective.recon_measured_w")
 
 
 # ---------------------------------------------------------------- fields
@@ -68,8 +72,8 @@ _SKIPS = Rule(
 _COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
     objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
     optimizer.decay_every"""
-_COUNTS_OR_NONE = """steps image_every histogram_every validate_every keep_every objective.pairs_per_step
-    generator.n_downsample generator.n_res generator.spectral_hidden"""
+_COUNTS_OR_NONE = """steps image_every histogram_every validate_every keep_every generator.n_downsample
+    generator.n_res generator.spectral_hidden"""
 _AMOUNTS = """objective.gan_w objective.recon_x_w objective.recon_shared_w objective.recon_x_cyc_w
     objective.recon_z_cyc_w objective.recon_kl_w objective.recon_kl_cyc_w objective.recon_measured_w
     optimizer.learning_rate optimizer.weight_decay optimizer.decay_rate optimizer.clip_norm"""
@@ -123,11 +127,11 @@ def note_on_removed(field: str, value: Any, where: str) -> str:
     Raises:
       InputError: it has another value than the neutral one.
     """
-    if value != REMOVED[field]:
-        raise InputError(
-            f"{where} has config.{field} {value}, a field that is no longer there; only {REMOVED[field]} is accepted"
-        )
-    return f"{where} has config.{field} {value}, a field that is no longer there and counts for nothing"
+    neutral, instead = REMOVED[field]
+    fact = f"{where} has config.{field} {value}, a field that is no longer there"
+    if value != neutral:
+        raise InputError(f"{fact}; only {neutral} is accepted{instead}")
+    return f"{fact} and counts for nothing"
 
 
 def _check_fields(config: Mapping[str, Any]) -> None:
@@ -187,10 +191,9 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         raise InputError(f"cannot use the words {' '.join(rest)}")
     with config.unlocked():
         for field in PATHS:
-            section, _, name = field.rpartition(".")
-            place = config[section] if section else config
-            if place.get(name):
-                place[name] = expanded(place[name])
+            section, name = _place(config, field)
+            if section.get(name):
+                section[name] = expanded(section[name])
     validate(config)
     return config
 
@@ -207,11 +210,17 @@ def default_config() -> ConfigDict:
     return _read(str(file))
 
 
+def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
+    """The section of a field, and its name there."""
+    section, _, name = field.rpartition(".")
+    return (config[section] if section else config), name
+
+
 def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) -> list[str]:
     """The overrides without fields of older versions, which go from the configuration as well, with a note."""
-    kept = list(overrides)
+    kept, fields = list(overrides), flatten(config)
     for field in REMOVED:
-        given = [(config[field], file)] if field in config else []
+        given = [(fields[field], file)] if field in fields else []
         for word in overrides:
             name, _, text = word.partition("=")
             if name == f"--config.{field}":
@@ -219,9 +228,10 @@ def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) ->
                 kept.remove(word)
         for value, where in given:
             print(f"note: {note_on_removed(field, value, where)}", file=sys.stderr)
-        if field in config:
+        if field in fields:
+            section, name = _place(config, field)
             with config.unlocked():
-                del config[field]
+                del section[name]
     return kept
 
 

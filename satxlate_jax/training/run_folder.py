@@ -41,7 +41,6 @@ MAY_CHANGE = {"data.dir", "remat", "optimizer.ema_decay"} | set(
 NEUTRAL: dict[str, Any] = {
     "generator.spectral_hidden": 0,
     "generator.spectral_path": "none",
-    "objective.pairs_per_step": 0,
     "objective.recon_measured_w": 0.0,
     "optimizer.clip_norm": 0.0,
 }
@@ -148,14 +147,14 @@ def check_continues(
             f"{where} has format {stored['format']}, this version knows {FORMAT}; continue with the version that wrote "
             f"it ({stored['versions'].get('satxlate-jax', 'a newer one')})"
         )
+    held = flatten(stored["config"])
+    notes = [f"note: {note_on_removed(field, held[field], str(where))}" for field in REMOVED if field in held]
     changes = list(_changes(metadata, stored, allow_other_data))
     if changes:
         raise InputError(
             f"{where} was trained with another configuration: {'; '.join(changes)}. "
             "Undo that, or choose another --workdir"
         )
-    held = [field for field in REMOVED if field in stored["config"]]
-    notes = [f"note: {note_on_removed(field, stored['config'][field], str(where))}" for field in held]
     if stored["format"] < FORMAT:
         notes.append(
             f"note: the checkpoint has format {stored['format']}; from here on records come in the order of format "

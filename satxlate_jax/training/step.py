@@ -14,9 +14,7 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import satellite_bands, training_sources
 from satxlate_jax.training.objective import Objective
 from satxlate_jax.training.optimizers import learning_rate, moving_average
-from satxlate_jax.training.pair_budget import PairBudget
 
-_PAIRS = 2**31  # folded into a step's key for its pairs
 # XLA gives convolutions on CPUs to YNNPACK where it can, whose gradient with respect to the weights is three times
 # slower than that of XLA itself (jaxlib 0.10.2, 3x3, 64 to 64 channels: 30 against 94 G/s on one core).
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -72,7 +70,6 @@ class TrainStep:
       objective: the two losses.
       optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
-      budget: draws the pairs of satellites that each step looks at; None looks at all.
     """
 
     def __init__(
@@ -81,10 +78,9 @@ class TrainStep:
         objective: Objective,
         optimizers: Mapping[str, optax.GradientTransformation],
         trainable: Mapping[str, Any],
-        budget: PairBudget | None = None,
     ):
         self.objective, self.trainable = objective, trainable
-        self._optimizers, self._budget, self._section = optimizers, budget, config["optimizer"]
+        self._optimizers, self._section = optimizers, config["optimizer"]
         self.keeps_average = self._section["ema_decay"] > 0
         self._fresh_fakes = config["objective"]["discriminator_fakes"] == "fresh"
 
@@ -120,22 +116,18 @@ class TrainStep:
         batch: Images,
         generator_noise: Images,
         discriminator_noise: Images,
-        pairs: jax.Array | None = None,
         *,
         cycles: int,
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One step with given noise and pairs of satellites (None: all); `__call__` draws them."""
-        objective: Any = self.objective
-        if pairs is not None and self._budget is not None:
-            objective = self._budget.drawn(pairs, batch)
-        loss = jax.value_and_grad(objective.generator_loss, has_aux=True)
+        """One step with given noise, which `__call__` draws."""
+        loss = jax.value_and_grad(self.objective.generator_loss, has_aux=True)
         (total, parts), gradients = loss(state.generator, state.discriminator, batch, generator_noise, cycles)
         generator, generator_optimizer = self._updated("generator", gradients, state)
         fakes = parts["translations"]
         if self._fresh_fakes:
-            fakes = objective.fakes(generator, batch, discriminator_noise)
+            fakes = self.objective.fakes(generator, batch, discriminator_noise)
         fakes = jax.lax.stop_gradient(fakes)
-        loss = jax.value_and_grad(objective.discriminator_loss, has_aux=True)
+        loss = jax.value_and_grad(self.objective.discriminator_loss, has_aux=True)
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
         discriminator, discriminator_optimizer = self._updated("discriminator", gradients, state)
         metrics = {f"generator/{term}": value for term, value in parts["terms"].items()}
@@ -156,7 +148,7 @@ class TrainStep:
         Args:
           state: before the step.
           batch: satellite -> [n, h, w, band], network units.
-          key: the run's key; the step's own noise and pairs come from it and `state.step`.
+          key: the run's key; the step's own noise comes from it and `state.step`.
           cycles: how often the cycle terms go there and back; static.
 
         Returns:
@@ -169,8 +161,7 @@ class TrainStep:
         channels = translator.noisy_channels
         silent = translator.latent_channels - channels
         first, second = (draw_noise(k, batch, translator.stride, channels, silent) for k in keys)
-        pairs = self._budget.draw(jax.random.fold_in(key, _PAIRS), batch) if self._budget else None
-        return self.update(state, batch, first, second, pairs, cycles=cycles)
+        return self.update(state, batch, first, second, cycles=cycles)
 
 
 @functools.cache

@@ -4,8 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
+from satxlate_jax import load
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.training.run_folder import MAY_CHANGE, NEUTRAL
@@ -145,15 +148,28 @@ def test_a_field_that_the_checkpoint_does_not_know_may_not_change_what_it_did(ru
     assert train(run, data, "--config.optimizer.clip_norm=0", steps=3) == 0
 
 
-def test_a_run_with_a_field_that_is_no_longer_there_continues_if_it_changed_nothing(run, data, capsys):
-    """As every run of 0.1.0 has it."""
-    rewrite_metadata(run, lambda metadata: metadata["config"].update(abreast=1))
+def test_a_run_with_fields_that_are_no_longer_there_continues_if_they_changed_nothing(run, data, capsys):
+    """As every run of 0.1.0 has the first; also one that cannot be continued can be translated with."""
+
+    def rewrite(abreast, pairs):
+        def change(metadata):
+            metadata["config"]["abreast"], metadata["config"]["objective"]["pairs_per_step"] = abreast, pairs
+
+        rewrite_metadata(run, change)
+
+    rewrite(1, 0)
     assert train(run, data, steps=3) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert "config.abreast 1" in line
-    assert "abreast" not in Checkpoints(run / "checkpoints").metadata()["config"]
-    rewrite_metadata(run, lambda metadata: metadata["config"].update(abreast=2))
-    assert "config.abreast 2, a field that is no longer there" in refusal(capsys, run, data, steps=4)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert ["config.abreast 1" in line for line in lines] == [True, False]
+    assert ["config.objective.pairs_per_step 0" in line for line in lines] == [False, True]
+    now = Checkpoints(run / "checkpoints").metadata()["config"]
+    assert "abreast" not in now and "pairs_per_step" not in now["objective"]
+    rewrite(2, 0)
+    assert "config.abreast 2, a field that is no longer there; only 1" in refusal(capsys, run, data, steps=4)
+    rewrite(1, 6)
+    line = refusal(capsys, run, data, "--config.seed=1", steps=4)  # what cannot be undone comes first
+    assert "config.objective.pairs_per_step 6" in line and "use config.generator.family = 'spectral_flow'" in line
+    assert load(run).step == 3
 
 
 def test_an_older_run_with_a_field_that_its_variant_ignores_continues(tmp_path, data, capsys):
@@ -188,3 +204,23 @@ def test_every_field_that_the_first_checkpoints_lacked_has_a_neutral_value(defau
     for field, value in NEUTRAL.items():
         section, name = field.split(".")
         assert config[section][name] == value, "off by default"
+
+
+def test_six_satellites_train_and_continue_exactly(tmp_path):
+    """configs/six_satellites.py, small, from two to all six: three steps at once, and one and two after a stop."""
+    names = ("G16", "G17", "G18", "G19", "H8", "H9")
+    tiny_run.write_records(tmp_path / "data", satellites=dict.fromkeys(names, tuple(range(1, 17))))
+    words = [f"--config={tiny_run.PROJECT / 'configs' / 'six_satellites.py'}", "--config.batch_size=2"]
+    words += [f"--config.data.patch_size={tiny_run.PATCH_SIZE}", "--config.data.shuffle_buffer=16"]
+    words += [
+        "--config.data.streams=('G16','H9')",
+        "--config.generator.dim=2",
+        "--config.generator.n_res=1",
+        "--config.discriminator.dim=2",
+    ]
+    for run, steps in (("whole", 3), ("parts", 1), ("parts", 3)):
+        assert train(tmp_path / run, tmp_path / "data", *words, steps=steps) == 0
+    whole, parts = (Checkpoints(tmp_path / run / "checkpoints").restore() for run in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    losses = tiny_run.learned_scalars(tmp_path / "whole")["generator/total"]
+    assert [step for step, _ in losses] == [3] and np.isfinite(losses[0][1])

@@ -145,7 +145,6 @@ def test_the_fit_reads_a_bounded_part_of_either_split(config, tmp_path, monkeypa
     [
         ("generator.spectral_path", "none", "spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'"),
         ("generator.spectral_path", "copy", "spectral_hidden needs a spectral_path that is 'linear' or 'quadratic'"),
-        ("objective.pairs_per_step", 2, "spectral_hidden needs config.objective.pairs_per_step 0"),
     ],
 )
 def test_what_hidden_units_cannot_go_with(config, field, value, message):

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_objective, build_pair_budget
+from satxlate_jax.training.assembly import build_objective
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.input import data_metadata, validation_batches
 from satxlate_jax.training.loop import train
@@ -136,33 +136,16 @@ def test_a_translator_that_copies_shared_bands_has_no_error():
         assert (float(value) < 1e-10) == (len(SHARED[k, q]) == len(SATELLITES[k])), (k, q, float(value))
 
 
-def test_a_pair_budget_compares_in_the_same_units():
-    """The mean over all single pairs is the whole objective's value."""
-    config = small_config(**{"objective.pairs_per_step": 1})
-    objective = build_objective(config, STATISTICS)
-    budget = build_pair_budget(config, objective)
-    arguments = *_, batch, _ = inputs(objective, SATELLITES)
-    whole = generator_loss(objective, *arguments)[1]["terms"]
-    loss = jax.jit(
-        lambda pairs: budget.drawn(pairs, batch).generator_loss(*arguments, 1)[1]["terms"], compiler_options=QUICK
-    )
-    terms = [loss(jnp.array([pair])) for pair in range(len(SATELLITES) ** 2)]
-    for name in ("shared", "measured"):
-        np.testing.assert_allclose(np.mean([each[name] for each in terms]), whole[name], rtol=2e-5)
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_equal_statistics_change_nothing(count):
+def test_equal_statistics_change_nothing():
     """To the last bit: alike ones, whatever they are, are as none."""
     mean, std = published_statistics("G16", (2, 3, 13))
     alike = {"G16": (2, 3, 13), "G17": (2, 3, 13)}
-    config = small_config(alike, **{"objective.pairs_per_step": count})
+    config = small_config(alike)
     losses = []
     for statistics in (None, {name: {"mean": list(mean + 1), "std": list(std * 3)} for name in alike}):
         objective = build_objective(config, statistics)
         arguments = inputs(objective, alike)
-        drawn = build_pair_budget(config, objective).drawn(jnp.array([1]), alike) if count else objective
-        losses.append(generator_loss(drawn, *arguments))
+        losses.append(generator_loss(objective, *arguments))
     jax.tree.map(np.testing.assert_array_equal, *losses)
 
 
