@@ -59,7 +59,7 @@ def _objective() -> ConfigDict:
 def _generator() -> ConfigDict:
     """Encoders and decoders."""
     generator = ConfigDict()
-    generator.family = "vae_gan"
+    generator.family = "vae_gan"  # 'vae_gan' (as published) | 'spectral_flow' (the section flow; of this one no more)
     generator.dim = 64  # channels after the first convolution
     generator.n_downsample = 0  # halvings of the resolution in the encoder
     generator.n_res = 4  # residual blocks in each encoder and decoder
@@ -77,6 +77,21 @@ def _generator() -> ConfigDict:
     return generator
 
 
+def _flow() -> ConfigDict:
+    """The spectral flow: a regression per pixel, and a network for the distribution of what that leaves."""
+    flow = ConfigDict()
+    flow.width = 24  # channels of the network
+    flow.blocks = 1  # residual blocks
+    flow.levels = 5  # of the wavelet: the coarsest coefficients are 2**levels pixels wide
+    flow.degree = 3  # of the regression on up to six given channels; 2 on more
+    flow.ridge = 1e-3  # penalty of the regression, of features of unit variance; a hundredth for reflective channels
+    flow.coarse = "base"  # 'base': the network's mean leaves the coarsest level alone | 'free'
+    flow.members = 1  # networks from as many seeds, trained side by side; their spread adds to the standard deviation
+    flow.solar = True  # add sunlight at 3.9 um by physics, where 2.25 um tells the reflectance
+    flow.adapters = True  # double differences between instruments whose responses differ (8.5 and 12.3 um)
+    return flow
+
+
 def _discriminator() -> ConfigDict:
     """The discriminators."""
     discriminator = ConfigDict()
@@ -92,6 +107,10 @@ def _discriminator() -> ConfigDict:
 def _optimizer() -> ConfigDict:
     """Adam, for both, and what is done to its gradients and steps."""
     optimizer = ConfigDict()
+    # 'adam', with decays in steps | 'adamw' (decay of weights decoupled): a warm-up, then a cosine that reaches
+    # decay_rate times the learning rate after decay_every steps
+    optimizer.name = "adam"
+    optimizer.warmup_steps = 0  # 'adamw' only
     optimizer.learning_rate = 1e-4
     optimizer.beta1 = 0.5
     optimizer.beta2 = 0.999
@@ -128,6 +147,7 @@ def get_config() -> ConfigDict:
     config.data = _data()
     config.objective = _objective()
     config.generator = _generator()
+    config.flow = _flow()
     config.discriminator = _discriminator()
     config.optimizer = _optimizer()
     return config

@@ -198,7 +198,9 @@ class SpectralFlow:
         sizes = flow["width"], flow["blocks"], flow["levels"], dtype
         self._network = Network(partial(FlowNetwork, axis.size, *sizes), remat=remat)
         places = range(axis.size)
-        inside = [lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)]
+        inside = [
+            lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)
+        ]
         self.sunlit, self.reflectance = (next(filter(test, places), None) for test in inside)
         if not flow["solar"] or self.reflectance is None:
             self.sunlit = None
@@ -217,6 +219,10 @@ class SpectralFlow:
     def groups(self, pattern: Sequence[int]) -> list[Group]:
         """How the channels that a pattern lacks are inferred."""
         return make_groups(pattern, self.axis.thermal, self.flow["degree"])
+
+    def copied(self, source: str, target: str) -> list[tuple[int, int]]:
+        """Positions of bands in the source's and the target's arrays that pass from one to the other unchanged."""
+        return self.axis.copied(source, target)
 
     # ------------------------------------------------------------ parameters
 
@@ -240,7 +246,9 @@ class SpectralFlow:
         }
 
     def _empty_base(self, pattern: Sequence[int]) -> Params:
-        base: Params = {"sigma": jnp.ones((3 * self.levels + 1, self.axis.size)), "sun": jnp.zeros(4)}
+        n, subbands = self.axis.size, 3 * self.levels + 1
+        gains = jnp.broadcast_to(jnp.eye(n), (subbands, n, n))
+        base: Params = {"gains": gains, "sigma": jnp.ones((subbands, n)), "sun": jnp.zeros(4)}
         for group in self.groups(pattern):
             m, features, outputs = group.inputs, group.features, len(group.inferred)
             base["thermal" if group.thermal else "reflective"] = {
@@ -300,12 +308,27 @@ class SpectralFlow:
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
             found, far = _infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
-            filled = filled + jnp.matmul(found, jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype), precision="highest")
+            filled = filled + jnp.matmul(
+                found, jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype), precision="highest"
+            )
             unlike |= far
         if self.sunlit is not None and self.sunlit not in pattern:
             filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], emits)
             unlike |= far
-        return filled, unlike
+        return jnp.where(given, filled, self._restrain(base["gains"], filled)), unlike
+
+    def _restrain(self, gains: jax.Array, filled: jax.Array) -> jax.Array:
+        """The best linear estimate of each wavelet coefficient from the regression's and the given channels' own.
+
+        A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it out
+        again (a Wiener filter by subband).
+        """
+        x = wavelet.transform(filled, self.levels)
+        for band, gain in zip(wavelet.subbands(*x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
+            if band.level < self.levels:
+                part = jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest")
+                x = x.at[:, band.rows, band.columns].set(part)
+        return wavelet.inverse(x, self.levels)
 
     def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> tuple[jax.Array, jax.Array]:
         """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether it is physics, and the training's range."""
@@ -447,7 +470,9 @@ class SpectralFlow:
         own = jnp.zeros(self.axis.size, bool).at[jnp.array(self.axis.of_satellite(satellite))].set(True)
         return jnp.where(jnp.zeros_like(own).at[jnp.array(pattern)].set(True), y, jnp.where(own, z[0], 0))
 
-    def from_latent(self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str) -> jax.Array:
+    def from_latent(
+        self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str
+    ) -> jax.Array:
         """The inverse of `to_latent`: [batch, h, w, band] of the satellite."""
         pattern = self.axis.given(given, satellite)
         if {*self.axis.of_satellite(satellite)} <= {*pattern}:

@@ -88,7 +88,10 @@ class Translator:
       latent_channels: channels of z.
       noisy_channels: how many of them, the first, take noise; the spectral path takes none.
       structure: everything it was made of, hashable; translators of one structure are the same functions of parameters.
+      is_calibrated: whether it knows the distribution of what it makes, see `SpectralFlow`.
     """
+
+    is_calibrated = False
 
     def __init__(
         self,

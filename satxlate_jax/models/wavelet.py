@@ -64,7 +64,9 @@ def _inverse(x: jax.Array, axis: int) -> jax.Array:
     even, odd = jnp.split(x, [-(-size // 2)], axis)
     even = even - _neighbours(odd, even.shape[axis], axis, before=True) / 4
     odd = odd + _neighbours(even, odd.shape[axis], axis, before=False) / 2
-    padded = jnp.concatenate([odd, jnp.zeros_like(jax.lax.slice_in_dim(even, 0, even.shape[axis] - odd.shape[axis], axis=axis))], axis)
+    padded = jnp.concatenate(
+        [odd, jnp.zeros_like(jax.lax.slice_in_dim(even, 0, even.shape[axis] - odd.shape[axis], axis=axis))], axis
+    )
     pairs = jnp.stack([even, padded], axis + 1)
     joined = pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :])
     return jax.lax.slice_in_dim(joined, 0, size, axis=axis)

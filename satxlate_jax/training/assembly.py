@@ -7,7 +7,8 @@ import jax
 
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.discriminator import Discriminator
-from satxlate_jax.models.translator import Translator, build_translator
+from satxlate_jax.models.families import AnyTranslator, make_translator
+from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.training.channels import (
     satellite_bands,
     shared_by_pair,
@@ -16,6 +17,7 @@ from satxlate_jax.training.channels import (
     training_sources,
     wavelength_channels,
 )
+from satxlate_jax.training.flow_objective import FlowObjective, FlowStep
 from satxlate_jax.training.objective import WEIGHTS, Objective
 from satxlate_jax.training.optimizers import make_optimizer, trainable_mask
 from satxlate_jax.training.step import TrainStep
@@ -23,31 +25,36 @@ from satxlate_jax.training.step import TrainStep
 Satellites = Mapping[str, Mapping[str, Any]]
 
 
-def build_networks(config: Mapping[str, Any]) -> tuple[Translator, Discriminator]:
-    """The translator and the discriminators of a configuration."""
+def build_networks(
+    config: Mapping[str, Any], satellites: Satellites | None = None
+) -> tuple[AnyTranslator, Discriminator]:
+    """The translator and the discriminators of a configuration; the spectral flow has none of these."""
     bands = satellite_bands(config)
+    entries: dict[str, dict[str, Any]] = {}
+    for name, numbers in bands.items():
+        statistics = dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
+        entries[name] = {**(satellites[name] if satellites else statistics), "bands": numbers}
+    for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
+        for name, found in channels.items():
+            entries[name][key] = found
+    translator = make_translator(config, entries)
+    judged = {} if isinstance(translator, SpectralFlow) else bands
     settings = {name: config[name] for name in ("precision", "remat")}
-    translator = build_translator(
-        config["generator"],
-        bands,
-        skips=skip_channels(config),
-        wavelength_channels=wavelength_channels(config),
-        initialization=config["initialization"],
-        **settings,
-    )
-    return translator, Discriminator(config["discriminator"], bands, **settings)
+    return translator, Discriminator(config["discriminator"], judged, **settings)
 
 
-def build_objective(config: Mapping[str, Any], satellites: Satellites | None = None) -> Objective:
-    """The two losses of a configuration.
+def build_objective(config: Mapping[str, Any], satellites: Satellites | None = None) -> Objective | FlowObjective:
+    """The losses of a configuration.
 
     Args:
       config: a configuration (configs/default.py).
-      satellites: satellite -> the 'mean' and 'std' that its images are normalised by, as a run's metadata hold them;
-        only 'paper' asks. Default: the published ones, which need no data.
+      satellites: satellite -> the 'mean' and 'std' that its images are normalised by, as a run's metadata hold them.
+        Default: the published ones, which need no data.
     """
-    translator, discriminator = build_networks(config)
+    translator, discriminator = build_networks(config, satellites)
     section, shared = config["objective"], shared_by_pair(config)
+    if isinstance(translator, SpectralFlow):
+        return FlowObjective(translator, discriminator, shared)
     satellites = satellites or {
         name: dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
         for name, numbers in translator.bands.items()
@@ -65,7 +72,9 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
 
 
 def freeze_rules(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """`config.freeze`, and the discriminators of satellites that send no images: they have nothing to judge."""
+    """`config.freeze`, discriminators of satellites that send no images, and what the spectral flow fits in closed form."""
+    if config["generator"]["family"] == "spectral_flow":
+        return (*config["freeze"], "generator/(?!network/)")
     idle = [satellite for satellite in satellite_bands(config) if satellite not in training_sources(config)]
     return tuple(config["freeze"]) + tuple(f"discriminator/{satellite}/" for satellite in idle)
 
@@ -81,4 +90,5 @@ def build_train_step(config: Mapping[str, Any], satellites: Satellites | None = 
     optimizers = {
         part: make_optimizer(config["optimizer"], mask, decays=part == "generator") for part, mask in trainable.items()
     }
-    return TrainStep(config, objective, optimizers, trainable)
+    step = FlowStep if isinstance(objective, FlowObjective) else TrainStep
+    return step(config, objective, optimizers, trainable)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import Band, change_of_units, get_satellite, is_shared, shared_channels
+from satxlate_jax.instruments import change_of_units, shared_channels
+from satxlate_jax.wavelength_axis import assign_channels
 
 Channels = Mapping[str, Mapping[str, Sequence[int]]]
 Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; None leaves values as they are
@@ -119,14 +120,4 @@ def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
         return {}
     if config["generator"]["n_downsample"]:
         raise InputError("config.generator.spectral_path needs config.generator.n_downsample 0")
-    known: list[Band] = []  # one band for each channel
-    channels: dict[str, list[int]] = {}
-    for satellite, numbers in satellite_bands(config).items():
-        channels[satellite] = []
-        for band in (get_satellite(satellite).band(number) for number in numbers):
-            free = (channel for channel in range(len(known)) if channel not in channels[satellite])
-            found = next((channel for channel in free if is_shared(band, known[channel])), len(known))
-            channels[satellite].append(found)
-            if found == len(known):
-                known.append(band)
-    return channels
+    return assign_channels(satellite_bands(config))

@@ -17,9 +17,17 @@ from ml_collections.config_dict import placeholder
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
-from satxlate_jax.training.channels import shared_by_pair, skip_channels, wavelength_channels
+from satxlate_jax.training.channels import (
+    carries_angles,
+    satellite_bands,
+    shared_by_pair,
+    skip_channels,
+    training_sources,
+    wavelength_channels,
+)
 from satxlate_jax.training.objective import GAN_TYPES, VARIANTS
 from satxlate_jax.training.optimizers import compile_rules
+from satxlate_jax.wavelength_axis import assign_channels
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout, if this is one
 BY_SATELLITE = ("data.satellites", "data.datasets", "data.shared")  # sections whose names are satellites
@@ -71,12 +79,12 @@ _SKIPS = Rule(
 )
 _COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
     objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
-    optimizer.decay_every"""
+    optimizer.decay_every flow.width flow.levels flow.degree flow.members"""
 _COUNTS_OR_NONE = """steps image_every histogram_every validate_every keep_every generator.n_downsample
-    generator.n_res generator.spectral_hidden"""
+    generator.n_res generator.spectral_hidden optimizer.warmup_steps flow.blocks"""
 _AMOUNTS = """objective.gan_w objective.recon_x_w objective.recon_shared_w objective.recon_x_cyc_w
     objective.recon_z_cyc_w objective.recon_kl_w objective.recon_kl_cyc_w objective.recon_measured_w
-    optimizer.learning_rate optimizer.weight_decay optimizer.decay_rate optimizer.clip_norm"""
+    optimizer.learning_rate optimizer.weight_decay optimizer.decay_rate optimizer.clip_norm flow.ridge"""
 _RULES = {
     "seed": _whole(0, 2**32 - 1),
     _COUNTS: _whole(1),
@@ -85,7 +93,7 @@ _RULES = {
     "optimizer.beta1 optimizer.beta2 optimizer.ema_decay": Rule(
         "a number, at least 0 and less than 1", lambda value: _is_number(value) and 0 <= value < 1
     ),
-    "remat data.augment": Rule("True or False", lambda value: isinstance(value, bool)),
+    "remat data.augment flow.solar flow.adapters": Rule("True or False", lambda value: isinstance(value, bool)),
     "init_from data.dir": Rule("a text", lambda value: isinstance(value, str)),
     "freeze data.streams": Rule("a tuple of texts", _each(lambda value: isinstance(value, str))),
     "generator.skip_connection": _SKIPS,
@@ -95,7 +103,9 @@ _RULES = {
     "objective.variant": _one_of(*VARIANTS),
     "objective.gan_type": _one_of(*GAN_TYPES),
     "objective.discriminator_fakes": _one_of("fresh", "shared"),
-    "generator.family": _one_of("vae_gan"),
+    "generator.family": _one_of("vae_gan", "spectral_flow"),
+    "flow.coarse": _one_of("base", "free"),
+    "optimizer.name": _one_of("adam", "adamw"),
     "generator.spectral_path": _one_of("none", "copy", "linear", "quadratic"),
     "discriminator.norm": _one_of(*NORMS),
     "generator.activation discriminator.activation": _one_of(*ACTIVATIONS),
@@ -328,7 +338,38 @@ def validate(config: Mapping[str, Any]) -> None:
     skip_channels(config)
     wavelength_channels(config)
     shared_by_pair(config)
-    _check_sizes(config, config["data"]["patch_size"])
+    if carries_angles(config):
+        _check_flow(config)
+    else:
+        _check_sizes(config, config["data"]["patch_size"])
+
+
+def _check_flow(config: Mapping[str, Any]) -> None:
+    """What the spectral flow needs: something to infer, a satellite that teaches it, patches of its coarsest level."""
+    if config["objective"]["variant"] == "released":
+        raise InputError("config.generator.family 'spectral_flow' has an objective of its own; variant must be 'paper'")
+    coarsest, size = 2 ** config["flow"]["levels"], config["data"]["patch_size"]
+    if size < coarsest:
+        raise InputError(f"config.data.patch_size is {size}; config.flow.levels needs at least {coarsest}")
+    channels = {name: {*own} for name, own in assign_channels(satellite_bands(config)).items()}
+    for source, own in channels.items():
+        for target, theirs in channels.items():
+            for lacking in theirs - own:
+                if not own & theirs:
+                    raise InputError(f"{source} and {target} share no band; nothing of {target} can be inferred")
+                if not any(
+                    lacking in channels[name] and own & theirs <= channels[name] for name in training_sources(config)
+                ):
+                    band = config["data"]["satellites"][target][
+                        list(assign_channels(satellite_bands(config))[target]).index(lacking)
+                    ]
+                    raise InputError(
+                        f"no satellite of config.data.streams teaches band {band} of {target} to {source}; name {target} there"
+                    )
+    if all(own == theirs for own in channels.values() for theirs in channels.values()):
+        raise InputError(
+            "all satellites have the same bands, which pass unchanged: there is nothing to learn for 'spectral_flow'"
+        )
 
 
 def _check_satellites(data: Mapping[str, Any]) -> None:

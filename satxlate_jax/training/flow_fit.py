@@ -55,7 +55,9 @@ def label_blocks(examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     days = sorted({day for each in examples.values() for day in each.days.tolist()})
     tiles = sorted({tile for each in examples.values() for tile in each.tiles.tolist()})
     names = days if len(days) >= BLOCKS else tiles
-    places = {name: index * BLOCKS // len(names) for index, name in enumerate(names)}
+    places = {
+        name: index * BLOCKS // len(names) if names is days else index % BLOCKS for index, name in enumerate(names)
+    }
     return {
         satellite: np.array([places[name] for name in (each.days if names is days else each.tiles).tolist()])
         for satellite, each in examples.items()
@@ -198,7 +200,9 @@ class BaseFit:
                 if key not in self._air_masses:
                     gains = group.thermal and views_differ
                     if gains:
-                        gains = fit.errors(frame, joined, outputs, True) < 0.98 * fit.errors(frame, joined, outputs, False)
+                        gains = fit.errors(frame, joined, outputs, True) < 0.98 * fit.errors(
+                            frame, joined, outputs, False
+                        )
                     self._air_masses[key] = gains
                 weight, offset = fit.solve(frame, joined, outputs, self._air_masses[key])
                 weights.append(weight)
@@ -262,7 +266,11 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
         for channel in channels:
             reference = next(name for name, own in axis.channels if channel in own)
             sides = {
-                side: [each for name, each in pixels.items() if instruments[name] == instruments[side] and channel in axis.of_satellite(name)]
+                side: [
+                    each
+                    for name, each in pixels.items()
+                    if instruments[name] == instruments[side] and channel in axis.of_satellite(name)
+                ]
                 for side in (reference, satellite)
             }
             alike = [c for c in axis.given(reference, satellite) if axis.thermal[c] and c not in listed]
@@ -292,12 +300,65 @@ def fit_start(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
         params["base"][name_pattern(pattern)] |= _as_float32(fit.fit(pattern, views_differ=views_differ))
     params["inputs"] = _as_float32(_whitening(flow, params, examples))
     for pattern in flow.patterns:
-        sums = [squares for squares in _residual_squares(flow, params, examples, pattern)]
-        if sums:
-            total, count = (sum(part) for part in zip(*sums, strict=True))
-            sigma = np.sqrt(total / np.maximum(count, 1))
-            params["base"][name_pattern(pattern)]["sigma"] = np.where(count > 0, np.maximum(sigma, 1e-4), 1).astype(np.float32)
+        grams = np.zeros((flow.axis.size, 3 * flow.levels + 1, 2 * flow.axis.size, 2 * flow.axis.size))
+        counts = np.zeros(flow.axis.size)
+        for refitted, satellite, images in _left_out(flow, params, fit, pattern, examples, views_differ):
+            own = list(flow.axis.of_satellite(satellite))
+            for part in _parts(images):
+                grams[own] += np.asarray(_gram(flow, refitted, satellite, part, pattern))
+                counts[own] += len(part)
+        grams /= np.maximum(counts, 1)[:, None, None, None]
+        params["base"][name_pattern(pattern)] |= _as_float32(_fit_gains(flow, grams, pattern))
     return params
+
+
+def _left_out(
+    flow: SpectralFlow, params: Tree, fit: BaseFit, pattern: tuple, examples: Mapping[str, Examples], views_differ: bool
+) -> Iterator[tuple[Tree, str, np.ndarray]]:
+    """Parameters with a base fitted without a block, a satellite that can teach the pattern, its images of the block."""
+    blocks, name = label_blocks(examples), name_pattern(pattern)
+    for block in range(BLOCKS):
+        base = params["base"][name] | _as_float32(fit.fit(pattern, block, views_differ))
+        refitted = params | {"base": params["base"] | {name: base}}
+        for satellite, each in examples.items():
+            images = each.images[blocks[satellite] == block]
+            if pattern in usable_patterns(flow, satellite) and len(images):
+                yield refitted, satellite, images[:: max(len(images) * BLOCKS // CALIBRATED_PATCHES, 1)]
+
+
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _gram(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+    """Products [subband, 2 channel, 2 channel] of the coefficients of channels as the base fills them, and as they are."""
+    y, angles = _on_axis(flow, params, images, satellite)
+    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+    both = wavelet.transform(jnp.concatenate([filled, y], -1), flow.levels)
+    parts = (both[:, band.rows, band.columns] for band in wavelet.subbands(*both.shape[1:3], flow.levels))
+    means = [jnp.einsum("nijc,nijd->cd", part, part, precision="highest") / part[0, ..., 0].size for part in parts]
+    return jnp.stack(means)
+
+
+def _fit_gains(flow: SpectralFlow, grams: np.ndarray, pattern: tuple[int, ...]) -> Tree:
+    """Gains [subband, channel, channel] and the standard deviation [subband, channel] that they leave.
+
+    `grams` [channel, subband, 2 channel, 2 channel] are of the satellites that have the channel.
+    """
+    n, given = flow.axis.size, list(pattern)
+    gains, sigma = np.tile(np.eye(n), (grams.shape[1], 1, 1)), np.ones((grams.shape[1], n))
+    for channel in (channel for channel in range(n) if channel not in pattern):
+        for subband, gram in enumerate(grams[channel]):
+            own, truth = [*given, channel], n + channel
+            if gram[truth, truth] <= 0:
+                continue
+            gain = np.zeros(n)
+            gain[channel] = 1.0
+            if subband < grams.shape[1] - 1:
+                inputs = gram[np.ix_(own, own)]
+                penalty = 1e-3 * np.diag(np.diag(inputs)) + 1e-9 * np.eye(len(own))
+                gain[own] = np.linalg.solve(inputs + penalty, gram[own, truth])
+            gains[subband][:, channel] = gain
+            left = gram[truth, truth] - 2 * gain @ gram[:n, truth] + gain @ gram[:n, :n] @ gain
+            sigma[subband, channel] = np.sqrt(max(left, 0))
+    return {"gains": gains, "sigma": sigma}
 
 
 def views_vary(examples: Mapping[str, Examples]) -> bool:
@@ -315,8 +376,10 @@ def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]
     return [pattern for pattern in flow.patterns if {*pattern} < own]
 
 
-def _parts(images: np.ndarray, size: int = 32) -> Iterator[np.ndarray]:
-    return (images[start : start + size] for start in range(0, len(images), size))
+def _parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
+    """The images in parts of one size, so that one program serves all; the first may come twice to fill the last."""
+    filled = images[np.arange(-(-len(images) // size) * size) % len(images)]
+    return (filled[start : start + size] for start in range(0, len(filled), size))
 
 
 def _on_axis(flow: SpectralFlow, params: Tree, images: Any, satellite: str) -> tuple[jax.Array, jax.Array]:
@@ -330,8 +393,8 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
         own = {*flow.axis.of_satellite(satellite)}
         for pattern in [pattern for pattern in flow.patterns if {*pattern} <= own] or []:
             fill = jax.jit(lambda p, x, s=satellite, g=pattern: flow.base(p, *_on_axis(flow, p, x, s), g)[0])
-            chosen = each.images[:: max(len(each.images) // 64, 1)]
-            rows.append(np.asarray(fill(params, chosen))[:, ::4, ::4].reshape(-1, flow.axis.size))
+            for part in _parts(each.images[:: max(len(each.images) // 64, 1)]):
+                rows.append(np.asarray(fill(params, part))[:, ::4, ::4].reshape(-1, flow.axis.size))
     if not rows:
         return {"mean": np.zeros(flow.axis.size), "kernel": np.eye(flow.axis.size)}
     pixels = np.concatenate(rows).astype(np.float64)
@@ -340,151 +403,88 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
     return {"mean": pixels.mean(0), "kernel": kernel}
 
 
-def _subband_squares(flow: SpectralFlow, coefficients: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Sums of squares and counts [subband, channel] of coefficients [batch, h, w, channel]."""
-    parts = [coefficients[:, b.rows, b.columns] for b in wavelet.subbands(*coefficients.shape[1:3], flow.levels)]
-    counts = jnp.stack([jnp.full(coefficients.shape[-1], part[..., 0].size) for part in parts])
-    return jnp.stack([jnp.sum(part**2, (0, 1, 2)) for part in parts]), counts
-
-
-def _residual_squares(
-    flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples], pattern: Sequence[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Sums of squares and counts of what the base leaves of each satellite that can teach the pattern."""
-
-    def squares(params: Tree, images: jax.Array, satellite: str) -> tuple[jax.Array, jax.Array]:
-        y, angles = _on_axis(flow, params, images, satellite)
-        known = y if flow.reflectance in pattern else None
-        left = y - flow.base(params, y, angles, pattern, known)[0]
-        return _subband_squares(flow, wavelet.transform(left, flow.levels))
-
-    compiled = jax.jit(squares, static_argnums=2)
-    for satellite, each in examples.items():
-        if tuple(pattern) not in usable_patterns(flow, satellite):
-            continue
-        own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
-        for part in _parts(each.images[:CALIBRATED_PATCHES]):
-            total, count = map(np.asarray, compiled(params, part, satellite))
-            yield total * own, count * own
-
-
 # ---------------------------------------------------------------- after the last step
 
 
 def calibrate(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
     """Parameters with their calibration fitted: what the network adds, and how large errors are on what was left out.
 
-    Each block of the training split is predicted by a base fitted without it, the validation split by the base itself;
-    the network has seen the former's patches but not the latter's. Per pattern and channel: `gate`, the share of the
-    network's mean that helps on the validation split (0 where it does not); `sigma`, a factor per subband; `std`, two
-    conformal factors of a pixel's standard deviation, for 68 and 95 %.
+    Each block of the training split is predicted by a base fitted without it, the validation split by the base itself.
+    Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
+    two conformal factors of a pixel's standard deviation, for 68 and 95 %.
     """
     params = jax.tree.map(np.asarray, params)
-    examples = {split: read_examples(config, split, CALIBRATED_PATCHES) for split in ("train", "validation")}
-    return params if not examples["train"] else _calibrated(config, flow, params, examples)
-
-
-def _calibrated(config: Any, flow: SpectralFlow, params: Tree, examples: Mapping[str, Mapping[str, Examples]]) -> Tree:
-    train = read_examples(config, "train", PATCHES)
-    fit, blocks, views = BaseFit(flow, _draw_pixels(flow, params, train)), label_blocks(examples["train"]), views_vary(train)
+    train, validation = (read_examples(config, split, PATCHES) for split in ("train", "validation"))
+    fit, views_differ = BaseFit(flow, _draw_pixels(flow, params, train)), views_vary(train)
     for pattern in flow.patterns:
-        name = name_pattern(pattern)
-        neutral = jax.tree.map(np.ones_like, params["calibration"][name])
-        parts: list[tuple[Tree, str, np.ndarray]] = []
-        with_base = partial(_replaced, params, name, neutral)
-        for satellite in (s for s in examples["train"] if pattern in usable_patterns(flow, s)):
-            if satellite in examples["validation"]:
-                parts.append((with_base({}), satellite, examples["validation"][satellite].images))
-        n_validation = len(parts)
-        for block in range(BLOCKS):
-            refitted = with_base(_as_float32(fit.fit(pattern, block, views)))
-            for satellite in (s for s in examples["train"] if pattern in usable_patterns(flow, s)):
-                images = examples["train"][satellite].images[blocks[satellite] == block]
-                if len(images):
-                    parts.append((refitted, satellite, images))
+        parts = list(_left_out(flow, params, fit, pattern, train, views_differ))
+        for satellite, each in validation.items():
+            if pattern in usable_patterns(flow, satellite):
+                thinned = each.images[:: max(len(each.images) * BLOCKS // CALIBRATED_PATCHES, 1)]
+                parts.append((params, satellite, thinned))
         if parts:
-            params["calibration"][name] = _as_float32(_calibration(flow, parts, n_validation, pattern, neutral))
+            params["calibration"][name_pattern(pattern)] = _as_float32(_calibration(flow, parts, pattern))
     return params
 
 
-def _replaced(params: Tree, name: str, calibration: Tree, base: Tree) -> Tree:
-    changed = {"base": params["base"] | {name: params["base"][name] | base}}
-    return params | changed | {"calibration": params["calibration"] | {name: calibration}}
+def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], pattern: tuple[int, ...]) -> Tree:
+    n, name = flow.axis.size, name_pattern(pattern)
+    found: Tree = jax.tree.map(np.ones_like, parts[0][0]["calibration"][name])
+
+    def gather(function: Any) -> list[list[np.ndarray]]:
+        """The function's values [..., channel] on all images, by channel, of satellites that have it."""
+        values: list[list[np.ndarray]] = [[] for _ in range(n)]
+        for params, satellite, images in parts:
+            changed = params | {"calibration": params["calibration"] | {name: _as_float32(found)}}
+            for part in _parts(images):
+                made = np.asarray(function(flow, changed, satellite, part, pattern))
+                for channel in {*flow.axis.of_satellite(satellite)} - {*pattern}:
+                    values[channel].append(made[..., channel])
+        return values
+
+    for channel, sums in enumerate(gather(_products)):
+        with_truth, own = np.sum(sums, 0) if sums else (0, 1)
+        gate = np.clip(with_truth / max(own, 1e-12), 0, 1)
+        found["gate"][channel] = gate if gate > 0.1 else 0
+    for channel, quantiles in enumerate(gather(_coefficient_quantiles)):
+        if quantiles:
+            found["sigma"][:, channel] = np.maximum(np.mean(quantiles, 0), 0.05)
+    for channel, ratios in enumerate(gather(_error_ratios)):
+        if ratios:
+            found["std"][:, channel] = np.maximum(np.quantile(ratios, [0.6827, 0.9545]) / [1, 2], 1e-3)
+    return found
 
 
-def _calibration(
-    flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], n_validation: int, pattern: Sequence[int], start: Tree
-) -> Tree:
-    n = flow.axis.size
-    gates = np.zeros((2, n))
-    judged = parts[:n_validation] or parts
-    for params, satellite, images in judged:
-        gates += _products(flow, params, satellite, images, pattern)
-    gate = np.clip(gates[0] / np.maximum(gates[1], 1e-12), 0, 1)
-    gate = np.where(gate < 0.1, 0, gate)
-    gated = start | {"gate": gate.astype(np.float32)}
-    total, count = np.zeros((2, *start["sigma"].shape))
-    name = name_pattern(pattern)
-    for params, satellite, images in parts:
-        for part in _parts(images):
-            squares, counts = _z_squares(flow, _replaced(params, name, gated, {}), satellite, part, pattern)
-            total, count = total + squares, count + counts
-    sigma = np.where(count > 0, np.sqrt(total / np.maximum(count, 1)), 1)
-    scaled = gated | {"sigma": np.maximum(sigma, 0.05).astype(np.float32)}
-    ratios: list[list[np.ndarray]] = [[] for _ in range(n)]
-    for params, satellite, images in parts:
-        for part in _parts(images):
-            _ratios(flow, _replaced(params, name, scaled, {}), satellite, part, pattern, ratios)
-    std = np.ones((2, n))
-    for channel, found in enumerate(ratios):
-        if found:
-            r = np.concatenate(found)
-            std[:, channel] = np.quantile(r, [0.6827, 0.9545]) / [1, 2]
-    return scaled | {"std": np.maximum(std, 1e-3)}
-
-
-@partial(jax.jit, static_argnums=(0, 2, 4))
-def _products_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+def _predicted(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+    """An image on the axis, the base's estimate, and mean and standard deviation of the coefficients of the rest."""
     y, angles = _on_axis(flow, params, images, satellite)
     filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-    mean, _ = flow._coefficients(params, filled, pattern)
-    m = wavelet.inverse(mean.mean(0), flow.levels)
-    return jnp.sum(m * (y - filled), (0, 1, 2)), jnp.sum(m * m, (0, 1, 2))
-
-
-def _products(flow: SpectralFlow, params: Tree, satellite: str, images: np.ndarray, pattern: Sequence[int]) -> np.ndarray:
-    own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
-    found = [_products_of(flow, params, satellite, part, tuple(pattern)) for part in _parts(images)]
-    return np.sum([np.asarray(each) for each in found], 0) * own
+    return y, filled, *flow._coefficients(params, filled, pattern)
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
-def _z_squares_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
-    y, angles = _on_axis(flow, params, images, satellite)
-    z, _ = flow.standardize(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-    return _subband_squares(flow, z.reshape(-1, *z.shape[2:]))
-
-
-def _z_squares(flow: SpectralFlow, params: Tree, satellite: str, part: np.ndarray, pattern: Sequence[int]) -> tuple:
-    own = np.isin(np.arange(flow.axis.size), flow.axis.of_satellite(satellite))
-    return tuple(np.asarray(each) * own for each in _z_squares_of(flow, params, satellite, part, tuple(pattern)))
+def _products(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+    """Sums [2, channel] of the network's mean times what the base leaves, and times itself."""
+    y, filled, mean, _ = _predicted(flow, params, satellite, images, pattern)
+    added = wavelet.inverse(mean.mean(0), flow.levels)
+    return jnp.stack([jnp.sum(added * (y - filled), (0, 1, 2)), jnp.sum(added**2, (0, 1, 2))])
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
-def _errors_of(flow: Any, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
-    y, angles = _on_axis(flow, params, images, satellite)
-    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-    mean, sigma = flow._coefficients(params, filled, pattern)
-    details = wavelet.inverse(mean, flow.levels)
-    variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + details.var(0)
-    return jnp.abs(y - filled - details.mean(0)) / jnp.sqrt(variance)
+def _coefficient_quantiles(
+    flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple
+) -> jax.Array:
+    """The 68 % quantile of |z| [subband, channel]."""
+    y, filled, mean, sigma = _predicted(flow, params, satellite, images, pattern)
+    z = jnp.abs((wavelet.transform(y - filled, flow.levels) - mean) / sigma)
+    bands = wavelet.subbands(*y.shape[1:3], flow.levels)
+    return jnp.stack([jnp.quantile(z[..., b.rows, b.columns, :], 0.6827, axis=(0, 1, 2, 3)) for b in bands])
 
 
-def _ratios(
-    flow: SpectralFlow, params: Tree, satellite: str, part: np.ndarray, pattern: Sequence[int], into: list[list[np.ndarray]]
-) -> None:
-    """Append the errors over their standard deviations, by channel, of every fourth pixel."""
-    found = np.asarray(_errors_of(flow, params, satellite, part, tuple(pattern)))[:, ::4, 1::4]
-    for channel in flow.axis.of_satellite(satellite):
-        if channel not in pattern:
-            into[channel].append(found[..., channel].ravel())
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _error_ratios(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+    """Errors of every fourth pixel over their standard deviations [n, h / 4, w / 4, channel]."""
+    y, filled, mean, sigma = _predicted(flow, params, satellite, images, pattern)
+    added = wavelet.inverse(mean, flow.levels)
+    variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
+    return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]

@@ -5,20 +5,29 @@ satellite and step, its channels are given, and the likelihood is that of the wa
 pairs of satellites, no discriminator: a step costs the same for each satellite, however many there are.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
+from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
-from satxlate_jax.training.flow_fit import usable_patterns
+from satxlate_jax.training.flow_fit import calibrate, fit_start, usable_patterns
 from satxlate_jax.training.step import TrainState, TrainStep
 
 Images = Mapping[str, jax.Array]
+
+
+def from_first(fit: Callable[[], Any]) -> Any:
+    """A fitted tree of the first process, in every process, so that it is the same for any number of them."""
+    lists = sharding.from_first_process(lambda: jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), fit()))
+    return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: not isinstance(leaf, dict))
 
 
 class FlowObjective:
@@ -32,6 +41,15 @@ class FlowObjective:
 
     def __init__(self, translator: SpectralFlow, discriminator: Discriminator, shared: Channels):
         self.translator, self.discriminator, self.shared = translator, discriminator, shared
+
+    def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
+        """The parameters before step 0: all but the network is fitted to the training split; `place` puts on devices."""
+        fitted = from_first(lambda: fit_start(config, self.translator, generator))
+        return generator | place({name: part for name, part in fitted.items() if name != "network"})
+
+    def fit_end(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> dict[str, Any]:
+        """The parts of the parameters that are fitted after the last step: the calibration, to what was left out."""
+        return place(from_first(lambda: {"calibration": calibrate(config, self.translator, generator)["calibration"]}))
 
     def loss(self, params: Any, batch: Images, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean over satellites of the negative log-likelihood per pixel and channel of what a pattern withholds.
@@ -58,7 +76,9 @@ class FlowObjective:
             raise ValueError("no satellite's images hold a band that another satellite lacks")
         return jnp.mean(jnp.stack(losses)), {"z_rms": jnp.sqrt(jnp.mean(jnp.stack(squares)))}
 
-    def _of_pattern(self, params: Any, y: jax.Array, angles: jax.Array, satellite: str, pattern: tuple[int, ...]) -> Any:
+    def _of_pattern(
+        self, params: Any, y: jax.Array, angles: jax.Array, satellite: str, pattern: tuple[int, ...]
+    ) -> Any:
         flow = self.translator
         z, log_sigma = flow.standardize(params, y, angles, pattern, y if flow.reflectance in pattern else None)
         withheld = jnp.array([channel for channel in flow.axis.of_satellite(satellite) if channel not in pattern])
@@ -78,7 +98,7 @@ class FlowObjective:
         """The bands of a batch, without the angles."""
         return {satellite: x[..., : -len(ANGLES)] for satellite, x in batch.items()}
 
-    def errors(self, params: Any, batch: Images) -> dict[str, jax.Array]:
+    def errors(self, params: Any, batch: Images, units: Any = None) -> dict[str, jax.Array]:
         """Errors of a satellite's own images as another's bands give them: 'withheld/G16-G17' -> [n, h, w, band]."""
         flow, errors = self.translator, {}
         for k, x in batch.items():
@@ -102,4 +122,6 @@ class FlowStep(TrainStep):
         loss = jax.value_and_grad(self.objective.loss, has_aux=True)
         (total, parts), gradients = loss(state.generator, batch, jax.random.fold_in(key, state.step))
         metrics = {f"generator/{term}": value for term, value in parts.items()} | {"generator/total": total}
-        return self._stepped(state, gradients, None, metrics)
+        generator, optimizer = self._updated("generator", gradients, state)
+        after = dataclasses.replace(state, generator=generator, generator_optimizer=optimizer)
+        return self._finished(state, after, metrics)

@@ -246,7 +246,9 @@ class _Records:
     def _angles(self, record: memoryview) -> np.ndarray:
         """The angles of the sun and the view over a record's patch, see `geometry.pixel_angles`."""
         numbers = {name: read_number_feature(record, name) for name in _WHEN_AND_WHERE}
-        time = datetime(numbers["year"], 1, 1) + timedelta(numbers["dayofyear"] - 1, 0, 0, 0, numbers["minute"], numbers["hour"])
+        time = datetime(numbers["year"], 1, 1) + timedelta(
+            numbers["dayofyear"] - 1, 0, 0, 0, numbers["minute"], numbers["hour"]
+        )
         north, west = tile_bounds(bytes(read_bytes_feature(record, "tile")).decode())
         step, size = TILE_DEGREES / PIXELS[2.0], self.shape[0]
         latitude = north - step * (numbers["row"] + np.arange(size) + 0.5)

@@ -19,6 +19,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -177,7 +178,8 @@ class Progress:
             for name, value in metrics.items():
                 if not math.isfinite(value):
                     raise TrainingDivergedError(f"{name} is {value}", step)
-            losses = f"generator {metrics['generator/total']:.4g}, discriminator {metrics['discriminator/total']:.4g}"
+            totals = {name[: -len("/total")]: value for name, value in metrics.items() if name.endswith("/total")}
+            losses = ", ".join(f"{part} {value:.4g}" for part, value in totals.items())
             self._bar.set_postfix_str(losses, refresh=False)
             self._bar.update()
             self._counted += 1
@@ -260,6 +262,7 @@ class _Run:
     validation: Validation
     trace: Trace
     take_step: Any
+    finish: Callable[[TrainState], TrainState]
 
 
 def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
@@ -305,7 +308,8 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         stack.callback(trace.close)
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(closing(sharding.prefetch(rows, mesh)))
-        run = _Run(config, mesh, metadata, checkpoints, monitor, progress, validation, trace, take_step)
+        finish = partial(runs.finished_state, config, train_step, mesh)
+        run = _Run(config, mesh, metadata, checkpoints, monitor, progress, validation, trace, take_step, finish)
         try:
             return _loop(run, state, batch_stream, start, saved, stop)
         except TrainingDivergedError as error:
@@ -330,6 +334,8 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
         last = step >= config.steps or progress.stop_agreed
         if step != saved and (last or (step > 0 and step % config.checkpoint_every == 0)):
             progress.drain()
+            if step >= config.steps:
+                state = run.finish(state)
             check_finite(state.tree(), step)
             with progress.measure("save"):
                 run.monitor.flush()

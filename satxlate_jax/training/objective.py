@@ -25,7 +25,7 @@ channels: a measurement that comes out different on the way is an error like any
 In 'paper' each cycle starts where the one before ended; in 'released' the second repeats the first.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +35,13 @@ import jax.numpy as jnp
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.layers import at_least_float32
 from satxlate_jax.models.translator import Translator
-from satxlate_jax.training.channels import Units
+from satxlate_jax.training.channels import Channels, Units
+from satxlate_jax.training.spectral_path_init import spectral_start, with_spectral_start
 
 VARIANTS = ("paper", "released")
 GAN_TYPES = ("lsgan", "nsgan")
 Images = Mapping[str, jax.Array]
 Translations = dict[str, dict[str, jax.Array]]
-Channels = Mapping[str, Mapping[str, Sequence[int]]]
 # term -> the weight's name in config.objective
 WEIGHTS = {
     "gan": "gan_w",
@@ -257,6 +257,44 @@ class Objective:
             terms |= {term: cycles * terms[term] for term in ("cycle_recon", "cycle_z_recon", "kl_cyc")}
         total = sum(self.weights[term] * value for term, value in terms.items())
         return total, {"terms": terms, "items": items, "translations": forward}
+
+    def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
+        """The parameters before step 0: a spectral path is fitted, or begins by copying bands; `place` puts on devices."""
+        if config.generator.spectral_path == "none":
+            return generator
+        maps = place(spectral_start(config))
+        return with_spectral_start(generator, maps, silent=config.generator.spectral_path != "copy")
+
+    def fit_end(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> dict[str, Any]:
+        """The parts of the parameters that are fitted after the last step: none."""
+        return {}
+
+    def translations(self, generator: Any, batch: Images) -> Translations:
+        """{k: {q: the images of k as q}}, without noise, network units."""
+        return self.translate_all(generator, batch)[1]
+
+    def observations(self, batch: Images) -> Images:
+        """The bands of a batch."""
+        return batch
+
+    def errors(self, generator: Any, batch: Images, units: Mapping[str, Mapping[str, Units]]) -> dict[str, jax.Array]:
+        """Errors of reconstructions, cycles and shared bands, as `validation.Validation.scores` names them.
+
+        Each is [n, h, w, band], in network units of the first satellite; `units` writes shared bands in the other's.
+        """
+        translator, errors = self.translator, {}
+        forward = self.translations(generator, batch)
+        for k, x in batch.items():
+            errors[f"validation_reconstruction/{k}"] = forward[k][k] - x
+            for q in (q for q in translator.satellites if q != k):
+                z = translator.encode(generator, forward[k][q], q)
+                back = translator.decode(generator, z, k, translator.skip_channels(x, k))
+                errors[f"validation_cycle/{k}-{q}-{k}"] = back - x
+                if self.shared[k][q]:
+                    ours, theirs = jnp.array(self.shared[k][q]), jnp.array(self.shared[q][k])
+                    translated = in_units(forward[k][q][..., theirs], units[q][k])
+                    errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
+        return errors
 
     def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:
         """{k: {q: dec_q(z_k + n_k)}} of the satellites of the batch, for the discriminators."""

@@ -21,8 +21,13 @@ Tree = Any  # nested dict of arrays
 def learning_rate(optimizer: Mapping[str, Any], step: jax.Array, *, decays: bool) -> jax.Array:
     """The learning rate after `step` steps: divided at every multiple of `decay_every`, where it decays at all.
 
-    As released, it does for the generator and not for the discriminators.
+    As released, it does for the generator and not for the discriminators. That of 'adamw' rises over `warmup_steps` and
+    falls as a cosine, to `decay_rate` of itself after `decay_every` steps.
     """
+    if optimizer["name"] == "adamw":
+        rise = jnp.minimum(1.0, (step + 1) / max(optimizer["warmup_steps"], 1))
+        fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / optimizer["decay_every"], 1.0)))
+        return optimizer["learning_rate"] * rise * (optimizer["decay_rate"] + (1 - optimizer["decay_rate"]) * fall)
     if not decays:
         return jnp.asarray(optimizer["learning_rate"])
     return optimizer["learning_rate"] * optimizer["decay_rate"] ** jnp.floor(step / optimizer["decay_every"])
@@ -71,15 +76,17 @@ def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -
 def make_optimizer(optimizer: Mapping[str, Any], trainable: Tree, *, decays: bool) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) as the release configures it, from the `optimizer` section of a configuration.
 
-    L2 weight decay is added to the gradient, before the moments (not decoupled), and after the gradient of what is
-    trained was limited to `clip_norm`, where that is not 0. Frozen leaves have neither update nor decay.
+    L2 weight decay is added to the gradient, before the moments (not decoupled; that of 'adamw' is: Loshchilov & Hutter,
+    ICLR 2019), and after the gradient of what is trained was limited to `clip_norm`, where that is not 0. Frozen leaves
+    have neither update nor decay.
 
     Returns:
       A transformation whose state is {'count', 'mu', 'nu'}, as checkpoints store it, whatever Optax calls its own.
     """
+    decay = optax.add_decayed_weights(optimizer["weight_decay"])
+    adam = optax.scale_by_adam(b1=optimizer["beta1"], b2=optimizer["beta2"], eps=1e-8)
     steps = [
-        optax.add_decayed_weights(optimizer["weight_decay"]),
-        optax.scale_by_adam(b1=optimizer["beta1"], b2=optimizer["beta2"], eps=1e-8),
+        *([adam, decay] if optimizer["name"] == "adamw" else [decay, adam]),
         optax.scale_by_learning_rate(partial(learning_rate, optimizer, decays=decays)),
         optax.transforms.freeze(jax.tree.map(operator.not_, trainable)),
     ]

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -20,7 +21,6 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import skip_channels, wavelength_channels
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
-from satxlate_jax.training.spectral_path_init import spectral_start, with_spectral_start
 from satxlate_jax.training.step import TrainState, TrainStep
 from satxlate_jax.training.warm_start import describe_origins, new_satellites, take_over
 
@@ -43,6 +43,7 @@ NEUTRAL: dict[str, Any] = {
     "generator.spectral_path": "none",
     "objective.recon_measured_w": 0.0,
     "optimizer.clip_norm": 0.0,
+    "optimizer.name": "adam",
 }
 _AVERAGE = "generator_average"
 
@@ -245,10 +246,10 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
     """
     state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
-    if config.generator.spectral_path != "none":
-        maps = sharding.place(mesh, spectral_start(config))
-        fitted = config.generator.spectral_path != "copy"
-        state = replace(state, generator=with_spectral_start(state.generator, maps, silent=fitted))
+    generator = train_step.objective.fit_start(config, state.generator, partial(sharding.place, mesh))
+    if generator is not state.generator:
+        average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
+        state = replace(state, generator=generator, generator_average=average)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     given = _given_run(config)
@@ -263,3 +264,15 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
         state = replace(state, generator_average=sharding.place(mesh, taken["generator"]))
     begin = f"starting from the weights of {config.init_from}, step {given.latest_step()}"
     return state, f"{begin}:\n{describe_origins(origins, trainable)}"
+
+
+def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainState) -> TrainState:
+    """The state after the last step, with what is fitted then."""
+    parts = train_step.objective.fit_end(config, state.translating, partial(sharding.place, mesh))
+    if not parts:
+        return state
+    average = state.generator_average
+    copies = jax.tree.map(jnp.copy, parts)  # the next step, if there will be one, takes over the memory of both
+    return replace(
+        state, generator=state.generator | parts, generator_average=None if average is None else average | copies
+    )

@@ -11,8 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import satellite_bands, training_sources
-from satxlate_jax.training.objective import Objective
+from satxlate_jax.training.channels import carries_angles, satellite_bands, training_sources
 from satxlate_jax.training.optimizers import learning_rate, moving_average
 
 # XLA gives convolutions on CPUs to YNNPACK where it can, whose gradient with respect to the weights is three times
@@ -67,7 +66,7 @@ class TrainStep:
 
     Args:
       config: a configuration (configs/default.py); its `optimizer` section and `objective.discriminator_fakes` count.
-      objective: the two losses.
+      objective: the losses, of `objective.Objective` or `flow_objective.FlowObjective`.
       optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
     """
@@ -75,7 +74,7 @@ class TrainStep:
     def __init__(
         self,
         config: Mapping[str, Any],
-        objective: Objective,
+        objective: Any,
         optimizers: Mapping[str, optax.GradientTransformation],
         trainable: Mapping[str, Any],
     ):
@@ -131,14 +130,19 @@ class TrainStep:
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
         discriminator, discriminator_optimizer = self._updated("discriminator", gradients, state)
         metrics = {f"generator/{term}": value for term, value in parts["terms"].items()}
-        metrics["generator/total"] = total
-        metrics["discriminator/total"] = discriminator_total
+        metrics |= {"generator/total": total, "discriminator/total": discriminator_total}
+        after = TrainState(state.step, generator, discriminator, generator_optimizer, discriminator_optimizer)
+        return self._finished(state, after, metrics)
+
+    def _finished(
+        self, state: TrainState, after: TrainState, metrics: dict[str, jax.Array]
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """The state after a step, with its moving average, and its metrics."""
         metrics["learning_rate"] = learning_rate(self._section, state.generator_optimizer["count"], decays=True)
         average = state.generator_average
         if self.keeps_average and average is not None:
-            average = moving_average(average, generator, self._section["ema_decay"], state.step)
-        optimizers = generator_optimizer, discriminator_optimizer
-        return TrainState(state.step + 1, generator, discriminator, *optimizers, average), metrics
+            average = moving_average(average, after.generator, self._section["ema_decay"], state.step)
+        return dataclasses.replace(after, step=state.step + 1, generator_average=average), metrics
 
     def __call__(
         self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int
@@ -199,7 +203,9 @@ def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[
     size, bands = config.data.patch_size, satellite_bands(config)
     batch = {
         satellite: jax.ShapeDtypeStruct(
-            (config.batch_size, size, size, len(bands[satellite])), jnp.float32, sharding=rows
+            (config.batch_size, size, size, len(bands[satellite]) + 2 * carries_angles(config)),
+            jnp.float32,
+            sharding=rows,
         )
         for satellite in training_sources(config)
     }

@@ -19,7 +19,6 @@ from satxlate_jax.training import input as batches
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.objective import Objective, in_units
 from satxlate_jax.training.step import compiler_options
 
 Images = Mapping[str, jax.Array]
@@ -32,14 +31,14 @@ class Validation:
     `satellites` is that section of the run's metadata: satellite -> bands, mean, std.
     """
 
-    def __init__(self, config: Any, mesh: Mesh, objective: Objective, satellites: Mapping[str, Mapping[str, Any]]):
+    def __init__(self, config: Any, mesh: Mesh, objective: Any, satellites: Mapping[str, Mapping[str, Any]]):
         self._config, self._mesh, self._satellites = config, mesh, satellites
         self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
         self._objective = objective
         everywhere = sharding.replicated(mesh)
         compiled = {"out_shardings": everywhere, "compiler_options": compiler_options(jax.default_backend())}
         self._errors = jax.jit(self._batch_errors, **compiled)
-        self._translations = jax.jit(lambda params, batch: objective.translate_all(params, batch)[1], **compiled)
+        self._translations = jax.jit(objective.translations, **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
         self._examples: Images | None = None
 
@@ -66,7 +65,8 @@ class Validation:
 
         Returns:
           'validation_reconstruction/G16/BAND07/rmse_K' and so on; 'validation_cycle/G16-H8-G16/...' is there and back,
-          'validation_shared/G16-H8/...' the change of the bands both have in a translation (named as the source's).
+          'validation_shared/G16-H8/...' the change of the bands both have in a translation (named as the source's),
+          'validation_withheld/G16-G17/...' of a spectral flow what G17's bands say of all of G16's own.
         """
         totals, count = None, 0
         for batch in islice(self._validation_batches(), self._config.validation_batches):
@@ -93,7 +93,9 @@ class Validation:
         """
         if self._examples is None:
             self._examples = self._first(next(self._validation_batches()))
-        return jax.device_get((self._examples, self._translations(generator, self._examples)))
+        return jax.device_get(
+            (self._objective.observations(self._examples), self._translations(generator, self._examples))
+        )
 
     def _validation_batches(self) -> Iterator[Images]:
         process = sharding.this_process()
@@ -112,20 +114,5 @@ class Validation:
 
     def _batch_errors(self, params: Any, batch: Images) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Name -> mean and mean square of the errors of one batch, [band], network units of the first satellite."""
-        translator = self._objective.translator
-        _, forward = self._objective.translate_all(params, batch)
-        errors = {}
-        for k, x in batch.items():
-            errors[f"validation_reconstruction/{k}"] = forward[k][k] - x
-            for q in translator.satellites:
-                if q == k:
-                    continue
-                z = translator.encode(params, forward[k][q], q)
-                back = translator.decode(params, z, k, translator.skip_channels(x, k))
-                errors[f"validation_cycle/{k}-{q}-{k}"] = back - x
-                if self._shared[k][q]:
-                    ours, theirs = jnp.array(self._shared[k][q]), jnp.array(self._shared[q][k])
-                    translated = in_units(forward[k][q][..., theirs], self._units[q][k])
-                    errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
-        pixels = (0, 1, 2)
+        errors, pixels = self._objective.errors(params, batch, self._units), (0, 1, 2)
         return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.geometry import HORIZON
+from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.missing import FLAGS, limit
@@ -55,6 +55,27 @@ def as_plain(values: Any, name: str) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What a translation tells beside its values [row, column, band].
+
+    Attributes:
+      std: standard deviation [row, column, band], in each band's unit, called BANDxx_`std_name`.
+      std_name: 'std' where it is calibrated, 'spread' where it is only that of an ensemble.
+      std_title: in words.
+      extrapolated: bool [row, column], where inputs are unlike those of the training.
+      samples: draws [sample, row, column, band].
+      copied: positions of bands that pass from the input unchanged: neither limited nor hidden by night.
+    """
+
+    std: np.ndarray | None = None
+    std_name: str = "std"
+    std_title: str = "standard deviation, calibrated on what was left out of training"
+    extrapolated: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    copied: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
 class Layout:
     """The dimensions of a tile's bands, in their order, and which are rows and columns; others have one element."""
 
@@ -75,11 +96,13 @@ class Layout:
         others = [place for place, dim in enumerate(self.dims) if dim not in (self.rows, self.columns)]
         return self.dims, np.expand_dims(field, others)
 
-    def find_night(self, tile: xr.Dataset) -> np.ndarray | None:
-        """Find where the sun is at or below the horizon, by the tile's angles, else by its time and place.
+    def find_angles(
+        self, tile: xr.Dataset, satellite_longitude: float | None = None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The solar zenith angle, by the tile's angles or its time and place, and the air mass of a satellite's view.
 
         Returns:
-          bool [row, column]; None where the tile says neither.
+          Degrees and 1 / cosine of the view zenith angle [row, column]; each None where the tile does not say.
 
         Raises:
           InputError: the solar zenith angles lie on another grid.
@@ -99,8 +122,10 @@ class Layout:
             known = known.assign_coords(fitting)
         if "time" in tile.coords and tile["time"].size == 1:
             known = known.assign_coords(time=tile["time"].values.reshape(()))
-        zenith = solar_zenith(known)
-        return None if zenith is None else zenith >= HORIZON
+        mass = None
+        if satellite_longitude is not None and {"lat", "lon"} <= set(known.coords):
+            mass = air_mass(satellite_longitude, known["lat"].values, known["lon"].values)
+        return solar_zenith(known), mass
 
 
 def find_layout(tile: xr.Dataset | xr.DataArray, dims: Iterable[Hashable], name: str) -> Layout:
@@ -201,8 +226,7 @@ def unstack_bands(
     layout: Layout,
     bands: Sequence[Band],
     target: str,
-    std: np.ndarray | None = None,
-    members: int = 0,
+    extras: Extras,
 ) -> xr.Dataset:
     """Synthesised bands on the grid of the tile they were made from, limited, without reflectance at night.
 
@@ -213,25 +237,32 @@ def unstack_bands(
       layout: of the input.
       bands: in the order of the last axis.
       target: the satellite they are of.
-      std: [row, column, band], the standard deviation of the ensemble.
-      members: of the ensemble, where there is one.
+      extras: what else is known.
     """
-    values, limited = limit(values, bands)
-    night = layout.find_night(tile)
-    night = np.zeros(missing.shape, bool) if night is None else night
+    restrained, limited = limit(values, bands)
+    kept = np.isin(np.arange(len(bands)), extras.copied)
+    values, limited = np.where(kept, values, restrained), limited & ~kept
+    zenith, _ = layout.find_angles(tile)
+    night = np.zeros(missing.shape, bool) if zenith is None else zenith >= HORIZON
     flags = {"input_missing": missing, "night": night, "limited": limited.any(-1)}
     variables = {}
     for channel, band in enumerate(bands):
         field = values[..., channel].astype(np.float32)
-        if band.kind == "reflectance":
+        if band.kind == "reflectance" and not kept[channel]:
             field[night] = np.nan
         attributes = describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
         variables[band.name] = (*layout.put_back(field), attributes)
-        if std is not None:
-            field = np.where(np.isnan(field), np.nan, std[..., channel]).astype(np.float32)
-            title = _title(band, target, f"standard deviation over {members} draws of the latent noise")
-            variables[f"{band.name}_spread"] = (*layout.put_back(field), {"long_name": title, "units": band.unit})
-            attributes["ancillary_variables"] = f"{band.name}_spread quality"
+        if extras.std is not None:
+            spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
+            name, title = f"{band.name}_{extras.std_name}", _title(band, target, extras.std_title)
+            variables[name] = (*layout.put_back(spread), {"long_name": title, "units": band.unit})
+            attributes["ancillary_variables"] = f"{name} quality"
+        if extras.samples is not None:
+            draws = [np.where(np.isnan(field), np.nan, draw[..., channel]) for draw in extras.samples]
+            dims, _ = layout.put_back(field)
+            stacked = np.stack([layout.put_back(draw)[1] for draw in draws]).astype(np.float32)
+            title = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
+            variables[f"{band.name}_samples"] = (("sample", *dims), stacked, title)
     quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
     attributes = {
         "long_name": "what limits the synthesised bands at this pixel",
@@ -240,8 +271,15 @@ def unstack_bands(
         "flag_meanings": " ".join(FLAGS),
     }
     variables["quality"] = (*layout.put_back(quality), attributes)
-    kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
-    return xr.Dataset(variables).assign_coords(kept)
+    if extras.extrapolated is not None:
+        attributes = {
+            "long_name": "inputs unlike those of the training: the standard deviation is not calibrated there",
+            "flag_values": np.array([0, 1], np.int8),
+            "flag_meanings": "within_training_domain extrapolated",
+        }
+        variables["extrapolated"] = (*layout.put_back(extras.extrapolated.astype(np.int8)), attributes)
+    coordinates = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
+    return xr.Dataset(variables).assign_coords(coordinates)
 
 
 def _title(band: Band, satellite: str, words: str) -> str:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
 
 BLOCK = 700
@@ -28,12 +29,33 @@ PROGRAMS = 64
 
 
 @lru_cache(maxsize=PROGRAMS)
-def _program(function: Callable, structure: tuple, shape: tuple[int, ...], *satellites: str) -> Callable:
-    """Compile one of the functions below for images of a shape; runs of one structure share the program.
+def _program(function: Callable, family: type, structure: tuple, shape: tuple[int, ...], *satellites: str) -> Callable:
+    """Compile one of the functions below for images of a shape; runs of one family and structure share the program.
 
     It refers to no run's network or parameters, and dropping it frees what was compiled.
     """
-    return jax.jit(partial(function, Translator.of_structure(structure), *satellites))
+    return jax.jit(partial(function, family.of_structure(structure), *satellites))
+
+
+def _distribute(translator: Any, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
+    found = translator.distribution(params, x, source, target)
+    return jnp.concatenate([found.mean, found.std, found.extrapolated[..., None].astype(found.mean.dtype)], -1)
+
+
+def _sample(
+    translator: Any, source: str, target: str, params: Any, x: jax.Array, key: jax.Array, row: int, column: int
+) -> jax.Array:
+    return translator.sample(params, x, source, target, key, row, column)
+
+
+def _to_latent(translator: Any, satellite: str, given: str, params: Any, x: jax.Array) -> jax.Array:
+    return translator.to_latent(params, x, satellite, given)
+
+
+def _from_latent(
+    translator: Any, satellite: str, given: str, params: Any, z: jax.Array, angles: jax.Array
+) -> jax.Array:
+    return translator.from_latent(params, z, angles, satellite, given)
 
 
 def _translate(translator: Translator, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
@@ -208,13 +230,13 @@ def run_network(
     Returns:
       float32 [n, h, w, target band]: the translation, or the ensemble's mean; and its standard deviation, or None.
     """
-    structure, stride = translator.structure, translator.stride
+    made, stride = (type(translator), translator.structure), translator.stride
 
     def compute(piece: jax.Array, row: int, column: int) -> Any:
         if not members:
-            return _program(_translate, structure, piece.shape, source, target)(params, piece)
-        inputs = piece, _program(_encode, structure, piece.shape, source)(params, piece)
-        decode = _program(_decode_member, structure, piece.shape, source, target)
+            return _program(_translate, *made, piece.shape, source, target)(params, piece)
+        inputs = piece, _program(_encode, *made, piece.shape, source)(params, piece)
+        decode = _program(_decode_member, *made, piece.shape, source, target)
         mean, squares = 0.0, 0.0
         for member in range(members):  # Welford: small deviations of large values do not cancel
             key = jax.random.fold_in(jax.random.key(seed), member)
@@ -238,6 +260,49 @@ def encode_images(
     """
 
     def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-        return _program(_encode, translator.structure, piece.shape, source)(params, piece)
+        return _program(_encode, type(translator), translator.structure, piece.shape, source)(params, piece)
 
     return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)
+
+
+class FlowProgram:
+    """The spectral flow on images of any size [n, h, w, band and angle]; larger ones go through in blocks.
+
+    Blocks begin at multiples of the coarsest wavelet's width and overlap by twice what an output depends on, nearly.
+    """
+
+    def __init__(self, params: Any, flow: SpectralFlow, block: int):
+        self._params, self._flow, self._block = params, flow, block
+        self._made = type(flow), flow.structure
+
+    def _run(self, compute: Callable[[jax.Array, int, int], Any], x: np.ndarray) -> np.ndarray:
+        whole = max(x.shape[1:3]) <= self._block
+        return _apply(compute, x, 0, self._block, self._flow.radius, 1 if whole else self._flow.alignment)
+
+    def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] where extrapolated."""
+
+        def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
+            return _program(_distribute, *self._made, piece.shape, source, target)(self._params, piece)
+
+        output = self._run(compute, x)
+        mean, std = np.split(output[..., :-1], 2, axis=-1)
+        return mean, std, output[..., -1] > 0.5
+
+    def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int) -> np.ndarray:
+        """One draw [n, h, w, band] in the target's network units; members of one seed are independent."""
+        key = jax.random.fold_in(jax.random.key(seed), member)
+
+        def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
+            program = _program(_sample, *self._made, piece.shape, source, target)
+            return program(self._params, piece, key, row, column)
+
+        return self._run(compute, x)
+
+    def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
+        """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
+        return np.asarray(_program(_to_latent, *self._made, x.shape, satellite, given)(self._params, x))
+
+    def from_latent(self, z: np.ndarray, angles: np.ndarray, satellite: str, given: str) -> np.ndarray:
+        """The inverse of `to_latent`: [n, h, w, band]."""
+        return np.asarray(_program(_from_latent, *self._made, z.shape, satellite, given)(self._params, z, angles))

@@ -5,8 +5,9 @@ other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,32 @@ import xarray as xr
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, denormalize, get_satellite, normalize
-from satxlate_jax.models.translator import Translator, build_translator
-from satxlate_jax.translation.band_array import as_plain, check_values, find_layout, stack_bands, unstack_bands
-from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
+from satxlate_jax.models.families import make_translator
+from satxlate_jax.translation.band_array import (
+    Extras,
+    Layout,
+    as_plain,
+    check_values,
+    find_layout,
+    stack_bands,
+    unstack_bands,
+)
+from satxlate_jax.translation.inference import (
+    BLOCK,
+    FlowProgram,
+    encode_images,
+    on_local_devices,
+    run_network,
+    view_radius,
+)
 from satxlate_jax.translation.missing import fill_missing, limit
+
+
+class Distribution(NamedTuple):
+    """Mean and standard deviation of a translation, in the bands' units, of the kind of its input."""
+
+    mean: Any
+    std: Any
 
 
 class TileTranslator:
@@ -36,13 +59,21 @@ class TileTranslator:
 
     def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int = BLOCK):
         self.params, self.metadata, self.run, self.block = on_local_devices(params, by_row=False), metadata, run, block
-        self.radius = view_radius(metadata["config"]["generator"])
-        self.network = _network_of(metadata)
+        self.network = make_translator(metadata["config"], metadata["satellites"])
+        if self.is_calibrated:
+            self.radius, self._flow = self.network.radius, FlowProgram(self.params, self.network, block)
+        else:
+            self.radius = view_radius(metadata["config"]["generator"])
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The former name of `metadata`."""
         return self.metadata
+
+    @property
+    def is_calibrated(self) -> bool:
+        """True where the translator knows the distribution of what it makes: `distribution`, `sample`, `to_latent`."""
+        return self.network.is_calibrated
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -91,8 +122,9 @@ class TileTranslator:
             coordinates' CF attributes; order, names and coordinates stay as they are.
           to: the satellite to make.
           source: the satellite of the tile; default the attribute `satellite` of xarray input.
-          samples: members of an ensemble over the latent noise, at least 2; 0 is the plain translation. A Dataset then
-            holds the mean and, as BANDxx_spread, the standard deviation; other kinds hold the mean.
+          samples: of the spectral flow, how many draws a Dataset holds as BANDxx_samples, beside the mean. Of the
+            VAE-GAN members of an ensemble over the latent noise, at least 2; a Dataset then holds their mean and, as
+            BANDxx_spread, their standard deviation, which is not calibrated. Other kinds hold the mean alone.
           seed: of the ensemble.
           latent: also give the latent field, as `latent` (lat_latent, lon_latent, channel) of a Dataset; a batch gives
             the latent field instead of the bands. It is computed in blocks too, but returned whole: 4 bytes a value,
@@ -101,14 +133,15 @@ class TileTranslator:
         Returns:
           A Dataset: float32 BANDxx of the target on the same grid, missing where an input band is missing, reflective
           bands also at night (sun at or below the horizon), limited to each band's valid range; the bits of `quality`
-          (lat, lon) say which. A DataArray or a batch: the same values without the night rule.
+          (lat, lon) say which. A DataArray or a batch: the same values without the night rule. Of the spectral flow
+          also BANDxx_std, calibrated on what was left out of training, and `extrapolated`; its bands that the source
+          has pass unchanged.
 
         Raises:
           InputError: the checkpoint lacks a satellite, the tile lacks a band or has it in another unit, or the input
             cannot be understood.
         """
-        if samples < 0 or samples == 1:
-            raise InputError(f"samples is {samples}; give 0, or at least 2 for a standard deviation")
+        self.check_samples(samples)
         options: dict[str, Any] = {"source": source, "samples": samples, "seed": seed, "latent": latent}
         if isinstance(tile, xr.Dataset):
             return self.translate_tiles([tile], to, **options)[0]
@@ -139,12 +172,15 @@ class TileTranslator:
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
-        values, std = self._run(x, source, target, samples, seed)
+        angles = np.stack([self._angles(*each, source) for each in zip(tiles, layouts, strict=True)])
+        values, extras = self._run(x, source, target, samples, seed, angles)
         z = self._encode(x, source) if latent else None
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
-            missing, std_here = ~np.isfinite(x[index]).all(-1), None if std is None else std[index]
-            output = unstack_bands(values[index], missing, tile, layout, self.bands(target), target, std_here, samples)
+            missing = ~np.isfinite(x[index]).all(-1)
+            output = unstack_bands(
+                values[index], missing, tile, layout, self.bands(target), target, _of_image(extras, index)
+            )
             if z is not None:
                 output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
             attributes = {
@@ -158,6 +194,89 @@ class TileTranslator:
             }
             outputs.append(output.assign_attrs(attributes))
         return outputs
+
+    def distribution(self, tile: Any, to: str, *, source: str | None = None) -> "Distribution":
+        """The distribution of a translation, of the spectral flow: mean and standard deviation.
+
+        Arguments and errors are those of `translate`. The members are of the kind of the tile, Dataset or batch; of a
+        Dataset both hold `extrapolated`.
+        """
+        self._check_calibrated()
+        if isinstance(tile, xr.Dataset):
+            made = self.translate(tile, to, source=source)
+            names = [band.name for band in self.bands(to)]
+            std = made[[f"{name}_std" for name in names]].rename({f"{name}_std": name for name in names})
+            return Distribution(
+                made[[*names, "quality", "extrapolated"]], std.assign(extrapolated=made["extrapolated"])
+            )
+        ours, target = self._domains(source, to)
+        values, x = as_plain(tile, "the batch"), self._as_batch(tile, ours)
+        mean, extras = self._run(x, ours, target, 0, 0)
+        shape = (*values.shape[:-1], -1)
+        return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
+
+    def sample(self, tile: Any, to: str, *, source: str | None = None, seed: int = 0) -> Any:
+        """One draw of a translation, of the spectral flow; the same for the same seed and place.
+
+        Arguments, result and errors are those of `translate`; a Dataset holds the draw as BANDxx.
+        """
+        self._check_calibrated()
+        if isinstance(tile, xr.Dataset):
+            made = self.translate(tile, to, source=source, samples=1, seed=seed)
+            names = [band.name for band in self.bands(to)]
+            return made.assign({name: made[f"{name}_samples"].isel(sample=0) for name in names}).drop_vars(
+                [f"{name}_{what}" for name in names for what in ("samples", "std")]
+            )
+        ours, target = self._domains(source, to)
+        _, extras = self._run(self._as_batch(tile, ours), ours, target, 1, seed)
+        return extras.samples[:, 0].reshape(*np.shape(tile)[:-1], -1).astype(np.float32)
+
+    def to_latent(self, tile: xr.Dataset, *, given: str | None = None, source: str | None = None) -> xr.Dataset:
+        """The latent image of a tile, of the spectral flow: exactly invertible by `from_latent`.
+
+        Args:
+          tile: as `translate` takes a Dataset, with no pixel missing.
+          given: a satellite; of the tile's bands those that it has too stay as they are, the others become unit Gaussian
+            wavelet coefficients given these. Default: the satellite that leaves most of them.
+          source: the satellite of the tile; default its attribute.
+
+        Returns:
+          `latent` [row, column, channel] on the wavelength axis, network units, 0 where the satellite has no band.
+        """
+        self._check_calibrated()
+        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        if given is None:
+            given = min(self.satellites, key=lambda name: len(self.network.axis.given(name, source)) or 1_000)
+        given = self.domain(given)
+        x, layout = stack_bands(tile, self.bands(source))
+        if not np.isfinite(x).all():
+            raise InputError("a latent image needs every pixel; the tile has missing ones")
+        images = self._with_angles(
+            normalize(x, *self._statistics(source))[None], self._angles(tile, layout, source)[None]
+        )
+        z = self._flow.to_latent(images, source, given)[0]
+        dims = (layout.rows, layout.columns)
+        variables = {"latent": ((*dims, "channel"), z), "angles": ((*dims, "angle"), images[0, ..., -2:])}
+        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(dims)}
+        return xr.Dataset(variables, kept, tile.attrs | {"satellite": source, "given": given})
+
+    def from_latent(self, latent: xr.Dataset) -> xr.Dataset:
+        """The tile of a latent image of `to_latent`, float32 bands in their units."""
+        self._check_calibrated()
+        satellite, given = latent.attrs["satellite"], latent.attrs["given"]
+        z, angles = (np.asarray(latent[name].values, np.float32)[None] for name in ("latent", "angles"))
+        made = self._flow.from_latent(z, angles, self.domain(satellite), self.domain(given))[0]
+        values = denormalize(made, *self._statistics(self.domain(satellite))).astype(np.float32)
+        dims = latent["latent"].dims[:2]
+        variables = {
+            band.name: (dims, values[..., index], {"units": band.unit})
+            for index, band in enumerate(self.bands(satellite))
+        }
+        return xr.Dataset(variables, latent.coords, latent.attrs)
+
+    def _check_calibrated(self) -> None:
+        if not self.is_calibrated:
+            raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         if source is None:
@@ -173,43 +292,103 @@ class TileTranslator:
         filled, missing = (np.stack(parts) for parts in zip(*(fill_missing(image) for image in x), strict=True))
         return normalize(filled, *self._statistics(source)), missing
 
+    def check_samples(self, samples: int) -> None:
+        """Raise InputError unless so many samples can be had."""
+        if samples < 0 or (samples == 1 and not self.is_calibrated):
+            raise InputError(f"samples is {samples}; give 0, or at least 2 for a standard deviation")
+
+    def _angles(self, tile: xr.Dataset, layout: Layout, source: str) -> np.ndarray:
+        """The angles of sun and view that images of the spectral flow carry, NaN where unknown [h, w, 2]."""
+        size = tile.sizes[layout.rows], tile.sizes[layout.columns]
+        if not self.is_calibrated:
+            return np.zeros((*size, 0), np.float32)
+        zenith, mass = layout.find_angles(tile, get_satellite(source).longitude)
+        parts = None if zenith is None else np.cos(np.radians(zenith)), mass
+        unknown = np.full(size, np.nan, np.float32)
+        return np.stack([unknown if part is None else part for part in parts], -1).astype(np.float32)
+
     def _run(
-        self, x: np.ndarray, source: str, target: str, samples: int, seed: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images [n, h, w, band] of the target in its bands' units, float64, and the ensemble's standard deviation."""
+        self, x: np.ndarray, source: str, target: str, samples: int, seed: int, angles: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Extras]:
+        """Images [n, h, w, band] of the target in its bands' units, float64, and what is known beside them."""
         filled, missing = self._fill(x, source)
+        if self.is_calibrated:
+            return self._run_flow(x, filled, missing, source, target, samples, seed, angles)
         settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "members": samples, "seed": seed}
         output, deviation = run_network(self.params, self.network, filled, source, target, **settings)
         mean, std = self._statistics(target)
         values = denormalize(output, mean, std)
         values[missing] = np.nan
-        if deviation is not None:
-            deviation = deviation.astype(np.float64) * std
-            deviation[missing] = np.nan
-        return values, deviation
+        if deviation is None:
+            return values, Extras()
+        deviation = deviation.astype(np.float64) * std
+        deviation[missing] = np.nan
+        title = f"standard deviation over {samples} draws of the latent noise, not calibrated"
+        return values, Extras(std=deviation, std_name="spread", std_title=title)
+
+    def _run_flow(
+        self,
+        x: np.ndarray,
+        filled: np.ndarray,
+        missing: np.ndarray,
+        source: str,
+        target: str,
+        samples: int,
+        seed: int,
+        angles: np.ndarray | None,
+    ) -> tuple[np.ndarray, Extras]:
+        images = self._with_angles(filled, angles)
+        center, scale = self._statistics(target)
+        mean, std, far = self._flow.distribution(images, source, target)
+        fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
+        fields += [
+            denormalize(self._flow.sample(images, source, target, seed, member), center, scale)
+            for member in range(samples)
+        ]
+        copied = self.network.copied(source, target)
+        for number, field in enumerate(fields):
+            field[missing] = np.nan
+            for ours, theirs in copied:
+                field[..., theirs] = x[..., ours] if number != 1 else np.where(np.isfinite(x[..., ours]), 0, np.nan)
+        draws = np.stack(fields[2:], 1) if samples else None
+        places = [theirs for _, theirs in copied]
+        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=places)
+
+    def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
+        unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)
+        return np.concatenate([filled, unknown if angles is None else angles], -1).astype(np.float32)
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
+        if self.is_calibrated:
+            raise InputError("a spectral flow has no latent field beside its bands; use to_latent")
         stride = self.network.stride
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
         filled, _ = self._fill(x, source)
         return encode_images(self.params, self.network, filled, source, radius=self.radius, block=self.block)
 
-    def _translate_batch(
-        self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
-    ) -> np.ndarray:
-        source, target = self._domains(source, to)
-        bands = self.bands(source)
+    def _as_batch(self, values: Any, source: str) -> np.ndarray:
+        """Images [n, h, w, band] of an array [..., h, w, band]."""
+        bands, values = self.bands(source), as_plain(values, "the batch")
         if values.ndim < 3 or values.shape[-1] != len(bands) or not values.size:
             wanted = f"[..., h, w, {len(bands)}] (bands {', '.join(str(band.number) for band in bands)})"
             raise InputError(f"a batch of {source} must be {wanted}, not {values.shape}")
         x = values.reshape(-1, *values.shape[-3:])
         for image in x:
             check_values(image, bands, "the batch")
+        return x
+
+    def _translate_batch(
+        self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
+    ) -> np.ndarray:
+        source, target = self._domains(source, to)
+        x = self._as_batch(values, source)
         if latent:
             z = self._encode(x, source)
             return z.reshape(*values.shape[:-3], *z.shape[1:])
-        output = limit(self._run(x, source, target, samples, seed)[0], self.bands(target))[0]
+        values, extras = self._run(x, source, target, samples, seed)
+        output = limit(values, self.bands(target))[0]
+        output[..., list(extras.copied)] = values[..., list(extras.copied)]
         return output.reshape(*values.shape[:-1], -1).astype(np.float32)
 
     def _translate_data_array(
@@ -238,15 +417,10 @@ class TileTranslator:
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})
 
 
-def _network_of(metadata: Mapping[str, Any]) -> Translator:
-    config, satellites = metadata["config"], metadata["satellites"]
-    return build_translator(
-        config["generator"],
-        {name: tuple(entry["bands"]) for name, entry in satellites.items()},
-        skips={name: tuple(entry.get("skips", ())) for name, entry in satellites.items()},
-        wavelength_channels={name: entry["slots"] for name, entry in satellites.items() if "slots" in entry},
-        precision=config.get("precision", "float32"),
-    )
+def _of_image(extras: Extras, index: int) -> Extras:
+    """The part of a batch's extras that one image has."""
+    fields = {name: getattr(extras, name) for name in ("std", "extrapolated", "samples")}
+    return replace(extras, **{name: None if value is None else value[index] for name, value in fields.items()})
 
 
 def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
@@ -270,7 +444,8 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
         metadata = checkpoints.metadata(step)
         part = "generator_average" if "generator_average" in checkpoints.parts(step) else "generator"
         try:
-            expected = jax.eval_shape(_network_of(metadata).init, jax.random.key(0))
+            network = make_translator(metadata["config"], metadata["satellites"])
+            expected = jax.eval_shape(network.init, jax.random.key(0))
         except (KeyError, TypeError) as error:
             raise InputError(f"'{run}' describes no network ({error}); another version wrote it; retrain") from error
         params = checkpoints.restore(step, like=expected, only=part)

@@ -50,7 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
     add = parser.add_argument_group("output").add_argument
     add("--bands", type=numbers, help="write only these bands, such as 2,7-9 (default: all)")
-    add("--samples", type=cli.at_least(0), default=0, help="ensemble over the latent noise: writes means and spreads")
+    add(
+        "--samples",
+        type=cli.at_least(0),
+        default=0,
+        help="of the spectral flow: write N draws of its distribution beside the mean; "
+        "of the VAE-GAN: mean and spread of an ensemble over the latent noise",
+    )
     add("--seed", type=int, default=0, help="of the ensemble")
     add("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
     add("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")
@@ -71,9 +77,8 @@ def main(argv: list[str]) -> int:
       InputError: a mistake of the user, or every input failed.
     """
     options = _parser().parse_args(argv)
-    if options.samples == 1:
-        raise InputError("--samples is 1; give 0, or at least 2 for a standard deviation")
     translator = load(options.checkpoint, options.step, block=options.block)
+    translator.check_samples(options.samples)
     target = translator.domain(options.to)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
@@ -183,7 +188,7 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> Iterator[tup
 def made_variables(
     translator: TileTranslator, to: str, bands: Sequence[int] | None = None, samples: int = 0
 ) -> list[str]:
-    """Names of the variables to write: bands (1-based; default all), with an ensemble their spreads, and quality.
+    """Names of the variables to write: bands (1-based; default all), what is known of their errors, and quality.
 
     Raises:
       InputError: the target lacks a band asked for.
@@ -193,6 +198,9 @@ def made_variables(
     if absent:
         raise InputError(f"the run makes bands {', '.join(map(str, made))} of {to}, not band {absent[0]}")
     names = [made[number] for number in bands or made]
+    if translator.is_calibrated:
+        extras = [f"{name}_std" for name in names] + [f"{name}_samples" for name in names if samples]
+        return [*names, *extras, "quality", "extrapolated"]
     return [*names, *(f"{name}_spread" for name in names if samples), "quality"]
 
 
