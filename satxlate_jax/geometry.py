@@ -1,4 +1,4 @@
-"""The GeoNEX grid, and the position of the sun.
+"""The GeoNEX grid, and the positions of the sun and of geostationary satellites in the sky.
 
 Tiles hXXvYY are 6 x 6 degrees: h 00 to 59 eastward from 180 W, v 00 to 19 southward from 60 N. A tile's row 0 is
 north, its column 0 west, and a pixel's centre lies half a pixel inside.
@@ -8,7 +8,8 @@ without refraction, which lifts the sun by half a degree at the horizon. Azimuth
 
 Sources: Wang et al., Remote Sensing 2020, 12(8), 1267 (the GeoNEX common grid); Meeus, Astronomical Algorithms, 2nd
 ed., chapters 12 and 25 (sidereal time, the sun's apparent place); Meeus, Astronomical Formulae for Calculators,
-chapter 18 (the perturbations by Venus, Jupiter and the Moon).
+chapter 18 (the perturbations by Venus, Jupiter and the Moon); Soler & Eisemann, J. Surv. Eng. 120 (3), 115, 1994 (look
+angles to geostationary satellites from the ellipsoid).
 """
 
 import re
@@ -35,6 +36,9 @@ _EPOCH = np.datetime64("2000-01-01T12:00", "ns")  # J2000.0
 _CENTURY = 36525.0  # days
 _CLOCK_LAG = 66.0 / 86400  # days that UTC is behind the uniform time of the ephemerides: 57 s in 1990, 69 s in 2020
 _PARALLAX = 8.794 / 3600  # degrees by which the sun at the horizon is lower than from the Earth's centre
+
+_EQUATOR_KM, _FLATTENING = 6378.137, 1 / 298.257223563  # WGS84
+_ORBIT_KM = 42164.16  # radius of the geostationary orbit
 
 
 def parse_tile(tile: str) -> tuple[int, int]:
@@ -107,10 +111,41 @@ def solar_position(
     up = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
     north = np.cos(latitude) * np.sin(declination) - np.sin(latitude) * np.cos(declination) * np.cos(hour_angle)
     east = -np.cos(declination) * np.sin(hour_angle)
-    zenith = np.arctan2(np.hypot(north, east), up)
-    zenith = np.degrees(zenith) + _PARALLAX * np.sin(zenith)
+    zenith, azimuth = _direction(up, north, east)
+    return (zenith + _PARALLAX * np.sin(np.radians(zenith))).astype(np.float32), azimuth
+
+
+def view_angles(
+    satellite_longitude: float, latitude: np.ndarray | float, longitude: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The position of a geostationary satellite in the sky, from level ground on the WGS84 ellipsoid.
+
+    Args:
+      satellite_longitude: of the sub-satellite point on the equator, degrees east.
+      latitude: degrees north, geodetic, broadcast against `longitude`.
+      longitude: degrees east.
+
+    Returns:
+      Zenith angle [0, 180], above 90 where the satellite is out of sight, and azimuth [0, 360), clockwise from north;
+      degrees, float32, of the broadcast shape.
+    """
+    latitude, away = np.radians(latitude), np.radians(satellite_longitude - np.asarray(longitude, np.float64))
+    squared = _FLATTENING * (2 - _FLATTENING)  # of the eccentricity
+    curvature = _EQUATOR_KM / np.sqrt(1 - squared * np.sin(latitude) ** 2)
+    # from the place to the satellite: away from the axis, in the meridian's plane, and north along the axis
+    outward = _ORBIT_KM * np.cos(away) - curvature * np.cos(latitude)
+    northward = -curvature * (1 - squared) * np.sin(latitude)
+    up = outward * np.cos(latitude) + northward * np.sin(latitude)
+    north = northward * np.cos(latitude) - outward * np.sin(latitude)
+    zenith, azimuth = _direction(up, north, _ORBIT_KM * np.sin(away))
+    return zenith.astype(np.float32), azimuth
+
+
+def _direction(up: np.ndarray, north: np.ndarray, east: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Zenith angle, float64, and azimuth in [0, 360), float32, of a vector, degrees."""
     azimuth = (np.degrees(np.arctan2(east, north)) % 360).astype(np.float32)
-    return zenith.astype(np.float32), np.where(azimuth == 360, np.float32(0), azimuth)  # float32 has no 359.99999
+    azimuth = np.where(azimuth == 360, np.float32(0), azimuth)  # float32 has no 359.99999
+    return np.degrees(np.arctan2(np.hypot(north, east), up)), azimuth
 
 
 def _apparent_place(days: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

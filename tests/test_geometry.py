@@ -1,12 +1,13 @@
-"""The sun's place against NREL's Solar Position Algorithm and against pyorbital."""
+"""The sun's place against NREL's Solar Position Algorithm and pyorbital; a satellite's against pyorbital and Soler."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 from pyorbital.astronomy import sun_zenith_angle
+from pyorbital.orbital import get_observer_look
 
-from satxlate_jax.geometry import solar_position
+from satxlate_jax.geometry import solar_position, view_angles
 from satxlate_jax.simulator import geometry as simulated
 
 # UTC, latitude, longitude, geometric topocentric zenith angle and azimuth at sea level, degrees: NREL's SPA (Reda &
@@ -136,3 +137,40 @@ def test_one_time_for_a_grid_and_one_kind_of_time_as_good_as_another():
     assert zenith.min() >= 0 and zenith.max() <= 180 and azimuth.min() >= 0 and azimuth.max() < 360
     for same in (time.replace(tzinfo=UTC), np.datetime64(time), np.datetime64(time, "ns")):
         np.testing.assert_array_equal(solar_position(same, latitude, longitude)[0], zenith)
+
+
+def test_a_satellite_is_where_pyorbital_says():
+    """Its observers stand on an ellipsoid too (WGS72, 2 m smaller), and its satellites move."""
+    random = np.random.default_rng(2)
+    latitude, longitude = random.uniform(-81, 81, 3000), random.uniform(-180, 180, 3000)
+    for place in (-137.2, -75.2, 140.7):
+        time = np.full(3000, np.datetime64("2019-02-01T00:00"))
+        azimuth, elevation = get_observer_look(place, 0.0, 35786.02, time, longitude, latitude, 0.0)
+        ours = view_angles(place, latitude, longitude)
+        assert separation(*ours, 90 - elevation, azimuth).max() < 0.005
+        assert np.array_equal(ours[0] > 90, elevation < 0) and 0.4 < np.mean(elevation < 0) < 0.7
+
+
+def test_look_angles_of_the_literature():
+    """At the equator tan(elevation) = (cos d - Re / r) / sin d; on the meridian, latitude plus its depth."""
+    for away in (10.0, 45.0, 80.0):
+        d, ratio = np.radians(away), 6378.137 / 42164.16
+        expected = 90 - np.degrees(np.arctan2(np.cos(d) - ratio, np.sin(d)))
+        zenith, azimuth = view_angles(140.7, 0.0, 140.7 + away)
+        assert zenith == pytest.approx(expected, abs=1e-4) and azimuth == pytest.approx(270, abs=1e-4)
+    assert view_angles(-75.2, 0.0, -75.2)[0] == 0
+    zenith, azimuth = view_angles(-75.2, np.array([40.0, -40.0]), np.array([-75.2]))
+    geocentric = np.arctan((6356.752314 / 6378.137) ** 2 * np.tan(np.radians(40)))
+    radius = 1 / np.hypot(np.cos(geocentric) / 6378.137, np.sin(geocentric) / 6356.752314)
+    below = np.degrees(np.arctan2(radius * np.sin(geocentric), 42164.16 - radius * np.cos(geocentric)))
+    assert zenith[0] == zenith[1] and zenith[0] == pytest.approx(40 + below, abs=1e-3)
+    np.testing.assert_array_equal(azimuth, [180, 0])
+
+
+def test_satellites_over_the_date_line_and_shapes():
+    zenith, azimuth = view_angles(-137.2, np.linspace(60, -60, 7)[:, None], np.linspace(-180, 174, 9)[None])
+    assert zenith.shape == azimuth.shape == (7, 9) and zenith.dtype == azimuth.dtype == np.float32
+    assert azimuth.min() >= 0 and azimuth.max() < 360
+    east, west = (view_angles(-137.2, 10.0, longitude) for longitude in (179.0, -181.0))
+    np.testing.assert_allclose(east, west, atol=1e-4)
+    assert east[0] < 90
