@@ -20,6 +20,7 @@ from satxlate_jax import __version__, atomic
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import plots
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
+from satxlate_jax.evaluation.diagnostics import FLAGS
 from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, compare, rank_methods
@@ -109,6 +110,8 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         "groups": _groups(results),
         "cycle": _cycle(results),
         "calibration": _calibration(results),
+        "is_calibrated": getattr(translator.network, "is_calibrated", False),
+        "apart": results.by_group[(results.by_group["method"] == MODEL) & results.by_group["group"].isin(FLAGS)],
         "files": per_file[per_file["method"].isin(results.shown_methods)].head(_FILE_ROWS),
         "n_maps": max(1, _MAPS // len(results.scored_bands)),
         "settings": json.dumps(settings, indent=1, default=str),
@@ -151,7 +154,7 @@ def _cycle(results: Results) -> pd.DataFrame:
 
 
 def _calibration(results: Results) -> pd.DataFrame:
-    """The ensemble's calibration by band; without a row where there were no members."""
+    """The calibration of the model's standard deviation by band; without a row where it has none."""
     sums = {
         band.number: results.distributions.get(("calibration", MODEL, band.number)) for band in results.scored_bands
     }
@@ -205,6 +208,8 @@ def headline(results: Results) -> str:
         inside = [number for number in made if number in ahead]
         words = f"Of what {task.source}'s input lacks ({_bands_in_words(made)}), the model is ahead in"
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
+    if not math.isnan(share := results.extrapolated):
+        sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
     return " ".join(sentences)
