@@ -197,6 +197,7 @@ def simulate_archive(
         raise InputError(f"the seed must not be negative; it is {seed}")
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
+    viewpoint = viewpoint and get_satellite(viewpoint).name
     names = [*satellites, viewpoint] if viewpoint else satellites
     chosen = [*{satellite.name: satellite for satellite in map(get_satellite, names)}.values()]
     seen_by = {
