@@ -232,13 +232,14 @@ def draw_spectra(results: Results) -> Figure | None:
         return None
     figure, panels = _small_multiples(len(bands))
     for axes, band in zip(panels, bands, strict=True):
-        best = _best(results, band.number)
+        best, right = _best(results, band.number), axes.twinx()
+        right.set(ylim=(0, 1.05), ylabel="coherence (dashed)" if axes.get_subplotspec().is_last_col() else "")
         for method in (best, MODEL) if best not in ("", "constant") else (MODEL,):
             spectrum, colour = spectra[method, band.number], colour_of(method)
             power, noise = spectrum.over_truth()
             axes.plot(spectrum.wavelengths, power, color=colour, label=f"{method_name(method)}: power")
             axes.plot(spectrum.wavelengths, noise, color=colour, linestyle=":", label="its error's power")
-            axes.plot(spectrum.wavelengths, spectrum.coherence(), color=colour, linestyle="--", label="coherence")
+            right.plot(spectrum.wavelengths, spectrum.coherence(), color=colour, linestyle="--", linewidth=1)
         if sample := results.distributions.get(("sample_spectrum", MODEL, band.number)):
             axes.plot(sample.wavelengths, sample.over_truth()[0], color="#74b3e0", label="power of one sample")
         axes.axhline(1, color="#444444", linewidth=0.8)

@@ -256,4 +256,6 @@ def main(argv: list[str]) -> None:
     options["satellites"] = parse_names(options["satellites"])
     options["days"] = options["days"] and parse_numbers(options["days"])
     paths = simulate_archive(**options)
-    print(f"wrote {len(paths)} L1G files of {', '.join(options['satellites'])} under {options['output']}")
+    names = [name for name in options["satellites"] if name != options["viewpoint"]]
+    place = f" in the place of {options['viewpoint']}" if options["viewpoint"] else ""
+    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options['output']}")

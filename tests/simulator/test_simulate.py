@@ -243,6 +243,7 @@ def test_from_one_place_another_instrument_sees_the_same_scene_without_parallax(
     assert main(["simulate", "--output", str(tmp_path / "own"), "--satellites", "G17,H8", *words]) == 0
     moved = ["--satellites", "H8", "--viewpoint", "G17", "--output", str(tmp_path / "moved")]
     assert main(["simulate", *moved, *words]) == 0
+    assert "wrote 2 L1G files of H8 in the place of G17" in capsys.readouterr().out
     own, moved = (catalog.find_tiles(tmp_path / name) for name in ("own", "moved"))
     own = {name: [file for file in own if file.satellite == name] for name in ("G17", "H8")}
     assert [(file.satellite, file.tile, file.time) for file in moved] == [
