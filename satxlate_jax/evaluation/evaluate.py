@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from satxlate_jax.cli import (
     CommandParser,
     InputError,
@@ -24,7 +26,8 @@ from satxlate_jax.cli import (
     user_path,
 )
 from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
-from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.cases import Task, find_comparison
+from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--truth", choices=TRUTHS, default="coincident", help=truth)
     simulated = "root of what `simulate --viewpoint SOURCE` wrote, for --truth same_view"
     add("--truth_l1g", type=user_path, metavar="ROOT", help=simulated)
+    other = "--output of an evaluation against another truth, whose RMSE the report's first table shows beside its own"
+    add("--beside", type=user_path, metavar="OUT", help=other)
     add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
     add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
@@ -116,6 +121,7 @@ def main(argv: list[str]) -> None:
         seed=options.seed,
         **_filters(options),
     )
+    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     part, n_parts = options.part or (1, 1)
     cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
     if not cases:
@@ -137,7 +143,7 @@ def main(argv: list[str]) -> None:
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
     print(headline(results))
-    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
+    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]), beside)
     if results.left_out:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
@@ -147,6 +153,15 @@ def main(argv: list[str]) -> None:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")
     print(f"report: {output / 'report.html'}")
+
+
+def _read_beside(folder: str, task: Task) -> pd.DataFrame:
+    """The scores of another evaluation of the same translation; InputError where they are of another."""
+    table = read_scores(folder, folder, all_bands=True)
+    if (table.at[0, "source"], table.at[0, "target"]) != (task.source, task.target) or "truth" not in table:
+        pair = f"{task.source} to {task.target}"
+        raise InputError(f"--beside '{folder}' is not of {pair}, or of a version that did not name its truth")
+    return table
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:

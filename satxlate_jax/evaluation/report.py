@@ -76,8 +76,12 @@ def environment() -> jinja2.Environment:
     return templates
 
 
-def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> list[str]:
+def write_report(
+    results: Results, translator: TileTranslator, folder: Path, command: str, beside: pd.DataFrame | None = None
+) -> list[str]:
     """Writes FOLDER/report.html and FOLDER/figures/*.png; the folders exist. `command` makes this report again.
+
+    Scores `beside`, as `compare.read_scores` gives them, are of the same translation against another truth.
 
     Returns:
       The names of plots that could not be drawn; the report says why.
@@ -106,7 +110,8 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         "headline": headline(results),
         "by_area": describe_area(results),
         "fitted": [BASELINES[name] for name in results.methods if name in BASELINES],
-        "summary": _summary(results),
+        "summary": _summary(results, beside),
+        "beside": beside,
         "groups": _groups(results),
         "cycle": _cycle(results),
         "calibration": _calibration(results),
@@ -122,8 +127,10 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
     return context["drawn"].failed
 
 
-def _summary(results: Results) -> pd.DataFrame:
+def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
     """The ranking with the other columns of the first table."""
+    others = pd.DataFrame(columns=["band", "model", "best"]) if beside is None else beside
+    others = others.set_index("band").reindex(results.ranking.index)
     area, table = results.rmse(by_area=True), results.ranking.reset_index()
     pairs = zip(table["band"], table["best_name"], strict=True)
     return table.assign(
@@ -132,6 +139,8 @@ def _summary(results: Results) -> pd.DataFrame:
         given=["yes" if results.comparison.task.is_given(number) else "no" for number in table["band"]],
         model_area=area[MODEL].to_numpy(),
         best_area=[area[name][band] if name else math.nan for band, name in pairs],
+        model_beside=others["model"].to_numpy(float),
+        best_beside=others["best"].to_numpy(float),
         constant=results.rmse().reindex(columns=["constant"]).to_numpy(),
         verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
         good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna(""),

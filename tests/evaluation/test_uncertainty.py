@@ -146,7 +146,15 @@ def test_same_view_truth_has_no_parallax(made, tmp_path):
     own = words(made, tmp_path / "own", "--baselines", "band_copy,linear")
     at = own.index("--truth")
     assert main(own[:at] + own[at + 4 :]) == 0
+    beside = words(made, tmp_path / "both", "--baselines", "band_copy", "--beside", str(tmp_path / "own"))
+    assert main(beside) == 0
+    report = html.unescape((tmp_path / "both" / "report.html").read_text())
     same, own = (rows(tmp_path / name / "scores.csv") for name in ("same", "own"))
+    assert "two viewpoints: model RMSE" in report and "price of the other place" in report
+    shown = [float(part.split('"')[0]) for part in report.partition("/table")[0].split('data-value="')[1:]]
+    for scores in (same, own):
+        for method in ("model", "band_copy"):
+            assert np.isclose(shown, float(scores[None, method, 13]["rmse"]), rtol=1e-6).any()
     assert float(same[None, "band_copy", 13]["rmse"]) < 1e-3 and float(own[None, "band_copy", 13]["rmse"]) > 4
     assert (same[None, "model", 13]["truth"], own[None, "model", 13]["truth"]) == ("same_view", "target")
     groups = [name for name, method, band in rows(tmp_path / "own" / "scores_by_group.csv") if band == 13]
@@ -164,6 +172,9 @@ def test_files_of_another_viewpoint_are_refused_in_one_line(made, tmp_path, caps
                 simulated.mkdir(exist_ok=True)
                 (simulated / path.name).symlink_to(path)
     mixed = [str(simulated) if word == str(made / "l1g") else word for word in own]
+    (tmp_path / "other").mkdir()
+    columns = "method,source,target,band,wavelength_um,unit,n,bias,mae,rmse,psnr,ssim,correlation"
+    (tmp_path / "other" / "scores.csv").write_text(f"{columns}\nmodel,G17,H8,13,10.4,K,9,1,1,1,1,1,1\n")
     back = words(made, tmp_path / "out", l1g="l1g", source="H8", target="G17", truth_l1g="l1g")
     for arguments, message in (
         (own[:at] + own[at + 4 :] + ["--truth", "same_view"], "go together"),
@@ -173,6 +184,8 @@ def test_files_of_another_viewpoint_are_refused_in_one_line(made, tmp_path, caps
         (mixed[:at] + mixed[at + 4 :] + [copy], "shows what H8 sees from G17's place; measured files are --l1g"),
         (mixed[:at] + mixed[at + 4 :] + ["--baselines=constant"], "shows what H8 sees from G17's place"),
         (words(made, tmp_path / "out", truth_l1g="nowhere"), "is not a folder"),
+        (words(made, tmp_path / "out", "--beside", str(tmp_path)), "holds no scores.csv"),
+        (words(made, tmp_path / "out", "--beside", str(tmp_path / "other")), "is not of G17 to H8, or of a version"),
     ):
         assert main(arguments) == 2
         error = capsys.readouterr().err
