@@ -26,7 +26,7 @@ PAPER_TEST_YEAR = 2019
 PAPER_TEST_DAYS = range(32, 54)
 _RESERVED = frozenset(f"{PAPER_TEST_YEAR}-{day:03d}" for day in PAPER_TEST_DAYS)
 
-_CHOICES = {"resampling": METHODS, "split_by": ("day", "tile")}
+_CHOICES = {"resampling": METHODS, "split_by": ("day", "tile"), "viewpoint": tuple(SATELLITES)}
 # option -> smallest and largest number in it
 _RANGES = {"bands": (1, 16), "years": (1970, 9999), "days": (1, 366), "hours": (0, 23)}
 
@@ -50,6 +50,7 @@ class Selection:
     stride: int | None = None
     daylight_only: bool = False
     resampling: Method = "area"
+    viewpoint: str | None = None
     split_by: str = "day"
     seed: int = 0
 
@@ -80,13 +81,13 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """The options as JSON can hold them; `Selection.of` reads them back."""
-        values = dataclasses.asdict(self)
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name != "viewpoint" or value}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def chosen_options(self) -> dict[str, Any]:
         """The options that differ from the defaults, and the satellite; `Selection.of` reads them back."""
-        default = Selection.of({"satellite": self.satellite}).as_json()
-        return {name: value for name, value in self.as_json().items() if name == "satellite" or value != default[name]}
+        default = Selection.of({"satellite": self.satellite}).as_json() | {"satellite": None}
+        return {name: value for name, value in self.as_json().items() if value != default.get(name)}
 
 
 def _checked(name: str, value: Any) -> Any:

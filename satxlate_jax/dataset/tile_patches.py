@@ -19,17 +19,18 @@ from satxlate_jax.dataset.quantization import MISSING, quantize_band
 from satxlate_jax.dataset.selection import Selection
 from satxlate_jax.dataset.statistics import TileCounts, count_tile
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
-from satxlate_jax.l1g.reader import MissingBandError, read_arrays
+from satxlate_jax.l1g.reader import MissingBandError, ViewpointError, read_arrays
 from satxlate_jax.l1g.resampling import Method
 
 UNREADABLE = "unreadable"
+VIEWPOINT = "viewpoint"
 MISSING_BANDS = "missing bands"
 NO_ANGLES = "no solar angles"
 DAMAGED_ANGLES = "damaged solar angles"
 NOT_FINITE = "no finite patch"
 NIGHT = "night"
 # Reasons that mean that something is wrong with the file; the others are what satellites do.
-BAD_REASONS = frozenset({UNREADABLE, MISSING_BANDS, NO_ANGLES, "crash", "timeout", "memory"})
+BAD_REASONS = frozenset({UNREADABLE, VIEWPOINT, MISSING_BANDS, NO_ANGLES, "crash", "timeout", "memory"})
 
 
 Example = dict[str, Any]
@@ -105,9 +106,16 @@ class TileReader(IsolatedCalls):
 
 
 def read_packed(
-    path: str | os.PathLike, bands: Iterable[int], *, resampling: Method = "area", with_zenith: bool = False
+    path: str | os.PathLike,
+    bands: Iterable[int],
+    *,
+    resampling: Method = "area",
+    with_zenith: bool = False,
+    viewpoint: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, list[str], dict[str, int]]:
     """Reads bands (1-based) of one L1G file onto the 2 km grid: `read_tile`, quantised, in less time.
+
+    A `viewpoint` is that of the files that are wanted, simulated ones seen from another satellite's place.
 
     Returns:
       uint16 [band, 300, 300] (see `quantization`); the solar zenith angle in degrees, float32 [300, 300], or None where
@@ -115,6 +123,7 @@ def read_packed(
       band -> pixels whose temperature cannot be, which are missing.
 
     Raises:
+      ViewpointError: the file is of another viewpoint.
       MissingBandError: the file lacks a band.
       L1GError: the file cannot be read, or is something else.
     """
@@ -123,6 +132,9 @@ def read_packed(
     read = read_arrays(
         path, bands, size, angles, lambda packed, band: quantize_band(packed, band, size, resampling), resampling
     )
+    if read.viewpoint != (viewpoint or ""):
+        place = f"{read.viewpoint}'s place" if read.viewpoint else "its satellite's own place"
+        raise ViewpointError(f"{str(path)!r} is seen from {place}; see the option 'viewpoint'")
     if read.absent:
         raise MissingBandError(read.absent)
     packed = np.stack([read.arrays[band.name] for band in read.bands])
@@ -138,8 +150,14 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
     """
     try:
         packed, zenith, faults, impossible = read_packed(
-            file.path, selection.bands, resampling=selection.resampling, with_zenith=selection.daylight_only
+            file.path,
+            selection.bands,
+            resampling=selection.resampling,
+            with_zenith=selection.daylight_only,
+            viewpoint=selection.viewpoint,
         )
+    except ViewpointError as error:
+        return TileOutcome(file, reason=VIEWPOINT, detail=str(error))
     except MissingBandError as error:
         return TileOutcome(file, reason=MISSING_BANDS, detail=str(error))
     except InputError as error:

@@ -59,7 +59,8 @@ class Comparison:
 
     Attributes:
       task: source, target and their bands in the network's order.
-      truth: 'coincident' (the target's files of the same tile and time) or 'source' (withheld bands of the source).
+      truth: 'coincident' (the target's files of the same tile and time), 'same_view' (simulated files of the target's
+        instrument in the source's place) or 'source' (withheld bands of the source).
       truth_bands: target's band -> the band of the truth file that it is compared with.
       cases: the files to score.
       fit_files: the target's files on which the baselines are fitted.
@@ -85,6 +86,7 @@ def find_comparison(
     target: str,
     *,
     truth: str = "coincident",
+    truth_root: str | Path | None = None,
     tolerance: timedelta = timedelta(0),
     max_files: int | None = None,
     fit_files: int = 64,
@@ -99,7 +101,8 @@ def find_comparison(
       root: of the tree.
       source: the satellite to translate from.
       target: the satellite to translate to.
-      truth: 'coincident' or 'source'.
+      truth: 'coincident', 'same_view' or 'source'.
+      truth_root: of the tree that holds the truth; default `root`.
       tolerance: largest difference in time of coincident files.
       max_files: score only that many, drawn with `seed`.
       fit_files: fit baselines on at most that many, drawn with `seed`.
@@ -118,8 +121,8 @@ def find_comparison(
     truth_bands = withheld_bands(task) if truth == "source" else {band: band for band in task.target_bands}
     cases = [Case(file, file) for file in find_tiles(root, satellites=[source], **filters)]
     missing = f"no file of {source} to score"
-    if truth == "coincident":
-        targets = find_tiles(root, satellites=[target], **filters)
+    if truth != "source":
+        targets = find_tiles(truth_root or root, satellites=[target], **filters)
         cases = [Case(*pair) for pair in coincident([case.source for case in cases], targets, tolerance)]
         within = f"same tile, times within {tolerance.total_seconds() / 60:g} min"
         missing = f"no coincident files of {source} and {target} ({within})"
@@ -127,7 +130,7 @@ def find_comparison(
         cases = [case for case in cases if case.source.time.minute in minutes]
         missing = f"no file at minute {', '.join(map(str, minutes))}"
     if not cases:
-        raise InputError(f"{missing}: {_advice(root, truth, filters)}")
+        raise InputError(f"{missing}: {_advice(truth_root or root, truth, filters)}")
     draw = random.Random(seed)
     if max_files is not None and len(cases) > max_files:
         cases = sorted(draw.sample(cases, max_files), key=lambda case: (case.source.time, case.source.tile))

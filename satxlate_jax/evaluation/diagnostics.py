@@ -7,16 +7,21 @@ import pandas as pd
 
 from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band
 from satxlate_jax.evaluation.metrics import DATA_RANGE, band_sums, merge_sums
-from satxlate_jax.geometry import DAY_ENDS, NIGHT_BEGINS
+from satxlate_jax.geometry import DAY_ENDS, NIGHT_BEGINS, view_angles
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.regression import Moments
 from satxlate_jax.translation.translate import TileTranslator
 
 ALL = "all"
+FLAGS = ("extrapolated", "not extrapolated")
+"""Groups of pixels that a translation flags as outside of what it has learned from, and the others."""
 _REFLECTIVE, _WINDOW = (0.64, 0.865, 1.61), 10.4  # um
 _COLD = 280.0  # K in an atmospheric window
 _BRIGHT = 0.35  # reflectance at 0.64 um
 _VEGETATION, _SNOW, _WATER = 0.3, 0.4, 0.12  # normalised differences; reflectance at 0.865 um
+_ZENITHS_APART = (5.0, 20.0)  # degrees
+_LAPSE_RATE, _GROUND_PERCENTILE = 6.5, 99  # K/km; of the window's temperatures in a tile, which is its ground's
+_PIXEL_KM = 2.0
 
 
 def grouping_bands(satellite: str) -> list[int]:
@@ -61,6 +66,39 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
         groups |= {"water": seen & water, "vegetation": seen & green, "bare": seen & ~water & ~green}
     groups["snow-like"] = day & (_normalized_difference(red, near_infrared) > _SNOW) & (red > 0.2)
     return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+def view_groups(source: str, target: str, fields: Fields, lat: np.ndarray, lon: np.ndarray) -> dict[str, np.ndarray]:
+    """Groups of pixels by how differently two satellites look at them.
+
+    The parallax is that of a cloud top as high as the 10.4 um temperature lies below the tile's warm 99th percentile
+    at 6.5 K/km: height times the difference of the tangents of both views, as vectors, against a pixel of 2 km.
+
+    Args:
+      source: the satellite that saw the fields.
+      target: the other one.
+      fields: band -> [h, w] in the band's unit, NaN where missing.
+      lat: [h] degrees north.
+      lon: [w] degrees east.
+
+    Returns:
+      Name -> bool [h, w]: 'view zeniths less than 5 degrees apart', '5 to 20 degrees apart', 'more than 20 degrees
+      apart' and, where the source's 10.4 um band is there, 'parallax below a pixel' and 'parallax of a pixel or more'.
+    """
+    places = (get_satellite(name).longitude for name in (source, target))
+    views = [np.radians(view_angles(place, lat[:, None], lon[None])) for place in places]
+    (low, high), apart = _ZENITHS_APART, np.degrees(np.abs(views[0][0] - views[1][0]))
+    groups = {f"view zeniths less than {low:g} degrees apart": apart < low}
+    groups[f"{low:g} to {high:g} degrees apart"] = (apart >= low) & (apart <= high)
+    groups[f"more than {high:g} degrees apart"] = apart > high
+    window = find_band(source, _WINDOW, fields)
+    if window is not None and np.isfinite(fields[window]).any():
+        height = np.maximum(np.nanpercentile(fields[window], _GROUND_PERCENTILE) - fields[window], 0) / _LAPSE_RATE
+        tangents = [np.tan(zenith) * np.exp(1j * azimuth) for zenith, azimuth in views]
+        parallax = height * np.abs(tangents[0] - tangents[1])
+        groups |= {"parallax below a pixel": parallax < _PIXEL_KM}
+        groups |= {"parallax of a pixel or more": parallax >= _PIXEL_KM}
+    return groups
 
 
 def _normalized_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from satxlate_jax.cli import (
     CommandParser,
     InputError,
@@ -24,9 +26,10 @@ from satxlate_jax.cli import (
     user_path,
 )
 from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
-from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.cases import Task, find_comparison
+from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
-from satxlate_jax.evaluation.results import FORMAT, SUMS_FILE, Results, read_sums, write_sums, write_tables
+from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.translation.translate import load
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
@@ -69,9 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
     add_part(files, "score only the Kth of N parts of these files (see `pool`)")
     add = parser.add_argument_group("how").add_argument
-    truth = "compare with the target's file of the same tile and time (default), or with bands of the same instrument "
-    truth += "that the source's file holds and the network is not given"
-    add("--truth", choices=("coincident", "source"), default="coincident", help=truth)
+    truth = "compare with the target's file of the same tile and time (default), with bands of the same instrument "
+    truth += "that the source's file holds and the network is not given, or with simulated files of the target's "
+    truth += "instrument in the source's place, without parallax"
+    add("--truth", choices=TRUTHS, default="coincident", help=truth)
+    simulated = "root of what `simulate --viewpoint SOURCE` wrote, for --truth same_view"
+    add("--truth_l1g", type=user_path, metavar="ROOT", help=simulated)
+    other = "--output of an evaluation against another truth, whose RMSE the report's first table shows beside its own"
+    add("--beside", type=user_path, metavar="OUT", help=other)
     add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
     add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
@@ -97,6 +105,8 @@ def _filters(options: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     """Runs `evaluate`."""
     options = _parser().parse_args(argv)
+    if (options.truth == "same_view") != (options.truth_l1g is not None):
+        raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
     translator = load(options.checkpoint, options.step)
     comparison = find_comparison(
         translator,
@@ -104,12 +114,14 @@ def main(argv: list[str]) -> None:
         options.source,
         options.target,
         truth=options.truth,
+        truth_root=options.truth_l1g,
         tolerance=timedelta(minutes=options.tolerance),
         max_files=options.max_files,
         fit_files=options.fit_files,
         seed=options.seed,
         **_filters(options),
     )
+    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     part, n_parts = options.part or (1, 1)
     cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
     if not cases:
@@ -131,7 +143,7 @@ def main(argv: list[str]) -> None:
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
     print(headline(results))
-    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]))
+    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]), beside)
     if results.left_out:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
@@ -141,6 +153,15 @@ def main(argv: list[str]) -> None:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")
     print(f"report: {output / 'report.html'}")
+
+
+def _read_beside(folder: str, task: Task) -> pd.DataFrame:
+    """The scores of another evaluation of the same translation; InputError where they are of another."""
+    table = read_scores(folder, folder, all_bands=True)
+    if (table.at[0, "source"], table.at[0, "target"]) != (task.source, task.target) or "truth" not in table:
+        pair = f"{task.source} to {task.target}"
+        raise InputError(f"--beside '{folder}' is not of {pair}, or of a version that did not name its truth")
+    return table
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:
@@ -190,10 +211,8 @@ def pool(argv: list[str]) -> None:
     print(headline(results))
     numbers, count = [part.about["part"][0] for part in parts.values()], results.about["part"][1]
     print(f"{len(results.files)} files of {len(parts)} of {count} parts: {output / 'scores.csv'}")
-    if old := [name for name, part in parts.items() if part.about["format"] < FORMAT]:
-        print(
-            f"written by an older version, without scores by area and without limits on the baselines' output: "
-            f"{', '.join(old)}; evaluate these again to have both"
-        )
+    for number, lacking in LACKING.items():
+        if old := [name for name, part in parts.items() if part.about["format"] == number]:
+            print(f"written by an older version, without {lacking}: {', '.join(old)}; evaluate again to have them")
     if missing := sorted(set(range(1, count + 1)) - set(numbers)):
         print(f"missing: {', '.join(f'{number}/{count}' for number in missing)}; the scores are those of the others")

@@ -6,7 +6,7 @@ Histograms, power spectra and ensemble calibration add up as well. A pixel count
 
 Sources: Chan, Golub and LeVeque, Am. Stat. 37 (1983), pairwise variance; Wang et al., IEEE TIP 13 (2004), SSIM with
 its Gaussian window; Vandal et al., TGRS 2021, the ranges of PSNR; Ballarotta et al., Ocean Sci. 15 (2019), 1091-1109,
-the effective resolution.
+the effective resolution; Gneiting & Raftery, J. Am. Stat. Assoc. 102 (2007), 359-378, the CRPS of a Gaussian.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+from scipy import ndimage, special
 
 from satxlate_jax.instruments import Band
 
@@ -26,11 +26,16 @@ METRICS = ("n", "bias", "mae", "rmse", "psnr", "ssim", "correlation")
 """Those that count every pixel alike."""
 AREA_METRICS = tuple(f"{name}_area" for name in METRICS[1:])
 """The same with every pixel weighted by its area."""
+SPREAD_METRICS = ("crps", "coverage_1sd", "coverage_2sd")
+"""CRPS in the band's unit, the MAE of a method without a standard deviation; share of pixels whose error is within one
+and two standard deviations, NaN without."""
 
 _SUMS = ("data_range", "n", "mean_p", "mean_t", "pp", "pt", "tp", "tt", "absolute", "ssim_sum", "ssim_n")
-SUMS = (*_SUMS, *(f"{name}_area" for name in _SUMS))
+_MOMENTS = 2 * len(_SUMS)
+SUMS = (*_SUMS, *(f"{name}_area" for name in _SUMS), "crps", "within_1", "within_2", "std_n")
 """The columns of a table of sums: data range, pixels, means of prediction and truth, their centred products, the sum of
-absolute errors, the sum of SSIM and its pixels; then all again weighted by area, NaN where areas are not known."""
+absolute errors, the sum of SSIM and its pixels; all again weighted by area, NaN where areas are not known; the sum of
+CRPS, pixels within one and two standard deviations and those that have one, NaN in sums of before they were kept."""
 
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5  # pixels; the window is cut at 11 x 11
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
@@ -59,6 +64,7 @@ def band_sums(
     data_range: float,
     groups: Mapping[str, np.ndarray] | None = None,
     area: np.ndarray | None = None,
+    std: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Sums of one field over groups of pixels; the structural similarity is computed only once.
 
@@ -68,6 +74,7 @@ def band_sums(
       data_range: range that PSNR and SSIM refer to, in the band's unit.
       groups: name -> [h, w] bool, the pixels to count; default one group 'all' of every pixel.
       area: of the pixels, [h, w] or [h, 1], in any unit; None: not known.
+      std: standard deviation of the prediction, [h, w], NaN where it has none; None: nowhere.
 
     Returns:
       A table with the columns `SUMS` and a row for each group that has a pixel to count, by its name.
@@ -76,6 +83,7 @@ def band_sums(
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
     seen = np.isfinite(prediction) & np.isfinite(truth)
     similarity = structural_similarity(prediction, truth, data_range)
+    std = np.full(truth.shape, np.nan) if std is None else std
     rows = {}
     for name, where in ({"all": np.array(True)} if groups is None else groups).items():
         counted = seen & where
@@ -86,6 +94,7 @@ def band_sums(
             rows[name] = np.full(len(SUMS), np.nan)
             parts = [_weighted_sums(values, similarity[counted], weight, data_range) for weight in weights]
             rows[name][: len(_SUMS) * len(parts)] = np.concatenate(parts)
+            rows[name][_MOMENTS:] = _spread_sums(np.abs(values[0] - values[1]), std[counted].astype(np.float64))
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(SUMS), dtype=np.float64)
 
 
@@ -100,32 +109,47 @@ def _weighted_sums(values: np.ndarray, similarity: np.ndarray, weights: np.ndarr
     return np.array([data_range, n, *mean, *((centred * weights) @ centred.T).ravel(), absolute, *ssim])
 
 
+def _spread_sums(error: np.ndarray, std: np.ndarray) -> list[float]:
+    """The last columns of `SUMS` from absolute errors and standard deviations [pixel]."""
+    spread = np.maximum(std, 1e-9)
+    z = error / spread
+    gaussian = spread * (z * (2 * special.ndtr(z) - 1) + np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2) - 1 / np.sqrt(np.pi))
+    crps = np.where(np.isnan(std), error, gaussian)
+    return [crps.sum(), (error <= std).sum(), (error <= 2 * std).sum(), np.isfinite(std).sum()]
+
+
 def merge_sums(table: pd.DataFrame) -> pd.DataFrame:
     """Adds up the rows of equal labels; the order of the labels is that of their first rows.
 
-    Sums by area stay known only where they are known in all rows that hold a pixel.
+    Sums by area, or for CRPS and coverage, stay known only where they are known in all rows that hold a pixel.
     """
     table = table[table["n"] > 0]
     codes, index = table.index.factorize()
-    rows = table.to_numpy().reshape(-1, 2, len(_SUMS))
-    total = np.zeros((len(index), 2, len(_SUMS)))
+    rows, spread = np.split(table.to_numpy(), [_MOMENTS], axis=1)
+    rows = rows.reshape(-1, 2, len(_SUMS))
+    total, total_spread = np.zeros((len(index), 2, len(_SUMS))), np.zeros((len(index), spread.shape[1]))
     np.add.at(total, codes, rows)
+    np.add.at(total_spread, codes, spread)
     total[codes, :, 0] = rows[..., 0]
     products = rows[..., 4:8].reshape(-1, 2, 2, 2)
     _, total[..., 2:4], products = merge_moments(rows[..., 1], rows[..., 2:4], products, codes, len(index))
     total[..., 4:8] = products.reshape(-1, 2, 4)
-    return pd.DataFrame(total.reshape(-1, len(SUMS)), index, list(SUMS)).rename_axis(table.index.names)
+    columns = np.hstack([total.reshape(-1, _MOMENTS), total_spread])
+    return pd.DataFrame(columns, index, list(SUMS)).rename_axis(table.index.names)
 
 
 def band_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Scores from a table of sums: the same rows with the columns `METRICS` and `AREA_METRICS`.
+    """Scores from a table of sums: the same rows with the columns `METRICS`, `AREA_METRICS` and `SPREAD_METRICS`.
 
     These are n; bias (prediction minus truth), mae and rmse in the band's unit; psnr in dB, from the rmse over all
     pixels; ssim, the mean over all pixels that have one; correlation (Pearson); NaN where there is nothing to count.
     """
-    rows = table.to_numpy(np.float64).reshape(-1, 2, len(_SUMS))
+    rows = table.to_numpy(np.float64)[:, :_MOMENTS].reshape(-1, 2, len(_SUMS))
     scores = pd.DataFrame(_scores(rows[:, 0]), table.index).astype({"n": int})
-    return scores.join(pd.DataFrame(_scores(rows[:, 1]), table.index).drop(columns="n").add_suffix("_area"))
+    spread = {"crps": table["crps"] / table["n"]}
+    spread |= {f"coverage_{k}sd": table[f"within_{k}"] / table["std_n"].replace(0, np.nan) for k in (1, 2)}
+    by_area = pd.DataFrame(_scores(rows[:, 1]), table.index).drop(columns="n").add_suffix("_area")
+    return scores.join(by_area).assign(**spread)
 
 
 def _scores(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -315,6 +339,14 @@ class PowerSpectrum(_Summed):
         truth, prediction, error = self.power[:, self.n > 0]
         return prediction / np.maximum(truth, 1e-30), error / np.maximum(truth, 1e-30)
 
+    def coherence(self) -> np.ndarray:
+        """Coherence of prediction and truth by `wavelengths`: the correlation of their modes, 1 where they agree."""
+        return _coherence(*self.power[:, self.n > 0])
+
+    def coherence_below(self, km: float = 20.0) -> float:
+        """The same of all wavelengths below so many km together; NaN without a tile."""
+        return float(_coherence(*self.power[:, km > _CENTRES_KM].sum(1))) if self.tiles else float("nan")
+
     def power_ratio(self, below_km: float = 20.0) -> float:
         """Power of the prediction over that of the truth in all wavelengths below so many km; NaN without a tile."""
         truth, prediction, _ = self.power[:, below_km > _CENTRES_KM].sum(1)
@@ -332,24 +364,32 @@ class PowerSpectrum(_Summed):
         return float(np.exp(np.interp(-np.log(_HALF), -np.log(noise[ends]), np.log(wavelengths[ends]))))
 
 
+def _coherence(truth: np.ndarray, prediction: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """From powers: as |p - t|^2 = |p|^2 + |t|^2 - 2 Re(p t*), that of the error holds the cross-spectrum."""
+    return (truth + prediction - error) / 2 / np.sqrt(np.maximum(truth * prediction, 1e-60))
+
+
 _STD_EDGES = np.geomspace(1e-4, 1e2, 61)  # of the bins of standard deviation, in the band's unit
+_RATIO_EDGES = np.linspace(0, 4, 41)  # of the bins of error over standard deviation; the last holds all beyond
 
 
 @dataclass
 class Calibration(_Summed):
-    """Calibration of the ensemble's standard deviation against the error of its mean, of one band.
+    """Calibration of a standard deviation against the error of what it belongs to, of one band.
 
     A calibrated Gaussian standard deviation covers the truth within one in 68 % and within two in 95 % of pixels, its
-    mean square equals the mean square error, and larger ones go with larger errors. The latent noise is that of
-    training, not a model of what is unknown: nothing makes it calibrated, so it is measured here.
+    mean square equals the mean square error, and larger ones go with larger errors. An ensemble over the latent noise
+    of training is not a model of what is unknown: nothing makes it calibrated, so it is measured here.
 
     Attributes:
       sums: [3, bin]: pixels, sum of squared errors, sum of variances, by bins of standard deviation.
       inside: pixels whose error is within one and within two standard deviations.
+      ratios: pixels by bins of error over standard deviation; none of before they were kept.
     """
 
     sums: np.ndarray = field(default_factory=lambda: np.zeros((3, len(_STD_EDGES) - 1)))
     inside: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    ratios: np.ndarray = field(default_factory=lambda: np.zeros(len(_RATIO_EDGES)))
 
     def update(self, prediction: np.ndarray, std: np.ndarray, truth: np.ndarray) -> None:
         """Adds a field; all [...] in the band's unit, NaN where missing."""
@@ -359,6 +399,8 @@ class Calibration(_Summed):
         for row, weights in enumerate((np.ones_like(error), error**2, width**2)):
             self.sums[row] += np.bincount(bins, weights, minlength=len(_STD_EDGES) - 1)
         self.inside += [(error <= width).sum(), (error <= 2 * width).sum()]
+        ratio = np.digitize(error / np.maximum(width, 1e-9), _RATIO_EDGES) - 1
+        self.ratios += np.bincount(ratio, minlength=len(_RATIO_EDGES))
 
     def scores(self) -> dict[str, float]:
         """'within_1' and 'within_2' (shares of pixels), 'std_to_error' (root mean squares; below 1 is too sure)."""
@@ -366,6 +408,11 @@ class Calibration(_Summed):
         with np.errstate(divide="ignore", invalid="ignore"):
             values = (*(self.inside / n), np.sqrt(variances / errors) if n else np.nan)
         return dict(zip(("within_1", "within_2", "std_to_error"), map(float, values), strict=True))
+
+    def reliability(self) -> tuple[np.ndarray, np.ndarray]:
+        """Share of pixels within k standard deviations, k from 0 to 4, of a Gaussian and as found."""
+        found = np.cumsum(self.ratios[:-1]) / max(self.ratios.sum(), 1)
+        return 2 * special.ndtr(_RATIO_EDGES) - 1, np.concatenate([[0.0], found])
 
     def error_by_std(self, least: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Root mean square of standard deviation and error, of each bin with at least so many pixels."""

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.baselines import MODEL, method_name
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
-from satxlate_jax.evaluation.metrics import JointHistogram
+from satxlate_jax.evaluation.metrics import Calibration, JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 
@@ -89,7 +89,7 @@ def _best(results: Results, band: int) -> str:
 def _truth_of(results: Results) -> str:
     """The satellite that measured the truth."""
     task = results.comparison.task
-    return task.target if results.comparison.truth == "coincident" else task.source
+    return task.source if results.comparison.truth == "source" else task.target
 
 
 def _draw_true_colour(
@@ -223,7 +223,7 @@ def _small_multiples(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def draw_spectra(results: Results) -> Figure | None:
-    """Power of model and best baseline over the truth's by wavelength, a panel per band; None without whole tiles."""
+    """Power over the truth's and coherence with it, by wavelength; a panel per band, None without whole tiles."""
     spectra = {
         (method, band): sums for (kind, method, band), sums in results.distributions.items() if kind == "spectrum"
     }
@@ -232,12 +232,16 @@ def draw_spectra(results: Results) -> Figure | None:
         return None
     figure, panels = _small_multiples(len(bands))
     for axes, band in zip(panels, bands, strict=True):
-        best = _best(results, band.number)
+        best, right = _best(results, band.number), axes.twinx()
+        right.set(ylim=(0, 1.05), ylabel="coherence (dashed)" if axes.get_subplotspec().is_last_col() else "")
         for method in (best, MODEL) if best not in ("", "constant") else (MODEL,):
             spectrum, colour = spectra[method, band.number], colour_of(method)
             power, noise = spectrum.over_truth()
             axes.plot(spectrum.wavelengths, power, color=colour, label=f"{method_name(method)}: power")
             axes.plot(spectrum.wavelengths, noise, color=colour, linestyle=":", label="its error's power")
+            right.plot(spectrum.wavelengths, spectrum.coherence(), color=colour, linestyle="--", linewidth=1)
+        if sample := results.distributions.get(("sample_spectrum", MODEL, band.number)):
+            axes.plot(sample.wavelengths, sample.over_truth()[0], color="#74b3e0", label="power of one sample")
         axes.axhline(1, color="#444444", linewidth=0.8)
         axes.set(title=maps.band_label(band), xlabel="wavelength (km)", xscale="log", yscale="log", ylim=(1e-3, 1e1))
         axes.invert_xaxis()
@@ -247,9 +251,29 @@ def draw_spectra(results: Results) -> Figure | None:
     return figure
 
 
+def _calibrations(results: Results) -> list[tuple[Band, Calibration]]:
+    found = [(band, results.distributions.get(("calibration", MODEL, band.number))) for band in results.scored_bands]
+    return [(band, calibration) for band, calibration in found if calibration]
+
+
+def draw_reliability(results: Results) -> Figure:
+    """Share of pixels within k standard deviations against a Gaussian's, a panel per band."""
+    calibrations = _calibrations(results)
+    figure, panels = _small_multiples(len(calibrations))
+    for axes, (band, calibration) in zip(panels, calibrations, strict=True):
+        gaussian, found = calibration.reliability()
+        axes.plot([0, 1], [0, 1], color="#444444", linewidth=0.8)
+        axes.plot(gaussian, found, color=colour_of(MODEL))
+        axes.plot(gaussian[[10, 20]], found[[10, 20]], "o", color=colour_of(MODEL))  # one and two
+        axes.set(title=maps.band_label(band), xlabel="share of a Gaussian", xlim=(0, 1), ylim=(0, 1))
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("share of pixels")
+    return figure
+
+
 def draw_calibration(results: Results) -> Figure:
-    """Error against the ensemble's standard deviation, a panel per band; on the line the ensemble is calibrated."""
-    calibrations = [(band, results.distributions["calibration", MODEL, band.number]) for band in results.scored_bands]
+    """Error against the standard deviation, a panel per band; on the line it is calibrated."""
+    calibrations = _calibrations(results)
     figure, panels = _small_multiples(len(calibrations))
     for axes, (band, calibration) in zip(panels, calibrations, strict=True):
         std, error = calibration.error_by_std()

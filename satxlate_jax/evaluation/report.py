@@ -20,6 +20,7 @@ from satxlate_jax import __version__, atomic
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import plots
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
+from satxlate_jax.evaluation.diagnostics import FLAGS
 from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, compare, rank_methods
@@ -75,8 +76,12 @@ def environment() -> jinja2.Environment:
     return templates
 
 
-def write_report(results: Results, translator: TileTranslator, folder: Path, command: str) -> list[str]:
+def write_report(
+    results: Results, translator: TileTranslator, folder: Path, command: str, beside: pd.DataFrame | None = None
+) -> list[str]:
     """Writes FOLDER/report.html and FOLDER/figures/*.png; the folders exist. `command` makes this report again.
+
+    Scores `beside`, as `compare.read_scores` gives them, are of the same translation against another truth.
 
     Returns:
       The names of plots that could not be drawn; the report says why.
@@ -105,10 +110,13 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
         "headline": headline(results),
         "by_area": describe_area(results),
         "fitted": [BASELINES[name] for name in results.methods if name in BASELINES],
-        "summary": _summary(results),
+        "summary": _summary(results, beside),
+        "beside": beside,
         "groups": _groups(results),
         "cycle": _cycle(results),
         "calibration": _calibration(results),
+        "is_calibrated": getattr(translator.network, "is_calibrated", False),
+        "apart": results.by_group[(results.by_group["method"] == MODEL) & results.by_group["group"].isin(FLAGS)],
         "files": per_file[per_file["method"].isin(results.shown_methods)].head(_FILE_ROWS),
         "n_maps": max(1, _MAPS // len(results.scored_bands)),
         "settings": json.dumps(settings, indent=1, default=str),
@@ -119,8 +127,10 @@ def write_report(results: Results, translator: TileTranslator, folder: Path, com
     return context["drawn"].failed
 
 
-def _summary(results: Results) -> pd.DataFrame:
+def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
     """The ranking with the other columns of the first table."""
+    others = pd.DataFrame(columns=["band", "model", "best"]) if beside is None else beside
+    others = others.set_index("band").reindex(results.ranking.index)
     area, table = results.rmse(by_area=True), results.ranking.reset_index()
     pairs = zip(table["band"], table["best_name"], strict=True)
     return table.assign(
@@ -129,6 +139,8 @@ def _summary(results: Results) -> pd.DataFrame:
         given=["yes" if results.comparison.task.is_given(number) else "no" for number in table["band"]],
         model_area=area[MODEL].to_numpy(),
         best_area=[area[name][band] if name else math.nan for band, name in pairs],
+        model_beside=others["model"].to_numpy(float),
+        best_beside=others["best"].to_numpy(float),
         constant=results.rmse().reindex(columns=["constant"]).to_numpy(),
         verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
         good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna(""),
@@ -151,7 +163,7 @@ def _cycle(results: Results) -> pd.DataFrame:
 
 
 def _calibration(results: Results) -> pd.DataFrame:
-    """The ensemble's calibration by band; without a row where there were no members."""
+    """The calibration of the model's standard deviation by band; without a row where it has none."""
     sums = {
         band.number: results.distributions.get(("calibration", MODEL, band.number)) for band in results.scored_bands
     }
@@ -205,6 +217,8 @@ def headline(results: Results) -> str:
         inside = [number for number in made if number in ahead]
         words = f"Of what {task.source}'s input lacks ({_bands_in_words(made)}), the model is ahead in"
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
+    if not math.isnan(share := results.extrapolated):
+        sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
     return " ".join(sentences)

@@ -19,16 +19,25 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
-from satxlate_jax.evaluation.diagnostics import ALL, Consistency
+from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, Consistency
 from satxlate_jax.instruments import Band, get_satellite
 
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
 PIXEL_COLUMNS = (*KEYS, *metrics.METRICS)
 """The columns of every scores.csv; those of older evaluations end here."""
-COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS)
-DETAILS = ("error_p50", "error_p90", "error_p99", "histogram_distance", "sharpness", "effective_resolution_km")
+_POWER = ("power_ratio", "power_ratio_sample")
+COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS, *metrics.SPREAD_METRICS, *_POWER, "truth")
+"""Beside the metrics: the spectral power ratio of output and truth below 20 km, that of one sample of a network that
+draws samples (both of all files and pixels only), and where the truth is from, a value of `TRUTHS`."""
+DETAILS = (
+    *("error_p50", "error_p90", "error_p99", "histogram_distance"),
+    *("sharpness", "effective_resolution_km", "coherence"),
+)
 """Percentiles of the absolute error and the first Wasserstein distance of the two distributions, in the band's unit, to
-the width of a histogram's bin; the spectral power ratio of output and truth below 20 km; the effective resolution."""
+the width of a histogram's bin; the spectral power ratio below 20 km; the effective resolution; coherence of output and
+truth below 20 km."""
+TRUTHS = {"coincident": "target", "source": "source", "same_view": "same_view"}
+"""A value of --truth -> that of the column truth."""
 
 TIE = 0.005
 """Relative difference in RMSE up to which the model and a method are called equal."""
@@ -36,12 +45,14 @@ DIGITS = 7
 """Significant digits of a number in scores.csv."""
 
 SUMS_FILE = "sums.npz"
-FORMAT = 2
-"""1: without sums by area, and with baselines that were not limited to the bands' valid ranges."""
+FORMAT = 3
+LACKING = {1: "scores by area, limits on the baselines' output, CRPS and coverage", 2: "CRPS and coverage"}
+"""What sums of older formats are without."""
 
 LABELS = ["file", "group", "method", "band"]
 """The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
-_KINDS = {"histogram": metrics.JointHistogram, "spectrum": metrics.PowerSpectrum, "calibration": metrics.Calibration}
+_KINDS = {"histogram": metrics.JointHistogram, "calibration": metrics.Calibration}
+_KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), metrics.PowerSpectrum)
 
 
 def empty_sums() -> pd.DataFrame:
@@ -55,8 +66,9 @@ def empty_sums() -> pd.DataFrame:
 class Example:
     """One scored case, kept for pictures: lat [h] and lon [w] in degrees, all fields [h, w], by band.
 
-    The source's bands are all that were read; truth, predictions (by method) and the standard deviation of the ensemble
-    (empty without one) are of the target's bands; the solar zenith angle is in degrees.
+    The source's bands are all that were read; truth, predictions (by method), the model's standard deviation and one
+    sample (empty without) are of the target's bands; the solar zenith angle is in degrees; `extrapolated` is true where
+    the model says that it is outside of what it has seen, None where it does not say.
     """
 
     case: Case
@@ -67,6 +79,8 @@ class Example:
     truth: Mapping[int, np.ndarray]
     predictions: Mapping[str, Mapping[int, np.ndarray]]
     std: Mapping[int, np.ndarray] = field(default_factory=dict)
+    sample: Mapping[int, np.ndarray] = field(default_factory=dict)
+    extrapolated: np.ndarray | None = None
 
     def shows(self, band: Band) -> bool:
         """Tell if it has a pixel of the target's band with both a translation and a truth."""
@@ -123,6 +137,11 @@ class Results:
         bands = table["band"].map({number: self.band(number) for number in table["band"].unique()})
         words = {"source": task.source, "target": task.target, "unit": bands.map(lambda band: band.unit)}
         words["wavelength_um"] = bands.map(lambda band: band.wavelength)
+        words["truth"] = TRUTHS[self.comparison.truth]
+        for name, kind in zip(_POWER, ("spectrum", "sample_spectrum"), strict=True):
+            keys = zip(table["file"], table["group"], table["method"], table["band"], strict=True)
+            spectra = (self.distributions.get((kind, *key[2:])) if key[:2] == ("", ALL) else None for key in keys)
+            words[name] = [spectrum.power_ratio() if spectrum else math.nan for spectrum in spectra]
         return table.assign(**words)[["file", "group", *COLUMNS]]
 
     @cached_property
@@ -152,8 +171,15 @@ class Results:
         for method, band in zip(table["method"], table["band"], strict=True):
             histogram, spectrum = (self.distributions[kind, method, band] for kind in ("histogram", "spectrum"))
             row = (*histogram.error_percentiles((50, 90, 99)), histogram.distance())
-            rows.append((*row, spectrum.power_ratio(), spectrum.effective_resolution()))
+            resolved = spectrum.effective_resolution(), spectrum.coherence_below()
+            rows.append((*row, spectrum.power_ratio(), *resolved))
         return table.join(pd.DataFrame(rows, columns=list(DETAILS), dtype=np.float64))
+
+    @property
+    def extrapolated(self) -> float:
+        """The share of scored pixels that the model flags as outside of what it has seen; NaN without flags."""
+        n = self.by_group[self.by_group["method"] == MODEL].groupby("group")["n"].sum()
+        return float(n.get(FLAGS[0], 0) / n[ALL]) if n.index.isin(FLAGS).any() else math.nan
 
     @property
     def shown_methods(self) -> list[str]:
@@ -277,8 +303,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     arrays = {"about": np.array(json.dumps(about))}
     places = {name: index for index, (name, _) in enumerate(results.files)}
     for (file, group, method, band), row in zip(results.sums.index, results.sums.to_numpy(), strict=True):
-        known = row if np.isfinite(row).all() else row[: len(metrics.SUMS) // 2]
-        arrays[f"file/{places[file]}/{method}/{band}" if file else f"group/{group}/{method}/{band}"] = known
+        arrays[f"file/{places[file]}/{method}/{band}" if file else f"group/{group}/{method}/{band}"] = row
     for (kind, method, band), sums in results.distributions.items():
         arrays |= {f"{kind}/{name}/{method}/{band}": np.asarray(value) for name, value in vars(sums).items()}
     with atomic.replacing(folder / SUMS_FILE) as temporary, temporary.open("wb") as file:
@@ -296,7 +321,7 @@ def read_sums(folder: str | Path) -> Results:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         about = json.loads(str(arrays.pop("about")))
-        if about["format"] not in (1, FORMAT):
+        if about["format"] not in (*LACKING, FORMAT):
             raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
         return _assemble(about, arrays)
     except OSError as error:

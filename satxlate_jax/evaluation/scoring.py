@@ -1,6 +1,7 @@
 """Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,29 @@ from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, stack
-from satxlate_jax.evaluation.diagnostics import ALL, grouping_bands, pixel_groups
+from satxlate_jax.evaluation.diagnostics import (
+    ALL,
+    FLAGS,
+    grouping_bands,
+    pixel_groups,
+    view_groups,
+)
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
-from satxlate_jax.instruments import Band
+from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
 
+_SAMPLE = "sample"  # one of the model, among the answers of methods
+
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
-    """Fits the baselines in place; files that cannot be read are named and passed over."""
+    """Fits the baselines in place; files that cannot be read are named and passed over.
+
+    Raises:
+      InputError: a file was not seen from its satellite's own place.
+    """
     source, target = comparison.task.source_bands, comparison.task.target_bands
     groups: dict[str, list[list[Request]]] = {
         "target": [[(file.path, target)] for file in comparison.fit_files],
@@ -36,11 +49,24 @@ def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None
             if isinstance(tiles, InputError):
                 tqdm.write(f"not fitted on: {tiles}")
                 continue
+            for tile in tiles:
+                check_viewpoint(tile)
             values = [stack(tile, bands) for tile, (_, bands) in zip(tiles, request, strict=True)]
             for fit in fits:
                 fit(*values)
     for baseline in baselines:
         baseline.finish()
+
+
+def check_viewpoint(tile: xr.Dataset, wanted: str = "") -> None:
+    """Refuses, by InputError, a file that was not seen from the place of `wanted`; '' is its satellite's own."""
+    found = tile.attrs.get("viewpoint", "")
+    if found != wanted:
+        place = f"{found}'s place" if found else "its own place"
+        advice = "measured files are --l1g, and these are for --truth same_view, as --truth_l1g"
+        if wanted:
+            advice = f"as --truth_l1g give what `simulate --viewpoint {wanted}` wrote"
+        raise InputError(f"{tile.attrs['source']} shows what {tile.attrs['satellite']} sees from {place}; {advice}")
 
 
 def evaluate(
@@ -68,9 +94,10 @@ def evaluate(
       may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
 
     Raises:
-      InputError: no case had a pixel to score.
+      InputError: no case had a pixel to score, or a file is of another viewpoint than the comparison's.
     """
     fit_baselines(comparison, baselines)
+    place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
     methods = [MODEL, *(baseline.name for baseline in baselines)]
     results = Results(comparison, methods, samples, coastlines=coastlines)
     n_cases = len(comparison.cases)
@@ -78,6 +105,9 @@ def evaluate(
     reading = read_groups([_requests(comparison, case) for case in comparison.cases])
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
+        if not isinstance(tiles, InputError):
+            check_viewpoint(tiles[0])
+            check_viewpoint(tiles[-1], place)
         try:
             if isinstance(tiles, InputError):
                 raise tiles
@@ -128,8 +158,13 @@ def _predict(
     for baseline in baselines:
         values = baseline.predict(x)
         answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in truth}
+    if getattr(translator.network, "is_calibrated", False):
+        model: Any = translator
+        drawn = model.sample(tile, task.target, source=task.source, seed=seed)
+        answers[_SAMPLE] = {number: drawn[f"BAND{number:02d}"].values for number in truth}
+    predictions = equalize(answers, [results.band(number) for number in truth])
     results.consistency.add_cycle(translator, x, task.source, task.target)
-    if comparison.truth == "coincident":
+    if comparison.truth != "source" and hasattr(translator.network, "noisy"):
         _add_latent(translator, results, x, stack(truth_tile, task.target_bands))
     return Example(
         case=case,
@@ -138,9 +173,18 @@ def _predict(
         solar_zenith=solar_zenith(tile),
         source={int(name[4:]): tile[name].values for name in tile.data_vars if str(name).startswith("BAND")},
         truth=truth,
-        predictions=equalize(answers, [results.band(number) for number in truth]),
-        std={number: made[f"BAND{number:02d}_spread"].values for number in truth if results.samples},
+        sample=predictions.pop(_SAMPLE, {}),
+        predictions=predictions,
+        std=_standard_deviation(made, truth),
+        extrapolated=made["extrapolated"].values != 0 if "extrapolated" in made else None,
     )
+
+
+def _standard_deviation(made: xr.Dataset, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+    """By band: the calibrated one where a translation holds it, else the ensemble's where there is one."""
+    names = {number: [f"BAND{number:02d}{kind}" for kind in ("_std", "_spread")] for number in numbers}
+    found = {number: [name for name in pair if name in made] for number, pair in names.items()}
+    return {number: made[present[0]].values for number, present in found.items() if present}
 
 
 def equalize(
@@ -178,25 +222,33 @@ def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, tru
 def _sum_up(results: Results, example: Example) -> pd.DataFrame:
     """Adds one case to the distributions; returns its sums by group as those of all files, and in all as its own."""
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
+    if results.comparison.truth == "coincident":
+        task = results.comparison.task
+        groups |= view_groups(task.source, task.target, example.source, example.lat, example.lon)
+    if example.extrapolated is not None:
+        groups |= dict(zip(FLAGS, (example.extrapolated, ~example.extrapolated), strict=True))
     pixel = abs(float(example.lat[1] - example.lat[0]))
     area = np.cos(np.radians(example.lat))[:, None]  # of a grid in degrees, on the sphere, against the equator's
-    tables = {}
+    tables, found = {}, results.distributions
     for method, fields in example.predictions.items():
         for number, prediction in fields.items():
             truth, band = example.truth[number], results.band(number)
+            std = example.std.get(number) if method == MODEL else None
             tables[method, number] = table = metrics.band_sums(
-                prediction, truth, metrics.DATA_RANGE[band.kind], groups, area
+                prediction, truth, metrics.DATA_RANGE[band.kind], groups, area, std
             )
             if len(table):
-                found = results.distributions
                 found.setdefault(("histogram", method, number), metrics.JointHistogram.of(band)).update(
                     prediction, truth
                 )
                 spectrum = found.setdefault(("spectrum", method, number), metrics.PowerSpectrum())
                 spectrum.update(prediction, truth, example.lat, pixel)
     for number, std in example.std.items():
-        calibration = results.distributions.setdefault(("calibration", MODEL, number), metrics.Calibration())
+        calibration = found.setdefault(("calibration", MODEL, number), metrics.Calibration())
         calibration.update(example.predictions[MODEL][number], std, example.truth[number])
+    for number, sample in example.sample.items():
+        spectrum = found.setdefault(("sample_spectrum", MODEL, number), metrics.PowerSpectrum())
+        spectrum.update(sample, example.truth[number], example.lat, pixel)
     sums = pd.concat(tables, names=["method", "band", "group"])
     own = sums[sums.index.get_level_values("group") == ALL]
     return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)

@@ -57,6 +57,10 @@ class MissingBandWarning(UserWarning):
     """A file lacks bands that were asked for; they are read as missing everywhere."""
 
 
+class ViewpointError(L1GError):
+    """A file shows what its satellite would see from another place than is wanted."""
+
+
 class _UnusableError(Exception):
     """The fault of a data set, to follow its name."""
 
@@ -67,6 +71,7 @@ class TileArrays:
 
     identity: catalog.TileFile
     bands: list[Band]  # that were asked for
+    viewpoint: str = ""  # the satellite from whose place a simulated file is seen; '' its own
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # those of them and of the angles that are there
     absent: str = ""  # the bands that the file lacks, in words
     impossible: dict[str, int] = field(default_factory=dict)  # thermal band -> pixels beyond packing.POSSIBLE_KELVIN
@@ -153,7 +158,8 @@ def read_arrays(
                 "name it such as GO16_ABI05_20190201_0000_GLBG_h09v03_02.hdf"
             )
         satellite = get_satellite(identity.satellite)
-        found = TileArrays(identity, [*satellite.bands] if bands is None else [satellite.band(one) for one in bands])
+        wanted = [*satellite.bands] if bands is None else [satellite.band(one) for one in bands]
+        found = TileArrays(identity, wanted, str(getattr(file, "viewpoint", "")))
         try:
             for band in found.bands:
                 name = band.name if band.name in present else f"AHI_B{band.number:02d}"
@@ -213,9 +219,9 @@ def read_tile(
       float32 (lat, lon) variables BAND01 .. in units '1' (reflectance) and 'K' (brightness temperature), NaN where
       missing; `solar_zenith` and `solar_azimuth` in degrees ([0, 180] and [0, 360)) where the file has them;
       coordinates lat (north to south), lon and the scalar time (UTC); attributes satellite, tile, platform_name,
-      sensor and source. A band that the file lacks is NaN everywhere, and a MissingBandWarning says so. Temperatures
-      below 120 K or (not with 'bilinear') above 450 K are missing; a thermal band's attribute impossible_pixels counts
-      them.
+      sensor, source and, in what `simulate --viewpoint` wrote, viewpoint. A band that the file lacks is NaN everywhere,
+      and a MissingBandWarning says so. Temperatures below 120 K or (not with 'bilinear') above 450 K are missing; a
+      thermal band's attribute impossible_pixels counts them.
 
     Raises:
       L1GError: the file cannot be read, or is something else.
@@ -229,7 +235,7 @@ def read_tile(
         warnings.warn(f"{read.absent}: read as missing", MissingBandWarning, stacklevel=2)
     identity = read.identity
     dataset = make_tile(identity.satellite, identity.tile, identity.time, read.bands, read.arrays, size)
-    dataset.attrs["source"] = path.name
+    dataset.attrs |= {"source": path.name} | ({"viewpoint": read.viewpoint} if read.viewpoint else {})
     for name, pixels in read.impossible.items():
         dataset[name].attrs["impossible_pixels"] = pixels
     return dataset
@@ -287,6 +293,8 @@ def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, d
                 counts = packing.pack_angle(dataset[variable].values, np.dtype(kind))
                 _write_data_set(file, variable.title(), counts, {})
         file.attr("l1g_name").set(SDC.CHAR8, identity.path.name)
+        if viewpoint := dataset.attrs.get("viewpoint"):
+            file.attr("viewpoint").set(SDC.CHAR8, viewpoint)
     finally:
         file.end()
 

@@ -106,7 +106,7 @@ def _intersect(top: np.ndarray, rays: Direction, latitude: np.ndarray) -> tuple[
 
 
 def build_view(scene: Scene, satellite: Satellite) -> View:
-    """The scene along a satellite's lines of sight and along the sun's rays."""
+    """The scene along the lines of sight from a satellite's place and along the sun's rays."""
     latitude, longitude = scene.window.latitude, scene.window.longitude
     direction = geometry.view_position(satellite.longitude, latitude[:, None], longitude[None, :])
     shade = np.minimum(scene.sun[0], np.float32(_LOWEST_SUN)), scene.sun[1]

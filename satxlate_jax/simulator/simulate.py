@@ -2,6 +2,9 @@
 
     python -m satxlate_jax simulate --output DIR --satellites G16,G17,H8 --tiles 4 --times 12
 
+With --viewpoint G17 and another DIR, the other satellites' instruments look at the same scenes from GOES-17's place:
+the truth for a translation of bands alone, without parallax (`evaluate --truth same_view`).
+
 A test bed, not a radiative-transfer model: it invents geography and weather and gives each band what distinguishes it
 (wavelength through Planck's law, absorbing gases, reflecting surfaces, cloud phase and height, sun and view, parallax,
 noise) in the simplest form. Relations between bands are plausible; no number is a forecast or a retrieval. The modules
@@ -24,7 +27,7 @@ from tqdm import tqdm
 
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.cli import CommandParser, InputError, parse_names, user_path
+from satxlate_jax.cli import CommandParser, InputError, parse_names, parse_numbers, user_path
 from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
@@ -125,9 +128,9 @@ def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
     return sorted(times)
 
 
-def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
+def _observe(scene: Scene, satellite: Satellite, viewpoint: str | None) -> xr.Dataset:
     """The scene as the satellite's instrument measures it, each band at its native resolution."""
-    view = build_view(scene, satellite)
+    view = build_view(scene, get_satellite(viewpoint) if viewpoint else satellite)
     reflective: dict[int, measurements.ReflectiveBands] = {}
     sun_height = np.cos(np.radians(scene.sun[0]))
     seeds = (scene.window.seed, *geometry.parse_tile(scene.tile), int(np.datetime64(scene.time, "m").astype(int)))
@@ -145,20 +148,27 @@ def _observe(scene: Scene, satellite: Satellite) -> xr.Dataset:
         reflectance = reflective[pixels].reflectance(band)
         arrays[band.name] = measurements.add_reflectance_noise(reflectance, height, band, random)
     variables = {name: ((f"lat_{len(values)}", f"lon_{len(values)}"), values) for name, values in arrays.items()}
-    return xr.Dataset(variables, attrs={"satellite": satellite.name, "tile": scene.tile})
+    place = {"viewpoint": viewpoint} if viewpoint else {}
+    return xr.Dataset(variables, attrs={"satellite": satellite.name, "tile": scene.tile} | place)
 
 
 def simulate_scene(
-    output: str | os.PathLike, satellites: Sequence[str], tile: str, time: datetime, seed: int
+    output: str | os.PathLike,
+    satellites: Sequence[str],
+    tile: str,
+    time: datetime,
+    seed: int,
+    viewpoint: str | None = None,
 ) -> list[Path]:
     """Writes a file for each of some satellites that see the tile, at a time in UTC; returns the paths.
 
-    The same seed, tile and time are the same scene for every satellite; noise is each one's own.
+    The same seed, tile and time are the same scene for every satellite; noise is each one's own. With a `viewpoint`
+    their instruments look from that satellite's place, which the files' attribute `viewpoint` says.
     """
     scene = build_scene(tile, time, seed)
     paths = [Path(output, catalog.relative_path(name, tile, time)) for name in satellites]
     for name, path in zip(satellites, paths, strict=True):
-        write_tile(_observe(scene, get_satellite(name)), path)
+        write_tile(_observe(scene, get_satellite(name), viewpoint), path)
     return paths
 
 
@@ -170,11 +180,15 @@ def simulate_archive(
     seed: int = 0,
     *,
     workers: int = 1,
+    days: Sequence[int] | None = None,
+    viewpoint: str | None = None,
 ) -> list[Path]:
     """Writes an archive of simulated L1G files in GeoNEX' layout; returns their paths, sorted.
 
     A tile is written for all satellites that see it, so that their files coincide. `tiles` and `times` are numbers:
-    each group of satellites that overlap has at least one tile, each time is on a day of its own.
+    each group of satellites that overlap has at least one tile, each time is on a day of its own. Of these times only
+    those on some `days` of the year are written. With a `viewpoint`, which counts as one of the satellites when tiles
+    and times are chosen, the files are of all others in its place, for the tiles that it sees.
 
     Raises:
       InputError: such files cannot be simulated or written.
@@ -183,17 +197,29 @@ def simulate_archive(
         raise InputError(f"the seed must not be negative; it is {seed}")
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
-    chosen = [*{satellite.name: satellite for satellite in map(get_satellite, satellites)}.values()]
+    viewpoint = viewpoint and get_satellite(viewpoint).name
+    names = [*satellites, viewpoint] if viewpoint else satellites
+    chosen = [*{satellite.name: satellite for satellite in map(get_satellite, names)}.values()]
     seen_by = {
         tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns]
         for tile in choose_tiles(chosen, tiles, seed)
     }
-    plan = [(seen, tile, time) for time in choose_times([*seen_by], times, seed) for tile, seen in seen_by.items()]
+    chosen_times = choose_times([*seen_by], times, seed)
+    written_times = [time for time in chosen_times if days is None or time.timetuple().tm_yday in days]
+    if viewpoint:
+        others = [satellite.name for satellite in chosen if satellite.name != viewpoint]
+        seen_by = {tile: others for tile, seen in seen_by.items() if viewpoint in seen}
+    plan = [(seen, tile, time) for time in written_times for tile, seen in seen_by.items() if seen]
+    if viewpoint and len(chosen) == 1:
+        raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
+    if not plan:
+        on = ", ".join(f"{time:%Y-%j}" for time in chosen_times)
+        raise InputError(f"none of the times is on these --days; they are on {on} (year, day of the year)")
     try:  # before the first scene, which takes seconds
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    simulate = partial(simulate_scene, str(output), seed=seed)
+    simulate = partial(simulate_scene, str(output), seed=seed, viewpoint=viewpoint)
     paths: list[Path] = []
     with ExitStack() as stack:
         files = sum(len(seen) for seen, _, _ in plan)
@@ -223,7 +249,13 @@ def main(argv: list[str]) -> None:
     option("--times", type=int, default=6, metavar="N", help="times, each on its own day (default %(default)s)")
     option("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
     option("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
+    place = "write what the other satellites' instruments would see from this one's place; give a root of its own"
+    option("--viewpoint", metavar="SATELLITE", help=place)
+    option("--days", metavar="A-B", help="of these times only those on such days of the year (32-53: the test period)")
     options = vars(parser.parse_args(argv))
     options["satellites"] = parse_names(options["satellites"])
+    options["days"] = options["days"] and parse_numbers(options["days"])
     paths = simulate_archive(**options)
-    print(f"wrote {len(paths)} L1G files of {', '.join(options['satellites'])} under {options['output']}")
+    names = [name for name in options["satellites"] if name != options["viewpoint"]]
+    place = f" in the place of {options['viewpoint']}" if options["viewpoint"] else ""
+    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options['output']}")

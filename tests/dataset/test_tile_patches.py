@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.archive.catalog import find_tiles, parse_name
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.quantization import quantize
 from satxlate_jax.dataset.selection import Selection
 from satxlate_jax.dataset.tile_patches import (
@@ -13,6 +14,7 @@ from satxlate_jax.dataset.tile_patches import (
     NO_ANGLES,
     NOT_FINITE,
     UNREADABLE,
+    VIEWPOINT,
     read_packed,
     tile_outcome,
 )
@@ -102,6 +104,20 @@ def test_every_file_without_examples_has_a_reason(tile, tmp_path):
         assert outcome.reason == UNREADABLE and NAME in outcome.detail and "\n" not in outcome.detail
     (tmp_path / NAME).unlink()
     assert tile_outcome(parse_name(tmp_path / NAME), Selection.of({"satellite": "G16"})).reason == UNREADABLE
+
+
+def test_a_file_of_another_viewpoint_is_refused_unless_asked_for(tile, tmp_path):
+    for viewpoint, wanted, reason in (("G17", None, VIEWPOINT), ("G17", "G17", ""), ("G17", "H8", VIEWPOINT)):
+        tile.attrs["viewpoint"] = viewpoint
+        outcome = outcome_of(tile, tmp_path, viewpoint=wanted)
+        assert (outcome.reason, len(outcome)) == (reason, 0 if reason else 25)
+        assert not reason or "seen from G17's place" in outcome.detail and NAME in outcome.detail
+    del tile.attrs["viewpoint"]
+    outcome = outcome_of(tile, tmp_path, viewpoint="G17")
+    assert outcome.reason == VIEWPOINT and "its satellite's own place" in outcome.detail
+    assert "viewpoint" not in Selection.of({"satellite": "G16"}).as_json()  # data sets of before are the same
+    with pytest.raises(InputError, match="'viewpoint' is 'G99'; it must be one of G16, "):
+        Selection.of({"satellite": "G16", "viewpoint": "G99"})
 
 
 def test_damaged_solar_angles_cost_nothing_that_does_not_need_them_and_are_told(tile, tmp_path):

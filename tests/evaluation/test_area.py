@@ -16,6 +16,7 @@ from tests.random_run import save_random_run
 
 BANDS = {"G16": (2, 3, 13), "H8": (3, 13)}
 TILES = ("h02v01", "h02v05", "h02v09")  # 54 to 48, 30 to 24 and 6 to 0 degrees north
+NEW_COLUMNS = "crps,coverage_1sd,coverage_2sd,power_ratio,power_ratio_sample,truth".split(",")
 OLD_COLUMNS = ("method,source,target,band,wavelength_um,unit,n,bias,mae,rmse,psnr,ssim,correlation").split(",")
 
 
@@ -38,7 +39,9 @@ def made(tmp_path_factory):
 
 def test_the_columns_by_area_come_last_and_are_right(made):
     table = rows(made / "whole" / "scores.csv")
-    assert list(table[0]) == [*OLD_COLUMNS, *(f"{name}_area" for name in OLD_COLUMNS[7:])] == list(COLUMNS)
+    assert (
+        list(table[0]) == [*OLD_COLUMNS, *(f"{name}_area" for name in OLD_COLUMNS[7:]), *NEW_COLUMNS] == list(COLUMNS)
+    )
     copied = next(row for row in table if (row["method"], row["band"]) == ("band_copy", "13"))
     squares, errors, weights, counts = [], [], [], []
     for tile in TILES:
@@ -76,23 +79,28 @@ def _values(page):
     return [part.split('"')[0].replace("Infinity", "inf") for part in page.split('data-value="')[1:]]
 
 
-def as_before(folder, target):
-    """A part as it was written before there were sums by area."""
+def as_before(folder, target, number):
+    """A part as it was written before there were sums by area (format 1), or for CRPS and coverage (2)."""
     with np.load(folder / "sums.npz") as stored:
         arrays = dict(stored)
-    about = json.loads(str(arrays["about"])) | {"format": 1}
-    arrays = {name: array[:11] if name.startswith(("group/", "file/")) else array for name, array in arrays.items()}
+    about = json.loads(str(arrays["about"])) | {"format": number}
+    cut = {name: array[: 11 * number] for name, array in arrays.items() if name.startswith(("group/", "file/"))}
     target.mkdir()
-    np.savez_compressed(target / "sums.npz", **arrays | {"about": np.array(json.dumps(about))})
+    np.savez_compressed(target / "sums.npz", **arrays | cut | {"about": np.array(json.dumps(about))})
     return target
 
 
-@pytest.mark.parametrize("old", [(), (1,), (1, 2)], ids=["new", "mixed", "old"])
-def test_parts_with_and_without_areas_pool(old, made, tmp_path, capsys):
-    parts = [as_before(made / f"part{n}", tmp_path / f"old{n}") if n in old else made / f"part{n}" for n in (1, 2)]
+@pytest.mark.parametrize("formats", [(3, 3), (1, 3), (1, 1), (2, 3)], ids=["new", "mixed", "old", "without CRPS"])
+def test_parts_with_and_without_areas_pool(formats, made, tmp_path, capsys):
+    old = 1 in formats
+    parts = [
+        made / f"part{n}" if number == 3 else as_before(made / f"part{n}", tmp_path / f"old{n}", number)
+        for n, number in enumerate(formats, 1)
+    ]
     assert main(["pool", *map(str, parts), "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert ("without scores by area" in printed) == bool(old)
+    assert ("without scores by area" in printed) == old
+    assert ("without CRPS and coverage: " in printed) == (2 in formats)
     for table in ("scores.csv", "scores_by_group.csv"):
         whole, pooled = rows(made / "whole" / table), rows(tmp_path / "out" / table)
         assert len(whole) == len(pooled) > 0
@@ -102,6 +110,9 @@ def test_parts_with_and_without_areas_pool(old, made, tmp_path, capsys):
             for name in AREA_METRICS:
                 value = float("nan") if old else float(expected[name])
                 np.testing.assert_allclose(float(found[name]), value, rtol=1e-5, atol=1e-6)
+            crps = float("nan") if min(formats) < 3 else float(expected["mae"])  # there is no standard deviation
+            np.testing.assert_allclose(float(found["crps"]), crps, rtol=1e-5, atol=1e-6)
+            assert found["coverage_1sd"] == found["power_ratio_sample"] == "nan" and found["truth"] == "target"
 
 
 def test_compare_takes_scores_without_columns_by_area(made, tmp_path):

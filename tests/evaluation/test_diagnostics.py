@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups
+from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups, view_groups
 from satxlate_jax.evaluation.metrics import Calibration, JointHistogram, PowerSpectrum, band_scores
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.translate import load
@@ -24,6 +24,11 @@ def test_a_filter_shows_in_the_spectrum_where_it_filters():
     spectrum.update(smooth, truth, LAT, 0.02)
     same.update(truth, truth, LAT, 0.02)
     np.testing.assert_allclose(same.over_truth()[0], 1)
+    np.testing.assert_allclose(same.coherence(), 1)
+    both = PowerSpectrum()  # with noise of the same spectrum a mode correlates by 1 / sqrt(2)
+    both.update(truth + _field(1), truth, LAT, 0.02)
+    np.testing.assert_allclose(both.coherence()[:20], np.sqrt(0.5), atol=0.15)
+    assert both.coherence_below() == pytest.approx(np.sqrt(0.5), abs=0.01)
     assert same.effective_resolution() == same.wavelengths[0]
     # a Gaussian of 3 pixels multiplies power by exp(-(2 pi f 3)^2); a pixel is 2.22 km north, 1.8 km east
     pixel = 2.2264 * np.sqrt((1 + np.cos(np.radians(37)) ** 2) / 2)
@@ -59,6 +64,9 @@ def test_an_ensemble_is_calibrated_when_errors_are_drawn_from_it():
     assert scores["within_1"] == pytest.approx(0.6827, abs=0.005)
     assert scores["within_2"] == pytest.approx(0.9545, abs=0.003)
     assert scores["std_to_error"] == pytest.approx(1, abs=0.02)
+    gaussian, found = calibration.reliability()
+    np.testing.assert_allclose(found, gaussian, atol=0.005)
+    assert gaussian[[10, 20]] == pytest.approx([0.6827, 0.9545], abs=1e-4)
     width, error = calibration.error_by_std()
     np.testing.assert_allclose(error, width, rtol=0.15)
     sure = Calibration()
@@ -95,7 +103,7 @@ def test_sums_merge(kind):
         return total
 
     whole, parts = make(range(3)), make([2]).merge(make([0])).merge(make([1]))
-    for name in ("power", "n", "sums", "inside", "counts"):
+    for name in ("power", "n", "sums", "inside", "ratios", "counts"):
         if hasattr(whole, name):
             np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)
 
@@ -118,6 +126,24 @@ def test_groups_by_sun_cloud_and_surface():
     assert "snow-like" not in groups
     night = pixel_groups("G17", {8: window, 16: window}, None)
     assert set(night) == {"all", "cold or bright", "warm and dark"}
+
+
+def test_groups_by_two_views():
+    """Midway between GOES-16 and -17 both zeniths are equal, but clouds are displaced to opposite sides."""
+    lat, lon = np.array([0.0, 0.01]), np.linspace(-106.25, -106.15, 100)  # on the equator
+    d = np.radians(31)  # from either
+    tangent = np.sin(d) / (np.cos(d) - 6378.137 / 42164.16)
+    window = np.full((2, 100), 300.0)
+    colder = 6.5 * 2 / (2 * tangent)  # K, of a top whose two images are 2 km apart
+    window[0, :4] = 300 - 0.98 * colder, 300 - 1.02 * colder, 200, np.nan
+    groups = view_groups("G16", "G17", {13: window}, lat, lon)
+    assert groups["view zeniths less than 5 degrees apart"].all()
+    assert groups["parallax below a pixel"][0, :5].tolist() == [True, False, False, False, True]
+    assert groups["parallax of a pixel or more"].sum() == 2
+    assert view_groups("G16", "G16", {13: window}, lat, lon)["parallax below a pixel"].sum() == 199
+    lon = np.array([-137.2 + 4, -106.2 + 4, -106.2 + 12])  # the zeniths differ by 66, some 9 and 28 degrees
+    groups = view_groups("G16", "G17", {8: np.zeros((2, 3))}, lat, lon)
+    assert [np.flatnonzero(mask[0]).tolist() for mask in groups.values()] == [[], [1], [0, 2]]  # no window, no height
 
 
 def test_consistency_there_and_back_and_in_the_latent_space(tmp_path):

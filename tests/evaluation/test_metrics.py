@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.signal import convolve2d
 
 from satxlate_jax.evaluation.metrics import (
     AREA_METRICS,
     DATA_RANGE,
     METRICS,
+    SPREAD_METRICS,
     band_scores,
     band_sums,
     merge_sums,
@@ -76,6 +78,29 @@ def test_scores_are_the_textbook_formulas(missing):
     assert all(np.isnan(plain[name]) for name in AREA_METRICS)
 
 
+def test_crps_is_the_integral_and_coverage_counts_what_has_a_standard_deviation():
+    prediction, truth = np.array([[280.0, 281, 300, 280, 280]]), np.array([[280.5, 280, 280, 280, np.nan]])
+    std = np.array([[1.0, 0.4, 5, 0, 1]])
+    x = np.linspace(100, 500, 4_000_001)
+    integrals = []
+    for p, t, s in zip(prediction[0, :3], truth[0, :3], std[0, :3], strict=True):
+        integrals.append(np.sum((stats.norm.cdf(x, p, s) - (x >= t)) ** 2) * (x[1] - x[0]))
+    found = score(band_sums(prediction, truth, 200.0, std=std))
+    assert found["crps"] == pytest.approx(np.sum(integrals) / 4, rel=1e-4)  # a perfect certainty adds nothing
+    assert found["coverage_1sd"] == 2 / 4 and found["coverage_2sd"] == 2 / 4
+    std[0, 2] = np.nan
+    found = score(band_sums(prediction, truth, 200.0, std=std))
+    assert found["coverage_1sd"] == found["coverage_2sd"] == 2 / 3
+    assert found["crps"] == pytest.approx((sum(integrals[:2]) + 20) / 4, rel=1e-4)
+    plain = score(band_sums(prediction, truth, 200.0))
+    assert plain["crps"] == plain["mae"] and np.isnan(plain["coverage_1sd"])
+    halves = (
+        band_sums(prediction[:, part], truth[:, part], 200.0, std=std[:, part]) for part in (slice(2), slice(2, 5))
+    )
+    together = score(*halves)
+    assert [together[name] for name in SPREAD_METRICS] == pytest.approx([found[name] for name in SPREAD_METRICS])
+
+
 def _published_ssim(x, y, data_range):
     """SSIM as Wang et al. write it: an 11 x 11 window, means, variances and covariance inside it, valid part only."""
     grid = np.arange(-5, 6)
@@ -134,7 +159,7 @@ def test_with_a_part_whose_area_is_not_known_the_areas_are_not_known():
         found = score(*parts)
         assert found["n"] == 2 * p.size and np.isfinite(found["rmse"])
         assert all(np.isnan(found[name]) for name in AREA_METRICS)
-    assert score(empty, known, empty) == score(known)
+    np.testing.assert_equal(score(empty, known, empty), score(known))
 
 
 def test_small_errors_on_large_values_do_not_cancel():

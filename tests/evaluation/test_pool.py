@@ -53,7 +53,7 @@ def test_parts_give_the_tables_of_the_whole(made, tmp_path, capsys):
         assert len(whole) == len(pooled) > 0
         for expected, found in zip(whole, pooled, strict=True):
             for column, text in expected.items():
-                if column in ("tile", "time", "file", "group", "method", "source", "target", "unit"):
+                if column in ("tile", "time", "file", "group", "method", "source", "target", "unit", "truth"):
                     assert found[column] == text
                 else:
                     same = math.isclose(float(found[column]), float(text), rel_tol=1e-6, abs_tol=1e-9)

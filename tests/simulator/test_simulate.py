@@ -10,7 +10,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
-from satxlate_jax.l1g.reader import read_tile
+from satxlate_jax.l1g.reader import read_tile, write_tile
 from satxlate_jax.simulator.scene import build_scene, build_view
 from satxlate_jax.simulator.simulate import simulate_archive, simulate_scene
 
@@ -214,6 +214,9 @@ def test_neighbouring_tiles_join_without_a_seam(observe):
         ({"times": 0}, "times cannot be simulated"),
         ({"seed": -1}, "negative"),
         ({"workers": 0}, "at least 1"),
+        ({"viewpoint": "G16"}, "--viewpoint G16 needs another satellite"),
+        ({"viewpoint": "G99"}, "unknown satellite 'G99'"),
+        ({"days": [366]}, "none of the times is on these --days; they are on 2019-0"),
     ],
 )
 def test_nonsense_is_one_clear_line(arguments, message):
@@ -233,6 +236,26 @@ def test_archive_holds_coincident_files_of_what_simulate_scene_writes(tmp_path):
     (again,) = simulate_scene(tmp_path / "one", ["H8"], file.tile, file.time, 5)
     assert read_tile(again).identical(read_tile(file.path))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_from_one_place_another_instrument_sees_the_same_scene_without_parallax(tmp_path, capsys):
+    words = ["--tiles", "2", "--times", "2", "--seed", "5", "--days", "32-53"]  # one of the two times
+    assert main(["simulate", "--output", str(tmp_path / "own"), "--satellites", "G17,H8", *words]) == 0
+    moved = ["--satellites", "H8", "--viewpoint", "G17", "--output", str(tmp_path / "moved")]
+    assert main(["simulate", *moved, *words]) == 0
+    assert "wrote 2 L1G files of H8 in the place of G17" in capsys.readouterr().out
+    own, moved = (catalog.find_tiles(tmp_path / name) for name in ("own", "moved"))
+    own = {name: [file for file in own if file.satellite == name] for name in ("G17", "H8")}
+    assert [(file.satellite, file.tile, file.time) for file in moved] == [
+        ("H8", file.tile, file.time) for file in own["G17"]
+    ]
+    assert len(moved) == 2 and len(own["H8"]) == 2
+    source, displaced, seen = (read_tile(files[0].path) for files in (own["G17"], own["H8"], moved))
+    assert seen.attrs["viewpoint"] == "G17" and not {"viewpoint"} & (source.attrs.keys() | displaced.attrs.keys())
+    same, parallax = (np.abs(tile.BAND13 - source.BAND13).mean() for tile in (seen, displaced))
+    assert same < 0.5 and parallax > 4 * same  # K; the noise of two instruments
+    write_tile(seen, tmp_path / own["H8"][0].path.name)
+    assert read_tile(tmp_path / own["H8"][0].path.name).attrs["viewpoint"] == "G17"
 
 
 def test_command_writes_where_told_and_explains_itself(tmp_path, capsys):

@@ -1,0 +1,192 @@
+"""Standard deviations, flags, samples and same-view truth in `evaluate`, with a translator whose errors are known."""
+
+import csv
+import html
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from satxlate_jax import load, read_tile, write_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.archive.catalog import parse_name
+from satxlate_jax.evaluation.baselines import make_baselines
+from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.report import headline, write_report
+from satxlate_jax.evaluation.results import read_sums, write_sums, write_tables
+from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.translation.translate import TileTranslator
+from tests.archives import write_archive
+from tests.random_run import save_random_run
+
+BANDS = {"G17": (2, 13), "H8": (2, 3, 13)}
+TIMES = [datetime(2019, 2, day, 22) for day in (1, 2, 3)]
+
+
+class Sure(TileTranslator):
+    """Right but for Gaussian errors of 1.5 K in the southern half; in the north of twice what it says, and flagged."""
+
+    def translate(self, tile, to, **options):
+        made = super().translate(tile, to, **options)
+        if hasattr(tile, "dims"):
+            random = np.random.default_rng([1, int(tile["time"].dt.day)])
+            north = np.arange(300)[:, None] < 150
+            error = np.where(north, 3.0, 1.5) * random.standard_normal((300, 300))
+            made["BAND13"] = tile["BAND13"] + error.astype(np.float32)
+            made["BAND13_std"] = (tile["BAND13"] * 0 + 1.5).astype(np.float32)
+            made["BAND13_spread"] = made["BAND13_std"] * 100
+            made["extrapolated"] = (("lat", "lon"), np.broadcast_to(north, (300, 300)).astype(np.int8))
+        return made
+
+    def sample(self, tile, to, *, source, seed):
+        mean = float(tile["BAND13"].mean())
+        return super().translate(tile, to, source=source).assign(BAND13=mean + 1.1 * (tile["BAND13"] - mean))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What H8 would see from G17's place is what G17 sees, a rough field; its own files show something else."""
+    folder = tmp_path_factory.mktemp("sure")
+    save_random_run(folder / "run", BANDS, dim=4)
+    for path in write_archive(folder / "l1g", BANDS, ["h02v05"], TIMES):
+        file = parse_name(path)
+        if file.satellite == "G17":
+            tile = read_tile(path, bands=BANDS["G17"])
+            tile["BAND13"] += 5 * np.random.default_rng(file.time.day).standard_normal((300, 300)).astype(np.float32)
+            write_tile(tile, path)
+            seen = tile.rename(BAND02="BAND03").assign(BAND02=0.5 * tile["BAND02"])
+            seen.attrs = {"satellite": "H8", "tile": file.tile, "viewpoint": "G17"}
+            write_tile(seen, folder / "seen" / path.name.replace("GO17_ABI05", "HM08_AHI05"))
+    return folder
+
+
+def words(made, output, *more, l1g="l1g", truth_l1g="seen", target="H8", source="G17"):
+    folders = ["--checkpoint", made / "run", "--l1g", made / l1g, "--output", output]
+    pair = ["--source", source, "--target", target, "--truth", "same_view", "--truth_l1g", made / truth_l1g]
+    return ["evaluate", *map(str, [*folders, *pair]), "--pictures", "0", "--days", "32-33", *more]
+
+
+def rows(path):
+    with path.open() as file:
+        return {(row.get("group"), row["method"], int(row["band"])): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def results(made, tmp_path_factory):
+    """Of two files, written as the command writes them."""
+    plain = load(made / "run")
+    translator = Sure(plain.params, plain.metadata, plain.run)
+    translator.network.is_calibrated = True
+    how = {"truth": "same_view", "truth_root": made / "seen"}
+    found = find_comparison(translator, made / "l1g", "G17", "H8", days=[32, 33], **how)
+    output = tmp_path_factory.mktemp("out")
+    (output / "figures").mkdir()
+    results = evaluate(translator, found, make_baselines(found.task, ["band_copy", "constant"]), pictures=1)
+    write_tables(results, output)
+    write_sums(results, "run", 7, output)
+    assert write_report(results, translator, output, "satxlate evaluate") == []
+    return results, output
+
+
+def test_a_standard_deviation_is_judged_with_its_flags_apart(results):
+    groups = rows(results[1] / "scores_by_group.csv")
+    inside, flagged, total = (groups[name, "model", 13] for name in ("not extrapolated", "extrapolated", "all"))
+    # of a Gaussian, and of one twice as wide
+    for row, one, two in ((inside, 0.6827, 0.9545), (flagged, 0.3829, 0.6827)):
+        assert float(row["coverage_1sd"]) == pytest.approx(one, abs=0.01)
+        assert float(row["coverage_2sd"]) == pytest.approx(two, abs=0.01)
+    assert float(inside["crps"]) == pytest.approx(1.5 / np.sqrt(np.pi), rel=0.02)  # what a Gaussian expects of itself
+    assert float(inside["mae"]) == pytest.approx(1.5 * np.sqrt(2 / np.pi), rel=0.02)
+    mean = (float(inside["crps"]) + float(flagged["crps"])) / 2
+    assert float(total["crps"]) == pytest.approx(mean, rel=1e-5) and total["n"] == str(2 * 90_000)
+    assert "The model flags 50.0% of the pixels as extrapolated." in headline(results[0])
+    copied = groups["all", "band_copy", 13]
+    assert float(copied["mae"]) == float(copied["crps"]) == pytest.approx(0, abs=1e-4)
+    assert copied["coverage_1sd"] == "nan"
+
+
+def test_power_of_the_output_and_of_one_sample(results):
+    scores, details = rows(results[1] / "scores.csv"), rows(results[1] / "details.csv")
+    model, copied = scores[None, "model", 13], scores[None, "band_copy", 13]
+    assert float(model["power_ratio_sample"]) == pytest.approx(1.21, rel=0.01)  # of amplitudes 1.1 times the truth's
+    noise = (1.5**2 + 3**2) / 2 / 5**2  # white as the truth is, and the window's mean square is even
+    assert float(model["power_ratio"]) == pytest.approx(1 + noise, rel=0.03)
+    assert model["power_ratio"] == details[None, "model", 13]["sharpness"]
+    assert float(details[None, "model", 13]["coherence"]) == pytest.approx((1 + noise) ** -0.5, rel=0.02)
+    assert float(copied["power_ratio"]) == pytest.approx(1, rel=1e-3) and copied["power_ratio_sample"] == "nan"
+
+
+def test_the_report_tells_of_it(results):
+    report = html.unescape((results[1] / "report.html").read_text())
+    for said in ("It was calibrated on data left out", "would see from G17's place", "50.0 % here", "CRPS"):
+        assert said in report
+    assert "ensemble members" not in report
+    assert {"reliability.png", "calibration.png"} <= {path.name for path in (results[1] / "figures").iterdir()}
+
+
+def test_sums_hold_all_of_it(results):
+    found = read_sums(results[1])
+    assert found.total.equals(results[0].total) and found.by_group.equals(results[0].by_group)
+    gaussian, within = found.distributions["calibration", "model", 13].reliability()
+    np.testing.assert_array_less(within[1:-1], gaussian[1:-1])  # too sure, for half of the pixels
+
+
+def test_an_ensemble_is_called_not_calibrated(made, tmp_path):
+    assert main(words(made, tmp_path, "--samples", "2", "--baselines", "constant")) == 0
+    report = (tmp_path / "report.html").read_text()
+    assert "Not calibrated: it is that of 2 ensemble members" in report and "It was calibrated" not in report
+    model = rows(tmp_path / "scores.csv")[None, "model", 13]
+    assert float(model["coverage_1sd"]) < 1 and float(model["crps"]) <= float(model["mae"])
+    assert model["power_ratio_sample"] == "nan" and model["truth"] == "same_view"
+
+
+def test_same_view_truth_has_no_parallax(made, tmp_path):
+    """Band copy is exact there, and regression; against H8's own view it is not."""
+    assert main(words(made, tmp_path / "same", "--baselines", "band_copy,linear")) == 0
+    own = words(made, tmp_path / "own", "--baselines", "band_copy,linear")
+    at = own.index("--truth")
+    assert main(own[:at] + own[at + 4 :]) == 0
+    beside = words(made, tmp_path / "both", "--baselines", "band_copy", "--beside", str(tmp_path / "own"))
+    assert main(beside) == 0
+    report = html.unescape((tmp_path / "both" / "report.html").read_text())
+    same, own = (rows(tmp_path / name / "scores.csv") for name in ("same", "own"))
+    assert "two viewpoints: model RMSE" in report and "price of the other place" in report
+    shown = [float(part.split('"')[0]) for part in report.partition("/table")[0].split('data-value="')[1:]]
+    for scores in (same, own):
+        for method in ("model", "band_copy"):
+            assert np.isclose(shown, float(scores[None, method, 13]["rmse"]), rtol=1e-6).any()
+    assert float(same[None, "band_copy", 13]["rmse"]) < 1e-3 and float(own[None, "band_copy", 13]["rmse"]) > 4
+    assert (same[None, "model", 13]["truth"], own[None, "model", 13]["truth"]) == ("same_view", "target")
+    groups = [name for name, method, band in rows(tmp_path / "own" / "scores_by_group.csv") if band == 13]
+    assert {"more than 20 degrees apart", "parallax of a pixel or more"} <= set(groups)
+    assert not any("apart" in name for name, *_ in rows(tmp_path / "same" / "scores_by_group.csv"))
+
+
+def test_files_of_another_viewpoint_are_refused_in_one_line(made, tmp_path, capsys):
+    own, copy = words(made, tmp_path / "out"), "--baselines=band_copy"
+    at = own.index("--truth")
+    simulated = tmp_path / "mixed"
+    for name in ("l1g", "seen"):
+        for path in (made / name).rglob("*.hdf"):
+            if (parse_name(path).satellite, name) != ("H8", "l1g"):
+                simulated.mkdir(exist_ok=True)
+                (simulated / path.name).symlink_to(path)
+    mixed = [str(simulated) if word == str(made / "l1g") else word for word in own]
+    (tmp_path / "other").mkdir()
+    columns = "method,source,target,band,wavelength_um,unit,n,bias,mae,rmse,psnr,ssim,correlation"
+    (tmp_path / "other" / "scores.csv").write_text(f"{columns}\nmodel,G17,H8,13,10.4,K,9,1,1,1,1,1,1\n")
+    back = words(made, tmp_path / "out", l1g="l1g", source="H8", target="G17", truth_l1g="l1g")
+    for arguments, message in (
+        (own[:at] + own[at + 4 :] + ["--truth", "same_view"], "go together"),
+        (own[:at] + own[at + 2 :], "go together"),
+        (words(made, tmp_path / "out", copy, truth_l1g="l1g"), "sees from its own place; as --truth_l1g give what"),
+        ([*back, copy], "GO17_ABI05_20190201_2200_GLBG_h02v05_02.hdf shows what G17 sees from its own place"),
+        (mixed[:at] + mixed[at + 4 :] + [copy], "shows what H8 sees from G17's place; measured files are --l1g"),
+        (mixed[:at] + mixed[at + 4 :] + ["--baselines=constant"], "shows what H8 sees from G17's place"),
+        (words(made, tmp_path / "out", truth_l1g="nowhere"), "is not a folder"),
+        (words(made, tmp_path / "out", "--beside", str(tmp_path)), "holds no scores.csv"),
+        (words(made, tmp_path / "out", "--beside", str(tmp_path / "other")), "is not of G17 to H8, or of a version"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.strip().count("\n") == 0, error
