@@ -1,4 +1,4 @@
-"""The wavelength axis: one channel for each wavelength that any satellite has, in the units of the first that has it."""
+"""The wavelength axis: one channel for each wavelength that any satellite has, in the units of the first with it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ zenith) F0 / pi. Images carry two more channels than bands, `ANGLES`; NaN where 
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +38,7 @@ _C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
 
 
 class Distribution(NamedTuple):
-    """Mean and standard deviation [batch, h, w, band], and bool [batch, h, w] where inputs are unlike the training's."""
+    """Mean and standard deviation [batch, h, w, band], and bool [batch, h, w] where inputs are as never trained on."""
 
     mean: jax.Array
     std: jax.Array
@@ -47,7 +48,7 @@ class Distribution(NamedTuple):
 def monomials(x: Any, degree: int, concatenate: Any = jnp.concatenate) -> Any:
     """All products of one to `degree` of the inputs [..., input] (numpy or jax): [..., feature]."""
     blocks, n = [x], x.shape[-1]
-    previous = [(index,) for index in range(n)]
+    previous: list[tuple[int, ...]] = [(index,) for index in range(n)]
     for _ in range(degree - 1):
         following = [(*term, last) for term in previous for last in range(term[-1], n)]
         places = {term: place for place, term in enumerate(previous)}
@@ -110,7 +111,7 @@ def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) ->
 
 
 class FlowNetwork(nnx.Module):
-    """Features [batch, h, w, input] -> the mean [batch, h, w, channel] and log sigma by subband, relative to the base."""
+    """Features [batch, h, w, input] -> mean [batch, h, w, channel] and log sigma by subband, relative to the base's."""
 
     def __init__(self, channels: int, width: int, blocks: int, levels: int, dtype: Any, *, rngs: nnx.Rngs):
         settings = {"initialization": "kaiming", "dtype": dtype, "rngs": rngs}
@@ -135,7 +136,7 @@ class FlowNetwork(nnx.Module):
             shape = coarser.shape[1:3]
             coarser = _halve(coarser)
             found = getattr(self, f"sigma_{level}")(coarser)
-            for index, band in enumerate(itertools.islice(wavelet.subbands(*shape, 1), 3)):
+            for index, band in enumerate(itertools.islice(wavelet.subbands(shape, 1), 3)):
                 rows, columns = (s.stop - s.start for s in (band.rows, band.columns))
                 part = found[..., index * self.channels : (index + 1) * self.channels]
                 sigmas.append(part[:, :rows, :columns])
@@ -169,7 +170,7 @@ class SpectralFlow:
     Attributes:
       bands, satellites: as configured.
       patterns: the sets of given channels that it infers from.
-      structure: everything it was made of, hashable.
+      structure: everything it was made of, hashable; flows of one structure are equal.
       stride, alignment: images may have any size; blocks of one begin at multiples of `alignment`.
       radius: pixels that an output depends on to each side, nearly.
     """
@@ -205,11 +206,11 @@ class SpectralFlow:
         if not flow["solar"] or self.reflectance is None:
             self.sunlit = None
 
-    @classmethod
-    def of_structure(cls, structure: tuple) -> "SpectralFlow":
-        """Another translator of the same structure."""
-        flow, axis, bands, *settings = structure
-        return cls(dict(flow), axis, dict(bands), *settings)
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.structure == self.structure
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -320,21 +321,22 @@ class SpectralFlow:
     def _restrain(self, gains: jax.Array, filled: jax.Array) -> jax.Array:
         """The best linear estimate of each wavelet coefficient from the regression's and the given channels' own.
 
-        A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it out
-        again (a Wiener filter by subband).
+        A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it
+        out again (a Wiener filter by subband).
         """
         x = wavelet.transform(filled, self.levels)
-        for band, gain in zip(wavelet.subbands(*x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
+        for band, gain in zip(wavelet.subbands(x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
             if band.level < self.levels:
                 part = jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest")
                 x = x.at[:, band.rows, band.columns].set(part)
         return wavelet.inverse(x, self.levels)
 
-    def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> tuple[jax.Array, jax.Array]:
-        """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether it is physics, and the training's range."""
+    def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> Any:
+        """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether physics applies, and the range seen."""
         share, applies, _, highest = sun
         height = jnp.where(jnp.isfinite(cosine), jnp.maximum(cosine, 0), 0)
         channel, source = self.sunlit, self.reflectance
+        assert channel is not None and source is not None
         wavelength = self.axis.wavelengths[channel]
         if known is None:
             return y, height > highest + 0.02
@@ -348,19 +350,22 @@ class SpectralFlow:
 
     # ------------------------------------------------------------ flow
 
-    def _coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-        """Mean and standard deviation [member, batch, h, w, channel] of the wavelet coefficients of what base leaves."""
+    def coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+        """Mean and standard deviation [member, batch, h, w, channel] of the coefficients of what the base leaves."""
         n, name = self.axis.size, name_pattern(pattern)
         mask = jnp.zeros(n, filled.dtype).at[jnp.array(pattern)].set(1)
         inputs = params["inputs"]
         white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
         features = [white, _local_means(white), jnp.broadcast_to(mask, filled.shape)]
         features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
-        mean, sigmas = jax.vmap(self._network.apply, (0, None))(params["network"], features)
+        # one after the other: a convolution over members at once is a grouped one, many times slower on CPUs
+        members = [jax.tree.map(itemgetter(index), params["network"]) for index in range(self.flow["members"])]
+        made = [self._network.apply(member, features) for member in members]
+        mean, sigmas = jax.tree.map(lambda *parts: jnp.stack(parts), *made)
         scales, calibration = params["base"][name]["sigma"], params["calibration"][name]
         mean = mean.astype(filled.dtype) * scales.max(0) * calibration["gate"]
         mean = wavelet.transform(mean, self.levels)
-        coarse = list(wavelet.subbands(*filled.shape[1:3], self.levels))[-1]
+        coarse = list(wavelet.subbands(filled.shape[1:3], self.levels))[-1]
         if self.flow["coarse"] == "base":
             mean = mean.at[..., coarse.rows, coarse.columns, :].set(0)
         parts = [
@@ -382,15 +387,15 @@ class SpectralFlow:
         Channels of the pattern hold nothing of use. The log-determinant of y -> z is minus the sum of log sigma.
         """
         filled, _ = self.base(params, y, angles, pattern, known)
-        mean, sigma = self._coefficients(params, filled, pattern)
+        mean, sigma = self.coefficients(params, filled, pattern)
         return (wavelet.transform(y - filled, self.levels) - mean) / sigma, jnp.log(sigma)
 
     def synthesize(
-        self, params: Params, y: jax.Array, z: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
+        self, params: Params, y: jax.Array, z: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any
     ) -> jax.Array:
-        """The inverse of `standardize`: images of z [batch, h, w, channel], by the first member; given channels pass."""
+        """The inverse of `standardize`: images of z [batch, h, w, channel], by the first member; given ones pass."""
         filled, _ = self.base(params, y, angles, pattern, known)
-        mean, sigma = self._coefficients(params, filled, pattern)
+        mean, sigma = self.coefficients(params, filled, pattern)
         made = filled + wavelet.inverse(mean[0] + sigma[0] * z, self.levels)
         return jnp.where(jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True), filled, made)
 
@@ -417,7 +422,7 @@ class SpectralFlow:
             mean = self.from_axis(params, y, target)
             return Distribution(mean, jnp.zeros_like(mean), jnp.zeros(x.shape[:-1], bool))
         filled, unlike = self.base(params, y, angles, pattern, known)
-        means, sigma = self._coefficients(params, filled, pattern)
+        means, sigma = self.coefficients(params, filled, pattern)
         missing = ~jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
         details = wavelet.inverse(means, self.levels)
         mean = filled + jnp.where(missing, details.mean(0), 0)
@@ -444,7 +449,7 @@ class SpectralFlow:
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""
         z = jnp.zeros((1, *shape))
-        for index, band in enumerate(wavelet.subbands(*shape[:2], self.levels)):
+        for index, band in enumerate(wavelet.subbands(shape[:2], self.levels)):
             size = 2 ** min(band.level + 1, self.levels)
             rows, columns = (jnp.arange(s.stop - s.start) for s in (band.rows, band.columns))
             places = (row // size + rows)[:, None] * 65_536 + (column // size + columns)[None]

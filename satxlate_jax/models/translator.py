@@ -87,7 +87,7 @@ class Translator:
       stride: image heights and widths must be multiples of it.
       latent_channels: channels of z.
       noisy_channels: how many of them, the first, take noise; the spectral path takes none.
-      structure: everything it was made of, hashable; translators of one structure are the same functions of parameters.
+      structure: everything it was made of, hashable; translators of one structure are equal.
       is_calibrated: whether it knows the distribution of what it makes, see `SpectralFlow`.
     """
 
@@ -133,11 +133,11 @@ class Translator:
         self._to_wavelengths = {s: network(ToWavelengths, own, n, **options) for s, own in wavelength_channels.items()}
         self._from_wavelengths = {s: network(FromWavelengths, own, n) for s, own in wavelength_channels.items()}
 
-    @classmethod
-    def of_structure(cls, structure: tuple) -> "Translator":
-        """Another translator of the same structure."""
-        generator, bands, skips, wavelength_channels, *settings = structure
-        return cls(dict(generator), dict(bands), dict(skips), dict(wavelength_channels), *settings)
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.structure == self.structure
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
 
     @property
     def satellites(self) -> tuple[str, ...]:

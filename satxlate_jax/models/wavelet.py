@@ -7,7 +7,7 @@ lie at the top left (Mallat's layout). Every step adds a function of other pixel
 Sources: Le Gall & Tabatabai, ICASSP 1988; Sweldens, SIAM J. Math. Anal. 29 (1998), lifting.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Subband(NamedTuple):
-    """A rectangle of coefficients: its level (0 the finest), its rows and columns, and which of them are differences."""
+    """A rectangle of coefficients: its level (0 the finest), rows and columns, and which of these are differences."""
 
     level: int
     rows: slice
@@ -25,8 +25,9 @@ class Subband(NamedTuple):
     high: tuple[bool, bool]
 
 
-def subbands(height: int, width: int, levels: int) -> Iterator[Subband]:
-    """The subbands of an image's coefficients, the finest first; the last is the coarse image, of level `levels`."""
+def subbands(shape: Sequence[int], levels: int) -> Iterator[Subband]:
+    """The subbands of an image of that height and width, the finest first; the last is the coarse image."""
+    height, width = shape
     for level in range(levels):
         top, left = -(-height // 2), -(-width // 2)
         low, high = (slice(0, top), slice(0, left)), (slice(top, height), slice(left, width))
@@ -82,7 +83,7 @@ def _sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 
 def transform(x: jax.Array, levels: int) -> jax.Array:
     """The coefficients [..., h, w, channel] of images of that shape."""
-    for height, width in _sizes(*x.shape[-3:-1], levels):
+    for height, width in _sizes(x.shape[-3], x.shape[-2], levels):
         part = _forward(_forward(x[..., :height, :width, :], x.ndim - 3), x.ndim - 2)
         x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
     return x
@@ -91,7 +92,7 @@ def transform(x: jax.Array, levels: int) -> jax.Array:
 def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
     """The images [..., h, w, channel] of coefficients; the inverse of `transform`."""
     x = coefficients
-    for height, width in reversed(_sizes(*x.shape[-3:-1], levels)):
+    for height, width in reversed(_sizes(x.shape[-3], x.shape[-2], levels)):
         part = _inverse(_inverse(x[..., :height, :width, :], x.ndim - 2), x.ndim - 3)
         x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
     return x
@@ -114,7 +115,7 @@ def pixel_variance(variance: jax.Array, levels: int) -> jax.Array:
     """The variance of each pixel [..., h, w, channel] where coefficients of that variance are independent."""
     height, width = variance.shape[-3:-1]
     total = jnp.zeros_like(variance)
-    for band in subbands(height, width, levels):
+    for band in subbands((height, width), levels):
         depth = min(band.level + 1, levels)
         rows, columns = _basis(height, depth)[:, band.rows], _basis(width, depth)[:, band.columns]
         part = variance[..., band.rows, band.columns, :]

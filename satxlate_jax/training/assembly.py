@@ -72,7 +72,7 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
 
 
 def freeze_rules(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """`config.freeze`, discriminators of satellites that send no images, and what the spectral flow fits in closed form."""
+    """`config.freeze`, discriminators of satellites that send no images, and what a spectral flow fits beforehand."""
     if config["generator"]["family"] == "spectral_flow":
         return (*config["freeze"], "generator/(?!network/)")
     idle = [satellite for satellite in satellite_bands(config) if satellite not in training_sources(config)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import itertools
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -351,25 +352,21 @@ def _check_flow(config: Mapping[str, Any]) -> None:
     coarsest, size = 2 ** config["flow"]["levels"], config["data"]["patch_size"]
     if size < coarsest:
         raise InputError(f"config.data.patch_size is {size}; config.flow.levels needs at least {coarsest}")
-    channels = {name: {*own} for name, own in assign_channels(satellite_bands(config)).items()}
-    for source, own in channels.items():
-        for target, theirs in channels.items():
-            for lacking in theirs - own:
-                if not own & theirs:
-                    raise InputError(f"{source} and {target} share no band; nothing of {target} can be inferred")
-                if not any(
-                    lacking in channels[name] and own & theirs <= channels[name] for name in training_sources(config)
-                ):
-                    band = config["data"]["satellites"][target][
-                        list(assign_channels(satellite_bands(config))[target]).index(lacking)
-                    ]
-                    raise InputError(
-                        f"no satellite of config.data.streams teaches band {band} of {target} to {source}; name {target} there"
-                    )
-    if all(own == theirs for own in channels.values() for theirs in channels.values()):
+    channels = assign_channels(satellite_bands(config))
+    if all({*own} == {*theirs} for own in channels.values() for theirs in channels.values()):
         raise InputError(
             "all satellites have the same bands, which pass unchanged: there is nothing to learn for 'spectral_flow'"
         )
+    for source, target in itertools.permutations(channels, 2):
+        given = {*channels[source]} & {*channels[target]}
+        if not given:
+            raise InputError(f"{source} and {target} share no band; nothing of {target} can be inferred")
+        for band, channel in zip(config["data"]["satellites"][target], channels[target], strict=True):
+            teachers = (name for name in training_sources(config) if given | {channel} <= {*channels[name]})
+            if channel not in given and next(teachers, None) is None:
+                raise InputError(
+                    f"no satellite of config.data.streams teaches {source} band {band} of {target}; name {target} there"
+                )
 
 
 def _check_satellites(data: Mapping[str, Any]) -> None:

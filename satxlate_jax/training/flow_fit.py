@@ -24,7 +24,7 @@ from satxlate_jax.models.spectral_flow import (
     name_pattern,
     radiance,
 )
-from satxlate_jax.training.input import Examples, read_examples
+from satxlate_jax.training.input import Examples
 
 PIXELS = 60_000  # of a satellite, to fit on
 PATCHES = 768  # of a satellite, to draw those pixels from
@@ -251,9 +251,9 @@ class BaseFit:
 
 
 def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
-    """The double differences of bands whose responses differ from the reference instrument's, in closed form.
+    """The double differences of bands whose responses differ from those of the reference instrument.
 
-    f is the regression of such a channel on the thermal channels that are alike, fitted on each instrument's own pixels.
+    f is the regression of such a channel on the thermal channels that are alike, on each instrument's own pixels.
     """
     axis, adapters = flow.axis, {}
     instruments, adapted = dict(axis.instruments), dict(axis.adapted)
@@ -288,9 +288,8 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
 # ---------------------------------------------------------------- before step 0
 
 
-def fit_start(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
-    """Parameters with adapters, base and input whitening fitted to the training split; the network's are kept."""
-    examples = read_examples(config, "train", PATCHES)
+def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:
+    """Parameters with adapters, base and input whitening fitted to examples of each satellite; the network's are kept."""
     params = jax.tree.map(np.asarray, params)
     raw = _draw_pixels(flow, params | {"adapters": {}}, examples)
     params["adapters"] = _as_float32(fit_adapters(flow, raw))
@@ -313,12 +312,12 @@ def fit_start(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
 
 
 def _left_out(
-    flow: SpectralFlow, params: Tree, fit: BaseFit, pattern: tuple, examples: Mapping[str, Examples], views_differ: bool
+    flow: SpectralFlow, params: Tree, fit: "BaseFit", pattern: tuple, examples: Mapping[str, Examples], views: bool
 ) -> Iterator[tuple[Tree, str, np.ndarray]]:
-    """Parameters with a base fitted without a block, a satellite that can teach the pattern, its images of the block."""
+    """Parameters with a base fitted without a block, a satellite that teaches the pattern, its images of the block."""
     blocks, name = label_blocks(examples), name_pattern(pattern)
     for block in range(BLOCKS):
-        base = params["base"][name] | _as_float32(fit.fit(pattern, block, views_differ))
+        base = params["base"][name] | _as_float32(fit.fit(pattern, block, views))
         refitted = params | {"base": params["base"] | {name: base}}
         for satellite, each in examples.items():
             images = each.images[blocks[satellite] == block]
@@ -328,11 +327,11 @@ def _left_out(
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
 def _gram(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
-    """Products [subband, 2 channel, 2 channel] of the coefficients of channels as the base fills them, and as they are."""
+    """Products [subband, 2 channel, 2 channel] of coefficients of channels as the base fills them, and as they are."""
     y, angles = _on_axis(flow, params, images, satellite)
     filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
     both = wavelet.transform(jnp.concatenate([filled, y], -1), flow.levels)
-    parts = (both[:, band.rows, band.columns] for band in wavelet.subbands(*both.shape[1:3], flow.levels))
+    parts = (both[:, band.rows, band.columns] for band in wavelet.subbands(both.shape[1:3], flow.levels))
     means = [jnp.einsum("nijc,nijd->cd", part, part, precision="highest") / part[0, ..., 0].size for part in parts]
     return jnp.stack(means)
 
@@ -406,15 +405,16 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
 # ---------------------------------------------------------------- after the last step
 
 
-def calibrate(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
-    """Parameters with their calibration fitted: what the network adds, and how large errors are on what was left out.
+def calibrate(
+    flow: SpectralFlow, params: Tree, train: Mapping[str, Examples], validation: Mapping[str, Examples]
+) -> Tree:
+    """The calibration: what the network adds, and how large errors are on what was left out.
 
-    Each block of the training split is predicted by a base fitted without it, the validation split by the base itself.
+    Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
     Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
     two conformal factors of a pixel's standard deviation, for 68 and 95 %.
     """
     params = jax.tree.map(np.asarray, params)
-    train, validation = (read_examples(config, split, PATCHES) for split in ("train", "validation"))
     fit, views_differ = BaseFit(flow, _draw_pixels(flow, params, train)), views_vary(train)
     for pattern in flow.patterns:
         parts = list(_left_out(flow, params, fit, pattern, train, views_differ))
@@ -424,7 +424,7 @@ def calibrate(config: Any, flow: SpectralFlow, params: Tree) -> Tree:
                 parts.append((params, satellite, thinned))
         if parts:
             params["calibration"][name_pattern(pattern)] = _as_float32(_calibration(flow, parts, pattern))
-    return params
+    return params["calibration"]
 
 
 def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], pattern: tuple[int, ...]) -> Tree:
@@ -459,7 +459,7 @@ def _predicted(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Arr
     """An image on the axis, the base's estimate, and mean and standard deviation of the coefficients of the rest."""
     y, angles = _on_axis(flow, params, images, satellite)
     filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-    return y, filled, *flow._coefficients(params, filled, pattern)
+    return y, filled, *flow.coefficients(params, filled, pattern)
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
@@ -477,7 +477,7 @@ def _coefficient_quantiles(
     """The 68 % quantile of |z| [subband, channel]."""
     y, filled, mean, sigma = _predicted(flow, params, satellite, images, pattern)
     z = jnp.abs((wavelet.transform(y - filled, flow.levels) - mean) / sigma)
-    bands = wavelet.subbands(*y.shape[1:3], flow.levels)
+    bands = wavelet.subbands(y.shape[1:3], flow.levels)
     return jnp.stack([jnp.quantile(z[..., b.rows, b.columns, :], 0.6827, axis=(0, 1, 2, 3)) for b in bands])
 
 

@@ -18,7 +18,8 @@ from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
-from satxlate_jax.training.flow_fit import calibrate, fit_start, usable_patterns
+from satxlate_jax.training.flow_fit import PATCHES, calibrate, fit_start, usable_patterns
+from satxlate_jax.training.input import read_examples
 from satxlate_jax.training.step import TrainState, TrainStep
 
 Images = Mapping[str, jax.Array]
@@ -43,13 +44,18 @@ class FlowObjective:
         self.translator, self.discriminator, self.shared = translator, discriminator, shared
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
-        """The parameters before step 0: all but the network is fitted to the training split; `place` puts on devices."""
-        fitted = from_first(lambda: fit_start(config, self.translator, generator))
+        """The parameters before step 0: all but the network is fitted to the training split, and put on devices."""
+        fitted = from_first(lambda: fit_start(self.translator, generator, read_examples(config, "train", PATCHES)))
         return generator | place({name: part for name, part in fitted.items() if name != "network"})
 
     def fit_end(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> dict[str, Any]:
         """The parts of the parameters that are fitted after the last step: the calibration, to what was left out."""
-        return place(from_first(lambda: {"calibration": calibrate(config, self.translator, generator)["calibration"]}))
+
+        def fit() -> Any:
+            splits = (read_examples(config, split, PATCHES) for split in ("train", "validation"))
+            return calibrate(self.translator, generator, *splits)
+
+        return {"calibration": place(from_first(fit))}
 
     def loss(self, params: Any, batch: Images, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean over satellites of the negative log-likelihood per pixel and channel of what a pattern withholds.
@@ -84,7 +90,7 @@ class FlowObjective:
         withheld = jnp.array([channel for channel in flow.axis.of_satellite(satellite) if channel not in pattern])
         z, log_sigma = z[..., withheld], log_sigma[..., withheld]
         terms, total = 0.5 * z**2 + log_sigma, jnp.zeros(())
-        for band in wavelet.subbands(*y.shape[1:3], flow.levels):
+        for band in wavelet.subbands(y.shape[1:3], flow.levels):
             part = terms[..., band.rows, band.columns, :]
             total += 2.0**band.level * jnp.sum(jnp.mean(part, (0, 1, 4)))
         return total / (y.shape[1] * y.shape[2]), jnp.mean(z**2)

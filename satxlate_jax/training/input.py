@@ -230,7 +230,7 @@ class _Records:
         image += self._offset
         image = image.reshape(*self.shape[:2], self._bands)
         if self._longitude is not None:
-            image = np.concatenate([image, self._angles(record)], axis=-1)
+            image = np.concatenate([image, self._angles(record, self._longitude)], axis=-1)
         if turn & 1:
             image = image[::-1]
         if turn & 2:
@@ -243,7 +243,7 @@ class _Records:
         year, day = (read_number_feature(record, name) for name in ("year", "dayofyear"))
         return year * 1000 + day, bytes(read_bytes_feature(record, "tile")).decode()
 
-    def _angles(self, record: memoryview) -> np.ndarray:
+    def _angles(self, record: memoryview, satellite_longitude: float) -> np.ndarray:
         """The angles of the sun and the view over a record's patch, see `geometry.pixel_angles`."""
         numbers = {name: read_number_feature(record, name) for name in _WHEN_AND_WHERE}
         time = datetime(numbers["year"], 1, 1) + timedelta(
@@ -253,7 +253,7 @@ class _Records:
         step, size = TILE_DEGREES / PIXELS[2.0], self.shape[0]
         latitude = north - step * (numbers["row"] + np.arange(size) + 0.5)
         longitude = west + step * (numbers["column"] + np.arange(size) + 0.5)
-        return pixel_angles(time, latitude[:, None], longitude[None], self._longitude)
+        return pixel_angles(time, latitude[:, None], longitude[None], satellite_longitude)
 
 
 def _read_ahead(sources: Mapping[str, _Records], draws: Iterable[Mapping[str, Draw]]) -> Iterator[Batch]:

@@ -259,7 +259,7 @@ class Objective:
         return total, {"terms": terms, "items": items, "translations": forward}
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
-        """The parameters before step 0: a spectral path is fitted, or begins by copying bands; `place` puts on devices."""
+        """The parameters before step 0: a spectral path is fitted, or begins by copying bands."""
         if config.generator.spectral_path == "none":
             return generator
         maps = place(spectral_start(config))

@@ -76,9 +76,9 @@ def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -
 def make_optimizer(optimizer: Mapping[str, Any], trainable: Tree, *, decays: bool) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) as the release configures it, from the `optimizer` section of a configuration.
 
-    L2 weight decay is added to the gradient, before the moments (not decoupled; that of 'adamw' is: Loshchilov & Hutter,
-    ICLR 2019), and after the gradient of what is trained was limited to `clip_norm`, where that is not 0. Frozen leaves
-    have neither update nor decay.
+    L2 weight decay is added to the gradient, before the moments (not decoupled; that of 'adamw' is, as Loshchilov &
+    Hutter have it, ICLR 2019), and after the gradient of what is trained was limited to `clip_norm`, where that is not
+    0. Frozen leaves have neither update nor decay.
 
     Returns:
       A transformation whose state is {'count', 'mu', 'nu'}, as checkpoints store it, whatever Optax calls its own.

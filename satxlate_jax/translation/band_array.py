@@ -261,8 +261,8 @@ def unstack_bands(
             draws = [np.where(np.isnan(field), np.nan, draw[..., channel]) for draw in extras.samples]
             dims, _ = layout.put_back(field)
             stacked = np.stack([layout.put_back(draw)[1] for draw in draws]).astype(np.float32)
-            title = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
-            variables[f"{band.name}_samples"] = (("sample", *dims), stacked, title)
+            described = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
+            variables[f"{band.name}_samples"] = (("sample", *dims), stacked, described)
     quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
     attributes = {
         "long_name": "what limits the synthesised bands at this pixel",

@@ -6,7 +6,7 @@ of the whole image; only with downsampling the decoders' LayerNorm sees a block 
 hides the seam.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -29,12 +29,12 @@ PROGRAMS = 64
 
 
 @lru_cache(maxsize=PROGRAMS)
-def _program(function: Callable, family: type, structure: tuple, shape: tuple[int, ...], *satellites: str) -> Callable:
-    """Compile one of the functions below for images of a shape; runs of one family and structure share the program.
+def _program(function: Callable, translator: Hashable, shape: tuple[int, ...], *satellites: str) -> Callable:
+    """Compile one of the functions below for images of a shape; runs whose translators are equal share the program.
 
-    It refers to no run's network or parameters, and dropping it frees what was compiled.
+    It refers to no run's parameters, and dropping it frees what was compiled.
     """
-    return jax.jit(partial(function, family.of_structure(structure), *satellites))
+    return jax.jit(partial(function, translator, *satellites))
 
 
 def _distribute(translator: Any, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
@@ -230,13 +230,13 @@ def run_network(
     Returns:
       float32 [n, h, w, target band]: the translation, or the ensemble's mean; and its standard deviation, or None.
     """
-    made, stride = (type(translator), translator.structure), translator.stride
+    stride = translator.stride
 
     def compute(piece: jax.Array, row: int, column: int) -> Any:
         if not members:
-            return _program(_translate, *made, piece.shape, source, target)(params, piece)
-        inputs = piece, _program(_encode, *made, piece.shape, source)(params, piece)
-        decode = _program(_decode_member, *made, piece.shape, source, target)
+            return _program(_translate, translator, piece.shape, source, target)(params, piece)
+        inputs = piece, _program(_encode, translator, piece.shape, source)(params, piece)
+        decode = _program(_decode_member, translator, piece.shape, source, target)
         mean, squares = 0.0, 0.0
         for member in range(members):  # Welford: small deviations of large values do not cancel
             key = jax.random.fold_in(jax.random.key(seed), member)
@@ -260,7 +260,7 @@ def encode_images(
     """
 
     def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-        return _program(_encode, type(translator), translator.structure, piece.shape, source)(params, piece)
+        return _program(_encode, translator, piece.shape, source)(params, piece)
 
     return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)
 
@@ -273,17 +273,16 @@ class FlowProgram:
 
     def __init__(self, params: Any, flow: SpectralFlow, block: int):
         self._params, self._flow, self._block = params, flow, block
-        self._made = type(flow), flow.structure
 
     def _run(self, compute: Callable[[jax.Array, int, int], Any], x: np.ndarray) -> np.ndarray:
         whole = max(x.shape[1:3]) <= self._block
         return _apply(compute, x, 0, self._block, self._flow.radius, 1 if whole else self._flow.alignment)
 
     def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] where extrapolated."""
+        """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
 
         def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            return _program(_distribute, *self._made, piece.shape, source, target)(self._params, piece)
+            return _program(_distribute, self._flow, piece.shape, source, target)(self._params, piece)
 
         output = self._run(compute, x)
         mean, std = np.split(output[..., :-1], 2, axis=-1)
@@ -294,15 +293,15 @@ class FlowProgram:
         key = jax.random.fold_in(jax.random.key(seed), member)
 
         def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            program = _program(_sample, *self._made, piece.shape, source, target)
+            program = _program(_sample, self._flow, piece.shape, source, target)
             return program(self._params, piece, key, row, column)
 
         return self._run(compute, x)
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
-        return np.asarray(_program(_to_latent, *self._made, x.shape, satellite, given)(self._params, x))
+        return np.asarray(_program(_to_latent, self._flow, x.shape, satellite, given)(self._params, x))
 
     def from_latent(self, z: np.ndarray, angles: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The inverse of `to_latent`: [n, h, w, band]."""
-        return np.asarray(_program(_from_latent, *self._made, z.shape, satellite, given)(self._params, z, angles))
+        return np.asarray(_program(_from_latent, self._flow, z.shape, satellite, given)(self._params, z, angles))

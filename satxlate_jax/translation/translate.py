@@ -7,7 +7,7 @@ other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,26 +27,12 @@ from satxlate_jax.translation.band_array import (
     stack_bands,
     unstack_bands,
 )
-from satxlate_jax.translation.inference import (
-    BLOCK,
-    FlowProgram,
-    encode_images,
-    on_local_devices,
-    run_network,
-    view_radius,
-)
+from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
 from satxlate_jax.translation.missing import fill_missing, limit
 
 
-class Distribution(NamedTuple):
-    """Mean and standard deviation of a translation, in the bands' units, of the kind of its input."""
-
-    mean: Any
-    std: Any
-
-
 class TileTranslator:
-    """A trained generator that takes and gives physical units.
+    """A trained generator that takes and gives physical units: a VAE-GAN; `FlowTranslator` is a spectral flow.
 
     Attributes:
       params: the generator's parameters, a nested dict.
@@ -59,21 +45,19 @@ class TileTranslator:
 
     def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int = BLOCK):
         self.params, self.metadata, self.run, self.block = on_local_devices(params, by_row=False), metadata, run, block
-        self.network = make_translator(metadata["config"], metadata["satellites"])
-        if self.is_calibrated:
-            self.radius, self._flow = self.network.radius, FlowProgram(self.params, self.network, block)
-        else:
-            self.radius = view_radius(metadata["config"]["generator"])
+        self.network: Any = make_translator(metadata["config"], metadata["satellites"])
+        self.radius = view_radius(metadata["config"]["generator"])
+
+    def _refuse(self, *arguments: Any, **options: Any) -> Any:
+        """Raise InputError: these are for a spectral flow."""
+        raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
+
+    distribution = sample = to_latent = from_latent = _refuse
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The former name of `metadata`."""
         return self.metadata
-
-    @property
-    def is_calibrated(self) -> bool:
-        """True where the translator knows the distribution of what it makes: `distribution`, `sample`, `to_latent`."""
-        return self.network.is_calibrated
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -172,8 +156,8 @@ class TileTranslator:
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
-        angles = np.stack([self._angles(*each, source) for each in zip(tiles, layouts, strict=True)])
-        values, extras = self._run(x, source, target, samples, seed, angles)
+        angles = [self._angles(*each, source) for each in zip(tiles, layouts, strict=True)]
+        values, extras = self._run(x, source, target, samples, seed, np.stack(angles))
         z = self._encode(x, source) if latent else None
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
@@ -195,89 +179,6 @@ class TileTranslator:
             outputs.append(output.assign_attrs(attributes))
         return outputs
 
-    def distribution(self, tile: Any, to: str, *, source: str | None = None) -> "Distribution":
-        """The distribution of a translation, of the spectral flow: mean and standard deviation.
-
-        Arguments and errors are those of `translate`. The members are of the kind of the tile, Dataset or batch; of a
-        Dataset both hold `extrapolated`.
-        """
-        self._check_calibrated()
-        if isinstance(tile, xr.Dataset):
-            made = self.translate(tile, to, source=source)
-            names = [band.name for band in self.bands(to)]
-            std = made[[f"{name}_std" for name in names]].rename({f"{name}_std": name for name in names})
-            return Distribution(
-                made[[*names, "quality", "extrapolated"]], std.assign(extrapolated=made["extrapolated"])
-            )
-        ours, target = self._domains(source, to)
-        values, x = as_plain(tile, "the batch"), self._as_batch(tile, ours)
-        mean, extras = self._run(x, ours, target, 0, 0)
-        shape = (*values.shape[:-1], -1)
-        return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
-
-    def sample(self, tile: Any, to: str, *, source: str | None = None, seed: int = 0) -> Any:
-        """One draw of a translation, of the spectral flow; the same for the same seed and place.
-
-        Arguments, result and errors are those of `translate`; a Dataset holds the draw as BANDxx.
-        """
-        self._check_calibrated()
-        if isinstance(tile, xr.Dataset):
-            made = self.translate(tile, to, source=source, samples=1, seed=seed)
-            names = [band.name for band in self.bands(to)]
-            return made.assign({name: made[f"{name}_samples"].isel(sample=0) for name in names}).drop_vars(
-                [f"{name}_{what}" for name in names for what in ("samples", "std")]
-            )
-        ours, target = self._domains(source, to)
-        _, extras = self._run(self._as_batch(tile, ours), ours, target, 1, seed)
-        return extras.samples[:, 0].reshape(*np.shape(tile)[:-1], -1).astype(np.float32)
-
-    def to_latent(self, tile: xr.Dataset, *, given: str | None = None, source: str | None = None) -> xr.Dataset:
-        """The latent image of a tile, of the spectral flow: exactly invertible by `from_latent`.
-
-        Args:
-          tile: as `translate` takes a Dataset, with no pixel missing.
-          given: a satellite; of the tile's bands those that it has too stay as they are, the others become unit Gaussian
-            wavelet coefficients given these. Default: the satellite that leaves most of them.
-          source: the satellite of the tile; default its attribute.
-
-        Returns:
-          `latent` [row, column, channel] on the wavelength axis, network units, 0 where the satellite has no band.
-        """
-        self._check_calibrated()
-        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
-        if given is None:
-            given = min(self.satellites, key=lambda name: len(self.network.axis.given(name, source)) or 1_000)
-        given = self.domain(given)
-        x, layout = stack_bands(tile, self.bands(source))
-        if not np.isfinite(x).all():
-            raise InputError("a latent image needs every pixel; the tile has missing ones")
-        images = self._with_angles(
-            normalize(x, *self._statistics(source))[None], self._angles(tile, layout, source)[None]
-        )
-        z = self._flow.to_latent(images, source, given)[0]
-        dims = (layout.rows, layout.columns)
-        variables = {"latent": ((*dims, "channel"), z), "angles": ((*dims, "angle"), images[0, ..., -2:])}
-        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(dims)}
-        return xr.Dataset(variables, kept, tile.attrs | {"satellite": source, "given": given})
-
-    def from_latent(self, latent: xr.Dataset) -> xr.Dataset:
-        """The tile of a latent image of `to_latent`, float32 bands in their units."""
-        self._check_calibrated()
-        satellite, given = latent.attrs["satellite"], latent.attrs["given"]
-        z, angles = (np.asarray(latent[name].values, np.float32)[None] for name in ("latent", "angles"))
-        made = self._flow.from_latent(z, angles, self.domain(satellite), self.domain(given))[0]
-        values = denormalize(made, *self._statistics(self.domain(satellite))).astype(np.float32)
-        dims = latent["latent"].dims[:2]
-        variables = {
-            band.name: (dims, values[..., index], {"units": band.unit})
-            for index, band in enumerate(self.bands(satellite))
-        }
-        return xr.Dataset(variables, latent.coords, latent.attrs)
-
-    def _check_calibrated(self) -> None:
-        if not self.is_calibrated:
-            raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
-
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         if source is None:
             raise InputError("the tile does not say which satellite saw it; pass source=, or set attrs['satellite']")
@@ -294,26 +195,18 @@ class TileTranslator:
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""
-        if samples < 0 or (samples == 1 and not self.is_calibrated):
+        if samples < 0 or samples == 1:
             raise InputError(f"samples is {samples}; give 0, or at least 2 for a standard deviation")
 
     def _angles(self, tile: xr.Dataset, layout: Layout, source: str) -> np.ndarray:
-        """The angles of sun and view that images of the spectral flow carry, NaN where unknown [h, w, 2]."""
-        size = tile.sizes[layout.rows], tile.sizes[layout.columns]
-        if not self.is_calibrated:
-            return np.zeros((*size, 0), np.float32)
-        zenith, mass = layout.find_angles(tile, get_satellite(source).longitude)
-        parts = None if zenith is None else np.cos(np.radians(zenith)), mass
-        unknown = np.full(size, np.nan, np.float32)
-        return np.stack([unknown if part is None else part for part in parts], -1).astype(np.float32)
+        """The angles of sun and view [h, w, angle] that images of the family carry beside their bands: none."""
+        return np.zeros((tile.sizes[layout.rows], tile.sizes[layout.columns], 0), np.float32)
 
     def _run(
         self, x: np.ndarray, source: str, target: str, samples: int, seed: int, angles: np.ndarray | None = None
     ) -> tuple[np.ndarray, Extras]:
         """Images [n, h, w, band] of the target in its bands' units, float64, and what is known beside them."""
         filled, missing = self._fill(x, source)
-        if self.is_calibrated:
-            return self._run_flow(x, filled, missing, source, target, samples, seed, angles)
         settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "members": samples, "seed": seed}
         output, deviation = run_network(self.params, self.network, filled, source, target, **settings)
         mean, std = self._statistics(target)
@@ -326,41 +219,7 @@ class TileTranslator:
         title = f"standard deviation over {samples} draws of the latent noise, not calibrated"
         return values, Extras(std=deviation, std_name="spread", std_title=title)
 
-    def _run_flow(
-        self,
-        x: np.ndarray,
-        filled: np.ndarray,
-        missing: np.ndarray,
-        source: str,
-        target: str,
-        samples: int,
-        seed: int,
-        angles: np.ndarray | None,
-    ) -> tuple[np.ndarray, Extras]:
-        images = self._with_angles(filled, angles)
-        center, scale = self._statistics(target)
-        mean, std, far = self._flow.distribution(images, source, target)
-        fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
-        fields += [
-            denormalize(self._flow.sample(images, source, target, seed, member), center, scale)
-            for member in range(samples)
-        ]
-        copied = self.network.copied(source, target)
-        for number, field in enumerate(fields):
-            field[missing] = np.nan
-            for ours, theirs in copied:
-                field[..., theirs] = x[..., ours] if number != 1 else np.where(np.isfinite(x[..., ours]), 0, np.nan)
-        draws = np.stack(fields[2:], 1) if samples else None
-        places = [theirs for _, theirs in copied]
-        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=places)
-
-    def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
-        unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)
-        return np.concatenate([filled, unknown if angles is None else angles], -1).astype(np.float32)
-
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
-        if self.is_calibrated:
-            raise InputError("a spectral flow has no latent field beside its bands; use to_latent")
         stride = self.network.stride
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
@@ -386,9 +245,9 @@ class TileTranslator:
         if latent:
             z = self._encode(x, source)
             return z.reshape(*values.shape[:-3], *z.shape[1:])
-        values, extras = self._run(x, source, target, samples, seed)
-        output = limit(values, self.bands(target))[0]
-        output[..., list(extras.copied)] = values[..., list(extras.copied)]
+        made, extras = self._run(x, source, target, samples, seed)
+        output = limit(made, self.bands(target))[0]
+        output[..., list(extras.copied)] = made[..., list(extras.copied)]
         return output.reshape(*values.shape[:-1], -1).astype(np.float32)
 
     def _translate_data_array(
@@ -419,8 +278,8 @@ class TileTranslator:
 
 def _of_image(extras: Extras, index: int) -> Extras:
     """The part of a batch's extras that one image has."""
-    fields = {name: getattr(extras, name) for name in ("std", "extrapolated", "samples")}
-    return replace(extras, **{name: None if value is None else value[index] for name, value in fields.items()})
+    parts = (None if part is None else part[index] for part in (extras.std, extras.extrapolated, extras.samples))
+    return replace(extras, **dict(zip(("std", "extrapolated", "samples"), parts, strict=True)))  # type: ignore[arg-type]
 
 
 def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
@@ -451,4 +310,10 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
         params = checkpoints.restore(step, like=expected, only=part)
     finally:
         checkpoints.close()
+    if network.is_calibrated:
+        from satxlate_jax.translation.flow_translator import (
+            FlowTranslator,
+        )  # here, because it is made of TileTranslator
+
+        return FlowTranslator(params, metadata, folder.resolve().name, block)
     return TileTranslator(params, metadata, folder.resolve().name, block)

@@ -198,7 +198,7 @@ def made_variables(
     if absent:
         raise InputError(f"the run makes bands {', '.join(map(str, made))} of {to}, not band {absent[0]}")
     names = [made[number] for number in bands or made]
-    if translator.is_calibrated:
+    if translator.network.is_calibrated:
         extras = [f"{name}_std" for name in names] + [f"{name}_samples" for name in names if samples]
         return [*names, *extras, "quality", "extrapolated"]
     return [*names, *(f"{name}_spread" for name in names if samples), "quality"]

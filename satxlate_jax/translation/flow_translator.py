@@ -1,0 +1,145 @@
+"""A spectral flow that takes and gives physical units: translations with their distribution, and exact inverses."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import denormalize, get_satellite, normalize
+from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands
+from satxlate_jax.translation.inference import FlowProgram
+from satxlate_jax.translation.translate import TileTranslator
+
+
+class Distribution(NamedTuple):
+    """Mean and standard deviation of a translation, in the bands' units, of the kind of its input."""
+
+    mean: Any
+    std: Any
+
+
+class FlowTranslator(TileTranslator):
+    """A trained spectral flow; see `TileTranslator` for what both families do."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.radius, self._flow = self.network.radius, FlowProgram(self.params, self.network, self.block)
+
+    def distribution(self, tile: Any, to: str, *, source: str | None = None) -> Distribution:
+        """The distribution of a translation, of the spectral flow: mean and standard deviation.
+
+        Arguments and errors are those of `translate`. The members are of the kind of the tile, Dataset or batch; of a
+        Dataset both hold `extrapolated`.
+        """
+        if isinstance(tile, xr.Dataset):
+            made = self.translate(tile, to, source=source)
+            names = [band.name for band in self.bands(to)]
+            std = made[[f"{name}_std" for name in names]].rename({f"{name}_std": name for name in names})
+            return Distribution(
+                made[[*names, "quality", "extrapolated"]], std.assign(extrapolated=made["extrapolated"])
+            )
+        ours, target = self._domains(source, to)
+        values, x = as_plain(tile, "the batch"), self._as_batch(tile, ours)
+        mean, extras = self._run(x, ours, target, 0, 0)
+        shape = (*values.shape[:-1], -1)
+        assert extras.std is not None
+        return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
+
+    def sample(self, tile: Any, to: str, *, source: str | None = None, seed: int = 0) -> Any:
+        """One draw of a translation, of the spectral flow; the same for the same seed and place.
+
+        Arguments, result and errors are those of `translate`; a Dataset holds the draw as BANDxx.
+        """
+        if isinstance(tile, xr.Dataset):
+            made = self.translate(tile, to, source=source, samples=1, seed=seed)
+            names = [band.name for band in self.bands(to)]
+            return made.assign({name: made[f"{name}_samples"].isel(sample=0) for name in names}).drop_vars(
+                [f"{name}_{what}" for name in names for what in ("samples", "std")]
+            )
+        ours, target = self._domains(source, to)
+        _, extras = self._run(self._as_batch(tile, ours), ours, target, 1, seed)
+        assert extras.samples is not None
+        return extras.samples[:, 0].reshape(*np.shape(tile)[:-1], -1).astype(np.float32)
+
+    def to_latent(self, tile: xr.Dataset, *, given: str | None = None, source: str | None = None) -> xr.Dataset:
+        """The latent image of a tile, of the spectral flow: exactly invertible by `from_latent`.
+
+        Args:
+          tile: as `translate` takes a Dataset, with no pixel missing.
+          given: a satellite; of the tile's bands those that it has too stay as they are, the others become Gaussian
+            wavelet coefficients given these. Default: the satellite that leaves most of them.
+          source: the satellite of the tile; default its attribute.
+
+        Returns:
+          `latent` [row, column, channel] on the wavelength axis, network units, 0 where the satellite has no band.
+        """
+        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        if given is None:
+            given = min(self.satellites, key=lambda name: len(self.network.axis.given(name, source)) or 1_000)
+        given = self.domain(given)
+        x, layout = stack_bands(tile, self.bands(source))
+        if not np.isfinite(x).all():
+            raise InputError("a latent image needs every pixel; the tile has missing ones")
+        images = self._with_angles(
+            normalize(x, *self._statistics(source))[None], self._angles(tile, layout, source)[None]
+        )
+        z = self._flow.to_latent(images, source, given)[0]
+        dims = (layout.rows, layout.columns)
+        variables = {"latent": ((*dims, "channel"), z), "angles": ((*dims, "angle"), images[0, ..., -2:])}
+        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(dims)}
+        return xr.Dataset(variables, kept, tile.attrs | {"satellite": source, "given": given})
+
+    def from_latent(self, latent: xr.Dataset) -> xr.Dataset:
+        """The tile of a latent image of `to_latent`, float32 bands in their units."""
+        satellite, given = latent.attrs["satellite"], latent.attrs["given"]
+        z, angles = (np.asarray(latent[name].values, np.float32)[None] for name in ("latent", "angles"))
+        made = self._flow.from_latent(z, angles, self.domain(satellite), self.domain(given))[0]
+        values = denormalize(made, *self._statistics(self.domain(satellite))).astype(np.float32)
+        dims = latent["latent"].dims[:2]
+        variables = {
+            band.name: (dims, values[..., index], {"units": band.unit})
+            for index, band in enumerate(self.bands(satellite))
+        }
+        return xr.Dataset(variables, latent.coords, latent.attrs)
+
+    def check_samples(self, samples: int) -> None:
+        """Raise InputError unless so many samples can be had."""
+        if samples < 0:
+            raise InputError(f"samples is {samples}; give 0 or more")
+
+    def _angles(self, tile: xr.Dataset, layout: Layout, source: str) -> np.ndarray:
+        """The angles of sun and view that images carry beside their bands, NaN where unknown [h, w, 2]."""
+        size = tile.sizes[layout.rows], tile.sizes[layout.columns]
+        zenith, mass = layout.find_angles(tile, get_satellite(source).longitude)
+        parts = None if zenith is None else np.cos(np.radians(zenith)), mass
+        unknown = np.full(size, np.nan, np.float32)
+        return np.stack([unknown if part is None else part for part in parts], -1).astype(np.float32)
+
+    def _run(
+        self, x: np.ndarray, source: str, target: str, samples: int, seed: int, angles: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Extras]:
+        filled, missing = self._fill(x, source)
+        images = self._with_angles(filled, angles)
+        center, scale = self._statistics(target)
+        mean, std, far = self._flow.distribution(images, source, target)
+        fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
+        fields += [
+            denormalize(self._flow.sample(images, source, target, seed, member), center, scale)
+            for member in range(samples)
+        ]
+        copied = self.network.copied(source, target)
+        for number, field in enumerate(fields):
+            field[missing] = np.nan
+            for ours, theirs in copied:
+                field[..., theirs] = x[..., ours] if number != 1 else np.where(np.isfinite(x[..., ours]), 0, np.nan)
+        draws = np.stack(fields[2:], 1) if samples else None
+        places = [theirs for _, theirs in copied]
+        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=places)
+
+    def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
+        unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)
+        return np.concatenate([filled, unknown if angles is None else angles], -1).astype(np.float32)
+
+    def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
+        raise InputError("a spectral flow has no latent field beside its bands; use to_latent")
