@@ -1,5 +1,6 @@
 """Diagnostics next to the scores: classes of pixels, and the model's cycle and latent consistency."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,34 +69,33 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
     return {name: mask for name, mask in groups.items() if mask.any()}
 
 
-def view_groups(source: str, target: str, fields: Fields, lat: np.ndarray, lon: np.ndarray) -> dict[str, np.ndarray]:
+def view_groups(seen: Mapping[str, Fields], lat: np.ndarray, lon: np.ndarray) -> dict[str, np.ndarray]:
     """Groups of pixels by how differently two satellites look at them.
 
-    The parallax is that of a cloud top as high as the 10.4 um temperature lies below the tile's warm 99th percentile
-    at 6.5 K/km: height times the difference of the tangents of both views, as vectors, against a pixel of 2 km.
+    The parallax is that of the higher of the cloud tops that the two see there: as high as the 10.4 um temperature
+    lies below the tile's warm 99th percentile at 6.5 K/km, times the difference of the tangents of both views, as
+    vectors, against a pixel of 2 km.
 
     Args:
-      source: the satellite that saw the fields.
-      target: the other one.
-      fields: band -> [h, w] in the band's unit, NaN where missing.
+      seen: both satellites -> their fields: band -> [h, w] in the band's unit, NaN where missing.
       lat: [h] degrees north.
       lon: [w] degrees east.
 
     Returns:
       Name -> bool [h, w]: 'view zeniths less than 5 degrees apart', '5 to 20 degrees apart', 'more than 20 degrees
-      apart' and, where the source's 10.4 um band is there, 'parallax below a pixel' and 'parallax of a pixel or more'.
+      apart' and, where one's 10.4 um band is there, 'parallax below a pixel' and 'parallax of a pixel or more'.
     """
-    places = (get_satellite(name).longitude for name in (source, target))
-    views = [np.radians(view_angles(place, lat[:, None], lon[None])) for place in places]
+    views = [np.radians(view_angles(get_satellite(name).longitude, lat[:, None], lon[None])) for name in seen]
     (low, high), apart = _ZENITHS_APART, np.degrees(np.abs(views[0][0] - views[1][0]))
     groups = {f"view zeniths less than {low:g} degrees apart": apart < low}
     groups[f"{low:g} to {high:g} degrees apart"] = (apart >= low) & (apart <= high)
     groups[f"more than {high:g} degrees apart"] = apart > high
-    window = find_band(source, _WINDOW, fields)
-    if window is not None and np.isfinite(fields[window]).any():
-        height = np.maximum(np.nanpercentile(fields[window], _GROUND_PERCENTILE) - fields[window], 0) / _LAPSE_RATE
+    found = ((fields, find_band(name, _WINDOW, fields)) for name, fields in seen.items())
+    windows = [fields[number] for fields, number in found if number is not None and np.isfinite(fields[number]).any()]
+    if windows:
+        depths = [np.nanpercentile(window, _GROUND_PERCENTILE) - window for window in windows]
         tangents = [np.tan(zenith) * np.exp(1j * azimuth) for zenith, azimuth in views]
-        parallax = height * np.abs(tangents[0] - tangents[1])
+        parallax = np.maximum(np.max(depths, axis=0), 0) / _LAPSE_RATE * np.abs(tangents[0] - tangents[1])
         groups |= {"parallax below a pixel": parallax < _PIXEL_KM}
         groups |= {"parallax of a pixel or more": parallax >= _PIXEL_KM}
     return groups

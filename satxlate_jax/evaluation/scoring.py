@@ -224,7 +224,7 @@ def _sum_up(results: Results, example: Example) -> pd.DataFrame:
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
     if results.comparison.truth == "coincident":
         task = results.comparison.task
-        groups |= view_groups(task.source, task.target, example.source, example.lat, example.lon)
+        groups |= view_groups({task.source: example.source, task.target: example.truth}, example.lat, example.lon)
     if example.extrapolated is not None:
         groups |= dict(zip(FLAGS, (example.extrapolated, ~example.extrapolated), strict=True))
     pixel = abs(float(example.lat[1] - example.lat[0]))

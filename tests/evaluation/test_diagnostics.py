@@ -136,13 +136,16 @@ def test_groups_by_two_views():
     window = np.full((2, 100), 300.0)
     colder = 6.5 * 2 / (2 * tangent)  # K, of a top whose two images are 2 km apart
     window[0, :4] = 300 - 0.98 * colder, 300 - 1.02 * colder, 200, np.nan
-    groups = view_groups("G16", "G17", {13: window}, lat, lon)
+    groups = view_groups({"G16": {13: window}, "G17": {}}, lat, lon)
     assert groups["view zeniths less than 5 degrees apart"].all()
     assert groups["parallax below a pixel"][0, :5].tolist() == [True, False, False, False, True]
     assert groups["parallax of a pixel or more"].sum() == 2
-    assert view_groups("G16", "G16", {13: window}, lat, lon)["parallax below a pixel"].sum() == 199
+    other = np.roll(window, 10, axis=1)  # the other sees the clouds elsewhere: parallax there, too
+    groups = view_groups({"G16": {13: window}, "G17": {13: other}}, lat, lon)
+    assert np.flatnonzero(groups["parallax of a pixel or more"][0]).tolist() == [1, 2, 11, 12]
+    assert groups["parallax below a pixel"].sum() == 200 - 4 - 2
     lon = np.array([-137.2 + 4, -106.2 + 4, -106.2 + 12])  # the zeniths differ by 66, some 9 and 28 degrees
-    groups = view_groups("G16", "G17", {8: np.zeros((2, 3))}, lat, lon)
+    groups = view_groups({"G16": {8: np.zeros((2, 3))}, "G17": {}}, lat, lon)
     assert [np.flatnonzero(mask[0]).tolist() for mask in groups.values()] == [[], [1], [0, 2]]  # no window, no height
 
 
