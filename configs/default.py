@@ -84,8 +84,9 @@ def _flow() -> ConfigDict:
     flow.blocks = 1  # residual blocks
     flow.levels = 5  # of the wavelet: the coarsest coefficients are 2**levels pixels wide
     flow.degree = 3  # of the regression on up to six given channels; 2 on more
-    flow.ridge = 1e-3  # penalty of the regression, of features of unit variance; a hundredth for reflective channels
-    flow.coarse = "base"  # 'base': the network's mean leaves the coarsest level alone | 'free'
+    flow.ridge = 1e-2  # penalty of the regression, of features of unit variance; a hundredth for reflective channels
+    # the network's mean at the coarsest level: 'auto' as far as it helps on blocks left out | 'base' none | 'free' all
+    flow.coarse = "auto"
     flow.members = 1  # networks from as many seeds, trained side by side; their spread adds to the standard deviation
     flow.solar = True  # add sunlight at 3.9 um by physics, where 2.25 um tells the reflectance
     flow.adapters = True  # double differences between instruments whose responses differ (8.5 and 12.3 um)

@@ -241,7 +241,11 @@ class SpectralFlow:
             "inputs": {"mean": jnp.zeros(n), "kernel": jnp.eye(n)},
             "base": {name_pattern(pattern): self._empty_base(pattern) for pattern in self.patterns},
             "calibration": {
-                name_pattern(pattern): {"gate": jnp.ones(n), "sigma": jnp.ones((subbands, n)), "std": jnp.ones((2, n))}
+                name_pattern(pattern): {
+                    "gate": jnp.ones((2, n)),
+                    "sigma": jnp.ones((subbands, n)),
+                    "std": jnp.ones((2, n)),
+                }
                 for pattern in self.patterns
             },
         }
@@ -290,7 +294,17 @@ class SpectralFlow:
 
     # ------------------------------------------------------------ base
 
-    def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], emits: Any = None) -> Any:
+    def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None) -> Any:
+        """Given channels as they are, the others by regression without what is noise, and where inputs are unusual.
+
+        Arguments and result as of `regress`.
+        """
+        filled, unlike = self.regress(params, y, angles, pattern, known)
+        return self.restrain(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
+
+    def regress(
+        self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
+    ) -> Any:
         """Given channels as they are and the others by regression, and where the inputs are unlike the training's.
 
         Args:
@@ -298,27 +312,29 @@ class SpectralFlow:
           y: [batch, h, w, channel] on the axis; those not in the pattern do not count.
           angles: [batch, h, w, 2], see `ANGLES`.
           pattern: the given channels.
-          emits: [batch, h, w, channel], the channels of all that the source has, for the reflectance of sunlight.
+          known: [batch, h, w, channel], the channels of all that the source has, for the reflectance of sunlight.
 
         Returns:
           [batch, h, w, channel], and bool [batch, h, w].
         """
         base, n = params["base"][name_pattern(pattern)], self.axis.size
-        given = jnp.zeros(n, bool).at[jnp.array(pattern)].set(True)
-        filled, unlike = jnp.where(given, y, 0), jnp.zeros(y.shape[:-1], bool)
+        filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape[:-1], bool)
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
             found, far = _infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
-            filled = filled + jnp.matmul(
-                found, jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype), precision="highest"
-            )
+            places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
+            filled = filled + jnp.matmul(found, places, precision="highest")
             unlike |= far
         if self.sunlit is not None and self.sunlit not in pattern:
-            filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], emits)
+            filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], known)
             unlike |= far
-        return jnp.where(given, filled, self._restrain(base["gains"], filled)), unlike
+        return filled, unlike
 
-    def _restrain(self, gains: jax.Array, filled: jax.Array) -> jax.Array:
+    def mask(self, pattern: Sequence[int]) -> jax.Array:
+        """True for the channels of a pattern, bool [channel]."""
+        return jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
+
+    def restrain(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
         """The best linear estimate of each wavelet coefficient from the regression's and the given channels' own.
 
         A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it
@@ -329,7 +345,7 @@ class SpectralFlow:
             if band.level < self.levels:
                 part = jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest")
                 x = x.at[:, band.rows, band.columns].set(part)
-        return wavelet.inverse(x, self.levels)
+        return jnp.where(given, filled, wavelet.inverse(x, self.levels))
 
     def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> Any:
         """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether physics applies, and the range seen."""
@@ -352,22 +368,31 @@ class SpectralFlow:
 
     def coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
         """Mean and standard deviation [member, batch, h, w, channel] of the coefficients of what the base leaves."""
-        n, name = self.axis.size, name_pattern(pattern)
-        mask = jnp.zeros(n, filled.dtype).at[jnp.array(pattern)].set(1)
+        name = name_pattern(pattern)
+        settings = {"sigma": params["base"][name]["sigma"], "calibration": params["calibration"][name]}
+        return self.run_network(params, filled, self.mask(pattern), **settings)
+
+    def run_network(
+        self, params: Params, filled: jax.Array, given: jax.Array, sigma: jax.Array, calibration: Params
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `coefficients`, of a pattern's mask, the base's standard deviations and the calibration, as arrays."""
         inputs = params["inputs"]
         white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
-        features = [white, _local_means(white), jnp.broadcast_to(mask, filled.shape)]
+        features = [white, _local_means(white), jnp.broadcast_to(given.astype(filled.dtype), filled.shape)]
         features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
         # one after the other: a convolution over members at once is a grouped one, many times slower on CPUs
         members = [jax.tree.map(itemgetter(index), params["network"]) for index in range(self.flow["members"])]
         made = [self._network.apply(member, features) for member in members]
         mean, sigmas = jax.tree.map(lambda *parts: jnp.stack(parts), *made)
-        scales, calibration = params["base"][name]["sigma"], params["calibration"][name]
-        mean = mean.astype(filled.dtype) * scales.max(0) * calibration["gate"]
-        mean = wavelet.transform(mean, self.levels)
+        scales = sigma
+        mean = wavelet.transform(mean.astype(filled.dtype) * scales.max(0), self.levels)
         coarse = list(wavelet.subbands(filled.shape[1:3], self.levels))[-1]
-        if self.flow["coarse"] == "base":
-            mean = mean.at[..., coarse.rows, coarse.columns, :].set(0)
+        details, whole = calibration["gate"]
+        mean = (
+            (mean * details)
+            .at[..., coarse.rows, coarse.columns, :]
+            .set(mean[..., coarse.rows, coarse.columns, :] * (0 if self.flow["coarse"] == "base" else whole))
+        )
         parts = [
             jnp.exp(jnp.clip(part, *LOG_SIGMA)) * scale * factor
             for part, scale, factor in zip(sigmas, scales, calibration["sigma"], strict=True)
@@ -397,7 +422,7 @@ class SpectralFlow:
         filled, _ = self.base(params, y, angles, pattern, known)
         mean, sigma = self.coefficients(params, filled, pattern)
         made = filled + wavelet.inverse(mean[0] + sigma[0] * z, self.levels)
-        return jnp.where(jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True), filled, made)
+        return jnp.where(self.mask(pattern), filled, made)
 
     def _prepare(self, params: Params, x: jax.Array, source: str) -> tuple[jax.Array, jax.Array, Any]:
         """An image with angles: on the axis, its angles, and itself again where it has the reflectance of sunlight."""
@@ -423,7 +448,7 @@ class SpectralFlow:
             return Distribution(mean, jnp.zeros_like(mean), jnp.zeros(x.shape[:-1], bool))
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
-        missing = ~jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
+        missing = ~self.mask(pattern)
         details = wavelet.inverse(means, self.levels)
         mean = filled + jnp.where(missing, details.mean(0), 0)
         variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
@@ -472,8 +497,8 @@ class SpectralFlow:
             return y
         known = known if self.reflectance in pattern else None
         z, _ = self.standardize(params, y, angles, pattern, known)
-        own = jnp.zeros(self.axis.size, bool).at[jnp.array(self.axis.of_satellite(satellite))].set(True)
-        return jnp.where(jnp.zeros_like(own).at[jnp.array(pattern)].set(True), y, jnp.where(own, z[0], 0))
+        own = self.mask(self.axis.of_satellite(satellite))
+        return jnp.where(self.mask(pattern), y, jnp.where(own, z[0], 0))
 
     def from_latent(
         self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str

@@ -105,7 +105,7 @@ _RULES = {
     "objective.gan_type": _one_of(*GAN_TYPES),
     "objective.discriminator_fakes": _one_of("fresh", "shared"),
     "generator.family": _one_of("vae_gan", "spectral_flow"),
-    "flow.coarse": _one_of("base", "free"),
+    "flow.coarse": _one_of("auto", "base", "free"),
     "optimizer.name": _one_of("adam", "adamw"),
     "generator.spectral_path": _one_of("none", "copy", "linear", "quadratic"),
     "discriminator.norm": _one_of(*NORMS),

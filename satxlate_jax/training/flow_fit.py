@@ -289,7 +289,7 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
 
 
 def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:
-    """Parameters with adapters, base and input whitening fitted to examples of each satellite; the network's are kept."""
+    """Parameters with adapters, base and input whitening fitted to examples; the network's are kept."""
     params = jax.tree.map(np.asarray, params)
     raw = _draw_pixels(flow, params | {"adapters": {}}, examples)
     params["adapters"] = _as_float32(fit_adapters(flow, raw))
@@ -443,9 +443,9 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
         return values
 
     for channel, sums in enumerate(gather(_products)):
-        with_truth, own = np.sum(sums, 0) if sums else (0, 1)
-        gate = np.clip(with_truth / max(own, 1e-12), 0, 1)
-        found["gate"][channel] = gate if gate > 0.1 else 0
+        if sums:
+            found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
+            found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
     for channel, quantiles in enumerate(gather(_coefficient_quantiles)):
         if quantiles:
             found["sigma"][:, channel] = np.maximum(np.mean(quantiles, 0), 0.05)
@@ -453,6 +453,18 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
         if ratios:
             found["std"][:, channel] = np.maximum(np.quantile(ratios, [0.6827, 0.9545]) / [1, 2], 1e-3)
     return found
+
+
+def _best_shares(products: np.ndarray) -> np.ndarray:
+    """How much of details and of the coarse mean to add, 0 to 1 each, for the least squared error; products [3, 3]."""
+    own, with_truth = products[:2, :2] + 1e-9 * np.eye(2), products[:2, 2]
+    shares = np.linalg.solve(own, with_truth)
+    for place in (0, 1):
+        if not 0 <= shares[place] <= 1:  # on the edge of the square the other is free
+            shares[place] = np.clip(shares[place], 0, 1)
+            other = 1 - place
+            shares[other] = (with_truth[other] - own[0, 1] * shares[place]) / own[other, other]
+    return np.where(shares < 0.1, 0, np.clip(shares, 0, 1))
 
 
 def _predicted(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
@@ -464,10 +476,12 @@ def _predicted(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Arr
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
 def _products(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
-    """Sums [2, channel] of the network's mean times what the base leaves, and times itself."""
+    """Products [3, 3, channel] of the network's details and coarse mean and of what the base leaves, over pixels."""
     y, filled, mean, _ = _predicted(flow, params, satellite, images, pattern)
-    added = wavelet.inverse(mean.mean(0), flow.levels)
-    return jnp.stack([jnp.sum(added * (y - filled), (0, 1, 2)), jnp.sum(added**2, (0, 1, 2))])
+    mean, coarse = mean.mean(0), list(wavelet.subbands(y.shape[1:3], flow.levels))[-1]
+    details = wavelet.inverse(mean.at[:, coarse.rows, coarse.columns].set(0), flow.levels)
+    parts = jnp.stack([details, wavelet.inverse(mean, flow.levels) - details, y - filled])
+    return jnp.einsum("inhwc,jnhwc->ijc", parts, parts)
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))

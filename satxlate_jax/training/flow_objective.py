@@ -6,7 +6,7 @@ pairs of satellites, no discriminator: a step costs the same for each satellite,
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.discriminator import Discriminator
-from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
+from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow, name_pattern
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_fit import PATCHES, calibrate, fit_start, usable_patterns
@@ -23,6 +23,7 @@ from satxlate_jax.training.input import read_examples
 from satxlate_jax.training.step import TrainState, TrainStep
 
 Images = Mapping[str, jax.Array]
+Pattern = tuple[int, ...]
 
 
 def from_first(fit: Callable[[], Any]) -> Any:
@@ -68,32 +69,49 @@ class FlowObjective:
         """
         flow, losses, squares = self.translator, [], []
         params = {name: part if name == "network" else jax.lax.stop_gradient(part) for name, part in params.items()}
-        params = params | {"calibration": jax.tree.map(jnp.ones_like, params["calibration"])}
         for each, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
             patterns = usable_patterns(flow, satellite)
             if not patterns:
                 continue
             y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
-            branches = [lambda p, y, a, g=pattern: self._of_pattern(p, y, a, satellite, g) for pattern in patterns]  # noqa: B023
-            loss, square = jax.lax.switch(jax.random.randint(each, (), 0, len(patterns)), branches, params, y, angles)
+            index = jax.random.randint(each, (), 0, len(patterns))
+            loss, square = self._of_satellite(params, y, angles, satellite, patterns, index)
             losses.append(loss)
             squares.append(square)
         if not losses:
             raise ValueError("no satellite's images hold a band that another satellite lacks")
         return jnp.mean(jnp.stack(losses)), {"z_rms": jnp.sqrt(jnp.mean(jnp.stack(squares)))}
 
-    def _of_pattern(
-        self, params: Any, y: jax.Array, angles: jax.Array, satellite: str, pattern: tuple[int, ...]
-    ) -> Any:
-        flow = self.translator
-        z, log_sigma = flow.standardize(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-        withheld = jnp.array([channel for channel in flow.axis.of_satellite(satellite) if channel not in pattern])
-        z, log_sigma = z[..., withheld], log_sigma[..., withheld]
-        terms, total = 0.5 * z**2 + log_sigma, jnp.zeros(())
+    def _of_satellite(
+        self,
+        params: Any,
+        y: jax.Array,
+        angles: jax.Array,
+        satellite: str,
+        patterns: Sequence[Pattern],
+        index: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """The loss of one of the patterns, and the mean of z squared; only the regression differs in its program."""
+        flow, own = self.translator, self.translator.mask(self.translator.axis.of_satellite(satellite))
+        known = [y if flow.reflectance in pattern else None for pattern in patterns]
+        branches = [
+            lambda p, y, a, g=pattern, k=reflectance: flow.regress(p, y, a, g, k)[0]
+            for pattern, reflectance in zip(patterns, known, strict=True)
+        ]
+        bases = [params["base"][name_pattern(pattern)] for pattern in patterns]
+        gains, sigma = (jnp.stack([base[name] for base in bases])[index] for name in ("gains", "sigma"))
+        given = jnp.stack([flow.mask(pattern) for pattern in patterns])[index]
+        filled = flow.restrain(gains, jax.lax.switch(index, branches, params, y, angles), given)
+        neutral = jax.tree.map(jnp.ones_like, params["calibration"][name_pattern(patterns[0])])
+        mean, sigma = flow.run_network(params, filled, given, sigma, neutral)
+        counts = (own & ~given).astype(y.dtype)
+        z = (wavelet.transform(y - filled, flow.levels) - mean) / sigma
+        terms, total = (0.5 * z**2 + jnp.log(sigma)) * counts, jnp.zeros(())
         for band in wavelet.subbands(y.shape[1:3], flow.levels):
-            part = terms[..., band.rows, band.columns, :]
-            total += 2.0**band.level * jnp.sum(jnp.mean(part, (0, 1, 4)))
-        return total / (y.shape[1] * y.shape[2]), jnp.mean(z**2)
+            total += 2.0**band.level * jnp.sum(jnp.mean(terms[..., band.rows, band.columns, :], (0, 1)))
+        withheld = counts.sum()
+        share = jnp.sum(z**2 * counts) / (withheld * z[..., 0].size)
+        return total / (withheld * y.shape[1] * y.shape[2]), share
 
     def translations(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
         """Satellite -> satellite -> the mean of the first's images as the second's, network units, without angles."""

@@ -1,0 +1,49 @@
+"""The wavelet against its published filters, its determinant, and exact inversion for images of any size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from satxlate_jax.models import wavelet
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (75, 300), (37, 1), (5, 33)])
+def test_the_inverse_is_exact(shape):
+    x = np.random.default_rng(0).normal(250, 30, (2, *shape, 3)).astype(np.float32)
+    back = wavelet.inverse(wavelet.transform(jnp.asarray(x), 5), 5)
+    np.testing.assert_allclose(back, x, rtol=0, atol=3e-4)
+    with jax.enable_x64(True):
+        back = wavelet.inverse(wavelet.transform(jnp.asarray(x, jnp.float64), 5), 5)
+        np.testing.assert_allclose(back, x.astype(np.float64), rtol=0, atol=1e-12)
+
+
+def test_filters_are_those_of_cdf_5_3():
+    """Le Gall & Tabatabai 1988: analysis filters (-1, 2, 6, 2, -1) / 8 and (-1, 2, -1) / 2, by rows."""
+    image = np.zeros((1, 16, 16, 1), np.float32)
+    image[0, 8, 8] = 1
+    along = np.asarray(wavelet.transform(jnp.asarray(image), 1))[0, :, :, 0]
+    low, high = np.zeros((2, 16))
+    low[3:6], high[3:5] = [-1 / 8, 6 / 8, -1 / 8], [-1 / 2, -1 / 2]  # at even places; the impulse's place is even
+    expected = np.concatenate([low[:8], high[:8]])
+    np.testing.assert_allclose(along, np.outer(expected, expected), atol=1e-6)
+
+
+def test_the_determinant_is_one():
+    jacobian = jax.jacobian(lambda v: wavelet.transform(v.reshape(1, 13, 11, 1), 3).ravel())(jnp.zeros(143))
+    sign, logarithm = np.linalg.slogdet(np.asarray(jacobian, np.float64))
+    assert sign == 1 and abs(logarithm) < 1e-6
+
+
+def test_pixel_variance_is_that_of_independent_coefficients():
+    synthesis = np.asarray(jax.jacobian(lambda v: wavelet.inverse(v.reshape(1, 13, 22, 1), 3).ravel())(jnp.zeros(286)))
+    variance = np.random.default_rng(1).uniform(0.1, 2, 286)
+    found = wavelet.pixel_variance(jnp.asarray(variance, jnp.float32).reshape(1, 13, 22, 1), 3)
+    np.testing.assert_allclose(np.ravel(found), synthesis.astype(np.float64) ** 2 @ variance, rtol=1e-5)
+
+
+def test_subbands_cover_every_coefficient_once():
+    counts = np.zeros((37, 300), int)
+    for band in wavelet.subbands((37, 300), 4):
+        counts[band.rows, band.columns] += 1
+    assert (counts == 1).all()
