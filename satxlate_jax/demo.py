@@ -4,6 +4,7 @@ It runs the commands that a user types, one after the other, and prints each bef
 """
 
 import contextlib
+import json
 import os
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
 
 SATELLITES = ("G16", "G17", "H8")
+SOURCE, TARGET = "G17", "H8"
 TEST_DAYS = "32-53"  # of 2019: the paper's test period, which the data sets keep out of training
 # program -> how it is typed, and its module, so that the interpreter is the one that runs the demo
 PROGRAMS = {
@@ -53,32 +55,56 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     if not (PROJECT / "configs" / "demo.py").exists():
         raise InputError("the demo needs the project's checkout (configs/ and datasets/); clone it and run it there")
     output = output.resolve()
-    l1g, data, run, translated, scores = (output / name for name in ("l1g", "data", "run", "translated", "report"))
+    names = ("l1g", "l1g_same_view", "data", "run", "translated", "report_two_views", "report")
+    l1g, same_view, data, run, translated, two_views, scores = (output / name for name in names)
     output.mkdir(parents=True, exist_ok=True)
 
-    words = [f"--output={l1g}", f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
-    words += [f"--seed={seed}", f"--workers={count_cpus()}"]
-    _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", *words])
+    scenes = [f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
+    scenes += [f"--seed={seed}", f"--workers={count_cpus()}"]
+    _run("1/6 simulate tiles as each satellite sees them", ["satxlate", "simulate", f"--output={l1g}", *scenes])
+    words = [f"--output={same_view}", *scenes, f"--viewpoint={SOURCE}", f"--days={TEST_DAYS}"]
+    _run(f"2/6 simulate what the others would see from {SOURCE}'s place, as truth", ["satxlate", "simulate", *words])
 
     for satellite in SATELLITES:
         words = ["build", "datasets/geonex_l1g", f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
-        _run(f"2/5 build the data set of {satellite}", ["tfds", *words], output / f"build_{satellite}.log")
+        _run(f"3/6 build the data set of {satellite}", ["tfds", *words], output / f"build_{satellite}.log")
 
+    _check_family(run)
     words = ["--config=configs/demo.py", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
-    _run("3/5 train", ["satxlate", "train", *words])
+    _run("4/6 train", ["satxlate", "train", *words])
 
     days = parse_numbers(TEST_DAYS)
-    source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in ("G17", "H8"))
+    source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in (SOURCE, TARGET))
     pairs = coincident(source, target)
     if not pairs:
         raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
     checkpoint = f"--checkpoint={run}"
-    words = [checkpoint, "--to=H8", str(pairs[0][0].path), f"--output={translated}"]
-    _run("4/5 translate a test tile of GOES-17 into one of Himawari-8", ["satxlate", "translate", *words])
+    words = [checkpoint, f"--to={TARGET}", str(pairs[0][0].path), f"--output={translated}"]
+    _run("5/6 translate a test tile of GOES-17 into one of Himawari-8", ["satxlate", "translate", *words])
 
-    words = [checkpoint, f"--l1g={l1g}", "--source=G17", "--target=H8", "--year=2019", f"--days={TEST_DAYS}"]
-    _run("5/5 evaluate on the test days", ["satxlate", "evaluate", *words, f"--output={scores}"])
+    words = [
+        checkpoint,
+        f"--l1g={l1g}",
+        f"--source={SOURCE}",
+        f"--target={TARGET}",
+        "--year=2019",
+        f"--days={TEST_DAYS}",
+    ]
+    apart = [*words, "--pictures=0", f"--output={two_views}"]
+    _run("6/6 evaluate on the test days, from two viewpoints", ["satxlate", "evaluate", *apart])
+    words += ["--truth=same_view", f"--truth_l1g={same_view}", f"--beside={two_views}", f"--output={scores}"]
+    _run("    and from one, where nothing is parallax", ["satxlate", "evaluate", *words])
     return scores / "report.html"
+
+
+def _check_family(run: Path) -> None:
+    """Raise InputError where the folder holds a run of the demo of an older version."""
+    mark = run / "run.json"
+    if mark.is_file() and json.loads(mark.read_text())["config"]["generator"]["family"] != "spectral_flow":
+        raise InputError(
+            f"{run} is a run of the VAE-GAN, which the demo trained before 0.2 (now configs/demo_vae_gan.py); choose "
+            "another --output"
+        )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -92,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
     for name, default, text in (
         ("tiles", 4, "simulated tiles"),
         ("times", 6, "simulated times"),
-        ("steps", 300, "training steps"),
+        ("steps", 200, "training steps"),
         ("seed", 0, "another seed is another planet"),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})")
