@@ -30,6 +30,7 @@ PIXELS = 60_000  # of a satellite, to fit on
 PATCHES = 768  # of a satellite, to draw those pixels from
 CALIBRATED_PATCHES = 192  # of a satellite
 BLOCKS = 4
+ONE_AT_MOST = 0.73  # of the errors within one standard deviation, for two to hold 95 %
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
 RIDGE_ADAPTER = 1e-6
 SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
@@ -412,7 +413,7 @@ def calibrate(
 
     Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
     Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
-    two conformal factors of a pixel's standard deviation, for 68 and 95 %.
+    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %.
     """
     params = jax.tree.map(np.asarray, params)
     fit, views_differ = BaseFit(flow, _draw_pixels(flow, params, train)), views_vary(train)
@@ -451,7 +452,9 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
             found["sigma"][:, channel] = np.maximum(np.mean(quantiles, 0), 0.05)
     for channel, ratios in enumerate(gather(_error_ratios)):
         if ratios:
-            found["std"][:, channel] = np.maximum(np.quantile(ratios, [0.6827, 0.9545]) / [1, 2], 1e-3)
+            one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
+            # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
+            found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
     return found
 
 
