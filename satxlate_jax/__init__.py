@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "read_tile": "satxlate_jax.l1g.reader",
     "write_tile": "satxlate_jax.l1g.reader",
-    "load": "satxlate_jax.translation.translate",
+    "load": "satxlate_jax.translation.load",
 }
 
 __all__ = ["__version__", "load", "read_tile", "write_tile"]

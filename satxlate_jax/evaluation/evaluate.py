@@ -31,7 +31,7 @@ from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}

@@ -6,7 +6,6 @@ other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, denormalize, get_satellite, normalize
 from satxlate_jax.models.families import make_translator
@@ -280,40 +278,3 @@ def _of_image(extras: Extras, index: int) -> Extras:
     """The part of a batch's extras that one image has."""
     parts = (None if part is None else part[index] for part in (extras.std, extras.extrapolated, extras.samples))
     return replace(extras, **dict(zip(("std", "extrapolated", "samples"), parts, strict=True)))  # type: ignore[arg-type]
-
-
-def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
-    """Load a run's generator, ready to translate; nothing but the run is needed.
-
-    Where the checkpoint holds a moving average of the generator (config.optimizer.ema_decay), that is what translates.
-
-    Args:
-      run: a run's folder (it holds checkpoints/).
-      step: which checkpoint; default the newest.
-      block: largest side of an image computed at once, pixels.
-
-    Raises:
-      InputError: there is no checkpoint, or its parameters are not those of the network that its metadata describe.
-    """
-    folder = Path(run)
-    if not (folder / "checkpoints").is_dir():
-        raise InputError(f"'{run}' is not a run: it has no folder 'checkpoints'; give the --workdir of a training run")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    try:
-        metadata = checkpoints.metadata(step)
-        part = "generator_average" if "generator_average" in checkpoints.parts(step) else "generator"
-        try:
-            network = make_translator(metadata["config"], metadata["satellites"])
-            expected = jax.eval_shape(network.init, jax.random.key(0))
-        except (KeyError, TypeError) as error:
-            raise InputError(f"'{run}' describes no network ({error}); another version wrote it; retrain") from error
-        params = checkpoints.restore(step, like=expected, only=part)
-    finally:
-        checkpoints.close()
-    if network.is_calibrated:
-        from satxlate_jax.translation.flow_translator import (
-            FlowTranslator,
-        )  # here, because it is made of TileTranslator
-
-        return FlowTranslator(params, metadata, folder.resolve().name, block)
-    return TileTranslator(params, metadata, folder.resolve().name, block)

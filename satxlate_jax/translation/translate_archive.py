@@ -19,8 +19,9 @@ from satxlate_jax.cpus import count_cpus
 from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.translation.inference import BLOCK
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
+from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
-from satxlate_jax.translation.translate import TileTranslator, load
+from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.zarr import ZarrFolder
 
 FAILURES = "failures.jsonl"

@@ -7,7 +7,7 @@ from scipy import ndimage, stats
 from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups, view_groups
 from satxlate_jax.evaluation.metrics import Calibration, JointHistogram, PowerSpectrum, band_scores
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run
 
 LAT = 40 - 0.02 * np.arange(300)

@@ -15,7 +15,7 @@ from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step import TrainState
 from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 
 torch = pytest.importorskip("torch", reason="PyTorch is optional: pip install 'satxlate-jax[torch]'")
 

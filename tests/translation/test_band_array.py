@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run
 from tests.translation.test_translate import make_tile, stacked
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from satxlate_jax.translation.inference import RAMP, apply_in_blocks, cut_axis, run_network, view_radius
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run
 
 

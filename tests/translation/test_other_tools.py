@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 from satxlate_jax.instruments import get_satellite
+from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import write_tile_netcdf
-from satxlate_jax.translation.translate import load
 from tests.random_run import save_random_run
 from tests.translation.test_translate import make_tile
 

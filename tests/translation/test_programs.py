@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.translation import inference
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run
 from tests.translation.test_translate import make_tile
 

@@ -9,7 +9,7 @@ from pyorbital.astronomy import sun_zenith_angle
 import satxlate_jax
 from satxlate_jax.cli import InputError
 from satxlate_jax.translation.inference import view_radius
-from satxlate_jax.translation.translate import load
+from satxlate_jax.translation.load import load
 from tests.random_run import GENERATOR, save_random_run
 
 BANDS = {"G16": (1, 7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16), "H8_15": (2, 8, 9)}

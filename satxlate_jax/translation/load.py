@@ -1,0 +1,44 @@
+"""Load a run's generator, of whichever family."""
+
+from pathlib import Path
+
+import jax
+
+from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.cli import InputError
+from satxlate_jax.models.families import make_translator
+from satxlate_jax.translation.flow_translator import FlowTranslator
+from satxlate_jax.translation.inference import BLOCK
+from satxlate_jax.translation.translate import TileTranslator
+
+
+def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
+    """Load a run's generator, ready to translate; nothing but the run is needed.
+
+    Where the checkpoint holds a moving average of the generator (config.optimizer.ema_decay), that is what translates.
+
+    Args:
+      run: a run's folder (it holds checkpoints/).
+      step: which checkpoint; default the newest.
+      block: largest side of an image computed at once, pixels.
+
+    Raises:
+      InputError: there is no checkpoint, or its parameters are not those of the network that its metadata describe.
+    """
+    folder = Path(run)
+    if not (folder / "checkpoints").is_dir():
+        raise InputError(f"'{run}' is not a run: it has no folder 'checkpoints'; give the --workdir of a training run")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    try:
+        metadata = checkpoints.metadata(step)
+        part = "generator_average" if "generator_average" in checkpoints.parts(step) else "generator"
+        try:
+            network = make_translator(metadata["config"], metadata["satellites"])
+            expected = jax.eval_shape(network.init, jax.random.key(0))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"'{run}' describes no network ({error}); another version wrote it; retrain") from error
+        params = checkpoints.restore(step, like=expected, only=part)
+    finally:
+        checkpoints.close()
+    kind = FlowTranslator if network.is_calibrated else TileTranslator
+    return kind(params, metadata, folder.resolve().name, block)
