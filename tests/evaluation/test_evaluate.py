@@ -74,6 +74,7 @@ def archive(tmp_path_factory):
     return make_archive(tmp_path_factory.mktemp("archive"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
     """Bands 7 and 12 of GOES-17, measured in its own files and not given to the network."""
     words = ("--truth", "source", "--tiles", "h09v03")
@@ -99,6 +100,7 @@ def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
     assert "1 of 3 files could not be scored" in output  # the one at 20:01 has neither band
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_the_headline_says_once(runs, realdata_dir, tmp_path, capsys):
     """Where linear regression is the best baseline, that it is better than the model is said by naming it."""
     words = ("--truth", "source", "--tiles", "h09v03, h10v19", "--baselines", "linear, constant")
@@ -108,6 +110,7 @@ def test_what_the_headline_says_once(runs, realdata_dir, tmp_path, capsys):
     assert "Linear regression is better" not in output
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert evaluate(runs["small"], archive, tmp_path / "out", "--days", "33-34", source="G16", target="H8") == 0
     scores = {(row["method"], row["band"]): row for row in rows(tmp_path / "out" / "scores.csv")}
@@ -126,6 +129,7 @@ def test_coincident_files_of_two_satellites(runs, archive, tmp_path):
     assert "SBAF" not in (tmp_path / "out" / "scores.tex").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_measured_bands_do_not_count_as_agreement_in_the_latent_space(archive, tmp_path):
     slots = {"G16": (0, 1), "H8": (2, 0, 1)}
     run = save_random_run(tmp_path / "run", SMALL, dim=4, slots=slots, spectral_path="linear")
@@ -143,6 +147,7 @@ def test_measured_bands_do_not_count_as_agreement_in_the_latent_space(archive, t
     assert words in report and f"their size is {size:.3g}, the noise" in report
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_baselines_fitted_on_what_they_are_scored_on_are_called_so(runs, archive, tmp_path):
     assert evaluate(runs["small"], archive, tmp_path / "out", source="G16", target="H8") == 0
     assert "THE SAME FILES THAT ARE SCORED" in (tmp_path / "out" / "report.html").read_text()
@@ -173,6 +178,7 @@ def test_the_report_stands_alone(runs, archive, tmp_path):
     assert sorted(path.name for path in output.iterdir()) == [*tables, "scores_per_file.csv", "sums.npz"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path, capsys):
     root = make_archive(tmp_path / "archive")
     bad = next((root / "G16").rglob("*_20190202_*.hdf"))
@@ -204,6 +210,7 @@ def test_one_line_for_what_cannot_work(runs, archive, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_papers_preset_chooses_its_files(runs, tmp_path, capsys):
     """2019, days 32 to 53, 00:00 UTC; given filters narrow it, none widens it."""
     smooth = (("G16", (2, 13)), ("H8", (2, 3, 13)))

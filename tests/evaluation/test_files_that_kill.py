@@ -1,27 +1,33 @@
-"""Files that end any process which reads them cost `evaluate`, `quicklook` and `animate` nothing but themselves.
-
-The commands run in processes of their own, so that the old fault would fail a test and not end all of them.
-"""
+"""Files that end any process which reads them cost `evaluate`, `quicklook` and `animate` nothing but themselves."""
 
 import csv
 import json
-import subprocess
-import sys
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 
+from satxlate_jax.__main__ import main
 from tests.archives import make_deadly, write_archive
 from tests.random_run import save_random_run
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 TILE = "h02v05"
 TIMES = [datetime(2019, 2, day, 22) for day in range(1, 6)]
 BANDS = {"G16": (2, 13), "H8": (2, 3, 13)}
 
 
-def run_command(*words):
-    command = [sys.executable, "-m", "satxlate_jax", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run_command(capsys):
+    """Runs a command in this process, which the old fault would end."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([*map(str, words)])
+        return SimpleNamespace(returncode=code, stdout=(printed := capsys.readouterr()).out, stderr=printed.err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,7 @@ def archive(tmp_path):
     ]
 
 
-def test_an_evaluation_goes_on_and_names_them(run, archive, tmp_path):
+def test_an_evaluation_goes_on_and_names_them(run_command, run, archive, tmp_path):
     """One among the sources, one among the truths, one among the files that the baselines are fitted on."""
     root, files = archive
     bad = [make_deadly(path) for path in (files[0]["G16"], files[1]["H8"], files[4]["H8"])]
@@ -58,7 +64,7 @@ def test_an_evaluation_goes_on_and_names_them(run, archive, tmp_path):
     assert bad[1].name in listed[1]["reason"]
 
 
-def test_an_evaluation_of_nothing_else_says_why(run, archive, tmp_path):
+def test_an_evaluation_of_nothing_else_says_why(run_command, run, archive, tmp_path):
     root, files = archive
     for pair in files:
         make_deadly(pair["G16"])
@@ -68,7 +74,7 @@ def test_an_evaluation_of_nothing_else_says_why(run, archive, tmp_path):
     assert "ended the process that read it" in done.stderr
 
 
-def test_the_other_tiles_are_drawn(archive, tmp_path):
+def test_the_other_tiles_are_drawn(run_command, archive, tmp_path):
     _, files = archive
     bad, good = make_deadly(files[0]["G16"]), files[1]["G16"]
     out = ["--no_coastlines", "--output", tmp_path / "out"]
@@ -81,7 +87,7 @@ def test_the_other_tiles_are_drawn(archive, tmp_path):
         assert done.returncode == 2 and bad.name in done.stderr and done.stderr.strip().count("\n") == 0, done.stderr
 
 
-def test_the_other_frames_are_animated(run, archive, tmp_path):
+def test_the_other_frames_are_animated(run_command, run, archive, tmp_path):
     from PIL import Image
 
     root, files = archive
