@@ -16,6 +16,11 @@ from satxlate_jax.translation.translate import TileTranslator
 ALL = "all"
 FLAGS = ("extrapolated", "not extrapolated")
 """Groups of pixels that a translation flags as outside of what it has learned from, and the others."""
+_APART = ("view zeniths less than 5 degrees apart", "5 to 20 degrees apart", "more than 20 degrees apart")
+_PARALLAX = ("parallax below a pixel", "parallax of a pixel or more")
+_CLASSES = ("day", "twilight", "night", "cold or bright", "warm and dark", "water", "vegetation", "bare", "snow-like")
+GROUPS = (ALL, *_CLASSES, *_APART, *_PARALLAX, *FLAGS)
+"""All groups in the order of tables."""
 _REFLECTIVE, _WINDOW = (0.64, 0.865, 1.61), 10.4  # um
 _COLD = 280.0  # K in an atmospheric window
 _BRIGHT = 0.35  # reflectance at 0.64 um
@@ -87,17 +92,14 @@ def view_groups(seen: Mapping[str, Fields], lat: np.ndarray, lon: np.ndarray) ->
     """
     views = [np.radians(view_angles(get_satellite(name).longitude, lat[:, None], lon[None])) for name in seen]
     (low, high), apart = _ZENITHS_APART, np.degrees(np.abs(views[0][0] - views[1][0]))
-    groups = {f"view zeniths less than {low:g} degrees apart": apart < low}
-    groups[f"{low:g} to {high:g} degrees apart"] = (apart >= low) & (apart <= high)
-    groups[f"more than {high:g} degrees apart"] = apart > high
+    groups = dict(zip(_APART, (apart < low, (apart >= low) & (apart <= high), apart > high), strict=True))
     found = ((fields, find_band(name, _WINDOW, fields)) for name, fields in seen.items())
     windows = [fields[number] for fields, number in found if number is not None and np.isfinite(fields[number]).any()]
     if windows:
         depths = [np.nanpercentile(window, _GROUND_PERCENTILE) - window for window in windows]
         tangents = [np.tan(zenith) * np.exp(1j * azimuth) for zenith, azimuth in views]
         parallax = np.maximum(np.max(depths, axis=0), 0) / _LAPSE_RATE * np.abs(tangents[0] - tangents[1])
-        groups |= {"parallax below a pixel": parallax < _PIXEL_KM}
-        groups |= {"parallax of a pixel or more": parallax >= _PIXEL_KM}
+        groups |= dict(zip(_PARALLAX, (parallax < _PIXEL_KM, parallax >= _PIXEL_KM), strict=True))
     return groups
 
 

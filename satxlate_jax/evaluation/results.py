@@ -19,7 +19,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
-from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, Consistency
+from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
 from satxlate_jax.instruments import Band, get_satellite
 
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
@@ -130,7 +130,7 @@ class Results:
         """The scores of all rows, sorted by file, group, band and method: the columns file, group and `COLUMNS`."""
         task = self.comparison.task
         table = metrics.band_scores(self.sums).reset_index()
-        order = {"method": self.methods, "group": table["group"].unique(), "file": ["", *dict(self.files)]}
+        order = {"method": self.methods, "group": GROUPS, "file": ["", *dict(self.files)]}
         for label, names in order.items():
             table[label] = pd.Categorical(table[label], names)
         table = table.sort_values(["file", "group", "band", "method"]).astype(dict.fromkeys(order, object))

@@ -13,13 +13,7 @@ from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, stack
-from satxlate_jax.evaluation.diagnostics import (
-    ALL,
-    FLAGS,
-    grouping_bands,
-    pixel_groups,
-    view_groups,
-)
+from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import Request, read_groups

@@ -368,15 +368,18 @@ class SpectralFlow:
 
     def coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
         """Mean and standard deviation [member, batch, h, w, channel] of the coefficients of what the base leaves."""
-        name = name_pattern(pattern)
-        settings = {"sigma": params["base"][name]["sigma"], "calibration": params["calibration"][name]}
-        return self.run_network(params, filled, self.mask(pattern), **settings)
+        return self.run_network(params, filled, self.settings(params, pattern))
 
-    def run_network(
-        self, params: Params, filled: jax.Array, given: jax.Array, sigma: jax.Array, calibration: Params
-    ) -> tuple[jax.Array, jax.Array]:
-        """As `coefficients`, of a pattern's mask, the base's standard deviations and the calibration, as arrays."""
-        inputs = params["inputs"]
+    def settings(self, params: Params, pattern: Sequence[int]) -> Params:
+        """What makes a pattern, as arrays: 'given' (bool), 'gains', 'sigma' and 'calibration'."""
+        base = params["base"][name_pattern(pattern)]
+        settings = {"given": self.mask(pattern), "gains": base["gains"], "sigma": base["sigma"]}
+        return settings | {"calibration": params["calibration"][name_pattern(pattern)]}
+
+    def run_network(self, params: Params, filled: jax.Array, settings: Params) -> tuple[jax.Array, jax.Array]:
+        """As `coefficients`, of a pattern's settings; a program of it serves all patterns."""
+        inputs, given = params["inputs"], settings["given"]
+        scales, calibration = settings["sigma"], settings["calibration"]
         white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
         features = [white, _local_means(white), jnp.broadcast_to(given.astype(filled.dtype), filled.shape)]
         features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
@@ -384,7 +387,6 @@ class SpectralFlow:
         members = [jax.tree.map(itemgetter(index), params["network"]) for index in range(self.flow["members"])]
         made = [self._network.apply(member, features) for member in members]
         mean, sigmas = jax.tree.map(lambda *parts: jnp.stack(parts), *made)
-        scales = sigma
         mean = wavelet.transform(mean.astype(filled.dtype) * scales.max(0), self.levels)
         coarse = list(wavelet.subbands(filled.shape[1:3], self.levels))[-1]
         details, whole = calibration["gate"]

@@ -206,12 +206,12 @@ def simulate_archive(
     }
     chosen_times = choose_times([*seen_by], times, seed)
     written_times = [time for time in chosen_times if days is None or time.timetuple().tm_yday in days]
+    if viewpoint and len(chosen) == 1:
+        raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
     if viewpoint:
         others = [satellite.name for satellite in chosen if satellite.name != viewpoint]
         seen_by = {tile: others for tile, seen in seen_by.items() if viewpoint in seen}
-    plan = [(seen, tile, time) for time in written_times for tile, seen in seen_by.items() if seen]
-    if viewpoint and len(chosen) == 1:
-        raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
+    plan = [(seen, tile, time) for time in written_times for tile, seen in seen_by.items()]
     if not plan:
         on = ", ".join(f"{time:%Y-%j}" for time in chosen_times)
         raise InputError(f"none of the times is on these --days; they are on {on} (year, day of the year)")

@@ -26,10 +26,12 @@ from satxlate_jax.models.spectral_flow import (
 )
 from satxlate_jax.training.input import Examples
 
-PIXELS = 60_000  # of a satellite, to fit on
+PIXELS = 40_000  # of a satellite, to fit on
 PATCHES = 768  # of a satellite, to draw those pixels from
 CALIBRATED_PATCHES = 192  # of a satellite
 BLOCKS = 4
+FARTHEST = 5.0  # a coefficient counts as no more standard deviations than that
+ONE_AT_MOST = 0.73  # of the errors within one standard deviation, for two to hold 95 %
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
 RIDGE_ADAPTER = 1e-6
 SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
@@ -304,7 +306,7 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
         for refitted, satellite, images in _left_out(flow, params, fit, pattern, examples, views_differ):
             own = list(flow.axis.of_satellite(satellite))
             for part in _parts(images):
-                grams[own] += np.asarray(_gram(flow, refitted, satellite, part, pattern))
+                grams[own] += np.asarray(_gram(flow, *_regressed(flow, refitted, satellite, part, pattern)))
                 counts[own] += len(part)
         grams /= np.maximum(counts, 1)[:, None, None, None]
         params["base"][name_pattern(pattern)] |= _as_float32(_fit_gains(flow, grams, pattern))
@@ -326,10 +328,15 @@ def _left_out(
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
-def _gram(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
-    """Products [subband, 2 channel, 2 channel] of coefficients of channels as the base fills them, and as they are."""
+def _regressed(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+    """Images on the axis, and with what the pattern lacks from the regression: all that differs between patterns."""
     y, angles = _on_axis(flow, params, images, satellite)
-    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+    return y, flow.regress(params, y, angles, pattern, y if flow.reflectance in pattern else None)[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _gram(flow: SpectralFlow, y: jax.Array, filled: jax.Array) -> jax.Array:
+    """Products [subband, 2 channel, 2 channel] of coefficients of channels as regressed, and as they are."""
     both = wavelet.transform(jnp.concatenate([filled, y], -1), flow.levels)
     parts = (both[:, band.rows, band.columns] for band in wavelet.subbands(both.shape[1:3], flow.levels))
     means = [jnp.einsum("nijc,nijd->cd", part, part, precision="highest") / part[0, ..., 0].size for part in parts]
@@ -391,9 +398,9 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
     for satellite, each in examples.items():
         own = {*flow.axis.of_satellite(satellite)}
         for pattern in [pattern for pattern in flow.patterns if {*pattern} <= own] or []:
-            fill = jax.jit(lambda p, x, s=satellite, g=pattern: flow.base(p, *_on_axis(flow, p, x, s), g)[0])
             for part in _parts(each.images[:: max(len(each.images) // 64, 1)]):
-                rows.append(np.asarray(fill(params, part))[:, ::4, ::4].reshape(-1, flow.axis.size))
+                _, filled = _regressed(flow, params, satellite, part, pattern)
+                rows.append(np.asarray(filled)[:, ::4, ::4].reshape(-1, flow.axis.size))
     if not rows:
         return {"mean": np.zeros(flow.axis.size), "kernel": np.eye(flow.axis.size)}
     pixels = np.concatenate(rows).astype(np.float64)
@@ -412,7 +419,7 @@ def calibrate(
 
     Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
     Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
-    two conformal factors of a pixel's standard deviation, for 68 and 95 %.
+    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %.
     """
     params = jax.tree.map(np.asarray, params)
     fit, views_differ = BaseFit(flow, _draw_pixels(flow, params, train)), views_vary(train)
@@ -435,9 +442,11 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
         """The function's values [..., channel] on all images, by channel, of satellites that have it."""
         values: list[list[np.ndarray]] = [[] for _ in range(n)]
         for params, satellite, images in parts:
-            changed = params | {"calibration": params["calibration"] | {name: _as_float32(found)}}
+            settings = flow.settings(params, pattern) | {"calibration": _as_float32(found)}
+            common = {part: params[part] for part in ("network", "inputs")}
             for part in _parts(images):
-                made = np.asarray(function(flow, changed, satellite, part, pattern))
+                y, filled = _regressed(flow, params, satellite, part, pattern)
+                made = np.asarray(function(flow, common, y, filled, settings))
                 for channel in {*flow.axis.of_satellite(satellite)} - {*pattern}:
                     values[channel].append(made[..., channel])
         return values
@@ -446,12 +455,14 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
         if sums:
             found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
             found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
-    for channel, quantiles in enumerate(gather(_coefficient_quantiles)):
-        if quantiles:
-            found["sigma"][:, channel] = np.maximum(np.mean(quantiles, 0), 0.05)
+    for channel, squares in enumerate(gather(_coefficient_squares)):
+        if squares:
+            found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
     for channel, ratios in enumerate(gather(_error_ratios)):
         if ratios:
-            found["std"][:, channel] = np.maximum(np.quantile(ratios, [0.6827, 0.9545]) / [1, 2], 1e-3)
+            one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
+            # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
+            found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
     return found
 
 
@@ -467,38 +478,37 @@ def _best_shares(products: np.ndarray) -> np.ndarray:
     return np.where(shares < 0.1, 0, np.clip(shares, 0, 1))
 
 
-def _predicted(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
-    """An image on the axis, the base's estimate, and mean and standard deviation of the coefficients of the rest."""
-    y, angles = _on_axis(flow, params, images, satellite)
-    filled, _ = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
-    return y, filled, *flow.coefficients(params, filled, pattern)
+def _predicted(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree) -> tuple:
+    """The base's estimate, and mean and standard deviation of the coefficients of what it leaves."""
+    filled = flow.restrain(settings["gains"], filled, settings["given"])
+    return filled, *flow.run_network(params, filled, settings)
 
 
-@partial(jax.jit, static_argnums=(0, 2, 4))
-def _products(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+@partial(jax.jit, static_argnums=0)
+def _products(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
     """Products [3, 3, channel] of the network's details and coarse mean and of what the base leaves, over pixels."""
-    y, filled, mean, _ = _predicted(flow, params, satellite, images, pattern)
+    filled, mean, _ = _predicted(flow, params, filled, settings)
     mean, coarse = mean.mean(0), list(wavelet.subbands(y.shape[1:3], flow.levels))[-1]
     details = wavelet.inverse(mean.at[:, coarse.rows, coarse.columns].set(0), flow.levels)
     parts = jnp.stack([details, wavelet.inverse(mean, flow.levels) - details, y - filled])
     return jnp.einsum("inhwc,jnhwc->ijc", parts, parts)
 
 
-@partial(jax.jit, static_argnums=(0, 2, 4))
-def _coefficient_quantiles(
-    flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple
+@partial(jax.jit, static_argnums=0)
+def _coefficient_squares(
+    flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree
 ) -> jax.Array:
-    """The 68 % quantile of |z| [subband, channel]."""
-    y, filled, mean, sigma = _predicted(flow, params, satellite, images, pattern)
-    z = jnp.abs((wavelet.transform(y - filled, flow.levels) - mean) / sigma)
+    """The mean of z squared [subband, channel], where no z counts as more than FARTHEST."""
+    filled, mean, sigma = _predicted(flow, params, filled, settings)
+    squares = jnp.minimum(((wavelet.transform(y - filled, flow.levels) - mean) / sigma) ** 2, FARTHEST**2)
     bands = wavelet.subbands(y.shape[1:3], flow.levels)
-    return jnp.stack([jnp.quantile(z[..., b.rows, b.columns, :], 0.6827, axis=(0, 1, 2, 3)) for b in bands])
+    return jnp.stack([jnp.mean(squares[..., b.rows, b.columns, :], (0, 1, 2, 3)) for b in bands])
 
 
-@partial(jax.jit, static_argnums=(0, 2, 4))
-def _error_ratios(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> jax.Array:
+@partial(jax.jit, static_argnums=0)
+def _error_ratios(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
     """Errors of every fourth pixel over their standard deviations [n, h / 4, w / 4, channel]."""
-    y, filled, mean, sigma = _predicted(flow, params, satellite, images, pattern)
+    filled, mean, sigma = _predicted(flow, params, filled, settings)
     added = wavelet.inverse(mean, flow.levels)
     variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
     return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]

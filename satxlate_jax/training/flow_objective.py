@@ -15,7 +15,7 @@ import numpy as np
 
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.discriminator import Discriminator
-from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow, name_pattern
+from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_fit import PATCHES, calibrate, fit_start, usable_patterns
@@ -98,12 +98,12 @@ class FlowObjective:
             lambda p, y, a, g=pattern, k=reflectance: flow.regress(p, y, a, g, k)[0]
             for pattern, reflectance in zip(patterns, known, strict=True)
         ]
-        bases = [params["base"][name_pattern(pattern)] for pattern in patterns]
-        gains, sigma = (jnp.stack([base[name] for base in bases])[index] for name in ("gains", "sigma"))
-        given = jnp.stack([flow.mask(pattern) for pattern in patterns])[index]
-        filled = flow.restrain(gains, jax.lax.switch(index, branches, params, y, angles), given)
-        neutral = jax.tree.map(jnp.ones_like, params["calibration"][name_pattern(patterns[0])])
-        mean, sigma = flow.run_network(params, filled, given, sigma, neutral)
+        settings = [flow.settings(params, pattern) for pattern in patterns]
+        chosen = jax.tree.map(lambda *parts: jnp.stack(parts)[index], *settings)
+        chosen["calibration"] = jax.tree.map(jnp.ones_like, chosen["calibration"])
+        given = chosen["given"]
+        filled = flow.restrain(chosen["gains"], jax.lax.switch(index, branches, params, y, angles), given)
+        mean, sigma = flow.run_network(params, filled, chosen)
         counts = (own & ~given).astype(y.dtype)
         z = (wavelet.transform(y - filled, flow.levels) - mean) / sigma
         terms, total = (0.5 * z**2 + jnp.log(sigma)) * counts, jnp.zeros(())

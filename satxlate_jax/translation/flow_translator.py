@@ -131,8 +131,9 @@ class FlowTranslator(TileTranslator):
         copied = self.network.copied(source, target)
         for number, field in enumerate(fields):
             field[missing] = np.nan
-            for ours, theirs in copied:
-                field[..., theirs] = x[..., ours] if number != 1 else np.where(np.isfinite(x[..., ours]), 0, np.nan)
+            for ours, theirs in copied:  # what is passed on is as uncertain as it was measured
+                noise = np.where(np.isfinite(x[..., ours]), self.bands(source)[ours].noise, np.nan)
+                field[..., theirs] = noise if number == 1 else x[..., ours]
         draws = np.stack(fields[2:], 1) if samples else None
         places = [theirs for _, theirs in copied]
         return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=places)
