@@ -25,7 +25,7 @@ from satxlate_jax.benchmarks import config_parser
 from satxlate_jax.cli import at_least
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
-from satxlate_jax.training.channels import training_sources
+from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step import abstract_arguments, compiler_options, jit_train_step
 
@@ -172,12 +172,15 @@ def main(argv: Sequence[str]) -> None:
     seconds = _seconds(step, arguments.steps)
     parts = measure_parts(compiled.as_text(), step) if arguments.parts else {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    rates = convolution_rates(config.batch_size, config.data.patch_size, config.generator.dim, repeats=9)
+    width = config.flow.width if carries_angles(config) else config.generator.dim
+    rates = convolution_rates(config.batch_size, config.data.patch_size, width, repeats=9)
     # of the program as written: compiled for a CPU, convolutions may be library calls that count as nothing
     operations = lowered.cost_analysis()["flops"]
     patches = config.batch_size * len(training_sources(config))
-    network = f"batch {config.batch_size}, patches of {config.data.patch_size} pixels, width {config.generator.dim}"
-    variant = f"{config.precision}, {config.objective.discriminator_fakes} fakes"
+    network = f"batch {config.batch_size}, patches of {config.data.patch_size} pixels, width {width}"
+    variant = f"{config.precision}, " + (
+        "spectral flow" if carries_angles(config) else f"{config.objective.discriminator_fakes} fakes"
+    )
     devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
     print(f"{', '.join(training_sources(config))}: {network}, {variant}; {devices}")
     print(f"  compiled in            {compile_seconds:10.1f} s")

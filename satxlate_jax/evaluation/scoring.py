@@ -169,9 +169,16 @@ def _predict(
         truth=truth,
         sample=predictions.pop(_SAMPLE, {}),
         predictions=predictions,
-        std=_standard_deviation(made, truth),
+        std=_standard_deviation(made, _inferred_bands(translator, task.source, task.target, truth)),
         extrapolated=made["extrapolated"].values != 0 if "extrapolated" in made else None,
     )
+
+
+def _inferred_bands(translator: TileTranslator, source: str, target: str, numbers: Iterable[int]) -> list[int]:
+    """Those of the target's bands that do not pass from the source unchanged: only their errors are the model's."""
+    bands = translator.bands(target)
+    passed = {bands[place].number for _, place in translator.network.copied(source, target)}
+    return [number for number in numbers if number not in passed]
 
 
 def _standard_deviation(made: xr.Dataset, numbers: Iterable[int]) -> dict[int, np.ndarray]:

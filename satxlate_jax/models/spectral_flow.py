@@ -237,7 +237,9 @@ class SpectralFlow:
         adapted = [name for name, channels in self.axis.adapted if channels]
         return {
             "network": jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
-            "adapters": {name: {"kernel": jnp.zeros((n, n)), "bias": jnp.zeros(n)} for name in adapted},
+            "adapters": {
+                name: {"kernel": jnp.zeros((n, n)), "bias": jnp.zeros(n), "std": jnp.zeros(n)} for name in adapted
+            },
             "inputs": {"mean": jnp.zeros(n), "kernel": jnp.eye(n)},
             "base": {name_pattern(pattern): self._empty_base(pattern) for pattern in self.patterns},
             "calibration": {
@@ -291,6 +293,15 @@ class SpectralFlow:
             return 0.0
         adapter = params["adapters"][satellite]
         return jnp.matmul(y, adapter["kernel"].astype(y.dtype), precision="highest") + adapter["bias"].astype(y.dtype)
+
+    def _adapter_std(self, params: Params, source: str, target: str) -> jax.Array:
+        """The standard deviation [band] of a target's bands that the double difference makes of the source's."""
+        own, n, instruments = jnp.array(self.axis.of_satellite(target)), self.axis.size, dict(self.axis.instruments)
+        if instruments[source] == instruments[target]:
+            return jnp.zeros(len(own))
+        parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
+        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        return sum(parts, jnp.zeros(n))[own] / slope
 
     # ------------------------------------------------------------ base
 
@@ -446,8 +457,8 @@ class SpectralFlow:
         y, angles, known = self._prepare(params, x, source)
         pattern, own = self.axis.given(source, target), self.axis.of_satellite(target)
         if {*own} <= {*pattern}:
-            mean = self.from_axis(params, y, target)
-            return Distribution(mean, jnp.zeros_like(mean), jnp.zeros(x.shape[:-1], bool))
+            mean, std = self.from_axis(params, y, target), self._adapter_std(params, source, target)
+            return Distribution(mean, jnp.broadcast_to(std, mean.shape), jnp.zeros(x.shape[:-1], bool))
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         missing = ~self.mask(pattern)
@@ -456,7 +467,7 @@ class SpectralFlow:
         variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
         std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
         slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
-        std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope
+        std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
         return Distribution(self.from_axis(params, mean, target), std, unlike)
 
     def sample(

@@ -144,6 +144,10 @@ class Translator:
         """The satellites it translates between, in the configured order."""
         return tuple(self.bands)
 
+    def copied(self, source: str, target: str) -> list[tuple[int, int]]:
+        """Positions of bands that pass from the source's to the target's arrays unchanged: none."""
+        return []
+
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters; each satellite's depend on its name's place only through its own key."""
         shared, *keys = jax.random.split(key, 1 + 2 * len(self.bands))

@@ -34,6 +34,7 @@ FARTHEST = 5.0  # a coefficient counts as no more standard deviations than that
 ONE_AT_MOST = 0.73  # of the errors within one standard deviation, for two to hold 95 %
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
 RIDGE_ADAPTER = 1e-6
+DOUBLE_DIFFERENCE = 0.5  # its error over that of the regressions it is made of, on simulated scenes
 SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
 LIKELY_SHARE = 0.8  # where no day tile has both bands
 Tree = dict[str, Any]
@@ -152,6 +153,11 @@ class _Fit:
         weights, offset = ridge(features[:, :used], outputs[:, None], self.penalty)
         return np.pad(weights[:, 0], (0, features.shape[1] - used)), float(offset[0])
 
+    def gains_by_air_mass(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> bool:
+        """Tell if the air mass lowers the squared error on blocks left out by 2 % or more."""
+        with_it, without = (self.errors(frame, pixels, outputs, used) for used in (True, False))
+        return with_it < 0.98 * without
+
     def errors(self, frame: Tree, pixels: Pixels, outputs: np.ndarray, with_air_mass: bool) -> float:
         """The mean squared error on blocks left out."""
         total = 0.0
@@ -175,9 +181,7 @@ class BaseFit:
 
     def __init__(self, flow: SpectralFlow, pixels: Mapping[str, Pixels]):
         self.flow, self._pixels = flow, pixels
-        self._air_masses: dict[tuple, bool] = {}
-        several = {tuple(np.unique(each.angles[:, 1].round(2))[:2]) for each in pixels.values()}
-        self._days_differ = len(several) > 0
+        self._with_air_mass: dict[tuple, bool] = {}  # pattern and channel -> whether it helped on blocks left out
 
     def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
         """The base of a pattern, without 'sigma'; `views_differ` allows the air mass as an input."""
@@ -199,14 +203,10 @@ class BaseFit:
                     outputs = self._emission(joined, outputs, share)
                 outputs = outputs - fit.reference(joined)
                 key = (tuple(pattern), channel)
-                if key not in self._air_masses:
-                    gains = group.thermal and views_differ
-                    if gains:
-                        gains = fit.errors(frame, joined, outputs, True) < 0.98 * fit.errors(
-                            frame, joined, outputs, False
-                        )
-                    self._air_masses[key] = gains
-                weight, offset = fit.solve(frame, joined, outputs, self._air_masses[key])
+                if key not in self._with_air_mass:
+                    able = group.thermal and views_differ
+                    self._with_air_mass[key] = able and fit.gains_by_air_mass(frame, joined, outputs)
+                weight, offset = fit.solve(frame, joined, outputs, self._with_air_mass[key])
                 weights.append(weight)
                 offsets.append(offset)
             fitted = frame | {"weights": np.stack(weights, 1), "offset": np.array(offsets)}
@@ -263,7 +263,7 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
         if not channels:
             continue
         n = axis.size
-        kernel, bias = np.zeros((n, n)), np.zeros(n)
+        kernel, bias, std = np.zeros((n, n)), np.zeros(n), np.zeros(n)
         listed = {channel for each in adapted.values() for channel in each}
         for channel in channels:
             reference = next(name for name, own in axis.channels if channel in own)
@@ -278,12 +278,15 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
             alike = [c for c in axis.given(reference, satellite) if axis.thermal[c] and c not in listed]
             if not all(sides.values()) or not alike:
                 continue
+            left = []
             for side, sign in ((reference, 1), (satellite, -1)):
                 joined = _join([each for each in sides[side] if np.isfinite(each.values[:, alike]).all()])
                 weights, offset = ridge(joined.values[:, alike], joined.values[:, [channel]], RIDGE_ADAPTER)
                 kernel[alike, channel] += sign * weights[:, 0]
                 bias[channel] += sign * offset[0]
-        adapters[satellite] = {"kernel": kernel, "bias": bias}
+                left.append(np.std(joined.values[:, channel] - joined.values[:, alike] @ weights[:, 0]))
+            std[channel] = DOUBLE_DIFFERENCE * max(left)
+        adapters[satellite] = {"kernel": kernel, "bias": bias, "std": std}
     return adapters
 
 

@@ -144,7 +144,7 @@ def test_adapters_are_inverses_of_each_other():
         channel for channel in flow.axis.given("G16", "H8") if flow.axis.thermal[channel] and channel not in listed
     ]
     kernel[np.ix_(alike, listed)] = np.random.default_rng(0).normal(size=(len(alike), len(listed)))
-    params["adapters"]["H8"] = {"kernel": kernel, "bias": np.zeros(17, np.float32)}
+    params["adapters"]["H8"] = {"kernel": kernel, "bias": np.zeros(17, np.float32), "std": np.zeros(17, np.float32)}
     x = image((8, 8, 16))
     back = flow.from_axis(params, flow.to_axis(params, x, "H8"), "H8")
     np.testing.assert_allclose(back, x, atol=1e-5)
