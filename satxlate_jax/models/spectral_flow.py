@@ -26,6 +26,13 @@ from flax import nnx
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import Network, Params
+from satxlate_jax.models.spectral_base import (
+    Group,
+    brightness_temperature,
+    infer,
+    make_groups,
+    radiance,
+)
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
 ANGLES = ("cos_solar_zenith", "air_mass")
@@ -34,7 +41,6 @@ CONTEXT = 8  # pixels to a side of the means that the network sees beside each p
 LOG_SIGMA = (-5.0, 3.0)  # limits of the logarithm of a standard deviation relative to the base's
 SOLAR_IRRADIANCE = 9.8  # W m-2 um-1 at 3.9 um
 _SUNLIT, _REFLECTANCE = (3.5, 4.2), (2.1, 2.4)  # um: the channel that sunlight adds to, and the one that tells how much
-_C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
 
 
 class Distribution(NamedTuple):
@@ -43,71 +49,6 @@ class Distribution(NamedTuple):
     mean: jax.Array
     std: jax.Array
     extrapolated: jax.Array
-
-
-def monomials(x: Any, degree: int, concatenate: Any = jnp.concatenate) -> Any:
-    """All products of one to `degree` of the inputs [..., input] (numpy or jax): [..., feature]."""
-    blocks, n = [x], x.shape[-1]
-    previous: list[tuple[int, ...]] = [(index,) for index in range(n)]
-    for _ in range(degree - 1):
-        following = [(*term, last) for term in previous for last in range(term[-1], n)]
-        places = {term: place for place, term in enumerate(previous)}
-        lower = [places[term[:-1]] for term in following]
-        blocks.append(blocks[-1][..., lower] * x[..., [term[-1] for term in following]])
-        previous = following
-    return concatenate(blocks, -1)
-
-
-def count_monomials(inputs: int, degree: int) -> int:
-    """The number of features that `monomials` gives."""
-    return sum(len(list(itertools.combinations_with_replacement(range(inputs), d))) for d in range(1, degree + 1))
-
-
-def radiance(temperature: Any, wavelength: float, exp: Any = jnp.exp) -> Any:
-    """Planck's law, W m-2 sr-1 um-1, from K and um."""
-    return _C1 / wavelength**5 / (exp(_C2 / (wavelength * temperature)) - 1)
-
-
-def brightness_temperature(radiance: Any, wavelength: float, log: Any = jnp.log) -> Any:
-    """The inverse of `radiance`, K."""
-    return _C2 / wavelength / log(1 + _C1 / wavelength**5 / radiance)
-
-
-class Group(NamedTuple):
-    """The channels of one kind in a pattern: which are given and which are inferred from them, and with what degree."""
-
-    given: tuple[int, ...]
-    inferred: tuple[int, ...]
-    degree: int
-    anchored: bool  # the mean of the given channels is an input and what outputs refer to
-    thermal: bool
-
-    @property
-    def inputs(self) -> int:
-        """The number of inputs of the polynomial: the anchor and the differences to it, or the channels themselves."""
-        return len(self.given) + self.anchored
-
-    @property
-    def features(self) -> int:
-        """The number of features, with the air mass's: itself, its square, its products with the inputs."""
-        return count_monomials(self.inputs, self.degree) + (2 + self.inputs) * self.thermal
-
-
-def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) -> list[Group]:
-    """How a pattern's missing channels are inferred: thermal ones from thermal, reflective from reflective.
-
-    Where none of the kind is given, from all that are, without an anchor. The degree is 2 above six given channels.
-    """
-    missing = [channel for channel in range(len(thermal)) if channel not in pattern]
-    groups = []
-    for kind in (True, False):
-        given = tuple(channel for channel in pattern if thermal[channel] == kind)
-        inferred = tuple(channel for channel in missing if thermal[channel] == kind)
-        if inferred:
-            used = given or tuple(pattern)
-            highest = degree if len(used) <= 6 and kind else min(degree, 2)
-            groups.append(Group(used, inferred, highest, bool(given), kind))
-    return groups
 
 
 class FlowNetwork(nnx.Module):
@@ -332,7 +273,7 @@ class SpectralFlow:
         filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape[:-1], bool)
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
-            found, far = _infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
+            found, far = infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
             places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
             filled = filled + jnp.matmul(found, places, precision="highest")
             unlike |= far
@@ -527,19 +468,3 @@ class SpectralFlow:
 def name_pattern(pattern: Sequence[int]) -> str:
     """The name of a pattern among parameters."""
     return "given_" + "_".join(map(str, pattern))
-
-
-def _infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The inferred channels of one kind [..., channel] and where the inputs are far from the fit's, bool [...]."""
-    inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
-    limited = jnp.clip(inputs, *fit["range"])
-    features = monomials(limited, group.degree)
-    far = jnp.einsum("...i,ij,...j->...", inputs, fit["precision"], inputs) > fit["leverage"]
-    if group.thermal:
-        mean, scale, low, high = fit["air_mass"]
-        air_mass = jnp.where(jnp.isfinite(air_mass), air_mass, mean)
-        relative = ((jnp.clip(air_mass, low, high) - mean) / scale)[..., None]
-        features = jnp.concatenate([features, relative, relative**2, relative * limited], -1)
-        far |= (air_mass < low - 0.05) | (air_mass > high + 0.05)
-    found = jnp.matmul(features, fit["weights"], precision="highest") + fit["offset"]
-    return found + given.mean(-1, keepdims=True) if group.anchored else found, far

@@ -172,6 +172,30 @@ def simulate_scene(
     return paths
 
 
+def _plan_scenes(
+    satellites: Sequence[str], tiles: int, times: int, seed: int, days: Sequence[int] | None, viewpoint: str | None
+) -> list[tuple[list[str], str, datetime]]:
+    """The scenes of `simulate_archive`: satellites whose files are written, tile and time."""
+    names = [*satellites, viewpoint] if viewpoint else satellites
+    chosen = [*{satellite.name: satellite for satellite in map(get_satellite, names)}.values()]
+    seen_by = {
+        tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns]
+        for tile in choose_tiles(chosen, tiles, seed)
+    }
+    chosen_times = choose_times([*seen_by], times, seed)
+    written_times = [time for time in chosen_times if days is None or time.timetuple().tm_yday in days]
+    if viewpoint and len(chosen) == 1:
+        raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
+    if viewpoint:
+        others = [satellite.name for satellite in chosen if satellite.name != viewpoint]
+        seen_by = {tile: others for tile, seen in seen_by.items() if viewpoint in seen}
+    plan = [(seen, tile, time) for time in written_times for tile, seen in seen_by.items()]
+    if not plan:
+        on = ", ".join(f"{time:%Y-%j}" for time in chosen_times)
+        raise InputError(f"none of the times is on these --days; they are on {on} (year, day of the year)")
+    return plan
+
+
 def simulate_archive(
     output: str | os.PathLike,
     satellites: Sequence[str] = ("G16", "G17", "H8"),
@@ -198,23 +222,7 @@ def simulate_archive(
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
     viewpoint = viewpoint and get_satellite(viewpoint).name
-    names = [*satellites, viewpoint] if viewpoint else satellites
-    chosen = [*{satellite.name: satellite for satellite in map(get_satellite, names)}.values()]
-    seen_by = {
-        tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns]
-        for tile in choose_tiles(chosen, tiles, seed)
-    }
-    chosen_times = choose_times([*seen_by], times, seed)
-    written_times = [time for time in chosen_times if days is None or time.timetuple().tm_yday in days]
-    if viewpoint and len(chosen) == 1:
-        raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
-    if viewpoint:
-        others = [satellite.name for satellite in chosen if satellite.name != viewpoint]
-        seen_by = {tile: others for tile, seen in seen_by.items() if viewpoint in seen}
-    plan = [(seen, tile, time) for time in written_times for tile, seen in seen_by.items()]
-    if not plan:
-        on = ", ".join(f"{time:%Y-%j}" for time in chosen_times)
-        raise InputError(f"none of the times is on these --days; they are on {on} (year, day of the year)")
+    plan = _plan_scenes(satellites, tiles, times, seed, days, viewpoint)
     try:  # before the first scene, which takes seconds
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:

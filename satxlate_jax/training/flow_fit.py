@@ -1,4 +1,4 @@
-"""Fit what the spectral flow does not learn by descent: adapters and base before step 0, calibration after the last.
+"""Fit what the spectral flow has before step 0: adapters, base, the whitening of the network's inputs.
 
 All of it is closed form on a sample of pixels and patches of the prepared records. Blocks of days (of tiles, where
 there are fewer than four days) are left out in turn to decide what helps and how large errors are elsewhere.
@@ -14,24 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.spectral_flow import (
-    ANGLES,
-    SOLAR_IRRADIANCE,
-    Group,
-    SpectralFlow,
-    brightness_temperature,
-    monomials,
-    name_pattern,
-    radiance,
-)
+from satxlate_jax.models.spectral_base import Group, brightness_temperature, monomials, radiance
+from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
 from satxlate_jax.training.input import Examples
 
 PIXELS = 40_000  # of a satellite, to fit on
 PATCHES = 768  # of a satellite, to draw those pixels from
 CALIBRATED_PATCHES = 192  # of a satellite
 BLOCKS = 4
-FARTHEST = 5.0  # a coefficient counts as no more standard deviations than that
-ONE_AT_MOST = 0.73  # of the errors within one standard deviation, for two to hold 95 %
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
 RIDGE_ADAPTER = 1e-6
 DOUBLE_DIFFERENCE = 0.5  # its error over that of the regressions it is made of, on simulated scenes
@@ -67,7 +57,8 @@ def label_blocks(examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     }
 
 
-def _draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> dict[str, Pixels]:
+def draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> dict[str, Pixels]:
+    """A sample of each satellite's pixels on the axis."""
     blocks, found = label_blocks(examples), {}
     to_axis = jax.jit(flow.to_axis, static_argnums=2)
     for satellite, each in examples.items():
@@ -195,23 +186,36 @@ class BaseFit:
             penalty = self.flow.flow["ridge"] * (1 if group.thermal else RIDGE_REFLECTIVE)
             fit = _Fit(self.flow, group, penalty)
             frame = fit.frame(pixels)
-            weights, offsets = [], []
-            for channel in group.inferred:
-                joined = _join(fit.teachers(pixels, channel))
-                outputs = joined.values[:, channel]
-                if channel == self.flow.sunlit and applies:
-                    outputs = self._emission(joined, outputs, share)
-                outputs = outputs - fit.reference(joined)
-                key = (tuple(pattern), channel)
-                if key not in self._with_air_mass:
-                    able = group.thermal and views_differ
-                    self._with_air_mass[key] = able and fit.gains_by_air_mass(frame, joined, outputs)
-                weight, offset = fit.solve(frame, joined, outputs, self._with_air_mass[key])
-                weights.append(weight)
-                offsets.append(offset)
+            solved = [
+                self._solve(pattern, channel, fit, frame, pixels, share if applies else None, views_differ)
+                for channel in group.inferred
+            ]
+            weights, offsets = zip(*solved, strict=True)
             fitted = frame | {"weights": np.stack(weights, 1), "offset": np.array(offsets)}
             base["thermal" if group.thermal else "reflective"] = fitted
         return base
+
+    def _solve(
+        self,
+        pattern: Sequence[int],
+        channel: int,
+        fit: _Fit,
+        frame: Tree,
+        pixels: Mapping[str, Pixels],
+        share: float | None,
+        views_differ: bool,
+    ) -> tuple[np.ndarray, float]:
+        """Weights and offset of a channel; `share` is of the reflectance that sunlight is taken out by, if it is."""
+        joined = _join(fit.teachers(pixels, channel))
+        outputs = joined.values[:, channel]
+        if channel == self.flow.sunlit and share is not None:
+            outputs = self._emission(joined, outputs, share)
+        outputs = outputs - fit.reference(joined)
+        key = (tuple(pattern), channel)
+        if key not in self._with_air_mass:
+            able = fit.group.thermal and views_differ
+            self._with_air_mass[key] = able and fit.gains_by_air_mass(frame, joined, outputs)
+        return fit.solve(frame, joined, outputs, self._with_air_mass[key])
 
     def _emission(self, pixels: Pixels, values: np.ndarray, share: float) -> np.ndarray:
         """The 3.9 um channel without sunlight, where the reflectance is known."""
@@ -296,33 +300,33 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
 def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:
     """Parameters with adapters, base and input whitening fitted to examples; the network's are kept."""
     params = jax.tree.map(np.asarray, params)
-    raw = _draw_pixels(flow, params | {"adapters": {}}, examples)
-    params["adapters"] = _as_float32(fit_adapters(flow, raw))
-    fit = BaseFit(flow, _draw_pixels(flow, params, examples))
+    raw = draw_pixels(flow, params | {"adapters": {}}, examples)
+    params["adapters"] = as_float32(fit_adapters(flow, raw))
+    fit = BaseFit(flow, draw_pixels(flow, params, examples))
     views_differ = views_vary(examples)
     for pattern in flow.patterns:
-        params["base"][name_pattern(pattern)] |= _as_float32(fit.fit(pattern, views_differ=views_differ))
-    params["inputs"] = _as_float32(_whitening(flow, params, examples))
+        params["base"][name_pattern(pattern)] |= as_float32(fit.fit(pattern, views_differ=views_differ))
+    params["inputs"] = as_float32(_whitening(flow, params, examples))
     for pattern in flow.patterns:
         grams = np.zeros((flow.axis.size, 3 * flow.levels + 1, 2 * flow.axis.size, 2 * flow.axis.size))
         counts = np.zeros(flow.axis.size)
-        for refitted, satellite, images in _left_out(flow, params, fit, pattern, examples, views_differ):
+        for refitted, satellite, images in left_out(flow, params, fit, pattern, examples, views_differ):
             own = list(flow.axis.of_satellite(satellite))
-            for part in _parts(images):
-                grams[own] += np.asarray(_gram(flow, *_regressed(flow, refitted, satellite, part, pattern)))
+            for part in in_parts(images):
+                grams[own] += np.asarray(_gram(flow, *regressed(flow, refitted, satellite, part, pattern)))
                 counts[own] += len(part)
         grams /= np.maximum(counts, 1)[:, None, None, None]
-        params["base"][name_pattern(pattern)] |= _as_float32(_fit_gains(flow, grams, pattern))
+        params["base"][name_pattern(pattern)] |= as_float32(_fit_gains(flow, grams, pattern))
     return params
 
 
-def _left_out(
+def left_out(
     flow: SpectralFlow, params: Tree, fit: "BaseFit", pattern: tuple, examples: Mapping[str, Examples], views: bool
 ) -> Iterator[tuple[Tree, str, np.ndarray]]:
     """Parameters with a base fitted without a block, a satellite that teaches the pattern, its images of the block."""
     blocks, name = label_blocks(examples), name_pattern(pattern)
     for block in range(BLOCKS):
-        base = params["base"][name] | _as_float32(fit.fit(pattern, block, views))
+        base = params["base"][name] | as_float32(fit.fit(pattern, block, views))
         refitted = params | {"base": params["base"] | {name: base}}
         for satellite, each in examples.items():
             images = each.images[blocks[satellite] == block]
@@ -331,7 +335,7 @@ def _left_out(
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
-def _regressed(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
+def regressed(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
     """Images on the axis, and with what the pattern lacks from the regression: all that differs between patterns."""
     y, angles = _on_axis(flow, params, images, satellite)
     return y, flow.regress(params, y, angles, pattern, y if flow.reflectance in pattern else None)[0]
@@ -375,7 +379,8 @@ def views_vary(examples: Mapping[str, Examples]) -> bool:
     return all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
 
 
-def _as_float32(tree: Tree) -> Tree:
+def as_float32(tree: Tree) -> Tree:
+    """The tree with numpy arrays of float32."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
 
 
@@ -385,7 +390,7 @@ def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]
     return [pattern for pattern in flow.patterns if {*pattern} < own]
 
 
-def _parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
+def in_parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
     """The images in parts of one size, so that one program serves all; the first may come twice to fill the last."""
     filled = images[np.arange(-(-len(images) // size) * size) % len(images)]
     return (filled[start : start + size] for start in range(0, len(filled), size))
@@ -401,8 +406,8 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
     for satellite, each in examples.items():
         own = {*flow.axis.of_satellite(satellite)}
         for pattern in [pattern for pattern in flow.patterns if {*pattern} <= own] or []:
-            for part in _parts(each.images[:: max(len(each.images) // 64, 1)]):
-                _, filled = _regressed(flow, params, satellite, part, pattern)
+            for part in in_parts(each.images[:: max(len(each.images) // 64, 1)]):
+                _, filled = regressed(flow, params, satellite, part, pattern)
                 rows.append(np.asarray(filled)[:, ::4, ::4].reshape(-1, flow.axis.size))
     if not rows:
         return {"mean": np.zeros(flow.axis.size), "kernel": np.eye(flow.axis.size)}
@@ -410,108 +415,3 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
     variances, directions = np.linalg.eigh(np.cov(pixels.T))
     kernel = directions / np.sqrt(np.maximum(variances, 0) + 1e-3) @ directions.T
     return {"mean": pixels.mean(0), "kernel": kernel}
-
-
-# ---------------------------------------------------------------- after the last step
-
-
-def calibrate(
-    flow: SpectralFlow, params: Tree, train: Mapping[str, Examples], validation: Mapping[str, Examples]
-) -> Tree:
-    """The calibration: what the network adds, and how large errors are on what was left out.
-
-    Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
-    Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
-    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %.
-    """
-    params = jax.tree.map(np.asarray, params)
-    fit, views_differ = BaseFit(flow, _draw_pixels(flow, params, train)), views_vary(train)
-    for pattern in flow.patterns:
-        parts = list(_left_out(flow, params, fit, pattern, train, views_differ))
-        for satellite, each in validation.items():
-            if pattern in usable_patterns(flow, satellite):
-                thinned = each.images[:: max(len(each.images) * BLOCKS // CALIBRATED_PATCHES, 1)]
-                parts.append((params, satellite, thinned))
-        if parts:
-            params["calibration"][name_pattern(pattern)] = _as_float32(_calibration(flow, parts, pattern))
-    return params["calibration"]
-
-
-def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], pattern: tuple[int, ...]) -> Tree:
-    n, name = flow.axis.size, name_pattern(pattern)
-    found: Tree = jax.tree.map(np.ones_like, parts[0][0]["calibration"][name])
-
-    def gather(function: Any) -> list[list[np.ndarray]]:
-        """The function's values [..., channel] on all images, by channel, of satellites that have it."""
-        values: list[list[np.ndarray]] = [[] for _ in range(n)]
-        for params, satellite, images in parts:
-            settings = flow.settings(params, pattern) | {"calibration": _as_float32(found)}
-            common = {part: params[part] for part in ("network", "inputs")}
-            for part in _parts(images):
-                y, filled = _regressed(flow, params, satellite, part, pattern)
-                made = np.asarray(function(flow, common, y, filled, settings))
-                for channel in {*flow.axis.of_satellite(satellite)} - {*pattern}:
-                    values[channel].append(made[..., channel])
-        return values
-
-    for channel, sums in enumerate(gather(_products)):
-        if sums:
-            found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
-            found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
-    for channel, squares in enumerate(gather(_coefficient_squares)):
-        if squares:
-            found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
-    for channel, ratios in enumerate(gather(_error_ratios)):
-        if ratios:
-            one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
-            # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
-            found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
-    return found
-
-
-def _best_shares(products: np.ndarray) -> np.ndarray:
-    """How much of details and of the coarse mean to add, 0 to 1 each, for the least squared error; products [3, 3]."""
-    own, with_truth = products[:2, :2] + 1e-9 * np.eye(2), products[:2, 2]
-    shares = np.linalg.solve(own, with_truth)
-    for place in (0, 1):
-        if not 0 <= shares[place] <= 1:  # on the edge of the square the other is free
-            shares[place] = np.clip(shares[place], 0, 1)
-            other = 1 - place
-            shares[other] = (with_truth[other] - own[0, 1] * shares[place]) / own[other, other]
-    return np.where(shares < 0.1, 0, np.clip(shares, 0, 1))
-
-
-def _predicted(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree) -> tuple:
-    """The base's estimate, and mean and standard deviation of the coefficients of what it leaves."""
-    filled = flow.restrain(settings["gains"], filled, settings["given"])
-    return filled, *flow.run_network(params, filled, settings)
-
-
-@partial(jax.jit, static_argnums=0)
-def _products(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
-    """Products [3, 3, channel] of the network's details and coarse mean and of what the base leaves, over pixels."""
-    filled, mean, _ = _predicted(flow, params, filled, settings)
-    mean, coarse = mean.mean(0), list(wavelet.subbands(y.shape[1:3], flow.levels))[-1]
-    details = wavelet.inverse(mean.at[:, coarse.rows, coarse.columns].set(0), flow.levels)
-    parts = jnp.stack([details, wavelet.inverse(mean, flow.levels) - details, y - filled])
-    return jnp.einsum("inhwc,jnhwc->ijc", parts, parts)
-
-
-@partial(jax.jit, static_argnums=0)
-def _coefficient_squares(
-    flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree
-) -> jax.Array:
-    """The mean of z squared [subband, channel], where no z counts as more than FARTHEST."""
-    filled, mean, sigma = _predicted(flow, params, filled, settings)
-    squares = jnp.minimum(((wavelet.transform(y - filled, flow.levels) - mean) / sigma) ** 2, FARTHEST**2)
-    bands = wavelet.subbands(y.shape[1:3], flow.levels)
-    return jnp.stack([jnp.mean(squares[..., b.rows, b.columns, :], (0, 1, 2, 3)) for b in bands])
-
-
-@partial(jax.jit, static_argnums=0)
-def _error_ratios(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
-    """Errors of every fourth pixel over their standard deviations [n, h / 4, w / 4, channel]."""
-    filled, mean, sigma = _predicted(flow, params, filled, settings)
-    added = wavelet.inverse(mean, flow.levels)
-    variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
-    return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]

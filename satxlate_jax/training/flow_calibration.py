@@ -1,0 +1,131 @@
+"""Calibrate the spectral flow after the last step, on what was left out of training."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.spectral_flow import SpectralFlow, name_pattern
+from satxlate_jax.training.flow_fit import (
+    BLOCKS,
+    CALIBRATED_PATCHES,
+    BaseFit,
+    Tree,
+    as_float32,
+    draw_pixels,
+    in_parts,
+    left_out,
+    regressed,
+    usable_patterns,
+    views_vary,
+)
+from satxlate_jax.training.input import Examples
+
+FARTHEST = 5.0  # a coefficient counts as no more standard deviations than that
+ONE_AT_MOST = 0.73  # of the errors within one standard deviation, for two to hold 95 %
+
+
+def calibrate(
+    flow: SpectralFlow, params: Tree, train: Mapping[str, Examples], validation: Mapping[str, Examples]
+) -> Tree:
+    """The calibration: what the network adds, and how large errors are on what was left out.
+
+    Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
+    Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
+    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %.
+    """
+    params = jax.tree.map(np.asarray, params)
+    fit, views_differ = BaseFit(flow, draw_pixels(flow, params, train)), views_vary(train)
+    for pattern in flow.patterns:
+        parts = list(left_out(flow, params, fit, pattern, train, views_differ))
+        for satellite, each in validation.items():
+            if pattern in usable_patterns(flow, satellite):
+                thinned = each.images[:: max(len(each.images) * BLOCKS // CALIBRATED_PATCHES, 1)]
+                parts.append((params, satellite, thinned))
+        if parts:
+            params["calibration"][name_pattern(pattern)] = as_float32(_calibration(flow, parts, pattern))
+    return params["calibration"]
+
+
+def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], pattern: tuple[int, ...]) -> Tree:
+    n, name = flow.axis.size, name_pattern(pattern)
+    found: Tree = jax.tree.map(np.ones_like, parts[0][0]["calibration"][name])
+
+    def gather(function: Any) -> list[list[np.ndarray]]:
+        """The function's values [..., channel] on all images, by channel, of satellites that have it."""
+        values: list[list[np.ndarray]] = [[] for _ in range(n)]
+        for params, satellite, images in parts:
+            settings = flow.settings(params, pattern) | {"calibration": as_float32(found)}
+            common = {part: params[part] for part in ("network", "inputs")}
+            for part in in_parts(images):
+                y, filled = regressed(flow, params, satellite, part, pattern)
+                made = np.asarray(function(flow, common, y, filled, settings))
+                for channel in {*flow.axis.of_satellite(satellite)} - {*pattern}:
+                    values[channel].append(made[..., channel])
+        return values
+
+    for channel, sums in enumerate(gather(_products)):
+        if sums:
+            found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
+            found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
+    for channel, squares in enumerate(gather(_coefficient_squares)):
+        if squares:
+            found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
+    for channel, ratios in enumerate(gather(_error_ratios)):
+        if ratios:
+            one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
+            # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
+            found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
+    return found
+
+
+def _best_shares(products: np.ndarray) -> np.ndarray:
+    """How much of details and of the coarse mean to add, 0 to 1 each, for the least squared error; products [3, 3]."""
+    own, with_truth = products[:2, :2] + 1e-9 * np.eye(2), products[:2, 2]
+    shares = np.linalg.solve(own, with_truth)
+    for place in (0, 1):
+        if not 0 <= shares[place] <= 1:  # on the edge of the square the other is free
+            shares[place] = np.clip(shares[place], 0, 1)
+            other = 1 - place
+            shares[other] = (with_truth[other] - own[0, 1] * shares[place]) / own[other, other]
+    return np.where(shares < 0.1, 0, np.clip(shares, 0, 1))
+
+
+def _predicted(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree) -> tuple:
+    """The base's estimate, and mean and standard deviation of the coefficients of what it leaves."""
+    filled = flow.restrain(settings["gains"], filled, settings["given"])
+    return filled, *flow.run_network(params, filled, settings)
+
+
+@partial(jax.jit, static_argnums=0)
+def _products(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+    """Products [3, 3, channel] of the network's details and coarse mean and of what the base leaves, over pixels."""
+    filled, mean, _ = _predicted(flow, params, filled, settings)
+    mean, coarse = mean.mean(0), list(wavelet.subbands(y.shape[1:3], flow.levels))[-1]
+    details = wavelet.inverse(mean.at[:, coarse.rows, coarse.columns].set(0), flow.levels)
+    parts = jnp.stack([details, wavelet.inverse(mean, flow.levels) - details, y - filled])
+    return jnp.einsum("inhwc,jnhwc->ijc", parts, parts)
+
+
+@partial(jax.jit, static_argnums=0)
+def _coefficient_squares(
+    flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree
+) -> jax.Array:
+    """The mean of z squared [subband, channel], where no z counts as more than FARTHEST."""
+    filled, mean, sigma = _predicted(flow, params, filled, settings)
+    squares = jnp.minimum(((wavelet.transform(y - filled, flow.levels) - mean) / sigma) ** 2, FARTHEST**2)
+    bands = wavelet.subbands(y.shape[1:3], flow.levels)
+    return jnp.stack([jnp.mean(squares[..., b.rows, b.columns, :], (0, 1, 2, 3)) for b in bands])
+
+
+@partial(jax.jit, static_argnums=0)
+def _error_ratios(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+    """Errors of every fourth pixel over their standard deviations [n, h / 4, w / 4, channel]."""
+    filled, mean, sigma = _predicted(flow, params, filled, settings)
+    added = wavelet.inverse(mean, flow.levels)
+    variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
+    return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]
