@@ -109,7 +109,7 @@ def write_records(
                         waves = [patch[band.number] for band in channels]
                     else:
                         waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
-                    place = when_and_where(index) | {"tile": f"h{57 if satellite[0] == 'H' else 10}v08"}
+                    place = when_and_where(index) | {"tile": f"h{57 if satellite[0] == 'H' else 12}v08"}
                     yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels), **place}
 
     for satellite in satellites:
