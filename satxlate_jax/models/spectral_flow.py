@@ -38,6 +38,7 @@ from satxlate_jax.wavelength_axis import WavelengthAxis
 ANGLES = ("cos_solar_zenith", "air_mass")
 """The last two channels of an image: the cosine of the solar zenith angle, and 1 / cosine of the view zenith angle."""
 CONTEXT = 8  # pixels to a side of the means that the network sees beside each pixel
+INFLATION = 2.0  # of the standard deviation where inputs are unlike the training's, for want of knowledge
 LOG_SIGMA = (-5.0, 3.0)  # limits of the logarithm of a standard deviation relative to the base's
 SOLAR_IRRADIANCE = 9.8  # W m-2 um-1 at 3.9 um
 _SUNLIT, _REFLECTANCE = (3.5, 4.2), (2.1, 2.4)  # um: the channel that sunlight adds to, and the one that tells how much
@@ -144,8 +145,8 @@ class SpectralFlow:
             lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)
         ]
         self.sunlit, self.reflectance = (next(filter(test, places), None) for test in inside)
-        if not flow["solar"] or self.reflectance is None:
-            self.sunlit = None
+        if not flow["solar"]:
+            self.reflectance = None
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.structure == self.structure
@@ -305,10 +306,9 @@ class SpectralFlow:
         share, applies, _, highest = sun
         height = jnp.where(jnp.isfinite(cosine), jnp.maximum(cosine, 0), 0)
         channel, source = self.sunlit, self.reflectance
-        assert channel is not None and source is not None
-        wavelength = self.axis.wavelengths[channel]
-        if known is None:
+        if known is None or channel is None or source is None:
             return y, height > highest + 0.02
+        wavelength = self.axis.wavelengths[channel]
         r = share * jnp.clip(known[..., source] * self.axis.std[source] + self.axis.mean[source], 0, 1)
         r = jnp.where(height > 0, r, 0) * applies
         temperature = jnp.clip(y[..., channel] * self.axis.std[channel] + self.axis.mean[channel], 150, 420)
@@ -408,6 +408,7 @@ class SpectralFlow:
         mean = filled + jnp.where(missing, details.mean(0), 0)
         variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
         std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
+        std = jnp.where(unlike[..., None], INFLATION * std, std)
         slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
         std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
         return Distribution(self.from_axis(params, mean, target), std, unlike)

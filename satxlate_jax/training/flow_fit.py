@@ -240,7 +240,7 @@ class BaseFit:
         heights = joined.angles[:, 0][np.isfinite(joined.angles[:, 0])]
         highest = float(heights.max(initial=0.0))
         if highest <= 0.02:
-            return LIKELY_SHARE, 1.0, max(highest, 0.0)
+            return LIKELY_SHARE, float(flow.reflectance is not None), max(highest, 0.0)
         if flow.reflectance not in pattern:
             return LIKELY_SHARE, 0.0, highest
         day = joined.of(joined.angles[:, 0] > 0.1)
