@@ -308,8 +308,10 @@ def test_the_file_may_be_a_word_of_its_own(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "released"))
 def test_a_data_set_of_another_name_is_an_override(name):
     """An empty section takes it as well as one that has entries."""
-    config = load(name, "--config.data.datasets.G16=G16_night", "--config.data.datasets.G17", "G17_night")
-    assert config.data.datasets.G16 == "G16_night" and config.data.datasets.G17 == "G17_night"
+    first, *_, last = load(name).data.satellites
+    words = f"--config.data.datasets.{first}=FIRST_night", f"--config.data.datasets.{last}", "LAST_night"
+    named = load(name, *words).data.datasets
+    assert (named[first], named[last]) == ("FIRST_night", "LAST_night")
 
 
 def test_shared_channels_are_an_override():

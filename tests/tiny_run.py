@@ -23,6 +23,8 @@ WORDS = (
     "--config.image_every=20",
 )
 
+WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")
+
 _made: dict[str, Path] = {}
 
 
@@ -42,6 +44,19 @@ def get_config(satellite: str = "") -> Any:
     return config
 
 
+def when_and_where(index: int) -> dict[str, int]:
+    """The place and time of a record within its tile: eight days, by day and by night."""
+    row, column = divmod(index % 18**2, 18)
+    return {
+        "year": 2019,
+        "dayofyear": 1 + index // 2 % 8,
+        "hour": 12 * (index % 2),
+        "minute": 30,
+        "row": PATCH_SIZE * row,
+        "column": PATCH_SIZE * column,
+    }
+
+
 def write_records(
     root: Path,
     train: int = 40,
@@ -53,7 +68,7 @@ def write_records(
     """Prepared data sets as `tfds build` leaves them, of smooth random patches.
 
     Those of `draw(random) -> {band: float [PATCH_SIZE, PATCH_SIZE]}`, in standard deviations from the published mean,
-    where it is given: then the bands have something to do with each other.
+    where it is given: then the bands have something to do with each other. Records are of eight days and one tile.
     """
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
 
@@ -72,7 +87,8 @@ def write_records(
                 shape = (PATCH_SIZE, PATCH_SIZE, len(bands))
                 patch = tfds.features.Tensor(shape=shape, dtype=np.uint16, encoding="bytes")
                 metadata = {"satellite": self.builder_config.name, "bands": list(bands), "patch_size": PATCH_SIZE}
-                features = tfds.features.FeaturesDict({"patch": patch})
+                numbers = dict.fromkeys(WHEN_AND_WHERE, np.int32)
+                features = tfds.features.FeaturesDict({"patch": patch, "tile": tfds.features.Text(), **numbers})
                 return tfds.core.DatasetInfo(builder=self, features=features, metadata=tfds.core.MetadataDict(metadata))
 
             def _split_generators(self, dl_manager):
@@ -93,7 +109,8 @@ def write_records(
                         waves = [patch[band.number] for band in channels]
                     else:
                         waves = [np.sin(3 * rows * random.normal() + 5 * columns + random.normal()) for _ in channels]
-                    yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels)}
+                    place = when_and_where(index) | {"tile": f"h{57 if satellite[0] == 'H' else 12}v08"}
+                    yield index, {"patch": quantize(mean + std * np.stack(waves, -1), channels), **place}
 
     for satellite in satellites:
         builder = TinyBuilder(config=satellite, data_dir=root)

@@ -189,6 +189,7 @@ class SpectralFlow:
                     "gate": jnp.ones((2, n)),
                     "sigma": jnp.ones((subbands, n)),
                     "std": jnp.ones((2, n)),
+                    "draw": jnp.ones((self.levels + 1, n)),
                 }
                 for pattern in self.patterns
             },
@@ -415,7 +416,7 @@ class SpectralFlow:
     def sample(
         self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
     ) -> jax.Array:
-        """One draw of a target's image; arguments as of `distribution`.
+        """One draw of a target's image, of independent coefficients made as smooth as the truth; see `distribution`.
 
         The noise depends on the key and the place: `row` and `column` are those of the image's first pixel.
         """
@@ -423,7 +424,9 @@ class SpectralFlow:
         pattern = self.axis.given(source, target)
         if {*self.axis.of_satellite(target)} <= {*pattern}:
             return self.from_axis(params, y, target)
-        z = self.noise(key, y.shape[1:], row, column)
+        z, factors = self.noise(key, y.shape[1:], row, column), params["calibration"][name_pattern(pattern)]["draw"]
+        for band in wavelet.subbands(y.shape[1:3], self.levels):
+            z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:

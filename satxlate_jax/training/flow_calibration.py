@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import nnls
 
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.spectral_flow import SpectralFlow, name_pattern
@@ -36,7 +37,8 @@ def calibrate(
 
     Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
     Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
-    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %.
+    the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %; `draw`, a
+    factor per level of a sample's coefficients.
     """
     params = jax.tree.map(np.asarray, params)
     fit, views_differ = BaseFit(flow, draw_pixels(flow, params, train)), views_vary(train)
@@ -75,6 +77,9 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
     for channel, squares in enumerate(gather(_coefficient_squares)):
         if squares:
             found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
+    for channel, powers in enumerate(gather(_octave_powers)):
+        if powers:
+            found["draw"][:, channel] = _draw_factors(*np.split(np.mean(powers, 0), [1]))
     for channel, ratios in enumerate(gather(_error_ratios)):
         if ratios:
             one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
@@ -129,3 +134,35 @@ def _error_ratios(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Ar
     added = wavelet.inverse(mean, flow.levels)
     variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
     return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]
+
+
+@partial(jax.jit, static_argnums=0)
+def _octave_powers(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+    """The spectral power [1 + level, octave, channel] of errors, and of independent coefficients of each level."""
+    filled, mean, sigma = _predicted(flow, params, filled, settings)
+    errors = y - filled - wavelet.inverse(mean.mean(0), flow.levels)
+    z, images = jax.random.normal(jax.random.key(0), errors.shape) * sigma[0], [errors]
+    for level in range(flow.levels + 1):
+        alone = jnp.zeros_like(z)
+        for band in (band for band in wavelet.subbands(z.shape[1:3], flow.levels) if band.level == level):
+            alone = alone.at[:, band.rows, band.columns].set(z[:, band.rows, band.columns])
+        images.append(wavelet.inverse(alone, flow.levels))
+    height, width = y.shape[1:3]
+    window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])[..., None]
+    power = jnp.abs(jnp.fft.fft2(jnp.stack(images) * window, axes=(2, 3))) ** 2
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    octave = np.clip(np.floor(np.log2(0.75 / np.maximum(frequency, 1e-9))), 0, flow.levels)
+    inside = np.stack([octave == index for index in range(flow.levels + 1)]).astype(np.float32)
+    return jnp.einsum("inhwc,ohw->ioc", power, inside)
+
+
+def _draw_factors(truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Factors [level] with which independent coefficients have the spectrum of errors, [1, octave], as near as can be.
+
+    The wavelet is not orthogonal: an image's coefficients are correlated, and independent ones of the same deviation
+    give too rough an image.
+    """
+    unit = 0.1 * np.eye(len(levels))  # where an octave tells little, no change
+    relative = np.concatenate([levels.T / np.maximum(truth.T, 1e-12), unit])
+    shares, _ = nnls(relative, np.concatenate([np.ones(levels.shape[1]), unit.sum(1)]))
+    return np.sqrt(np.clip(shares, 0.04, 4))

@@ -44,6 +44,7 @@ NEUTRAL: dict[str, Any] = {
     "objective.recon_measured_w": 0.0,
     "optimizer.clip_norm": 0.0,
     "optimizer.name": "adam",
+    "optimizer.warmup_steps": 0,
 }
 _AVERAGE = "generator_average"
 
@@ -257,6 +258,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     average = _AVERAGE if _AVERAGE in given.parts() else "generator"
     theirs = {"generator": given.restore(only=average), "discriminator": given.restore(only="discriminator")}
     fresh = {part: getattr(state, part) for part in theirs}
+    new += {*fresh["generator"].get("base", ())} - {*theirs["generator"].get("base", ())}  # patterns that it brings
     taken, origins = take_over(fresh, theirs, new, config.init_from)
     trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
     state = replace(state, **sharding.place(mesh, taken))

@@ -46,6 +46,8 @@ def random_params(flow, seed=0):
             part[kind]["air_mass"] = jnp.array([1.5, 0.3, 1.0, 3.0])
             part[kind]["weights"] = 0.1 * random.normal(size=part[kind]["weights"].shape).astype(np.float32)
             part[kind]["kernel"] = part[kind]["kernel"] + 0.3
+    for part in fresh["calibration"].values():
+        part["draw"] = jnp.ones_like(part["draw"])
     return fresh
 
 
