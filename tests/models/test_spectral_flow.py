@@ -54,7 +54,7 @@ def random_params(flow, seed=0):
 def image(shape, seed=1):
     """[1, h, w, band and angle]."""
     x = np.random.default_rng(seed).normal(size=(1, *shape)).astype(np.float32)
-    x[..., -2], x[..., -1] = 0.4, 1.6
+    x[..., -2], x[..., -1] = -0.4, 1.6  # night, where 3.9 um is not unusual
     return x
 
 
