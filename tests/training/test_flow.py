@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import loop
+from satxlate_jax.training.config import validate
 from satxlate_jax.training.optimizers import paths
 from tests import tiny_flow, tiny_run
 
@@ -82,3 +84,55 @@ def test_scores_of_what_is_withheld_are_written(run):
         assert step in (3, 6) and rmse == pytest.approx(tiny_flow.NOISE * std[0], rel=0.25)
     assert max(rmse for _, rmse in scalars["validation_withheld/G16-G17/BAND08/rmse_K"]) < 1e-3
     assert len(scalars["generator/total"]) == tiny_flow.STEPS and "validation_withheld/H8-G17/BAND12/bias_K" in scalars
+
+
+@pytest.mark.parametrize(
+    ("new", "bands", "brings"),
+    [
+        ("H8_as_it_is", tiny_flow.SATELLITES["H8"], {"adapters/H8_as_it_is"}),
+        ("G18", (8, 12), {f"{part}/given_{given}" for part in ("base", "calibration") for given in ("3", "3_6")}),
+    ],
+)
+def test_a_satellite_is_added_by_its_mask_and_adapter(new, bands, brings, run, data, tmp_path, capsys):
+    """What was known stays bit by bit; bands that no satellite had before as a set are regressed on anew."""
+    words = f"--config={tiny_flow.__file__}:{new}={','.join(map(str, bands))}", f"--config.init_from={run}"
+    assert tiny_flow.train(tmp_path / "run", data, *words, *UNSEEN, "--config.steps=0") == 0
+    assert "starting from the weights of" in capsys.readouterr().out
+    known, now = leaves(run), leaves(tmp_path / "run")
+    for path, value in known.items():
+        np.testing.assert_array_equal(now[path], value, err_msg=path)
+    assert {"/".join(path.split("/")[:2]) for path in now.keys() - known.keys()} == brings
+    if "adapters/H8/kernel" in known and new.startswith("H8"):
+        np.testing.assert_array_equal(now[f"adapters/{new}/kernel"], known["adapters/H8/kernel"])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.streams=('G17',)", "no satellite of config.data.streams teaches G17 band 3 of G16"),
+        ("flow.levels=5", "config.data.patch_size is 16; config.flow.levels needs at least 32"),
+        ("objective.variant=released", "'spectral_flow' has an objective of its own"),
+        ("flow.depth=3", "the configuration has no field"),
+        ("flow.coarse=some", "it must be 'auto' or 'base' or 'free'"),
+        ("flow.members=0", "config.flow.members is 0"),
+        ("optimizer.name=sgd", "it must be 'adam' or 'adamw'"),
+    ],
+)
+def test_mistakes_are_one_line(word, message, tmp_path, capsys):
+    assert tiny_flow.train(tmp_path / "run", tmp_path, f"--config.{word}") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("satellites", "message"),
+    [
+        ({"G16": (8, 10), "G17": (8, 10)}, "all satellites have the same bands"),
+        ({"G16": (7, 12), "G17": (8, 10)}, "G16 and G17 share no band"),
+    ],
+)
+def test_satellites_without_anything_to_infer_or_to_infer_from_are_refused(satellites, message):
+    config = tiny_flow.get_config()
+    config.data.satellites = type(config.data.satellites)(satellites)
+    with pytest.raises(InputError, match=message):
+        validate(config)

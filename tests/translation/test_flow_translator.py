@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from satxlate_jax import load
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from tests import tiny_flow, tiny_run
+from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, draw_tile
 
 INFERRED = (3, 7, 11, 12)  # of G16, from G17
@@ -67,3 +70,72 @@ def test_inputs_unlike_the_training_s_are_flagged(translator):
     tile["BAND10"][4:8] += 30
     flags = translator.translate(tile, "G16")["extrapolated"]
     assert flags[4:8].all() and not flags[:4].any() and not flags[8:].any()
+
+
+def test_distributions_and_samples_of_tiles_and_of_arrays(translator):
+    """Also of a tile that does not say where and when it was seen."""
+    tile = draw_tile("G17", shape=(37, 53))
+    bare = tile.drop_vars(["lat", "lon", "time"])
+    found, batch = translator.distribution(bare, "G16"), stacked(tile, "G17")[None]
+    arrays = translator.distribution(batch, "G16", source="G17")
+    draws = [translator.sample(bare, "G16", seed=seed) for seed in (0, 0, 1)]
+    xr.testing.assert_equal(*draws[:2])
+    np.testing.assert_allclose(translator.sample(batch, "G16", source="G17")[0], stacked(draws[0], "G16"), atol=2e-3)
+    samples = translator.translate(bare, "G16", samples=16)
+    for place, band in enumerate(SATELLITES["G16"]):
+        np.testing.assert_allclose(arrays.mean[0, ..., place], found.mean[name(band)], atol=2e-3)
+        np.testing.assert_allclose(arrays.std[0, ..., place], found.std[name(band)], rtol=1e-3)
+        scatter = samples[f"{name(band)}_samples"].std("sample", ddof=1)
+        if band in INFERRED:
+            assert float(scatter.mean() / found.std[name(band)].mean()) == pytest.approx(1, abs=0.25)
+            assert np.abs(draws[0][name(band)] - draws[2][name(band)]).max() > 0.01
+        else:
+            assert scatter.max() < 1e-3 and (found.std[name(band)] < 0.3).all()  # of equal numbers, but for rounding
+    assert "extrapolated" in found.mean and "extrapolated" in found.std
+
+
+@pytest.mark.parametrize("given", [None, "H8"])
+def test_latent_images_are_exact_inverses(given, translator):
+    tile = draw_tile("G16", shape=(37, 53))
+    latent = translator.to_latent(tile, given=given)
+    back = translator.from_latent(latent)
+    for band in SATELLITES["G16"]:
+        assert np.abs(back[name(band)] - tile[name(band)]).max() < (1e-3 if band > 6 else 1e-5)
+    z = latent["latent"].values[..., 2]  # 3.9 um
+    assert latent.attrs["given"] == (given or "G17") and np.sqrt(np.mean(z**2)) == pytest.approx(1, abs=0.3)
+    assert latent["latent"].dims == ("lat", "lon", "channel") and latent.sizes["channel"] == 7
+    with pytest.raises(InputError, match="needs every pixel"):
+        translator.to_latent(tile.where(tile["lon"] > tile["lon"][3]))
+
+
+def test_a_missing_pixel_costs_what_is_inferred_from_it(translator):
+    tile = draw_tile("G17", shape=(20, 20))
+    whole, holed = translator.translate(tile, "G16"), tile.copy(deep=True)
+    holed["BAND08"][5, 6] = np.nan
+    other = translator.translate(holed, "G16", samples=1)
+    for band in SATELLITES["G16"]:
+        missing = np.isnan(other[name(band)].values)
+        assert missing.sum() == (0 if band in (2, 10) else 1) and missing[5, 6] == (band not in (2, 10)), band
+        np.testing.assert_array_equal(np.isnan(other[f"{name(band)}_std"]), missing)
+        np.testing.assert_array_equal(np.isnan(other[f"{name(band)}_samples"][0]), missing)
+    assert np.nanmax(np.abs(other["BAND07"] - whole["BAND07"])) < 0.5
+
+
+def test_blocks_give_what_the_whole_gives_and_samples_join(run, translator):
+    tile = draw_tile("G17", shape=(150, 130))
+    cut = load(run, block=2 * translator.radius + 32 + 44)
+    whole, parts = (each.translate(tile, "G16", samples=1) for each in (translator, cut))
+    inner = np.s_[..., :144, :124]  # in blocks the sides are filled up to multiples of the coarsest coefficients
+    for band in INFERRED:
+        scale = published_statistics("G16", [band])[1][0]
+        for suffix in ("", "_std", "_samples"):
+            ours, theirs = (each[f"{name(band)}{suffix}"].values[inner] for each in (whole, parts))
+            np.testing.assert_allclose(ours, theirs, atol=2e-3 * scale, err_msg=f"{band}{suffix}")
+    np.testing.assert_array_equal(whole["extrapolated"], parts["extrapolated"])
+
+
+def test_the_published_family_has_no_distribution(tmp_path):
+    plain = load(save_random_run(tmp_path / "run", {"G16": (7, 8), "G17": (8,)}))
+    for method in (plain.distribution, plain.sample, plain.to_latent, plain.from_latent):
+        with pytest.raises(InputError, match="'run' is a VAE-GAN, which knows no distribution"):
+            method(draw_tile("G17"), "G16")
