@@ -1,0 +1,141 @@
+"""A trained spectral flow in use: what passes unchanged, distributions, exact inverses, blocks, files, scores."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from satxlate_jax import load
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import published_statistics
+from tests import tiny_flow, tiny_run
+from tests.random_run import save_random_run
+from tests.tiny_flow import SATELLITES, draw_tile
+
+INFERRED = (3, 7, 11, 12)  # of G16, from G17
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
+        return tiny_flow.finished_run(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def translator(run):
+    return load(run)
+
+
+def name(band):
+    return f"BAND{band:02d}"
+
+
+def stacked(tile, satellite):
+    return np.stack([tile[name(band)].values for band in SATELLITES[satellite]], -1)
+
+
+def test_given_bands_pass_bit_by_bit_and_come_back_from_anywhere(translator):
+    """Also values that no valid range holds, and reflectances at night: what was measured is left as it is."""
+    tile = draw_tile("G16", shape=(37, 53))
+    tile["BAND02"][0, 0], tile["BAND08"][0, 1] = 1.9, 149.0
+    tile["solar_zenith"] = (("lat", "lon"), np.full((37, 53), 100, np.float32))
+    other, himawari = (translator.translate(tile, to) for to in ("G17", "H8"))
+    back = translator.translate(other.assign(solar_zenith=tile["solar_zenith"]), "G16")
+    for band in SATELLITES["G17"]:
+        np.testing.assert_array_equal(other[name(band)], tile[name(band)])
+        np.testing.assert_array_equal(back[name(band)], tile[name(band)])
+    assert np.isnan(back["BAND03"]).all() and back["BAND07"].min() >= 150
+    again = translator.translate(himawari, "G16")
+    np.testing.assert_array_equal(himawari["BAND03"], tile["BAND02"])
+    for band in (2, 8, 10, 12):
+        np.testing.assert_array_equal(again[name(band)], tile[name(band)])
+    np.testing.assert_allclose(again["BAND11"], tile["BAND11"], atol=1e-3)  # through the adapter and back
+    assert np.abs(himawari["BAND11"] - tile["BAND11"]).max() < 3
+
+
+def test_inferred_bands_are_the_law_s_with_the_noise_s_deviation(translator):
+    tile = draw_tile("G17", shape=(48, 48))
+    truth, other = draw_tile("G16", shape=(48, 48)), translator.translate(tile, "G16")
+    for band in INFERRED:
+        noise = tiny_flow.NOISE * published_statistics("G16", [band])[1][0]
+        error = (other[name(band)] - truth[name(band)]).values
+        assert np.sqrt(np.mean(error**2)) < 1.25 * noise, band
+        assert float(other[f"{name(band)}_std"].mean()) == pytest.approx(noise, rel=0.25), band
+        assert other[f"{name(band)}_std"].attrs["units"] == other[name(band)].attrs["units"]
+    assert other["extrapolated"].dtype == np.int8 and float(other["extrapolated"].mean()) < 0.05
+
+
+def test_inputs_unlike_the_training_s_are_flagged(translator):
+    tile = draw_tile("G17")
+    tile["BAND10"][4:8] += 30
+    flags = translator.translate(tile, "G16")["extrapolated"]
+    assert flags[4:8].all() and not flags[:4].any() and not flags[8:].any()
+
+
+def test_distributions_and_samples_of_tiles_and_of_arrays(translator):
+    """Also of a tile that does not say where and when it was seen."""
+    tile = draw_tile("G17", shape=(37, 53))
+    bare = tile.drop_vars(["lat", "lon", "time"])
+    found, batch = translator.distribution(bare, "G16"), stacked(tile, "G17")[None]
+    arrays = translator.distribution(batch, "G16", source="G17")
+    draws = [translator.sample(bare, "G16", seed=seed) for seed in (0, 0, 1)]
+    xr.testing.assert_equal(*draws[:2])
+    np.testing.assert_allclose(translator.sample(batch, "G16", source="G17")[0], stacked(draws[0], "G16"), atol=2e-3)
+    samples = translator.translate(bare, "G16", samples=16)
+    for place, band in enumerate(SATELLITES["G16"]):
+        np.testing.assert_allclose(arrays.mean[0, ..., place], found.mean[name(band)], atol=2e-3)
+        np.testing.assert_allclose(arrays.std[0, ..., place], found.std[name(band)], rtol=1e-3)
+        scatter = samples[f"{name(band)}_samples"].std("sample", ddof=1)
+        if band in INFERRED:
+            assert float(scatter.mean() / found.std[name(band)].mean()) == pytest.approx(1, abs=0.25)
+            assert np.abs(draws[0][name(band)] - draws[2][name(band)]).max() > 0.01
+        else:
+            assert scatter.max() < 1e-3 and (found.std[name(band)] < 0.3).all()  # of equal numbers, but for rounding
+    assert "extrapolated" in found.mean and "extrapolated" in found.std
+
+
+@pytest.mark.parametrize("given", [None, "H8"])
+def test_latent_images_are_exact_inverses(given, translator):
+    tile = draw_tile("G16", shape=(37, 53))
+    latent = translator.to_latent(tile, given=given)
+    back = translator.from_latent(latent)
+    for band in SATELLITES["G16"]:
+        assert np.abs(back[name(band)] - tile[name(band)]).max() < (1e-3 if band > 6 else 1e-5)
+    z = latent["latent"].values[..., 2]  # 3.9 um
+    assert latent.attrs["given"] == (given or "G17") and np.sqrt(np.mean(z**2)) == pytest.approx(1, abs=0.3)
+    assert latent["latent"].dims == ("lat", "lon", "channel") and latent.sizes["channel"] == 7
+    with pytest.raises(InputError, match="needs every pixel"):
+        translator.to_latent(tile.where(tile["lon"] > tile["lon"][3]))
+
+
+def test_a_missing_pixel_costs_what_is_inferred_from_it(translator):
+    tile = draw_tile("G17", shape=(20, 20))
+    whole, holed = translator.translate(tile, "G16"), tile.copy(deep=True)
+    holed["BAND08"][5, 6] = np.nan
+    other = translator.translate(holed, "G16", samples=1)
+    for band in SATELLITES["G16"]:
+        missing = np.isnan(other[name(band)].values)
+        assert missing.sum() == (0 if band in (2, 10) else 1) and missing[5, 6] == (band not in (2, 10)), band
+        np.testing.assert_array_equal(np.isnan(other[f"{name(band)}_std"]), missing)
+        np.testing.assert_array_equal(np.isnan(other[f"{name(band)}_samples"][0]), missing)
+    assert np.nanmax(np.abs(other["BAND07"] - whole["BAND07"])) < 0.5
+
+
+def test_blocks_give_what_the_whole_gives_and_samples_join(run, translator):
+    tile = draw_tile("G17", shape=(150, 130))
+    cut = load(run, block=2 * translator.radius + 32 + 44)
+    whole, parts = (each.translate(tile, "G16", samples=1) for each in (translator, cut))
+    inner = np.s_[..., :144, :124]  # in blocks the sides are filled up to multiples of the coarsest coefficients
+    for band in INFERRED:
+        scale = published_statistics("G16", [band])[1][0]
+        for suffix in ("", "_std", "_samples"):
+            ours, theirs = (each[f"{name(band)}{suffix}"].values[inner] for each in (whole, parts))
+            np.testing.assert_allclose(ours, theirs, atol=2e-3 * scale, err_msg=f"{band}{suffix}")
+    np.testing.assert_array_equal(whole["extrapolated"], parts["extrapolated"])
+
+
+def test_the_published_family_has_no_distribution(tmp_path):
+    plain = load(save_random_run(tmp_path / "run", {"G16": (7, 8), "G17": (8,)}))
+    for method in (plain.distribution, plain.sample, plain.to_latent, plain.from_latent):
+        with pytest.raises(InputError, match="'run' is a VAE-GAN, which knows no distribution"):
+            method(draw_tile("G17"), "G16")
