@@ -269,19 +269,19 @@ class SpectralFlow:
           known: [batch, h, w, channel], the channels of all that the source has, for the reflectance of sunlight.
 
         Returns:
-          [batch, h, w, channel], and bool [batch, h, w].
+          [batch, h, w, channel], and where a channel's inputs are unusual, bool of the same shape.
         """
         base, n = params["base"][name_pattern(pattern)], self.axis.size
-        filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape[:-1], bool)
+        filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape, bool)
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
             found, far = infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
             places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
             filled = filled + jnp.matmul(found, places, precision="highest")
-            unlike |= far
+            unlike |= far[..., None] & self.mask(group.inferred)
         if self.sunlit is not None and self.sunlit not in pattern:
             filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], known)
-            unlike |= far
+            unlike |= far[..., None] & self.mask([self.sunlit])
         return filled, unlike
 
     def mask(self, pattern: Sequence[int]) -> jax.Array:
@@ -408,10 +408,10 @@ class SpectralFlow:
         mean = filled + jnp.where(missing, details.mean(0), 0)
         variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
         std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
-        std = jnp.where(unlike[..., None], INFLATION * std, std)
+        std = jnp.where(unlike, INFLATION * std, std)
         slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
         std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
-        return Distribution(self.from_axis(params, mean, target), std, unlike)
+        return Distribution(self.from_axis(params, mean, target), std, unlike[..., jnp.array(own)].any(-1))
 
     def sample(
         self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
