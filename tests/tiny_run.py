@@ -45,12 +45,12 @@ def get_config(satellite: str = "") -> Any:
 
 
 def when_and_where(index: int) -> dict[str, int]:
-    """The place and time of a record within its tile: eight days, by day and by night."""
-    row, column = divmod(index % 18**2, 18)
+    """The place and time of a record: all over its tile, eight days, by day and by night."""
+    row, column = divmod(37 * index % 18**2, 18)
     return {
         "year": 2019,
         "dayofyear": 1 + index // 2 % 8,
-        "hour": 12 * (index % 2),
+        "hour": 18 * (index % 2),
         "minute": 30,
         "row": PATCH_SIZE * row,
         "column": PATCH_SIZE * column,

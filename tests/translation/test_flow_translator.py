@@ -1,15 +1,19 @@
 """A trained spectral flow in use: what passes unchanged, distributions, exact inverses, blocks, files, scores."""
 
+import csv
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from satxlate_jax import load
+from satxlate_jax import load, read_tile, write_tile
+from satxlate_jax.__main__ import main
+from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from tests import tiny_flow, tiny_run
 from tests.random_run import save_random_run
-from tests.tiny_flow import SATELLITES, draw_tile
+from tests.tiny_flow import SATELLITES, TILE, draw_tile
 
 INFERRED = (3, 7, 11, 12)  # of G16, from G17
 
@@ -132,6 +136,56 @@ def test_blocks_give_what_the_whole_gives_and_samples_join(run, translator):
             ours, theirs = (each[f"{name(band)}{suffix}"].values[inner] for each in (whole, parts))
             np.testing.assert_allclose(ours, theirs, atol=2e-3 * scale, err_msg=f"{band}{suffix}")
     np.testing.assert_array_equal(whole["extrapolated"], parts["extrapolated"])
+
+
+@pytest.fixture(scope="module")
+def l1g(tmp_path_factory):
+    """The same scene by two satellites."""
+    root = tmp_path_factory.mktemp("flow_l1g")
+    for satellite in ("G16", "G17"):
+        tile = draw_tile(satellite, shape=(300, 300))
+        write_tile(tile, root / relative_path(satellite, TILE, tile["time"].values.astype("M8[s]").item()))
+    return root
+
+
+def translate(run, l1g, output, *words):
+    command = ["translate", "--checkpoint", run, "--to", "G16", "--source", "G17", "--output", output, "--workers", 1]
+    return main([*map(str, command), *words, str(l1g)])
+
+
+def check_file(output, tile, samples):
+    for band in SATELLITES["G16"]:
+        if band not in INFERRED:
+            half = 0.5 * (1e-4 if band < 7 else 0.01)
+            np.testing.assert_allclose(output[name(band)], tile[name(band)], rtol=1e-6, atol=1.02 * half)
+        assert (output[f"{name(band)}_std"].values >= 0).all()
+        assert (f"{name(band)}_samples" in output) == bool(samples)
+        if samples:
+            assert output[f"{name(band)}_samples"].shape[-3:] == (samples, 300, 300)
+    assert set(np.unique(output["extrapolated"])) <= {0, 1}
+
+
+def test_files_tell_deviations_flags_and_samples(run, l1g, tmp_path):
+    (path,) = l1g.rglob("GO17*.hdf")
+    tile = read_tile(path, bands=SATELLITES["G17"])
+    assert translate(run, l1g, tmp_path / "nc", "--samples", "2") == 0
+    with xr.open_dataset(next((tmp_path / "nc").glob("*.nc"))) as output:
+        check_file(output, tile, 2)
+    assert translate(run, l1g, tmp_path / "zarr", "--zarr", "--samples", "2") == 0
+    with xr.open_zarr(tmp_path / "zarr" / f"G16_{TILE}.zarr") as output:
+        check_file(output.isel(time=0), tile, 2)
+
+
+def test_scores_tell_how_sure_it_is(run, l1g, tmp_path):
+    words = ["--source", "G17", "--target", "G16", "--pictures", "0", "--output", str(tmp_path)]
+    assert main(["evaluate", "--checkpoint", str(run), "--l1g", str(l1g), *words]) == 0
+    with (tmp_path / "scores.csv").open() as file:
+        rows = {(row["method"], int(row["band"])): row for row in csv.DictReader(file)}
+    for band in INFERRED:
+        row = {key: float(rows["model", band][key]) for key in ("crps", "mae", "coverage_1sd", "coverage_2sd")}
+        assert 0 < row["crps"] < row["mae"]
+        assert row["coverage_1sd"] == pytest.approx(0.68, abs=0.12) and row["coverage_2sd"] > 0.88
+        assert 0.5 < float(rows["model", band]["power_ratio_sample"]) < 1.6
 
 
 def test_the_published_family_has_no_distribution(tmp_path):
