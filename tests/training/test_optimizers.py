@@ -17,6 +17,8 @@ OPTIMIZER = {
     "learning_rate": 0.01,
     "beta1": 0.5,
     "beta2": 0.999,
+    "name": "adam",
+    "warmup_steps": 0,
     "weight_decay": 0.1,
     "decay_every": 10,
     "decay_rate": 0.5,
