@@ -36,6 +36,8 @@ NAMED = named_commands()
 # What no test types, with the reason. Everything else in a document is run below, or by the test that is named.
 NOT_RUN = {
     r"python3 -m venv .* -m satxlate_jax demo": "makes an environment; the demo's stages are those of the tutorial",
+    r"python -m satxlate_jax demo --output": "its stages are those of the tutorial",
+    r"python -m satxlate_jax (simulate|evaluate) .*VIEW_H8": "as the tutorial's, from Himawari-8's place",
     r"python3 -m venv .*pytest": ".ci/run types it",
     r"python3 -m venv .* -r requirements.txt$": "makes an environment, as .ci/run does",
     r"pip install -e '\.\[torch\]'": "changes the environment that the tests are in",

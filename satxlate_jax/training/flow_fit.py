@@ -176,9 +176,9 @@ class BaseFit:
 
     def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
         """The base of a pattern, without 'sigma'; `views_differ` allows the air mass as an input."""
-        pixels = {
-            name: each if without is None else each.of(each.blocks != without) for name, each in self._pixels.items()
-        }
+        kept = {name: each.blocks != without for name, each in self._pixels.items()}
+        # a satellite of one block only has nothing else to learn from
+        pixels = {name: each.of(kept[name]) if kept[name].any() else each for name, each in self._pixels.items()}
         base: Tree = {}
         share, applies, highest = self._find_sunlight(pattern, pixels)
         base["sun"] = np.array([share, applies, 0.0, highest])
