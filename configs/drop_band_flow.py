@@ -1,6 +1,6 @@
 """The band-drop experiment by the spectral flow, all sixteen in one run: GOES-16 without one band, GOES-17 with all.
 
-GOES-16 without band N is the domain G16_noN (1 to 16); only GOES-17 sends images, which teach every pattern.
+GOES-16 without band N is the domain G16_noN (1 to 16); only GOES-17 sends images; every pattern is fitted on them.
 With an argument, the zero-based band that is withheld (0 to 15), only that one.
 
     python -m satxlate_jax train --config=configs/drop_band_flow.py --workdir=RUN --config.data.dir=DATA

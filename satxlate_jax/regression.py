@@ -1,4 +1,4 @@
-"""Linear least squares from streamed rows, in float64."""
+"""Linear least squares from streamed rows, and ridge regression, in float64."""
 
 from typing import Any
 
@@ -58,3 +58,12 @@ def least_squares(mean: np.ndarray, covariance: np.ndarray, inputs: int, rcond: 
     scaled = covariance[:inputs, :inputs] / np.outer(scale, scale)
     weights = np.linalg.lstsq(scaled, covariance[:inputs, inputs:] / scale[:, None], rcond=rcond)[0] / scale[:, None]
     return weights, mean[inputs:] - mean[:inputs] @ weights
+
+
+def ridge(features: np.ndarray, outputs: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression on features brought to unit variance: weights [feature, output] and offset [output], float64."""
+    mean, scale = features.mean(0), features.std(0)
+    scale = np.where(scale > 1e-9, scale, np.inf)
+    x, y = (features - mean) / scale, outputs - outputs.mean(0)
+    weights = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ y) / scale[:, None]
+    return weights, outputs.mean(0) - mean @ weights

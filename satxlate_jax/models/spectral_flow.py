@@ -25,7 +25,7 @@ from flax import nnx
 
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
-from satxlate_jax.models.network import Network, Params
+from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_base import (
     Group,
     brightness_temperature,
@@ -99,7 +99,7 @@ def _local_means(x: jax.Array) -> jax.Array:
     return total / np.multiply.outer(*inside).astype(x.dtype)[..., None]
 
 
-class SpectralFlow:
+class SpectralFlow(EqualByStructure):
     """The translator as functions of a nested dict of parameters; see the module.
 
     Args:
@@ -148,12 +148,6 @@ class SpectralFlow:
         if not flow["solar"]:
             self.reflectance = None
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.structure == self.structure
-
-    def __hash__(self) -> int:
-        return hash(self.structure)
-
     @property
     def satellites(self) -> tuple[str, ...]:
         """The satellites it translates between, in the configured order."""
@@ -172,7 +166,7 @@ class SpectralFlow:
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters: those of the network, with a leading axis of members, and of the base, all zero or one.
 
-        The base is fitted by training/flow_init.py before step 0, the calibration after the last.
+        The base is fitted by training/flow_fit.py before step 0, the calibration by flow_calibration.py after the last.
         """
         n, subbands = self.axis.size, 3 * self.levels + 1
         networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32, upsample_nearest
-from satxlate_jax.models.network import Network, Params
+from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_path import FromWavelengths, ToWavelengths
 
 SIZES = ("dim", "n_downsample", "n_res", "activation", "padding")  # of encoders and decoders
@@ -73,7 +73,7 @@ def _split(params: Params) -> tuple[Params, Params]:
     return params.get("spectral", {}), {name: value for name, value in params.items() if name != "spectral"}
 
 
-class Translator:
+class Translator(EqualByStructure):
     """The generator as the rest of the package sees it: encode and decode, as functions of nested dicts.
 
     With `wavelength_channels` a spectral path runs around the network: z gets a channel more for each wavelength that
@@ -132,12 +132,6 @@ class Translator:
         options = {"quadratic": path["spectral_path"] == "quadratic", "hidden": path["spectral_hidden"]}
         self._to_wavelengths = {s: network(ToWavelengths, own, n, **options) for s, own in wavelength_channels.items()}
         self._from_wavelengths = {s: network(FromWavelengths, own, n) for s, own in wavelength_channels.items()}
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.structure == self.structure
-
-    def __hash__(self) -> int:
-        return hash(self.structure)
 
     @property
     def satellites(self) -> tuple[str, ...]:

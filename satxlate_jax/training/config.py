@@ -346,7 +346,7 @@ def validate(config: Mapping[str, Any]) -> None:
 
 
 def _check_flow(config: Mapping[str, Any]) -> None:
-    """What the spectral flow needs: something to infer, a satellite that teaches it, patches of its coarsest level."""
+    """What the spectral flow needs: something to infer, a satellite that has it, patches of the coarsest level."""
     if config["objective"]["variant"] == "released":
         raise InputError("config.generator.family 'spectral_flow' has an objective of its own; variant must be 'paper'")
     coarsest, size = 2 ** config["flow"]["levels"], config["data"]["patch_size"]
@@ -362,10 +362,11 @@ def _check_flow(config: Mapping[str, Any]) -> None:
         if not given:
             raise InputError(f"{source} and {target} share no band; nothing of {target} can be inferred")
         for band, channel in zip(config["data"]["satellites"][target], channels[target], strict=True):
-            teachers = (name for name in training_sources(config) if given | {channel} <= {*channels[name]})
-            if channel not in given and next(teachers, None) is None:
+            able = (name for name in training_sources(config) if given | {channel} <= {*channels[name]})
+            if channel not in given and next(able, None) is None:
                 raise InputError(
-                    f"no satellite of config.data.streams teaches {source} band {band} of {target}; name {target} there"
+                    f"no satellite of config.data.streams has band {band} of {target} beside what {source} gives; "
+                    f"name {target} there"
                 )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.spectral_base import Group, brightness_temperature, monomials, radiance
 from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
+from satxlate_jax.regression import ridge
 from satxlate_jax.training.input import Examples
 
 PIXELS = 40_000  # of a satellite, to fit on
@@ -79,31 +80,22 @@ def _join(parts: Sequence[Pixels]) -> Pixels:
 # ---------------------------------------------------------------- regression
 
 
-def ridge(features: np.ndarray, outputs: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression on features brought to unit variance: weights [feature, output] and offset [output], float64."""
-    mean, scale = features.mean(0), features.std(0)
-    scale = np.where(scale > 1e-9, scale, np.inf)
-    x, y = (features - mean) / scale, outputs - outputs.mean(0)
-    weights = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ y) / scale[:, None]
-    return weights, outputs.mean(0) - mean @ weights
-
-
 @dataclass(frozen=True)
 class _Fit:
-    """The regression of one kind of a pattern's channels on pixels of all satellites that can teach it."""
+    """The regression of one kind of a pattern's channels on pixels of all satellites that have them."""
 
     flow: SpectralFlow
     group: Group
     penalty: float
 
-    def teachers(self, pixels: Mapping[str, Pixels], channel: int) -> list[Pixels]:
+    def having(self, pixels: Mapping[str, Pixels], channel: int) -> list[Pixels]:
         """The pixels of satellites that have the inputs and the output."""
         needed = {*self.group.given, channel}
         return [each for name, each in pixels.items() if needed <= {*self.flow.axis.of_satellite(name)}]
 
     def frame(self, pixels: Mapping[str, Pixels]) -> Tree:
         """What turns given channels into inputs of unit variance, their range and leverage."""
-        able = [part for channel in self.group.inferred for part in self.teachers(pixels, channel)]
+        able = [part for channel in self.group.inferred for part in self.having(pixels, channel)]
         unique = list({id(part): part for part in able}.values())
         given, n = list(self.group.given), len(self.group.given)
         kernel = np.eye(n)
@@ -206,7 +198,7 @@ class BaseFit:
         views_differ: bool,
     ) -> tuple[np.ndarray, float]:
         """Weights and offset of a channel; `share` is of the reflectance that sunlight is taken out by, if it is."""
-        joined = _join(fit.teachers(pixels, channel))
+        joined = _join(fit.having(pixels, channel))
         outputs = joined.values[:, channel]
         if channel == self.flow.sunlit and share is not None:
             outputs = self._emission(joined, outputs, share)
@@ -236,7 +228,7 @@ class BaseFit:
             return LIKELY_SHARE, 0.0, 0.0
         group = next(group for group in flow.groups(pattern) if flow.sunlit in group.inferred)
         fit = _Fit(flow, group, flow.flow["ridge"])
-        joined = _join(fit.teachers(pixels, flow.sunlit))
+        joined = _join(fit.having(pixels, flow.sunlit))
         heights = joined.angles[:, 0][np.isfinite(joined.angles[:, 0])]
         highest = float(heights.max(initial=0.0))
         if highest <= 0.02:
@@ -323,7 +315,7 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
 def left_out(
     flow: SpectralFlow, params: Tree, fit: "BaseFit", pattern: tuple, examples: Mapping[str, Examples], views: bool
 ) -> Iterator[tuple[Tree, str, np.ndarray]]:
-    """Parameters with a base fitted without a block, a satellite that teaches the pattern, its images of the block."""
+    """Parameters with a base fitted without a block, a satellite that serves the pattern, its images of the block."""
     blocks, name = label_blocks(examples), name_pattern(pattern)
     for block in range(BLOCKS):
         base = params["base"][name] | as_float32(fit.fit(pattern, block, views))
@@ -385,7 +377,7 @@ def as_float32(tree: Tree) -> Tree:
 
 
 def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]:
-    """The patterns that a satellite's own images can teach: it has what is given and something that is not."""
+    """The patterns that a satellite's own images serve to fit: it has what is given and something that is not."""
     own = {*flow.axis.of_satellite(satellite)}
     return [pattern for pattern in flow.patterns if {*pattern} < own]
 

@@ -1,6 +1,6 @@
 """The spectral flow's objective: the exact negative log-likelihood of withheld channels, and its training step.
 
-Each satellite's images teach the patterns of given channels that other satellites have: one of them is drawn for each
+Each satellite's images serve the patterns of given channels that other satellites have: one of them is drawn for each
 satellite and step, its channels are given, and the likelihood is that of the wavelet coefficients of the others. No
 pairs of satellites, no discriminator: a step costs the same for each satellite, however many there are.
 """

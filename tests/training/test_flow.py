@@ -19,11 +19,7 @@ from tests import tiny_flow, tiny_run
 UNSEEN = [f"--config.{what}_every=0" for what in ("image", "histogram", "validate")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +105,7 @@ def test_a_satellite_is_added_by_its_mask_and_adapter(new, bands, brings, run, d
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("data.streams=('G17',)", "no satellite of config.data.streams teaches G17 band 3 of G16"),
+        ("data.streams=('G17',)", "no satellite of config.data.streams has band 3 of G16 beside what G17 gives"),
         ("flow.levels=5", "config.data.patch_size is 16; config.flow.levels needs at least 32"),
         ("objective.variant=released", "'spectral_flow' has an objective of its own"),
         ("flow.depth=3", "the configuration has no field"),

@@ -37,11 +37,7 @@ def cache(tmp_path_factory) -> Path:
     return tiny_run.shared_cache(tmp_path_factory)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _train(run: Path, data: Path, *words: str) -> int:
