@@ -27,7 +27,7 @@ COMMANDS = [
     "train --workdir {}",
     "compile --topology v5e:2x2",
     "translate {} --checkpoint {} --to H8 --output {} --pairs {}",
-    "evaluate --checkpoint {} --l1g {} --source G16 --target G17 --output {}",
+    "evaluate --checkpoint {} --l1g {} --source G16 --target G17 --truth_l1g {} --beside {} --output {}",
     "pool {} --output {}",
     "compare {} --output {}",
     "quicklook {} --output {} --against {} --green {}",
