@@ -118,7 +118,6 @@ class SpectralFlow(EqualByStructure):
     """
 
     extra_channels = len(ANGLES)
-    noisy_channels = latent_channels = 0  # it has no latent space beside the wavelength axis
     is_calibrated = True
     stride = 1
 

@@ -397,7 +397,7 @@ def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples
     rows = []
     for satellite, each in examples.items():
         own = {*flow.axis.of_satellite(satellite)}
-        for pattern in [pattern for pattern in flow.patterns if {*pattern} <= own] or []:
+        for pattern in (pattern for pattern in flow.patterns if {*pattern} <= own):
             for part in in_parts(each.images[:: max(len(each.images) // 64, 1)]):
                 _, filled = regressed(flow, params, satellite, part, pattern)
                 rows.append(np.asarray(filled)[:, ::4, ::4].reshape(-1, flow.axis.size))
