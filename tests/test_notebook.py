@@ -26,7 +26,7 @@ def test_the_notebook(tmp_path, tmp_path_factory, monkeypatch):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     outputs = [output for cell in json.loads(executed.read_text())["cells"] for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     text = "".join("".join(output.get("text", [])) for output in outputs if output["output_type"] == "stream")
     assert "median standard deviation" in text and len(text.partition("band copy")[2].strip().splitlines()) == 16
     assert not [output for output in outputs if output.get("name") == "stderr"], "no warning"
