@@ -1,12 +1,33 @@
-"""Where the tests find what is not part of the repository."""
+"""What all tests share: a folder for what is made once, programs that compile fast, and what lies elsewhere."""
 
 import importlib.util
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests import tiny_run
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Let all processes of a session find what one of them has made: data, a run, compiled programs."""
+    if not hasattr(config, "workerinput"):
+        os.environ[tiny_run.SHARED] = tempfile.mkdtemp(prefix="satxlate_tests_")
+        os.environ |= {
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {tiny_run.QUICK}".strip(),
+            "JAX_COMPILATION_CACHE_DIR": str(tiny_run.shared_cache() / "satxlate_jax" / "programs"),
+            "JAX_COMPILATION_CACHE_MAX_SIZE": "4000000000",  # a limit makes processes wait for each other
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        }
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(tiny_run.SHARED))
 
 
 def _outside(variable: str, default: Path) -> Path:
@@ -35,3 +56,15 @@ def default_config():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Prepared data sets for `tiny_run`."""
+    return tiny_run.records()
+
+
+@pytest.fixture(scope="session")
+def finished() -> Path:
+    """A run of `tiny_run` that nobody disturbed."""
+    return tiny_run.finished_run()

@@ -17,6 +17,7 @@ import pytest
 
 from satxlate_jax.__main__ import SUBCOMMANDS, find_main, main
 from satxlate_jax.cli import CommandParser
+from tests.tiny_run import once
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {
@@ -35,8 +36,6 @@ SMALLER = {
     "translate": ["--workers=1"],
     "evaluate": ["--pictures=0", "--max_files=1", "--baselines=band_copy,linear"],
 }
-
-_made: dict[str, Path] = {}
 
 # what a text puts in the place of a name -> a name
 _PLACEHOLDERS = {"satellite": "G16", "origin": "G16", "most": "G16", "step": "7", "steps": "7"}
@@ -183,12 +182,14 @@ def inside(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def tutorial(tmp_path_factory: Any) -> Path:
+def tutorial() -> Path:
     """A folder in which the commands of docs/tutorial.md ran one after the other, made once."""
-    if "tutorial" not in _made:
-        with inside(tmp_path_factory.mktemp("tutorial")) as folder:
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with inside(folder):
             for command in commands("docs/tutorial.md"):
                 if not command.startswith("tensorboard"):
                     assert perform(command) == 0, command
-        _made["tutorial"] = folder
-    return _made["tutorial"]
+
+    return once("tutorial", make)

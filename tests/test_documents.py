@@ -174,9 +174,9 @@ def test_the_collection_finds_what_it_should():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder():
     """Where the tutorial's commands ran, under the names that README uses."""
-    folder = tutorial(tmp_path_factory)
+    folder = tutorial()
     for name, target in {"L1G_ROOT": "l1g", "DATA": "data"}.items():
         (folder / name).symlink_to(folder / "tutorial" / target)
     return folder

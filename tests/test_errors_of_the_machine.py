@@ -70,9 +70,9 @@ def test_a_full_disk_while_simulating(tmp_path):
     assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
 
 
-def test_a_full_disk_while_training(tmp_path, tmp_path_factory):
+def test_a_full_disk_while_training(tmp_path, data):
     """In a process of its own, because the save's coroutines that nobody waits for any more are reported at its end."""
-    words = tiny_run.train_command(tmp_path / "run", tiny_run.records(tmp_path_factory), "--config.steps=0")
+    words = tiny_run.train_command(tmp_path / "run", data, "--config.steps=0")
     command = f"ulimit -f 8; exec {shlex.join(map(str, words))}"
     done = subprocess.run(["bash", "-c", command], cwd=tiny_run.PROJECT, capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if line.startswith("satxlate train: ")]
@@ -81,8 +81,8 @@ def test_a_full_disk_while_training(tmp_path, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("subcommand", "platform"), [("train", "cuda"), ("translate", "cuda"), ("translate", "tpu")])
-def test_no_accelerator(subcommand, platform, place, tmp_path, tmp_path_factory):
-    words = tiny_run.train_command(tmp_path / "new", tiny_run.records(tmp_path_factory))
+def test_no_accelerator(subcommand, platform, place, tmp_path, data):
+    words = tiny_run.train_command(tmp_path / "new", data)
     if subcommand == "translate":
         words = [*words[:3], "translate", "--checkpoint=run", "--to=G17", "l1g", f"--output={tmp_path / 'new'}"]
     environment = os.environ | {"JAX_PLATFORMS": platform, "TPU_SKIP_MDS_QUERY": "1"}

@@ -57,7 +57,7 @@ def test_a_translation_that_is_there_is_kept_and_drawn(run, tmp_path, capsys):
 def test_the_run_is_continued(run, tmp_path):
     tiny_run.write_records(tmp_path / "data", satellites=golden_run.SATELLITES)
     command = tiny_run.train_command(run, tmp_path / "data", f"--config={golden_run.__file__}", "--config.steps=10")
-    done = tiny_run.run_training(command, tiny_run.environment(tmp_path / "cache", compile_quickly=True))
+    done = tiny_run.run_training(command, tiny_run.environment())
     assert done.returncode == 0, done.stderr
     assert "format 1" in done.stdout + done.stderr
     assert load(run).step == 10

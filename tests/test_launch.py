@@ -174,15 +174,13 @@ def test_shellcheck_has_nothing_to_say(script):
     assert result.returncode == 0, result.stdout
 
 
-def test_two_local_processes_train_stop_and_continue(tmp_path, tmp_path_factory):
-    run, data = tmp_path / "run", tiny_run.records(tmp_path_factory)
+def test_two_local_processes_train_stop_and_continue(tmp_path, data):
+    run = tmp_path / "run"
     options = tiny_run.train_command(run, data, "--config.steps=100000", "--config.checkpoint_every=5")[4:]
     options[0] += ":G16"  # one satellite compiles in less time
     quiet = ("--config.validate_every=0", "--config.image_every=1000000", "--config.histogram_every=1000000")
     command = [str(LAUNCH / "local.sh"), "--processes", "2", "--cpu_devices=1", *options, *quiet]
-    environment = tiny_run.environment(tiny_run.shared_cache(tmp_path_factory), compile_quickly=True) | {
-        "PYTHON": sys.executable
-    }
+    environment = tiny_run.environment() | {"PYTHON": sys.executable}
 
     def start(*words: str) -> subprocess.Popen:
         pipe = subprocess.PIPE

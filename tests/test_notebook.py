@@ -17,8 +17,8 @@ nbformat.write(notebook, sys.argv[3])
 """
 
 
-def test_the_notebook(tmp_path, tmp_path_factory, monkeypatch):
-    folder = tutorial(tmp_path_factory) / "tutorial"
+def test_the_notebook(tmp_path, monkeypatch):
+    folder = tutorial() / "tutorial"
     monkeypatch.setenv("SATXLATE_RUN", str(folder / "run"))
     monkeypatch.setenv("SATXLATE_L1G", str(folder / "l1g"))
     executed = tmp_path / "executed.ipynb"

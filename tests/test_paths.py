@@ -139,10 +139,9 @@ def test_a_data_set_in_a_folder_of_any_name(home):
     assert (home / "statistics" / "statistics.csv").exists()
 
 
-def test_a_run_in_a_folder_of_any_name(home, tmp_path, tmp_path_factory, monkeypatch):
+def test_a_run_in_a_folder_of_any_name(home, tmp_path, data):
     """It is kept, continued, each event once, and started from."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-    shutil.copytree(tiny_run.records(tmp_path_factory), home / "data")
+    shutil.copytree(data, home / "data")
     words = ["train", f"--config={tiny_run.__file__}", "--config.data.dir=~/data", "--config.validate_every=0"]
     words += ["--config.image_every=0", "--config.histogram_every=0", "--config.checkpoint_every=2"]
     assert main([*words, "--workdir=~/run", "--config.steps=4"]) == 0
@@ -155,10 +154,9 @@ def test_a_run_in_a_folder_of_any_name(home, tmp_path, tmp_path_factory, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_commands_to_go_on_with_can_be_typed(home, tmp_path_factory, capsys, monkeypatch):
+def test_commands_to_go_on_with_can_be_typed(home, data, capsys):
     """What is printed is quoted for a shell."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-    words = ["train", f"--config={tiny_run.__file__}", f"--config.data.dir={tiny_run.records(tmp_path_factory)}"]
+    words = ["train", f"--config={tiny_run.__file__}", f"--config.data.dir={data}"]
     assert main([*words, "--workdir=~/run", "--config.steps=0"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")]
     typed = shlex.split(line.removeprefix("next: python -m satxlate_jax "))
@@ -168,6 +166,11 @@ def test_commands_to_go_on_with_can_be_typed(home, tmp_path_factory, capsys, mon
 def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeypatch):
     """JAX makes room in its cache with a pattern, in a folder of such a name never."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    monkeypatch.setattr(sharding, "_cache", None)
     before = jax.config.jax_compilation_cache_dir
-    sharding.use_program_cache()
-    assert jax.config.jax_compilation_cache_dir == before and not list(home.iterdir())
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        sharding.use_program_cache()
+        assert jax.config.jax_compilation_cache_dir is None and not list(home.iterdir())
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

@@ -70,7 +70,7 @@ def errors(run):
 )
 def test_a_small_run_is_as_good_as_it_was(words, shared, withheld, data, tmp_path):
     command = tiny_run.train_command(tmp_path / "run", data, f"--config={__file__}", *words)
-    done = tiny_run.run_training(command, tiny_run.environment(tmp_path / "cache", compile_quickly=True))
+    done = tiny_run.run_training(command, tiny_run.environment())
     assert done.returncode == 0, done.stderr
     rmse = errors(tmp_path / "run")
     assert max(rmse[band] for band in SHARED) < shared and rmse[WITHHELD] < withheld

@@ -16,19 +16,9 @@ from tests import tiny_run
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny_run.records(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
     """Not the one of the run that is compared with: programs from a cache must compute the same as fresh ones."""
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
-    return tiny_run.finished_run(tmp_path_factory)
 
 
 def _start(run: Path, data: Path, cache: Path, *words: str) -> subprocess.Popen:
@@ -81,7 +71,7 @@ def _finish(run: Path, data: Path, cache: Path) -> str:
     return result.stdout
 
 
-def test_sigkill_at_chosen_moments(tmp_path, data, cache, uninterrupted):
+def test_sigkill_at_chosen_moments(tmp_path, data, cache, finished):
     # right after the start, before anything is saved
     process = _start(tmp_path, data, cache)
     assert _kill_when(process, (tmp_path / "run.json").exists)
@@ -96,11 +86,11 @@ def test_sigkill_at_chosen_moments(tmp_path, data, cache, uninterrupted):
     process = _start(tmp_path, data, cache)
     assert _kill_when(process, lambda: any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp")))
     assert f"continuing at step {Checkpoints(tmp_path / 'checkpoints').latest_step()}" in _finish(tmp_path, data, cache)
-    _assert_same_run(tmp_path, uninterrupted)
+    _assert_same_run(tmp_path, finished)
 
 
 @pytest.mark.slow
-def test_sigkill_at_ten_random_moments(tmp_path, data, cache, uninterrupted):
+def test_sigkill_at_ten_random_moments(tmp_path, data, cache, finished):
     moments = random.Random(5)
     _start(tmp_path / "warm", data, cache).communicate()  # fills the cache, so that lives are of similar length
     begin = time.monotonic()
@@ -112,13 +102,13 @@ def test_sigkill_at_ten_random_moments(tmp_path, data, cache, uninterrupted):
         end = time.monotonic() + moments.uniform(0.05, 1.0) * life
         kills += _kill_when(process, lambda end=end: time.sleep(0.002) or time.monotonic() > end)
         if process.returncode == 0:  # got to the end: kill a run that begins again
-            _assert_same_run(run, uninterrupted)
+            _assert_same_run(run, finished)
             run = tmp_path / f"run{kills}"
     _finish(run, data, cache)
-    _assert_same_run(run, uninterrupted)
+    _assert_same_run(run, finished)
 
 
-def test_sigterm_saves_and_says_how_to_continue(tmp_path, data, cache, uninterrupted):
+def test_sigterm_saves_and_says_how_to_continue(tmp_path, data, cache, finished):
     process = _start(tmp_path, data, cache)
     _wait_for_line(process, "step 3/")
     process.send_signal(signal.SIGTERM)
@@ -130,14 +120,14 @@ def test_sigterm_saves_and_says_how_to_continue(tmp_path, data, cache, uninterru
     assert f"to continue: python -m satxlate_jax train --config={tiny_run.__file__} --workdir={tmp_path}" in line
     assert 3 <= step < tiny_run.STEPS
     _finish(tmp_path, data, cache)
-    expected = tiny_run.learned_scalars(uninterrupted)
+    expected = tiny_run.learned_scalars(finished)
     assert tiny_run.learned_scalars(tmp_path) == expected
-    ours, theirs = (Checkpoints(run / "checkpoints").restore() for run in (tmp_path, uninterrupted))
+    ours, theirs = (Checkpoints(run / "checkpoints").restore() for run in (tmp_path, finished))
     assert jax.tree.all(jax.tree.map(lambda mine, yours: mine.tobytes() == yours.tobytes(), ours, theirs))
 
 
-def test_a_finished_run_is_left_as_it_is(data, cache, uninterrupted):
-    before = tiny_run.read_scalars(uninterrupted)
-    output = _finish(uninterrupted, data, cache)
+def test_a_finished_run_is_left_as_it_is(data, cache, finished):
+    before = tiny_run.read_scalars(finished)
+    output = _finish(finished, data, cache)
     assert f"all its {tiny_run.STEPS} steps" in output
-    assert tiny_run.read_scalars(uninterrupted) == before
+    assert tiny_run.read_scalars(finished) == before

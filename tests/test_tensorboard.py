@@ -8,7 +8,6 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +17,9 @@ from tests import tiny_run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    return tiny_run.finished_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def server(run, tmp_path_factory) -> Iterator[str]:
+def server(finished, tmp_path_factory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("tensorboard") / "log"
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={run}", "--port=0", "--load_fast=false"]
+    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={finished}", "--port=0", "--load_fast=false"]
     with open(log, "w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             while "http://localhost:" not in log.read_text():

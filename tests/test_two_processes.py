@@ -16,25 +16,9 @@ from satxlate_jax.checkpoints import Checkpoints
 from tests import tiny_run
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny_run.records(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tiny_run.shared_cache(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def one_device(tmp_path_factory) -> Path:
-    return tiny_run.finished_run(tmp_path_factory)
-
-
 def _start_pair(
     run: Path,
     data: Path,
-    cache: Path,
     only_second: Sequence[str] = (),
     words: Sequence[str] = tiny_run.WORDS,
 ) -> list[subprocess.Popen]:
@@ -46,7 +30,7 @@ def _start_pair(
             tiny_run.train_command(run, data, *words, *(only_second if process else ()))
             + [f"--coordinator=localhost:{port}", "--num_processes=2", f"--process_id={process}"],
             cwd=tiny_run.PROJECT,
-            env=tiny_run.environment(cache, compile_quickly=True),
+            env=tiny_run.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,33 +61,33 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("devices", [pytest.param(2, marks=SLOW), pytest.param(4, marks=SLOW), 8])
-def test_virtual_devices_give_the_losses_of_one(devices, tmp_path, data, cache, one_device):
-    environment = tiny_run.environment(cache, devices, compile_quickly=True)
+def test_virtual_devices_give_the_losses_of_one(devices, tmp_path, data, finished):
+    environment = tiny_run.environment(devices=devices)
     result = tiny_run.run_training(tiny_run.train_command(tmp_path, data, *tiny_run.WORDS), environment)
     assert result.returncode == 0, result.stderr
     assert f"{devices} cpu device(s) of 1 process(es)" in result.stdout
-    _assert_same_curves(tmp_path, one_device)
+    _assert_same_curves(tmp_path, finished)
 
 
 @pytest.fixture(scope="module")
-def two_processes(data, cache, tmp_path_factory) -> Path:
+def two_processes(data, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("two_processes")
-    first, second = _finish(_start_pair(run, data, cache))
+    first, second = _finish(_start_pair(run, data))
     assert "2 cpu device(s) of 2 process(es)" in first
     assert "step" not in second, "only the first process speaks"
     return run
 
 
-def test_two_processes_give_the_losses_of_one(two_processes, one_device):
-    _assert_same_curves(two_processes, one_device)
+def test_two_processes_give_the_losses_of_one(two_processes, finished):
+    _assert_same_curves(two_processes, finished)
     facts = Checkpoints(two_processes / "checkpoints").metadata()
     assert facts["process_count"] == 2 and facts["step"] == tiny_run.STEPS
 
 
-def _assert_two_are_as_one(folder: Path, data: Path, cache: Path, words: Sequence[str]) -> dict:
+def _assert_two_are_as_one(folder: Path, data: Path, words: Sequence[str]) -> dict:
     """A short run of two processes has the scalars of one process, which are returned."""
-    _finish(_start_pair(folder / "two", data, cache, words=words))
-    environment = tiny_run.environment(cache, compile_quickly=True)
+    _finish(_start_pair(folder / "two", data, words=words))
+    environment = tiny_run.environment()
     result = tiny_run.run_training(tiny_run.train_command(folder / "one", data, *words), environment)
     assert result.returncode == 0, result.stderr
     ours, theirs = (tiny_run.learned_scalars(folder / name) for name in ("two", "one"))
@@ -113,15 +97,15 @@ def _assert_two_are_as_one(folder: Path, data: Path, cache: Path, words: Sequenc
 
 
 @pytest.mark.slow
-def test_two_processes_fit_the_same_spectral_path_as_one(tmp_path, data, cache):
+def test_two_processes_fit_the_same_spectral_path_as_one(tmp_path, data):
     words = ["--config.steps=4", "--config.generator.spectral_path=quadratic", "--config.generator.spectral_hidden=8"]
-    scalars = _assert_two_are_as_one(tmp_path, data, cache, words)
+    scalars = _assert_two_are_as_one(tmp_path, data, words)
     assert len(scalars["generator/total"]) == 4
 
 
 @pytest.mark.slow
-def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, data, cache, two_processes):
-    pair = _start_pair(tmp_path, data, cache)
+def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, data, two_processes):
+    pair = _start_pair(tmp_path, data)
     for line in pair[0].stdout:
         if line.startswith("step 30/"):
             break
@@ -131,7 +115,7 @@ def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, d
     assert Checkpoints(tmp_path / "checkpoints").latest_step() in (None, 21, 28)
 
     # one of them is told to stop: both do, at the same step
-    pair = _start_pair(tmp_path, data, cache)
+    pair = _start_pair(tmp_path, data)
     for line in pair[0].stdout:
         if line.startswith("step 33/"):
             break
@@ -140,7 +124,7 @@ def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, d
     stopped = Checkpoints(tmp_path / "checkpoints").latest_step()
     assert f"stopped as asked after step {stopped} of {tiny_run.STEPS}" in first and stopped < tiny_run.STEPS
 
-    _finish(_start_pair(tmp_path, data, cache))
+    _finish(_start_pair(tmp_path, data))
     ours, theirs = (Checkpoints(run / "checkpoints").restore(tiny_run.STEPS) for run in (tmp_path, two_processes))
     assert json.dumps(ours, default=lambda leaf: leaf.tobytes().hex()) == json.dumps(
         theirs, default=lambda leaf: leaf.tobytes().hex()
@@ -148,8 +132,8 @@ def test_two_processes_killed_and_started_again_end_as_uninterrupted(tmp_path, d
     assert tiny_run.learned_scalars(tmp_path) == tiny_run.learned_scalars(two_processes)
 
 
-def test_different_commands_are_noticed(tmp_path, data, cache):
-    pair = _start_pair(tmp_path, data, cache, ["--config.seed=5"])
+def test_different_commands_are_noticed(tmp_path, data):
+    pair = _start_pair(tmp_path, data, ["--config.seed=5"])
     (_, first), (_, second) = [process.communicate(timeout=600) for process in pair]
     assert [process.returncode for process in pair] == [2, 2], first + second
     assert "different configurations" in second
@@ -186,7 +170,7 @@ def test_the_second_process_takes_the_fit_of_the_first(data, cache):
         subprocess.Popen(
             [sys.executable, "-c", FIT, str(data), *words, f"--process_id={process}"],
             cwd=tiny_run.PROJECT,
-            env=tiny_run.environment(cache, compile_quickly=True),
+            env=tiny_run.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -54,7 +54,7 @@ def run_blocked(program: str, *words: str, tmp_path) -> str:
     blocked = blocked_modules()
     assert blocked >= LEAST and not blocked & {"jax", "flax", "optax", "orbax", "numpy", "ml_collections", "absl"}
     code = f"BLOCKED = {blocked!r}\n{BLOCK}\n{program}"
-    environment = tiny_run.environment(tmp_path, compile_quickly=True)
+    environment = tiny_run.environment()
     result = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=tiny_run.PROJECT, env=environment, capture_output=True, text=True
     )

@@ -17,8 +17,6 @@ STEPS = 6
 TILE = "h12v08"  # seen by G16 and G17 at much the same angles
 NOISE = 0.2  # standard deviation of what the given bands do not tell, in each band's standard deviations
 
-_made: dict[str, Path] = {}
-
 
 def get_config(new: str = "") -> Any:
     """The recipe of configs/base_flow.py on 16 pixels, with scores at every third step.
@@ -59,22 +57,24 @@ def draw_tile(satellite: str, seed: int = 0, shape: tuple[int, int] = (tiny_run.
     return xr.Dataset(variables, axes, {"satellite": satellite, "tile": TILE})
 
 
-def records(tmp_path_factory: Any) -> Path:
+def records() -> Path:
     """Prepared data sets, made once."""
-    if "records" not in _made:
-        _made["records"] = tmp_path_factory.mktemp("flow_records")
+
+    def make(folder: Path) -> None:
         for satellite, bands in SATELLITES.items():
             fields = partial(draw, ahi=satellite == "H8")
-            tiny_run.write_records(_made["records"], satellites={satellite: bands}, draw=fields)
-    return _made["records"]
+            tiny_run.write_records(folder, satellites={satellite: bands}, draw=fields)
+
+    return tiny_run.once("flow_records", make)
 
 
-def finished_run(tmp_path_factory: Any) -> Path:
+def finished_run() -> Path:
     """A run that nobody disturbed, made once."""
-    if "run" not in _made:
-        _made["run"] = tmp_path_factory.mktemp("flow") / "run"
-        assert train(_made["run"], records(tmp_path_factory)) == 0
-    return _made["run"]
+
+    def make(run: Path) -> None:
+        assert train(run, records()) == 0
+
+    return tiny_run.once("flow_run", make)
 
 
 def train(run: Path, data: Path, *words: str) -> int:

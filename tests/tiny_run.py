@@ -3,9 +3,10 @@
 import importlib.util
 import logging
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,9 @@ WORDS = (
     "--config.validate_every=10",
     "--config.image_every=20",
 )
-
+SHARED = "SATXLATE_TESTS"  # names the folder of the session
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile; slow programs
 WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")
-
-_made: dict[str, Path] = {}
 
 
 def get_config(satellite: str = "") -> Any:
@@ -117,30 +117,39 @@ def write_records(
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=shards))
 
 
-def records(tmp_path_factory: Any) -> Path:
+def once(name: str, make: Callable[[Path], Any]) -> Path:
+    """A folder `name` that `make` has filled, once in all processes of a session."""
+    from filelock import FileLock  # here, because the configuration must be readable without
+
+    folder = Path(os.environ[SHARED]) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            try:
+                make(folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    return folder
+
+
+def records() -> Path:
     """Prepared data sets, made once."""
-    if "records" not in _made:
-        _made["records"] = tmp_path_factory.mktemp("records")
-        write_records(_made["records"])
-    return _made["records"]
+    return once("records", write_records)
 
 
-def shared_cache(tmp_path_factory: Any) -> Path:
+def shared_cache() -> Path:
     """A compilation cache for all tests that do not look at what a cache does."""
-    if "cache" not in _made:
-        _made["cache"] = tmp_path_factory.mktemp("shared_cache")
-    return _made["cache"]
+    return once("cache", Path.mkdir)
 
 
-def finished_run(tmp_path_factory: Any) -> Path:
+def finished_run() -> Path:
     """A run of one process on one device that nobody disturbed, made once; its compilation cache is its own."""
-    if "run" not in _made:
-        run = tmp_path_factory.mktemp("finished_run")
-        env = environment(tmp_path_factory.mktemp("cache_of_finished_run"))
-        result = run_training(train_command(run, records(tmp_path_factory), *WORDS), env)
+
+    def make(run: Path) -> None:
+        result = run_training(train_command(run, records(), *WORDS), environment(Path(f"{run}_cache")))
         assert result.returncode == 0, result.stderr
-        _made["run"] = run
-    return _made["run"]
+
+    return once("finished_run", make)
 
 
 def train_command(workdir: Path, data: Path, *words: str) -> list[str]:
@@ -149,16 +158,17 @@ def train_command(workdir: Path, data: Path, *words: str) -> list[str]:
     return [*command, f"--config.data.dir={data}", *words]
 
 
-def environment(cache: Path, devices: int = 1, compile_quickly: bool = False) -> dict[str, str]:
-    """Of a training process: a compilation cache of its own, a number of virtual CPU devices."""
+def environment(cache: Path | None = None, devices: int = 1) -> dict[str, str]:
+    """Of a training process on virtual CPU devices: as a user's, with a compilation cache of its own, or by default
+    with the shared one, and QUICK."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    if compile_quickly:  # slower programs, in half the time
-        flags += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = [] if cache else [QUICK]
+    if devices > 1:
+        flags.append(f"--xla_force_host_platform_device_count={devices}")
     return kept | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": flags,
-        "XDG_CACHE_HOME": str(cache),
+        "XLA_FLAGS": " ".join(flags),
+        "XDG_CACHE_HOME": str(cache or shared_cache()),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 

@@ -72,6 +72,6 @@ def test_bench_build_tells_where_the_time_goes(tmp_path, capsys):
 def test_bench_logging_compares_with_and_without(tmp_path):
     command = [sys.executable, "-m", "satxlate_jax", "bench", "logging", f"--config={tiny_run.__file__}:G16"]
     command += ["--config.data.patch_size=8", "--config.batch_size=2", "--steps=2", "--rounds=1"]
-    result = tiny_run.run_training(command, tiny_run.environment(tmp_path, compile_quickly=True))
+    result = tiny_run.run_training(command, tiny_run.environment())
     off, on, ratio = numbers_in(result.stdout, r"([\d.]+) steps/s without.* ([\d.]+) with every.* ([\d.]+)%")
     assert off > 0 and ratio == pytest.approx(100 * on / off, rel=0.05)

@@ -95,7 +95,7 @@ def test_the_machines_convolution_rate_is_of_the_right_order():
 
 def test_bench_train_reports_the_step(tmp_path):
     command = [sys.executable, "-m", "satxlate_jax", "bench", "train", f"--config={tiny_run.__file__}:G16", "--steps=2"]
-    environment = tiny_run.environment(tmp_path, compile_quickly=True)
+    environment = tiny_run.environment()
     result = tiny_run.run_training([*command, "--parts"], environment)
     assert result.returncode == 0, result.stderr
     for part in ("convolutions: weight gradients", "convolutions: forward, input gradients"):

@@ -16,16 +16,8 @@ STEPS = 2
 WORDS = ("--config.validate_every=0", "--config.image_every=100", "--config.histogram_every=100")
 
 
-pytestmark = pytest.mark.usefixtures("own_cache")
-
-
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny_run.records(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, data, own_cache) -> Path:
+def trained(tmp_path_factory, data) -> Path:
     run = tmp_path_factory.mktemp("trained")
     assert train(run, data) == 0
     return run

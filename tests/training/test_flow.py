@@ -19,17 +19,14 @@ from tests import tiny_flow, tiny_run
 UNSEEN = [f"--config.{what}_every=0" for what in ("image", "histogram", "validate")]
 
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+@pytest.fixture(scope="module")
+def data() -> Path:
+    return tiny_flow.records()
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny_flow.records(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, own_cache) -> Path:
-    return tiny_flow.finished_run(tmp_path_factory)
+def run() -> Path:
+    return tiny_flow.finished_run()
 
 
 def tree(run: Path, step: int | None = None):

@@ -116,18 +116,6 @@ def test_the_step_averages_its_generator_and_trains_as_without(default_config):
     jax.tree.map(np.testing.assert_array_equal, average["encoders"]["G16"], first["encoders"]["G16"])
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_run.records(tmp_path_factory)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-        yield
-
-
 QUIET = ("--config.validate_every=0", "--config.image_every=100", "--config.histogram_every=100")
 
 

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from satxlate_jax import load
+from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.translator import build_translator
@@ -22,11 +23,7 @@ from satxlate_jax.training.step import draw_noise
 from tests.tiny_run import (
     PATCH_SIZE,
     bytes_read,
-    environment,
     get_config,
-    records,
-    run_training,
-    shared_cache,
     train_command,
     write_records,
 )
@@ -64,10 +61,10 @@ def test_a_coarser_latent_field_is_refused(config):
 
 
 @pytest.mark.parametrize("kind", ["copy", "linear", "quadratic"])
-def test_it_starts_as_copy_and_least_squares(kind, config, tmp_path_factory):
+def test_it_starts_as_copy_and_least_squares(kind, config, data):
     """In physical units: shared bands are copied, lacking ones are what numpy's least squares makes of the records."""
     config.generator.spectral_path = kind
-    config.data.dir = str(records(tmp_path_factory))
+    config.data.dir = str(data)
     translator, _ = build_networks(config)
     params = with_spectral_start(translator.init(jax.random.key(0)), spectral_start(config))
     stream = training_batches(config)
@@ -232,13 +229,11 @@ def test_measurements_do_not_count_as_size_of_the_encodings(config):
     np.testing.assert_allclose(terms["cycle_z_recon"], difference, rtol=1e-5)
 
 
-def test_a_run_with_it_trains_and_translates(tmp_path_factory, tmp_path):
+def test_a_run_with_it_trains_and_translates(data, tmp_path):
     """The command, its checkpoint and what `load` makes of it: untrained, the lacking band is the regression's."""
     words = ("--config.generator.spectral_path=copy", "--config.objective.recon_measured_w=1.0")
     words += ("--config.steps=1", "--config.optimizer.learning_rate=1e-9")
-    command = train_command(tmp_path / "run", records(tmp_path_factory), *words)
-    result = run_training(command, environment(shared_cache(tmp_path_factory)))
-    assert result.returncode == 0, result.stderr
+    assert main(["train", *train_command(tmp_path / "run", data, *words)[4:]]) == 0
     translator = load(tmp_path / "run")
     mean, std = published_statistics("H8", (3, 4, 13))
     images = mean + std * np.random.default_rng(0).normal(size=(1, 16, 16, 3)).clip(-1, 1)

@@ -23,11 +23,6 @@ from tests import tiny_run
 QUIET = ("--config.steps=3", "--config.image_every=9", "--config.histogram_every=9", "--config.validate_every=0")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_run.records(tmp_path_factory)
-
-
 def state_of_the_process():
     """The settings that a library call may change and must put back."""
     mask = os.umask(0o022)

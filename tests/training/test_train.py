@@ -22,24 +22,6 @@ from satxlate_jax.training.step import abstract_arguments, jit_train_step
 from tests import tiny_run
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tiny_run.records(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    return tiny_run.finished_run(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tiny_run.shared_cache(tmp_path_factory)
-
-
-pytestmark = pytest.mark.usefixtures("own_cache")
-
-
 def _train(run: Path, data: Path, *words: str) -> int:
     return main(["train", *tiny_run.train_command(run, data, *words)[4:]])
 
@@ -100,8 +82,8 @@ def test_missing_data_name_the_command_that_builds_them(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_cannot_be_cut_is_refused(tmp_path, cache, data):
-    environment = tiny_run.environment(cache, devices=3)
+def test_a_batch_that_cannot_be_cut_is_refused(tmp_path, data):
+    environment = tiny_run.environment(devices=3)
     result = tiny_run.run_training(tiny_run.train_command(tmp_path / "run", data), environment)
     assert result.returncode == 2 and "config.batch_size 8 cannot be cut into 3 equal parts" in result.stderr
     assert "Traceback" not in result.stderr
@@ -194,11 +176,9 @@ def test_scratch_yields_to_init_from_and_that_to_the_workdirs_own_checkpoint(tmp
     assert "continuing at step 0" in capsys.readouterr().out
 
 
-def test_a_profile_of_chosen_steps_is_written(tmp_path, cache, data):
+def test_a_profile_of_chosen_steps_is_written(tmp_path, data):
     words = ("--config.steps=5", "--profile=2-4", "--config.validate_every=0", "--config.image_every=100")
-    result = tiny_run.run_training(
-        tiny_run.train_command(tmp_path / "run", data, *words), tiny_run.environment(cache, compile_quickly=True)
-    )
+    result = tiny_run.run_training(tiny_run.train_command(tmp_path / "run", data, *words), tiny_run.environment())
     assert result.returncode == 0, result.stderr
     (path,) = (tmp_path / "run" / "plugins" / "profile").rglob("*.xplane.pb")
     events = [
@@ -235,9 +215,7 @@ exit $code
 """
 
 
-def _train_on_a_disk(
-    tmp_path: Path, cache: Path, data: Path, size: str, mode: str, *words: str
-) -> subprocess.CompletedProcess:
+def _train_on_a_disk(tmp_path: Path, data: Path, size: str, mode: str, *words: str) -> subprocess.CompletedProcess:
     """Trains in a workdir on a file system of its own, mounted in a namespace of its own."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -246,7 +224,7 @@ def _train_on_a_disk(
         subprocess.run([*unshare, 'mount -t tmpfs tmpfs "$0"', disk], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"this machine cannot mount a file system without being root ({error})")
-    environment = tiny_run.environment(cache, compile_quickly=True) | {
+    environment = tiny_run.environment() | {
         "DISK": str(disk),
         "COPY": str(tmp_path / "copy"),
     }
@@ -260,16 +238,16 @@ def _only_line(result: subprocess.CompletedProcess) -> str:
     return line
 
 
-def test_a_read_only_workdir_is_refused(tmp_path, cache, data):
-    line = _only_line(_train_on_a_disk(tmp_path, cache, data, "1m", "ro"))
+def test_a_read_only_workdir_is_refused(tmp_path, data):
+    line = _only_line(_train_on_a_disk(tmp_path, data, "1m", "ro"))
     assert "cannot be written" in line and "ead-only" in line
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_with_the_last_good_checkpoint(tmp_path, cache, data):
+def test_a_full_disk_stops_with_the_last_good_checkpoint(tmp_path, data):
     words = ("--config.steps=500", "--config.checkpoint_every=10", "--config.keep_last=100", "--config.log_every=10")
     result = _train_on_a_disk(
-        tmp_path, cache, data, "2m", "rw", *words, "--config.validate_every=0", "--config.image_every=1000"
+        tmp_path, data, "2m", "rw", *words, "--config.validate_every=0", "--config.image_every=1000"
     )
     line = _only_line(result)
     assert "no space left on device" in line.lower() and "same command again" in line

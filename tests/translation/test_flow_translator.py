@@ -11,7 +11,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
-from tests import tiny_flow, tiny_run
+from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, TILE, draw_tile
 
@@ -19,10 +19,8 @@ INFERRED = (3, 7, 11, 12)  # of G16, from G17
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tiny_run.shared_cache(tmp_path_factory)))
-        return tiny_flow.finished_run(tmp_path_factory)
+def run():
+    return tiny_flow.finished_run()
 
 
 @pytest.fixture(scope="module")
