@@ -11,10 +11,11 @@ _LAZY = {
     "write_tile": "satxlate_jax.l1g.reader",
     "read_scene": "satxlate_jax.sources.scene",
     "grid_tile": "satxlate_jax.sources.scene",
+    "to_scene": "satxlate_jax.sources.scene_output",
     "load": "satxlate_jax.translation.load",
 }
 
-__all__ = ["__version__", "grid_tile", "load", "read_scene", "read_tile", "write_tile"]
+__all__ = ["__version__", "grid_tile", "load", "read_scene", "read_tile", "to_scene", "write_tile"]
 
 
 def __getattr__(name: str) -> Any:

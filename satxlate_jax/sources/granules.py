@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 
 BLOCK_BYTES = 256 * 1024  # that a remote file is read in: one tile of a full disk costs a few percent of its bytes
@@ -172,11 +172,6 @@ class Scan:
 def is_url(place: str) -> bool:
     """Tell if a place is a URL, not a path."""
     return re.match(r"[a-z][a-z0-9+]+://", place) is not None
-
-
-def place_or_url(text: str) -> str:
-    """The type of an option that is a path or a URL; `~` is the home folder."""
-    return text if is_url(text) else expanded(text)
 
 
 def file_system(url: str) -> tuple[Any, str]:

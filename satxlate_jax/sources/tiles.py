@@ -26,7 +26,7 @@ from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.sources import scene as scenes
-from satxlate_jax.sources.granules import Scan, find_granules, group_scans, place_or_url
+from satxlate_jax.sources.granules import Scan, find_granules, group_scans
 
 MANIFEST = "manifest.json"
 """Under the output root: what was made of which granules, and what gave nothing and why."""
@@ -59,8 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         "also in L1G_ROOT/manifest.json, and the rest goes on. Needs the extra l1b.",
     )
     add, numbers = parser.add_argument, cli.option_type(cli.parse_numbers)
-    place = cli.option_type(place_or_url)
-    add("inputs", type=place, nargs="*", metavar="GRANULE", help="files, folders, or URLs such as s3://noaa-goes18/...")
+    add(
+        "inputs",
+        type=cli.user_path,
+        nargs="*",
+        metavar="INPUT",
+        help="files, folders, or URLs such as s3://noaa-goes18/...",
+    )
     add("--output", type=cli.user_path, metavar="ROOT", help="the L1G root; made if absent")
     add("--reader", metavar="NAME", help="satpy's reader (default: by the names of the files)")
     choice = parser.add_mutually_exclusive_group()
