@@ -73,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     region = "only tiles that touch this part of the Earth, degrees; west and south are negative"
     choice.add_argument("--region", type=float, nargs=4, metavar=("W", "S", "E", "N"), help=region)
     add("--bands", type=numbers, metavar="7-16", help="only these bands (default: all)")
-    add("--min_cover", type=float, default=0.5, metavar="PART", help="of a tile's pixels that a scan must show (0.5)")
+    add(
+        "--min_cover",
+        type=float,
+        default=0.5,
+        metavar="FRACTION",
+        help="of a tile's pixels that a scan must show (0.5)",
+    )
     low = "reflectance where the sun is lower than 5 degrees (zero)"
     add("--night", choices=("zero", "missing"), default="zero", help=low)
     add("--workers", type=cli.at_least(1), default=count_cpus(), help="processes (default: the job's CPUs)")

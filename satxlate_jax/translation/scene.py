@@ -9,7 +9,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.sources.scene import LOW_SUN, row_times, scene_bands
 from satxlate_jax.sources.scene_output import KEPT, to_scene
-from satxlate_jax.translation.band_array import describe_band
+from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, describe_band
 
 
 def translate_scene(translator: Any, scene: Any, to: str) -> Any:
@@ -63,6 +63,8 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
     described = {band.name: describe_band(band, target) for band in translator.bands(to)}
+    described |= {f"{band.name}_std": {"units": band.unit} for band in translator.bands(to)}
+    described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}
     attributes = {"satellite": target.split("_", 1)[0], "source_satellite": satellite.name, "area": area}

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from satxlate_jax import grid_tile, load, read_scene, to_scene
+from satxlate_jax import grid_tile, load, read_scene, read_tile, to_scene
+from satxlate_jax.__main__ import main
 from tests.random_run import save_random_run
 
 pytest.importorskip("satpy")
@@ -12,6 +14,7 @@ pytestmark = [
     # satpy and its libraries: numpy in all-missing blocks, what their next versions change
     pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning"),
 ]
@@ -45,7 +48,7 @@ def test_blocks_do_not_show(translator, translated, scene):
 
 def test_bands_are_known_as_satpy_knows_them(translated, scene):
     """By wavelength; percent and not divided by the sun's cosine, as reflectance came in."""
-    assert translated[10.8].attrs["name"] == "B14" and translated[0.51].attrs["units"] == "%"
+    assert translated[11.2].attrs["name"] == "B14" and translated[0.51].attrs["units"] == "%"
     assert translated["B14"].attrs["area"] == scene["C14"].attrs["area"]
     assert translated["B14"].attrs["platform_name"] == "Himawari-8"
     assert translated["B14"].attrs["start_time"] == scene["C14"].attrs["start_time"]
@@ -72,3 +75,27 @@ def test_a_tile_becomes_a_scene_and_comes_back(scene):
     longitude, latitude = back["C13"].attrs["area"].get_lonlats()
     np.testing.assert_allclose(latitude[:, 0], tile["lat"].values, atol=1e-9)
     np.testing.assert_allclose(longitude[0], tile["lon"].values, atol=1e-9)
+
+
+def test_granules_are_translated_without_tiles_between(realdata_dir, tmp_path, monkeypatch, capsys):
+    """On the sensor's own grid, whose corners are where satpy has them; and on a tile, as of the L1G file."""
+    granules = realdata_dir / "abi_l1b"
+    run = save_random_run(tmp_path / "run", {"G17": (8, 13), "H8": (8, 13, 15)}, dim=4)
+    words = ["translate", str(granules), "--checkpoint", str(run), "--to", "H8", "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    with xr.open_dataset(tmp_path / "out" / "G17_M1_20191027_200027_H8.nc") as made:
+        assert made["crs"].attrs["grid_mapping_name"] == "geostationary"
+        assert made["BAND13"].attrs["grid_mapping"] == "crs" and made["x"].attrs["units"] == "rad"
+        with xr.open_dataset(next(granules.glob("*C13_*.nc"))) as source:
+            np.testing.assert_allclose(made["x"], source["x"], atol=1e-6)
+            np.testing.assert_allclose(made["y"], source["y"], atol=1e-6)
+            missing = np.isnan(source["Rad"].values) | ~source["DQF"].isin([0, 1]).values
+        assert (np.isnan(made["BAND13"].values) >= missing).all() and np.isfinite(made["BAND13"]).mean() > 0.9
+        assert set(np.unique(made["quality"])) <= {0, 1, 4, 5}
+    capsys.readouterr()
+    assert main(words) == 0 and "0 written, 1 already there" in capsys.readouterr().out
+    assert main([*words, "--tiles", "h09v03"]) == 0
+    tile = realdata_dir / "l1g/GOES17/GEONEX-L1G/h09v03/2019/300/GO17_ABI05_20191027_2000_GLBG_h09v03_02.hdf"
+    expected = load(run).translate(read_tile(tile), to="H8")["BAND13"]
+    with xr.open_dataset(tmp_path / "out" / "G17_M1_20191027_200027_h09v03_H8.nc") as made:
+        np.testing.assert_allclose(made["BAND13"].values, expected.values, atol=0.5)
