@@ -108,7 +108,7 @@ class Granule:
       reader: satpy's reader.
       platform: as the name calls the satellite, translated to ours where it is known.
       scene: the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle.
-      start: of the scan, UTC; of FCI that of the chunk.
+      start: of the scan, UTC, nominal where scans have one.
       band: 1-based; None where a file holds all.
       segment: from 1, in the order of the scan; 0 where scans are not cut.
     """
@@ -215,6 +215,10 @@ def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule |
                 start = datetime.strptime(parts["start"], known.start)
             except ValueError:
                 return None
+            if known.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
+                start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
+            elif known.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
+                start = start.replace(minute=start.minute // 15 * 15, second=0)
             platform, band = parts["platform"], parts.get("band")
             number = None if not band else int(band) if band.isdecimal() else 0
             if band in _AMI_BANDS:
@@ -278,9 +282,7 @@ def group_scans(granules: Iterable[Granule]) -> list[Scan]:
         same = last is not None and all(
             getattr(last, name) == getattr(granule, name) for name in ("reader", "platform", "scene")
         )
-        # chunks of FCI follow one another for ten minutes, its repeat cycle comes again after a day
-        limit = timedelta(hours=1) if granule.reader == "fci_l1c_nc" else _TOGETHER
-        if same and granule.start - groups[-1][0].start < limit:
+        if same and granule.start - groups[-1][0].start < _TOGETHER:
             groups[-1].append(granule)
         else:
             groups.append([granule])

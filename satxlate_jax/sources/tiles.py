@@ -329,9 +329,9 @@ def convert(
                     if seen[tile] < made_with["min_cover"] or not seen[tile]:
                         continue
                     gridded = scenes.grid_scan(opened, tile, night=made_with["night"])
+                    gridded.time = scan.start if scan.granules[0].platform else gridded.time
                     if tile not in best or gridded.cover > best[tile][0].cover:
                         best[tile] = gridded, scan
-                        seen[tile] = gridded.cover
                     problems += [
                         {"input": f"{scan.title} {band}", "reason": reason} for band, reason in gridded.faults.items()
                     ]

@@ -197,3 +197,40 @@ def test_without_satpy_one_line_says_what_to_install(granules, monkeypatch):
 def test_an_imager_is_described(capsys):
     assert main(["tiles", "--describe", "ahi_hsd"]) == 0
     assert "0.47, 0.51, 0.64" in capsys.readouterr().out
+
+
+def test_a_tile_of_a_remote_full_disk_costs_little(granules, tmp_path, monkeypatch):
+    """Less than a tenth of the bytes of a granule of 5424 x 5424 pixels that does not compress."""
+    import fsspec
+    from fsspec.implementations.memory import MemoryFile
+    from netCDF4 import Dataset
+
+    small, path, size = band_file(granules, 13), tmp_path / band_file(granules, 13).name.replace("RadM1", "RadF"), 5424
+    with Dataset(small) as old, Dataset(path, "w") as new:
+        old.set_auto_maskandscale(False)
+        for name, dimension in old.dimensions.items():
+            new.createDimension(name, size if name in "yx" else len(dimension))
+        for name, variable in old.variables.items():
+            packing = {"zlib": True, "chunksizes": (226, 226)} if variable.dimensions == ("y", "x") else {}
+            fill = getattr(variable, "_FillValue", None)
+            made = new.createVariable(name, variable.dtype, variable.dimensions, fill_value=fill, **packing)
+            made.set_auto_maskandscale(False)
+            made.setncatts({key: variable.getncattr(key) for key in variable.ncattrs() if key != "_FillValue"})
+            if variable.dimensions == ("y", "x"):
+                random = np.random.default_rng(0).integers(500, 3000, (size, size))
+                made[:] = random if name == "Rad" else np.zeros((size, size))
+            elif name in ("x", "y"):
+                made.add_offset = np.float32(-0.151844 if name == "x" else 0.151844)
+                made.scale_factor = np.float32(5.6e-05 if name == "x" else -5.6e-05)
+                made[:] = np.arange(size)
+            else:
+                made[...] = variable[...]
+        new.setncatts({name: old.getncattr(name) for name in old.ncattrs()} | {"scene_id": "Full Disk"})
+    memory, read = fsspec.filesystem("memory"), []
+    memory.pipe(f"/disk/{path.name}", path.read_bytes())
+    into = MemoryFile.readinto if hasattr(MemoryFile, "readinto") else None
+    monkeypatch.setattr(MemoryFile, "readinto", lambda self, b: read.append(len(b)) or into(self, b), raising=False)
+    remote = grid_tile(read_scene("memory://disk/*"), "h09v03")
+    memory.rm("/disk", recursive=True)
+    assert remote.identical(grid_tile(read_scene(str(path)), "h09v03"))
+    assert np.isfinite(remote["BAND13"]).all() and 0 < sum(read) < path.stat().st_size / 10
