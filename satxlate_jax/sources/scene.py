@@ -158,7 +158,7 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
             words = identity.to_dict()
             if words.get("wavelength") is None or words["name"] in names:
                 continue
-            satellite = satellite or _satellite_of(scene, reader.name)
+            satellite = satellite or _satellite_of(scan, scene)
             band = find_band(satellite, words["wavelength"])
             if band is not None and (wanted is None or band.number in wanted):
                 names.append(words["name"])
@@ -175,10 +175,12 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
     return scene, faults
 
 
-def _satellite_of(scene: Any, reader: str) -> Satellite:
-    identities = [one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None]
-    scene.load(identities[:1], pad_data=False)
-    return find_satellite(scene[identities[0]].attrs["platform_name"])
+def _satellite_of(scan: Scan, scene: Any) -> Satellite:
+    if platform := scan.granules[0].platform:
+        return SATELLITES[platform]
+    identity = next(one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None)
+    scene.load([identity], pad_data=False)
+    return find_satellite(scene[identity].attrs["platform_name"])
 
 
 def _in_a_line(error: BaseException) -> str:

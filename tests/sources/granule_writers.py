@@ -1,4 +1,4 @@
-"""Small Himawari HSD and GK-2A AMI files that hold a known field, positions by the agencies' own formulas.
+"""Small Himawari HSD, GK-2A AMI and Meteosat FCI files that hold a known field, positions by the agencies' own formulas.
 
 Layout: Himawari Standard Data user's guide 1.3, tables 4 and 5 (blocks); CGMS 03, section 4.4.3 (positions from lines
 and columns, which JMA and KMA use); GK-2A AMI Level 1B guide.
@@ -139,3 +139,77 @@ def write_ami(folder, start, lines, columns):
                 "DN_to_Radiance_Offset": intercept,
             }
         )
+
+
+def write_fci(folder, start, chunk, rows, side=5568):
+    """One of forty chunks of a repeat cycle: ir_105 of 2 km; rows (1-based) go from the south."""
+    step = 5.58871526031607e-05  # radians; x is positive to the west
+    x, y = ((2784.5 - np.arange(1, side + 1)) * step, (np.array(rows) - 2784.5) * step)
+    latitude, longitude = mtg_positions(x, y)
+    wave_number, c1, c2 = 952.4, 1.19104273e-5, 1.43877523
+    radiance = c1 * wave_number**3 / np.expm1(c2 * wave_number / temperature(latitude, longitude))
+    begin = start + timedelta(seconds=14 * (chunk - 1))
+    times = "_".join(f"{moment:%Y%m%d%H%M%S}" for moment in (begin, begin, begin + timedelta(seconds=14)))
+    cycle = (start.hour * 60 + start.minute) // 10 + 1
+    first, _, rest = times.partition("_")
+    name = (
+        "W_XX-EUMETSAT-Darmstadt,IMG+SAT,MTI1+FCI-1C-RRAD-FDHSI-FD--CHK-BODY--DIS-NC4E_C_EUMT_"
+        f"{first}_IDPFI_OPE_{rest}_N__O_{cycle:04d}_{chunk:04d}.nc"
+    )
+    with netCDF4.Dataset(folder / name, "w") as file:
+        file.platform = "MTI1"
+        scalars = {
+            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_wavenumber": wave_number,
+            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_a": 1.0,
+            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_b": 0.0,
+            "data/ir_105/measured/radiance_to_bt_conversion_constant_c1": c1,
+            "data/ir_105/measured/radiance_to_bt_conversion_constant_c2": c2,
+            "data/ir_105/measured/radiance_unit_conversion_coefficient": 1.0,
+            "data/ir_105/measured/start_position_row": rows[0],
+            "data/ir_105/measured/end_position_row": rows[-1],
+            "data/vis_06/measured/start_position_row": 2 * rows[0] - 1,
+            "data/vis_06/measured/end_position_row": 2 * rows[-1],
+            "state/platform/subsatellite_latitude": 0.0,
+            "state/platform/subsatellite_longitude": 0.0,
+            "state/platform/platform_altitude": 35786400.0,
+            "state/celestial/earth_sun_distance": 149597870.7,
+        }
+        file.createDimension("index", 1)
+        file.createVariable("index", "u2", ("index",))[:] = 1
+        for path, value in scalars.items():
+            dimensions = ("index",) if path.startswith("state") else ()
+            file.createVariable(path, "i4" if isinstance(value, int) else "f8", dimensions)[...] = value
+        projection = file.createVariable("data/mtg_geos_projection", "i4", ())
+        names = ("semi_major_axis", "inverse_flattening", "perspective_point_height", "longitude_of_projection_origin")
+        projection.setncatts(dict(zip(names, (6378137.0, 298.257223563, 35786400.0, 0.0), strict=True)))
+        projection.sweep_angle_axis = "y"
+        group = file["data/ir_105/measured"]
+        for axis, numbers, scale in (("y", y, step), ("x", x, -step)):
+            group.createDimension(axis, len(numbers))
+            made = group.createVariable(axis, "u2", (axis,))
+            made.set_auto_maskandscale(False)
+            made.setncatts({"scale_factor": scale, "add_offset": numbers[0] - scale})
+            made[:] = np.arange(1, len(numbers) + 1)
+        gain = 0.0025
+        counts = np.where(np.isfinite(radiance), np.rint(np.nan_to_num(radiance) / gain), 65535).astype(np.uint16)
+        made = group.createVariable("effective_radiance", "u2", ("y", "x"), fill_value=65535, zlib=True, complevel=1)
+        made.set_auto_maskandscale(False)
+        made.setncatts({"scale_factor": gain, "add_offset": 0.0, "units": "mW.m-2.sr-1.(cm-1)-1"})
+        made.setncatts({"long_name": "radiance", "ancillary_variables": "pixel_quality"})
+        made.valid_range = np.array([0, 65534], np.uint16)
+        made[:] = counts
+        group.createVariable("pixel_quality", "u1", ("y", "x"), zlib=True, complevel=1)[:] = 0
+
+
+def mtg_positions(x, y):
+    """Latitude and longitude of scanning angles (x west, y north), MTG FCI L1c guide; NaN off the disk."""
+    radius, height = 6378.137, 42164.537
+    polar = radius * (1 - 1 / 298.257223563)
+    x, y = np.meshgrid(-x, y)
+    shape = np.cos(y) ** 2 + (radius / polar) ** 2 * np.sin(y) ** 2
+    along = height * np.cos(x) * np.cos(y)
+    with np.errstate(invalid="ignore"):
+        near = (along - np.sqrt(along**2 - shape * (height**2 - radius**2))) / shape
+    outward, east, north = height - near * np.cos(x) * np.cos(y), near * np.sin(x) * np.cos(y), near * np.sin(y)
+    latitude = np.arctan((radius / polar) ** 2 * north / np.hypot(outward, east))
+    return np.degrees(latitude), np.degrees(np.arctan2(east, outward))

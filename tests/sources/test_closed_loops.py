@@ -49,3 +49,17 @@ def test_gk2a(tmp_path):
     tile = tile_of(tmp_path / "in", tmp_path / "out", "GK2A", "h51v05", start, (13,))
     assert rmse(tile, "BAND13", writers.temperature) <= 0.03
     assert 1 <= np.isnan(tile["BAND13"].values).sum() <= 9
+
+
+def test_meteosat_fci(tmp_path):
+    """Two of forty chunks, which begin in the south."""
+    start = datetime(2024, 6, 1, 12, 0)
+    (tmp_path / "in").mkdir()
+    for chunk, rows in ((34, range(4595, 4735)), (35, range(4735, 4875))):
+        writers.write_fci(tmp_path / "in", start, chunk, rows)
+    words = ["tiles", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--tiles", "h30v03", "--bands", "14"]
+    assert main([*words, "--workers", "1"]) == 0
+    tile = read_tile(tmp_path / "out" / relative_path("MTG1", "h30v03", start), bands=(14,))
+    error = tile["BAND14"].values - writers.temperature(tile["lat"].values[:, None], tile["lon"].values[None])
+    assert np.isfinite(error).mean() > 0.9
+    assert np.sqrt(np.nanmean(error**2)) <= 0.03
