@@ -128,7 +128,7 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
       bands: 1-based; default all that the files hold.
 
     Returns:
-      The Scene, and the reason of each granule that cannot be opened, by its name.
+      The Scene, and the reason of each granule or band that cannot be opened, by its name.
 
     Raises:
       InputError: no file can be opened, or the satellite is unknown.
@@ -165,6 +165,8 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
         scene.load(names, pad_data=False)
         if satellite is None or not names:
             raise InputError(f"{scan.title}: no band that is wanted")
+        for name in (name for name in names if name not in scene):
+            faults[f"{scan.title} {name}"] = "cannot be read by satpy; fetch it again"
         for name in names:
             if name in scene:
                 _describe_rows(scene, name, reader.from_south)

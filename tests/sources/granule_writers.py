@@ -1,4 +1,4 @@
-"""Small Himawari HSD, GK-2A AMI and Meteosat FCI files that hold a known field, positions by the agencies' own formulas.
+"""Small Himawari HSD, GK-2A AMI and Meteosat FCI files of a known field, positions by the agencies' own formulas.
 
 Layout: Himawari Standard Data user's guide 1.3, tables 4 and 5 (blocks); CGMS 03, section 4.4.3 (positions from lines
 and columns, which JMA and KMA use); GK-2A AMI Level 1B guide.
@@ -158,21 +158,30 @@ def write_fci(folder, start, chunk, rows, side=5568):
     )
     with netCDF4.Dataset(folder / name, "w") as file:
         file.platform = "MTI1"
-        scalars = {
-            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_wavenumber": wave_number,
-            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_a": 1.0,
-            "data/ir_105/measured/radiance_to_bt_conversion_coefficient_b": 0.0,
-            "data/ir_105/measured/radiance_to_bt_conversion_constant_c1": c1,
-            "data/ir_105/measured/radiance_to_bt_conversion_constant_c2": c2,
-            "data/ir_105/measured/radiance_unit_conversion_coefficient": 1.0,
-            "data/ir_105/measured/start_position_row": rows[0],
-            "data/ir_105/measured/end_position_row": rows[-1],
-            "data/vis_06/measured/start_position_row": 2 * rows[0] - 1,
-            "data/vis_06/measured/end_position_row": 2 * rows[-1],
+        measured = {
+            "radiance_to_bt_conversion_coefficient_wavenumber": wave_number,
+            "radiance_to_bt_conversion_coefficient_a": 1.0,
+            "radiance_to_bt_conversion_coefficient_b": 0.0,
+            "radiance_to_bt_conversion_constant_c1": c1,
+            "radiance_to_bt_conversion_constant_c2": c2,
+            "radiance_unit_conversion_coefficient": 1.0,
+            "channel_effective_solar_irradiance": 1.0,
+            "start_position_row": rows[0],
+            "end_position_row": rows[-1],
+        }
+        names = "vis_04 vis_05 vis_06 vis_08 vis_09 nir_13 nir_16 nir_22".split()
+        names += "ir_38 wv_63 wv_73 ir_87 ir_97 ir_105 ir_123 ir_133".split()
+        scalars = {f"data/{name}/measured/{key}": value for name in names for key, value in measured.items()} | {
             "state/platform/subsatellite_latitude": 0.0,
             "state/platform/subsatellite_longitude": 0.0,
             "state/platform/platform_altitude": 35786400.0,
             "state/celestial/earth_sun_distance": 149597870.7,
+            "state/celestial/subsolar_latitude": 0.0,
+            "state/celestial/subsolar_longitude": 0.0,
+            "state/celestial/sun_satellite_distance": 149597870.7,
+            "data/swath_direction": 0,
+            "data/swath_number": 0,
+            "time": 0.0,
         }
         file.createDimension("index", 1)
         file.createVariable("index", "u2", ("index",))[:] = 1
@@ -180,25 +189,32 @@ def write_fci(folder, start, chunk, rows, side=5568):
             dimensions = ("index",) if path.startswith("state") else ()
             file.createVariable(path, "i4" if isinstance(value, int) else "f8", dimensions)[...] = value
         projection = file.createVariable("data/mtg_geos_projection", "i4", ())
-        names = ("semi_major_axis", "inverse_flattening", "perspective_point_height", "longitude_of_projection_origin")
-        projection.setncatts(dict(zip(names, (6378137.0, 298.257223563, 35786400.0, 0.0), strict=True)))
+        projection.setncatts({"semi_major_axis": 6378137.0, "inverse_flattening": 298.257223563})
+        projection.setncatts({"perspective_point_height": 35786400.0, "longitude_of_projection_origin": 0.0})
         projection.sweep_angle_axis = "y"
-        group = file["data/ir_105/measured"]
-        for axis, numbers, scale in (("y", y, step), ("x", x, -step)):
-            group.createDimension(axis, len(numbers))
-            made = group.createVariable(axis, "u2", (axis,))
-            made.set_auto_maskandscale(False)
-            made.setncatts({"scale_factor": scale, "add_offset": numbers[0] - scale})
-            made[:] = np.arange(1, len(numbers) + 1)
-        gain = 0.0025
-        counts = np.where(np.isfinite(radiance), np.rint(np.nan_to_num(radiance) / gain), 65535).astype(np.uint16)
-        made = group.createVariable("effective_radiance", "u2", ("y", "x"), fill_value=65535, zlib=True, complevel=1)
+        for name in names:
+            _fci_channel(file[f"data/{name}/measured"], x, y, step, radiance if name == "ir_105" else None)
+
+
+def _fci_channel(group, x, y, step, radiance):
+    """The variables of a channel; without a radiance they hold nothing."""
+    for axis, numbers, scale in (("y", y, step), ("x", x, -step)):
+        group.createDimension(axis, len(numbers))
+        made = group.createVariable(axis, "u2", (axis,))
         made.set_auto_maskandscale(False)
-        made.setncatts({"scale_factor": gain, "add_offset": 0.0, "units": "mW.m-2.sr-1.(cm-1)-1"})
-        made.setncatts({"long_name": "radiance", "ancillary_variables": "pixel_quality"})
-        made.valid_range = np.array([0, 65534], np.uint16)
-        made[:] = counts
-        group.createVariable("pixel_quality", "u1", ("y", "x"), zlib=True, complevel=1)[:] = 0
+        made.setncatts({"scale_factor": scale, "add_offset": numbers[0] - scale})
+        made[:] = np.arange(1, len(numbers) + 1)
+    gain = 0.0025
+    made = group.createVariable("effective_radiance", "u2", ("y", "x"), fill_value=65535, zlib=True, complevel=1)
+    made.set_auto_maskandscale(False)
+    made.setncatts({"scale_factor": gain, "add_offset": 0.0, "units": "mW.m-2.sr-1.(cm-1)-1"})
+    made.setncatts({"warm_scale_factor": gain, "warm_add_offset": 0.0})
+    made.setncatts({"long_name": "radiance", "ancillary_variables": "pixel_quality"})
+    made.valid_range = np.array([0, 65534], np.uint16)
+    for name, kind in (("pixel_quality", "u1"), ("index_map", "u2")):
+        group.createVariable(name, kind, ("y", "x"), zlib=True, complevel=1)
+    if radiance is not None:
+        made[:] = np.where(np.isfinite(radiance), np.rint(np.nan_to_num(radiance) / gain), 65535).astype(np.uint16)
 
 
 def mtg_positions(x, y):
