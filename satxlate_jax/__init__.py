@@ -9,10 +9,13 @@ __version__ = "0.1.0"
 _LAZY = {
     "read_tile": "satxlate_jax.l1g.reader",
     "write_tile": "satxlate_jax.l1g.reader",
+    "read_scene": "satxlate_jax.sources.scene",
+    "grid_tile": "satxlate_jax.sources.scene",
+    "to_scene": "satxlate_jax.sources.scene_output",
     "load": "satxlate_jax.translation.load",
 }
 
-__all__ = ["__version__", "load", "read_tile", "write_tile"]
+__all__ = ["__version__", "grid_tile", "load", "read_scene", "read_tile", "to_scene", "write_tile"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from satxlate_jax.cli import InputError
 # subcommand -> (module with main(argv) or module:function, its description). Only the module that is used is imported.
 SUBCOMMANDS = {
     "simulate": ("satxlate_jax.simulator.simulate", "write L1G files of scenes as several satellites see them"),
+    "tiles": ("satxlate_jax.sources.tiles", "turn public Level-1b granules into L1G tiles"),
     "catalog": ("satxlate_jax.archive.coverage", "list what an archive of L1G files holds and lacks"),
     "statistics": ("satxlate_jax.dataset.statistics", "describe prepared data sets band by band"),
     "train": ("satxlate_jax.training.loop", "train a translator, or continue a run"),

@@ -3,12 +3,13 @@
 Everything that differs between satellites is defined here and nowhere else; the code loops over it.
 
 Sources: GOES-R Series Product Definition and Users' Guide, vol. 3 (ABI bands and noise requirements); JMA,
-Himawari-8/9 AHI spectral response functions and imager page (AHI bands and noise); NASA GeoNEX L1G file names;
+Himawari-8/9 AHI spectral response functions and imager page (AHI bands and noise); satpy's reader definitions (central
+wavelengths of AMI, FCI and SEVIRI, whose own guides round otherwise); NASA GeoNEX L1G file names;
 Vandal et al., TGRS 2021 (the normalisation statistics; the tiles of its test sets, which say what each satellite sees).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -32,6 +33,7 @@ class Band:
       mean: published mean for normalisation, in `unit`.
       std: published standard deviation for normalisation, in `unit`.
       noise: one standard deviation of the instrument's noise: K at 300 K, or reflectance at reflectance 1.
+      is_borrowed: mean, std and noise are those of the nearest wavelength of ABI or AHI, for want of its own.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Band:
     mean: float
     std: float
     noise: float
+    is_borrowed: bool = False
 
     @property
     def name(self) -> str:
@@ -65,12 +68,13 @@ class Satellite:
 
     Attributes:
       name: short name, such as 'G16'.
-      instrument: 'ABI' or 'AHI'.
-      file_code: how its L1G files' names begin, such as 'GO16_ABI05'.
+      instrument: 'ABI', 'AHI', 'AMI', 'FCI' or 'SEVIRI'.
+      file_code: how its L1G files' names begin, such as 'GO16_ABI05'; GeoNEX has none for AMI, FCI and SEVIRI, whose
+        codes are this project's own.
       folder: the folder's name under an L1G root as this project writes it (archives differ; the code decides).
       longitude: of the sub-satellite point, degrees east.
       tile_columns: GeoNEX tile columns (h) it sees.
-      bands: its bands, 1 to 16.
+      bands: its bands, numbered from 1.
       platform_name: as WMO and satpy write it, such as 'GOES-16'; '' is `name`.
     """
 
@@ -130,9 +134,31 @@ _AHI = _bands(
     (1 / 300,) * 6 + (0.16, 0.09, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3),
 )
 
+
+def _borrowing(wavelengths: tuple[float, ...], resolutions: tuple[float, ...]) -> tuple[Band, ...]:
+    """Bands with the statistics and noise of the band of ABI or AHI whose wavelength is nearest."""
+    nearest = [min((*_ABI, *_AHI), key=lambda band: abs(np.log(band.wavelength / one))) for one in wavelengths]
+    statistics = zip(*((band.mean, band.std, band.noise) for band in nearest), strict=True)
+    return tuple(replace(band, is_borrowed=True) for band in _bands(wavelengths, resolutions, *statistics))
+
+
+_AMI = _borrowing(
+    (0.47, 0.511, 0.64, 0.856, 1.38, 1.61, 3.83, 6.241, 6.952, 7.344, 8.592, 9.625, 10.403, 11.212, 12.364, 13.31),
+    (1.0, 1.0, 0.5, 1.0) + (2.0,) * 12,
+)
+_FCI = _borrowing(
+    (0.444, 0.51, 0.64, 0.865, 0.914, 1.38, 1.61, 2.25, 3.8, 6.3, 7.35, 8.7, 9.66, 10.5, 12.3, 13.3),
+    (1.0,) * 8 + (2.0,) * 8,
+)
+_SEVIRI = _borrowing(  # in EUMETSAT's order: the broad visible band, 0.7 um, is the last
+    (0.635, 0.81, 1.64, 3.92, 6.25, 7.35, 8.7, 9.66, 10.8, 12.0, 13.4, 0.7), (2.0,) * 11 + (1.0,)
+)
+
 _EAST = tuple(range(7, 27))
 _WEST = (57, 58, 59) + tuple(range(0, 17))
 _JAPAN = tuple(range(44, 60)) + (0, 1, 2, 3)
+_KOREA = tuple(range(41, 60)) + (0,)
+_EUROPE = tuple(range(20, 40))
 
 SATELLITES: Mapping[str, Satellite] = MappingProxyType(
     {
@@ -144,6 +170,9 @@ SATELLITES: Mapping[str, Satellite] = MappingProxyType(
             Satellite("G19", "ABI", "GO19_ABI05", "GOES19", -75.2, _EAST, _ABI, "GOES-19"),
             Satellite("H8", "AHI", "HM08_AHI05", "HIMAWARI8", 140.7, _JAPAN, _AHI, "Himawari-8"),
             Satellite("H9", "AHI", "HM09_AHI05", "HIMAWARI9", 140.7, _JAPAN, _AHI, "Himawari-9"),
+            Satellite("GK2A", "AMI", "GK2A_AMI05", "GK2A", 128.2, _KOREA, _AMI, "GEO-KOMPSAT-2A"),
+            Satellite("MTG1", "FCI", "MTG1_FCI05", "MTG1", 0.0, _EUROPE, _FCI, "Meteosat-12"),
+            Satellite("MSG4", "SEVIRI", "MSG4_SEV05", "MSG4", 0.0, _EUROPE, _SEVIRI, "Meteosat-11"),
         )
     }
 )

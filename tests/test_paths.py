@@ -22,6 +22,7 @@ from tests.random_run import save_random_run
 # every command, with each of its paths once
 COMMANDS = [
     "simulate --output {}",
+    "tiles {} --output {}",
     "catalog {} --output {} --pairs {}",
     "statistics {} --output {}",
     "train --workdir {}",

@@ -37,13 +37,13 @@ _PLAUSIBLE = {
 _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", "Kelvin")}
 
 
-_QUALITY = {
+QUALITY = {
     "long_name": "what limits the synthesised bands at this pixel",
     "standard_name": "quality_flag",
     "flag_masks": np.array(list(FLAGS.values()), np.int8),
     "flag_meanings": " ".join(FLAGS),
 }
-_EXTRAPOLATED = {
+EXTRAPOLATED = {
     "long_name": "inputs unlike those of the training: the standard deviation is not calibrated there",
     "flag_values": np.array([0, 1], np.int8),
     "flag_meanings": "within_training_domain extrapolated",
@@ -277,9 +277,9 @@ def unstack_bands(
             described = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
             variables[f"{band.name}_samples"] = (("sample", *dims), stacked, described)
     quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
-    variables["quality"] = (*layout.put_back(quality), dict(_QUALITY))
+    variables["quality"] = (*layout.put_back(quality), dict(QUALITY))
     if extras.extrapolated is not None:
-        variables["extrapolated"] = (*layout.put_back(extras.extrapolated.astype(np.int8)), dict(_EXTRAPOLATED))
+        variables["extrapolated"] = (*layout.put_back(extras.extrapolated.astype(np.int8)), dict(EXTRAPOLATED))
     coordinates = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
     return xr.Dataset(variables).assign_coords(coordinates)
 

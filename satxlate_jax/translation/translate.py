@@ -98,6 +98,7 @@ class TileTranslator:
 
         Args:
           tile: physical units (K, reflectance 1), NaN or masked where missing. A Dataset as `read_tile` gives it; a
+            satpy.Scene of `read_scene` (extra l1b), which gives a Scene, lazily, on its own area; a
             DataArray with a dimension `band` (its coordinate, where there is one, holds 1-based band numbers); a batch,
             [..., h, w, band] of numpy or jax, in the order of `bands(source)`; or a list of any of these. Rows and
             columns of xarray input are found by the names of its dimensions (lat and lon, y and x, ...) or by its
@@ -124,6 +125,10 @@ class TileTranslator:
             cannot be understood.
         """
         self.check_samples(samples)
+        if type(tile).__module__.startswith("satpy."):
+            from satxlate_jax.translation.scene import translate_scene
+
+            return translate_scene(self, tile, to)
         options: dict[str, Any] = {"source": source, "samples": samples, "seed": seed, "latent": latent}
         if isinstance(tile, xr.Dataset):
             return self.translate_tiles([tile], to, **options)[0]

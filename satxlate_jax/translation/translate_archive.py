@@ -22,6 +22,7 @@ from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
 from satxlate_jax.translation.translate import TileTranslator
+from satxlate_jax.translation.translate_granules import are_granules, translate_granules
 from satxlate_jax.translation.zarr import ZarrFolder
 
 FAILURES = "failures.jsonl"
@@ -36,7 +37,13 @@ def _parser() -> argparse.ArgumentParser:
         "the exit code is 0 where at least one file was translated.",
     )
     add, path, numbers = parser.add_argument, cli.user_path, cli.option_type(cli.parse_numbers)
-    add("inputs", type=path, nargs="+", metavar="INPUT", help="L1G files, or folders to search for them")
+    add(
+        "inputs",
+        type=path,
+        nargs="+",
+        metavar="INPUT",
+        help="L1G files, folders to search for them, or Level-1b granules (files, folders, URLs)",
+    )
     add("--checkpoint", type=path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
     add("--step", type=int, help="which checkpoint (default: the newest)")
     add("--to", required=True, metavar="SATELLITE", help="the satellite to make, such as H8")
@@ -81,13 +88,16 @@ def main(argv: list[str]) -> int:
     translator = load(options.checkpoint, options.step, block=options.block)
     translator.check_samples(options.samples)
     target = translator.domain(options.to)
+    command = shlex.join(["satxlate", "translate", *argv])
+    if are_granules(options.inputs):
+        return _translate_granules(translator, options, command)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
     names = made_variables(translator, options.to, options.bands, options.samples)
-    output, command = Path(options.output), shlex.join(["satxlate", "translate", *argv])
+    output = Path(options.output)
     sink: Sink = ZarrFolder(output, options.to, translator, command)
     if not options.zarr:
         ensemble = f" samples={options.samples} seed={options.seed}" if options.samples else ""
@@ -105,6 +115,19 @@ def main(argv: list[str]) -> int:
     )
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
+    return 0
+
+
+def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
+    if options.samples or options.zarr or options.part or options.share or options.pairs:
+        raise InputError("--samples, --zarr, --part and --pairs are for L1G tiles; make some with `satxlate tiles`")
+    output, names = Path(options.output), made_variables(translator, options.to, options.bands)
+    output.mkdir(parents=True, exist_ok=True)
+    written, kept, failures = translate_granules(translator, options, names, command)
+    write_failures(failures, output)
+    print(f"{written} written, {kept} already there, {len(failures)} failed; {options.to} in {output}")
+    if not written and not kept:
+        raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0
 
 

@@ -1,0 +1,298 @@
+"""Find Level-1b granules, local or at a URL, and group them to scans by their names alone; without satpy.
+
+Sources: GOES-R PUG vol. 3 (ABI), Himawari Standard Data user's guide 1.3 (AHI), KMA's GK-2A AMI Level 1B guide (AMI),
+EUMETSAT MTG FCI L1c and MSG SEVIRI Level 1.5 product guides (FCI, SEVIRI): names of files.
+"""
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import SATELLITES
+
+BLOCK_BYTES = 256 * 1024  # that a remote file is read in: one tile of a full disk costs a few percent of its bytes
+_TOGETHER = timedelta(seconds=10)  # bands of one scan begin within a second; mesoscale scans follow after 30
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The names of the files that one of satpy's readers takes.
+
+    Attributes:
+      name: satpy's.
+      pattern: with groups start, and where names say so platform, scene, band and segment.
+      start: format of the group start.
+      segments: strips that a full disk is cut into, in separate files.
+      from_south: whether the first segment and the scan begin in the south.
+      options: for satpy's reader.
+      streams: whether satpy reads it in place at a URL; other files are fetched whole.
+    """
+
+    name: str
+    pattern: re.Pattern
+    start: str
+    segments: int = 1
+    from_south: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+    streams: bool = False
+
+
+_CLIP = (("clip_negative_radiances", True),)  # else a cold cloud in the 3.9 um band has no temperature
+READERS = {
+    reader.name: reader
+    for reader in (
+        Reader(
+            "abi_l1b",
+            re.compile(
+                r"OR_ABI-L1b-Rad(?P<scene>[FC]|M[12])-M\d+C(?P<band>\d\d)_(?P<platform>G\d\d)_s(?P<start>\d{13})\d_.+\.nc"
+            ),
+            "%Y%j%H%M%S",
+            options=_CLIP,
+            streams=True,
+        ),
+        Reader(
+            "ahi_hsd",
+            re.compile(
+                r"HS_(?P<platform>H\d\d)_(?P<start>\d{8}_\d{4})_B(?P<band>\d\d)_(?P<scene>\w{4})_R\d\d_"
+                r"S(?P<segment>\d\d)\d\d\.DAT(\.bz2)?"
+            ),
+            "%Y%m%d_%H%M",
+            segments=10,
+        ),
+        Reader(
+            "ami_l1b",
+            re.compile(
+                r"(?P<platform>gk2\w)_ami_le1b_(?P<band>[a-z]{2}\d{3})_(?P<scene>[a-z]{2})\d{3}\w*_(?P<start>\d{12})\.nc"
+            ),
+            "%Y%m%d%H%M",
+            options=_CLIP,
+            streams=True,
+        ),
+        Reader(
+            "fci_l1c_nc",
+            re.compile(
+                r".+,(?P<platform>MTI\d)\+.+-1C-RRAD-(FDHSI|HRFI)-.+-BODY-.+_(?P<start>\d{14})_\d{14}_[^_]*_[^_]*_[^_]*_"
+                r"(?P<scene>\d{4})_(?P<segment>\d{4})\.nc"
+            ),
+            "%Y%m%d%H%M%S",
+            segments=40,
+            from_south=True,
+            options=_CLIP,
+        ),
+        Reader(
+            "seviri_l1b_native",
+            re.compile(r"(?P<platform>MSG\d)-SEVI-MSG15-\d{4}-NA-(?P<start>\d{14}).+\.nat"),
+            "%Y%m%d%H%M%S",
+            from_south=True,
+        ),
+    )
+}
+# How names of files call satellites -> their names here
+_PLATFORMS = {"H08": "H8", "H09": "H9", "gk2a": "GK2A", "MTI1": "MTG1"}
+_AMI_BANDS = "vi004 vi005 vi006 vi008 nr013 nr016 sw038 wv063 wv069 wv073 ir087 ir096 ir105 ir112 ir123 ir133".split()
+
+
+@dataclass(frozen=True)
+class Granule:
+    """One file, known by its name.
+
+    Attributes:
+      place: path or URL.
+      size: bytes.
+      reader: satpy's reader.
+      platform: as the name calls the satellite, translated to ours where it is known.
+      scene: the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle.
+      start: of the scan, UTC, nominal where scans have one.
+      band: 1-based; None where a file holds all.
+      segment: from 1, in the order of the scan; 0 where scans are not cut.
+    """
+
+    place: str
+    size: int
+    reader: str
+    platform: str = ""
+    scene: str = ""
+    start: datetime = datetime.min
+    band: int | None = None
+    segment: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.place.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The granules of one scan of one scene by one satellite."""
+
+    granules: tuple[Granule, ...]
+
+    @property
+    def start(self) -> datetime:
+        """Of the earliest granule, UTC."""
+        return min(granule.start for granule in self.granules)
+
+    @property
+    def reader(self) -> Reader:
+        """The reader of its files."""
+        name = self.granules[0].reader
+        return READERS.get(name) or Reader(name, re.compile(""), "")
+
+    @property
+    def title(self) -> str:
+        """Satellite, scene and time, in words."""
+        first = self.granules[0]
+        return f"{first.platform or first.reader} {first.scene} {self.start:%Y-%m-%d %H:%M:%S}"
+
+    def select(self, bands: Iterable[int] | None = None, rows: tuple[float, float] | None = None) -> "Scan":
+        """The granules that hold those bands (default all) and those rows.
+
+        Args:
+          bands: 1-based.
+          rows: parts of the full disk's height, 0 north to 1 south.
+        """
+        wanted, reader = None if bands is None else set(bands), self.reader
+        kept = [one for one in self.granules if wanted is None or one.band is None or one.band in wanted]
+        if rows is not None and self.granules[0].scene != "FLDK" and reader.name == "ahi_hsd":
+            rows = None  # Japan and target areas are in one piece
+        if rows is not None and reader.segments > 1:
+            low, high = (1 - rows[1], 1 - rows[0]) if reader.from_south else rows
+            first, last = int(low * reader.segments) + 1, int(high * reader.segments) + 1
+            kept = [one for one in kept if first <= one.segment <= last]
+        return Scan(tuple(kept))
+
+
+def is_url(place: str) -> bool:
+    """Tell if a place is a URL, not a path."""
+    return re.match(r"[a-z][a-z0-9+]+://", place) is not None
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Fsspec's file system of a URL, buckets anonymously, and the path in it; InputError where it cannot be had."""
+    from fsspec.core import url_to_fs
+
+    try:
+        return url_to_fs(url, **({"anon": True} if url.startswith("s3://") else {}))
+    except (ImportError, ValueError) as error:
+        raise InputError(f"'{url}' cannot be opened ({error}); pip install 'satxlate-jax[l1b]'") from error
+
+
+def _list(place: str) -> list[tuple[str, int]]:
+    """Files and sizes that a file, a folder, a pattern or a URL of one means."""
+    if is_url(place):
+        system, path = file_system(place)
+        try:
+            found = system.glob(path, detail=True) if any(letter in path for letter in "*?[") else {}
+            found = found or system.find(path, detail=True)
+        except OSError as error:
+            raise InputError(f"'{place}' cannot be listed ({' '.join(str(error).split()) or error!r})") from error
+        return [(system.unstrip_protocol(name), int(info["size"])) for name, info in found.items()]
+    local = Path(place)
+    if local.is_dir():
+        return [(str(file), file.stat().st_size) for file in sorted(local.rglob("*")) if file.is_file()]
+    if local.exists():
+        return [(place, local.stat().st_size)]
+    if local.parent.is_dir():
+        names = sorted(fnmatch.filter(os.listdir(local.parent), local.name))
+        return [(str(local.parent / name), (local.parent / name).stat().st_size) for name in names]
+    return []
+
+
+def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule | None:
+    """A file by its name; None where no reader knows it. With `reader` one of satpy's others takes any name."""
+    name = place.rsplit("/", 1)[-1]
+    for known in [READERS[reader]] if reader in READERS else [] if reader else READERS.values():
+        if match := known.pattern.fullmatch(name):
+            parts = match.groupdict()
+            try:
+                start = datetime.strptime(parts["start"], known.start)
+            except ValueError:
+                return None
+            if known.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
+                start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
+            elif known.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
+                start = start.replace(minute=start.minute // 15 * 15, second=0)
+            platform, band = parts["platform"], parts.get("band")
+            number = None if not band else int(band) if band.isdecimal() else 0
+            if band in _AMI_BANDS:
+                number = _AMI_BANDS.index(band) + 1
+            platform = _PLATFORMS.get(platform, platform)
+            return Granule(
+                place,
+                size,
+                known.name,
+                platform,
+                parts.get("scene") or "",
+                start,
+                number,
+                int(parts.get("segment") or 0),
+            )
+    return Granule(place, size, reader) if reader and reader not in READERS else None
+
+
+def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[list[Granule], list[tuple[str, str]]]:
+    """The granules among files, folders, patterns and URLs.
+
+    Args:
+      inputs: paths or URLs.
+      reader: satpy's name of one; default by the names of the files.
+
+    Returns:
+      Granules, each once, and (place, reason) of each file that is none.
+
+    Raises:
+      InputError: an input does not exist, or there is no granule among all.
+    """
+    granules: dict[str, Granule] = {}
+    strange = []
+    for place in inputs:
+        listed = _list(place)
+        if not listed:
+            raise InputError(f"'{place}' does not exist; give Level-1b files, folders or URLs")
+        for file, size in listed:
+            granule = recognise(file, size, reader)
+            if granule is None:
+                strange.append((file, "its name is not that of a Level-1b file; name its reader with --reader"))
+            elif granule.platform and granule.platform not in SATELLITES:
+                strange.append((file, f"is of {granule.platform}, which instruments.py does not know"))
+            else:
+                granules.setdefault(granule.name, granule)
+    if not granules:
+        raise InputError(
+            f"no Level-1b file in {', '.join(map(repr, inputs))}" + (f": {strange[0][1]}" if strange else "")
+        )
+    return list(granules.values()), strange
+
+
+def group_scans(granules: Iterable[Granule]) -> list[Scan]:
+    """Group granules to scans by reader, satellite, scene and start; a scan with a segment missing inside is two.
+
+    Scans are sorted by time.
+    """
+    groups: list[list[Granule]] = []
+    for granule in sorted(granules, key=lambda one: (one.reader, one.platform, one.scene, one.start, one.segment)):
+        last = groups[-1][-1] if groups else None
+        same = last is not None and all(
+            getattr(last, name) == getattr(granule, name) for name in ("reader", "platform", "scene")
+        )
+        if same and granule.start - groups[-1][0].start < _TOGETHER:
+            groups[-1].append(granule)
+        else:
+            groups.append([granule])
+    scans = []
+    for group in groups:
+        runs: list[list[Granule]] = []
+        for granule in sorted(group, key=lambda one: (one.segment, one.band or 0)):
+            if runs and granule.segment - runs[-1][-1].segment <= 1:
+                runs[-1].append(granule)
+            else:
+                runs.append([granule])
+        scans += [Scan(tuple(run)) for run in runs]
+    return sorted(scans, key=lambda scan: scan.start)

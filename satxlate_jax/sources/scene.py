@@ -1,0 +1,420 @@
+"""satpy Scenes of Level-1b files, and their bands on GeoNEX tiles. No package but this one imports satpy.
+
+Each band is interpolated bilinearly from the sensor's own grid, whose projection its file states, to the centres of the
+pixels of the tile at the band's own resolution. Reflectance is divided by the cosine of the solar zenith angle at each
+row's own time. Neither relief nor residual navigation is corrected.
+"""
+
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from satxlate_jax import geometry
+from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import SATELLITES, Band, Satellite, is_same_wavelength
+from satxlate_jax.l1g.resampling import resample, resample_angle
+from satxlate_jax.l1g.tile import ANGLES, make_tile
+from satxlate_jax.sources.granules import BLOCK_BYTES, Granule, Scan, file_system, find_granules, group_scans, is_url
+
+LOW_SUN = 85.0  # degrees of solar zenith angle beyond which reflectance is 0 or missing
+READER_OF = {"ABI": "abi_l1b", "AHI": "ahi_hsd", "AMI": "ami_l1b", "FCI": "fci_l1c_nc", "SEVIRI": "seviri_l1b_native"}
+_CHUNK = "16MiB"  # of dask: with satpy's own, a Himawari segment takes six times longer and five times the memory
+
+
+def import_satpy() -> Any:
+    """The module satpy; InputError, which says what to install, where it is absent."""
+    try:
+        import satpy
+    except ImportError as error:
+        raise InputError(f"Level-1b files need satpy ({error}); pip install 'satxlate-jax[l1b]'") from error
+    return satpy
+
+
+def _definition(reader: str) -> Any:
+    import_satpy()
+    from satpy.readers.core.config import configs_for_reader
+    from satpy.readers.core.loading import load_reader
+    from yaml.constructor import ConstructorError
+
+    try:
+        return load_reader(next(iter(configs_for_reader(reader))))
+    except ConstructorError as error:
+        package = "pip install pyspectral" if "pyspectral" in str(error) else "see its documentation"
+        raise InputError(f"satpy's reader {reader} lacks a package: {package}") from error
+    except (ValueError, StopIteration) as error:
+        raise InputError(f"satpy has no reader '{reader}'; {', '.join(READER_OF.values())} are known here") from error
+
+
+@lru_cache
+def reader_bands(reader: str) -> list[Any]:
+    """Satpy's DataIDs of a reader's calibrated bands, in the order of their names."""
+    found: dict[str, Any] = {}
+    for identity in _definition(reader).all_dataset_ids:
+        words = identity.to_dict()
+        if words.get("wavelength") is not None and words.get("calibration") in (
+            "reflectance",
+            "brightness_temperature",
+        ):
+            key = words["name"]
+            if key not in found or words["resolution"] < found[key]["resolution"]:
+                found[key] = identity
+    return sorted(found.values(), key=lambda identity: identity["name"])
+
+
+def find_band(satellite: Satellite, wavelength: Any) -> Band | None:
+    """The band of a satellite whose wavelength is nearest to a WavelengthRange or um; None where none is the same."""
+    um = float(getattr(wavelength, "central", wavelength))
+    band = min(satellite.bands, key=lambda one: abs(one.wavelength - um))
+    return band if is_same_wavelength(band.wavelength, um) else None
+
+
+def find_satellite(platform_name: str) -> Satellite:
+    """The satellite that satpy calls so; InputError where instruments.py has none."""
+    for satellite in SATELLITES.values():
+        if platform_name in (satellite.platform_name, satellite.name):
+            return satellite
+    raise InputError(
+        f"instruments.py knows no satellite '{platform_name}'; docs/your_own_satellite.md says how to add it"
+    )
+
+
+def _remote_file(path: str, system: Any) -> Any:
+    from satpy.readers.core.remote import FSFile
+
+    class RemoteFile(FSFile):
+        """Opens in small blocks that are kept; satpy's own opens with the file system's long reading ahead."""
+
+        def open(self, *_: Any, **__: Any) -> Any:
+            return system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="blockcache")
+
+    return RemoteFile(path, system)
+
+
+@contextmanager
+def local_files(scan: Scan, folder: str | None = None) -> Iterator[list[Any]]:
+    """Give what satpy opens: paths, files at URLs, and where its reader takes none, copies in a temporary folder."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".satxlate-") as temporary:
+        files: list[Any] = []
+        for granule in scan.granules:
+            if not is_url(granule.place):
+                files.append(granule.place)
+                continue
+            system, path = file_system(granule.place)
+            if scan.reader.streams:
+                files.append(_remote_file(path, system))
+            else:
+                files.append(str(Path(temporary, granule.name)))
+                system.get_file(path, files[-1])
+        yield files
+
+
+def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = None) -> tuple[Any, dict[str, str]]:
+    """Open a scan as a Scene with its bands loaded (lazily), those flagged bad in ABI's and FCI's quality masked.
+
+    Args:
+      scan: whose granules the files are.
+      files: as `local_files` gives them.
+      bands: 1-based; default all that the files hold.
+
+    Returns:
+      The Scene, and the reason of each granule or band that cannot be opened, by its name.
+
+    Raises:
+      InputError: no file can be opened, or the satellite is unknown.
+    """
+    import dask
+
+    satpy, reader, faults = import_satpy(), scan.reader, {}
+    options = {"filenames": list(files), "reader": reader.name, "reader_kwargs": dict(reader.options)}
+    with dask.config.set({"array.chunk-size": _CHUNK}):
+        try:
+            scene = satpy.Scene(**options)
+        except Exception:  # satpy raises whatever its libraries do: find out of which file
+            good = []
+            for granule, file in zip(scan.granules, files, strict=True):
+                try:
+                    satpy.Scene(**options | {"filenames": [file]})
+                    good.append(file)
+                except Exception as error:
+                    faults[granule.name] = f"cannot be opened ({_in_a_line(error)}); fetch it again"
+            if not good:
+                raise InputError(f"{scan.title}: {next(iter(faults))} {next(iter(faults.values()))}") from None
+            scene = satpy.Scene(**options | {"filenames": good})
+        wanted = None if bands is None else set(bands)
+        names = []
+        satellite: Satellite | None = None
+        for identity in scene.available_dataset_ids():
+            words = identity.to_dict()
+            if words.get("wavelength") is None or words["name"] in names:
+                continue
+            satellite = satellite or _satellite_of(scan, scene)
+            band = find_band(satellite, words["wavelength"])
+            if band is not None and (wanted is None or band.number in wanted):
+                names.append(words["name"])
+        scene.load(names, pad_data=False)
+        if satellite is None or not names:
+            raise InputError(f"{scan.title}: no band that is wanted")
+        for name in (name for name in names if name not in scene):
+            faults[f"{scan.title} {name}"] = "cannot be read by satpy; fetch it again"
+        for name in names:
+            if name in scene:
+                _describe_rows(scene, name, reader.from_south)
+        held = {name: find_band(satellite, scene[name].attrs["wavelength"]) for name in names if name in scene}
+        numbers = {band.number: name for name, band in held.items() if band}
+        opened = [pair for pair in zip(scan.granules, files, strict=True) if pair[0].name not in faults]
+        _mask_flagged(scene, opened, numbers)
+    return scene, faults
+
+
+def _satellite_of(scan: Scan, scene: Any) -> Satellite:
+    if platform := scan.granules[0].platform:
+        return SATELLITES[platform]
+    identity = next(one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None)
+    scene.load([identity], pad_data=False)
+    return find_satellite(scene[identity].attrs["platform_name"])
+
+
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
+    """Set the attribute `scan_times`: seconds since 1970 as a line in the projection's y, to hold for parts too."""
+    array = scene[name]
+    times = {
+        "observation_start_time": array.attrs.get("start_time"),
+        "observation_end_time": array.attrs.get("end_time"),
+    }
+    times |= array.attrs.get("time_parameters", {})
+    first, last = (
+        np.datetime64(times[f"observation_{end}_time"], "ns").astype(np.int64) * 1e-9 for end in ("start", "end")
+    )
+    _, south, _, north = array.attrs["area"].area_extent
+    south, north = min(south, north), max(south, north)
+    array.attrs["scan_times"] = ((south, first), (north, last)) if from_south else ((north, first), (south, last))
+
+
+def _mask_flagged(scene: Any, opened: Iterable[tuple[Granule, Any]], names: Mapping[int, str]) -> None:
+    """Make pixels missing that ABI's quality flags call bad; satpy applies those of AMI and AHI itself.
+
+    0 is good, 1 usable; 2 saturated or out of range, 3 no value, 4 a focal plane that is too warm.
+    """
+    import dask.array as da
+
+    for granule, file in opened:
+        name = names.get(granule.band or 0)
+        if granule.reader == "abi_l1b" and name in scene:
+            source = file.open() if hasattr(file, "open") else file
+            quality = xr.open_dataset(source, mask_and_scale=False, chunks={}, engine="h5netcdf")["DQF"].data
+            data = scene[name]
+            good = da.isin(quality.rechunk(data.data.chunks), [0, 1])
+            scene[name] = data.copy(data=da.where(good, data.data, np.float32(np.nan)))
+
+
+class DamagedGranuleWarning(UserWarning):
+    """A granule of a scan cannot be opened; the Scene goes without it."""
+
+
+def read_scene(
+    files_or_urls: str | Sequence[str], *, reader: str | None = None, bands: Iterable[int] | None = None
+) -> Any:
+    """Open Level-1b files of one scan as a satpy.Scene with all bands loaded (lazily) and bad pixels missing.
+
+    Args:
+      files_or_urls: files, folders, patterns or URLs (of buckets, anonymously); of one scan.
+      reader: satpy's; default by the names of the files.
+      bands: 1-based; default all.
+
+    Returns:
+      The Scene; reflectance as satpy has it, in percent and not divided by the cosine of the solar zenith angle.
+      Attribute `scan_times` of each band: ((y, seconds since 1970), (y, seconds)), a line in the projection's y.
+
+    Raises:
+      InputError: satpy is absent, a file cannot be found or opened, or they are of several scans.
+    """
+    import_satpy()
+    inputs = [files_or_urls] if isinstance(files_or_urls, str | Path) else files_or_urls
+    granules, _ = find_granules([str(one) for one in inputs], reader)
+    scans = [scan.select(bands) for scan in group_scans(granules)]
+    if len(scans) != 1:
+        titles = ", ".join(scan.title for scan in scans[:3])
+        raise InputError(f"a Scene is one scan; these files are of {len(scans)} ({titles}); name the files of one")
+    stack = ExitStack()
+    scene, faults = open_scan(scans[0], stack.enter_context(local_files(scans[0])), bands)
+    for name, fault in faults.items():
+        warnings.warn(f"{name} {fault}", DamagedGranuleWarning, stacklevel=2)
+    weakref.finalize(scene, stack.close)  # copies of remote files live as long as the Scene
+    return scene
+
+
+def scene_bands(scene: Any) -> tuple[Satellite, dict[int, Any]]:
+    """The satellite of a Scene, and its bands that are loaded: number -> DataArray.
+
+    Raises:
+      InputError: there is none, or they are of several satellites or of one that is unknown.
+    """
+    arrays = [array for array in scene if array.attrs.get("wavelength") is not None and "area" in array.attrs]
+    satellites = {find_satellite(str(array.attrs.get("platform_name"))) for array in arrays}
+    if len(satellites) != 1:
+        names = ", ".join(sorted(one.name for one in satellites)) or "no band that is loaded; scene.load([...])"
+        raise InputError(f"the Scene must hold bands of one satellite; it has {names}")
+    satellite = satellites.pop()
+    found = {band.number: array for array in arrays if (band := find_band(satellite, array.attrs["wavelength"]))}
+    return satellite, found
+
+
+def row_times(array: Any, y: np.ndarray) -> np.ndarray:
+    """Times (datetime64) at coordinates y of the projection, from the attribute `scan_times`, or the scan's middle."""
+    if "scan_times" in array.attrs:
+        (y0, first), (y1, last) = array.attrs["scan_times"]
+        seconds = first + (np.clip(y, min(y0, y1), max(y0, y1)) - y0) / (y1 - y0) * (last - first)
+    else:
+        start, end = (np.datetime64(array.attrs[f"{part}_time"], "ns").astype(np.int64) for part in ("start", "end"))
+        seconds = np.full_like(y, (start + end) / 2e9)
+    return (seconds * 1e9).astype("datetime64[ns]")
+
+
+@dataclass
+class GriddedScan:
+    """Bands of a scan on one tile, each at its own resolution.
+
+    Attributes:
+      satellite: that saw it.
+      time: of the scan's start.
+      arrays: float32 [n, n] by the band's name, in its unit, NaN where missing; n is 300, 600 or 1200.
+      angles: `solar_zenith` and `solar_azimuth` of each pixel at its row's time, degrees, float32 [300, 300].
+      faults: the reason why a band could not be read, by its name.
+    """
+
+    satellite: Satellite
+    time: datetime
+    arrays: dict[str, np.ndarray]
+    angles: dict[str, np.ndarray]
+    faults: dict[str, str]
+
+    @property
+    def cover(self) -> float:
+        """The part of the tile's pixels that the best band has."""
+        return max((float(np.isfinite(array).mean()) for array in self.arrays.values()), default=0.0)
+
+
+def _size_of(array: Any) -> int:
+    """Pixels along a tile's side that are nearest to an array's own resolution."""
+    kilometres = abs(array.attrs["area"].pixel_size_x) / 1000
+    return geometry.PIXELS[min(geometry.PIXELS, key=lambda one: abs(np.log(one / kilometres)))]
+
+
+def _place(array: Any, tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column, float64 [size, size], of a tile's pixels in an array; NaN out of view."""
+    latitude, longitude = geometry.tile_grid(tile, size)
+    longitude, latitude = np.meshgrid(longitude, latitude)
+    columns, rows = array.attrs["area"].get_array_coordinates_from_lonlat(longitude, latitude)
+    unseen = ~(np.isfinite(columns) & np.isfinite(rows))
+    return np.where(unseen, np.nan, rows), np.where(unseen, np.nan, columns)
+
+
+def estimate_cover(array: Any, tile: str) -> float:
+    """The part of a tile that lies in an array's area, from few pixels."""
+    rows, columns = _place(array, tile, 30)
+    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
+    return float(inside.mean())
+
+
+def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear interpolation of a (lazy) array at rows and columns; of it only what is needed is computed."""
+    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
+    if not inside.any():
+        return np.full(rows.shape, np.nan, np.float32)
+    top, left = int(rows[inside].min()), int(columns[inside].min())
+    window = array[top : int(rows[inside].max()) + 2, left : int(columns[inside].max()) + 2]
+    with dask_here():
+        values = np.asarray(window.data, np.float32)
+    places = np.where(inside, rows - top, -9), np.where(inside, columns - left, -9)
+    return ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
+
+
+def dask_here() -> Any:
+    """Dask without threads: HDF5 libraries fail in several."""
+    import dask
+
+    return dask.config.set(scheduler="synchronous")
+
+
+def grid_scan(
+    scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
+) -> GriddedScan:
+    """Put a Scene's loaded bands on one tile, each at its own resolution.
+
+    Args:
+      scene: of `read_scene`, or of satpy; then flagged pixels are not missing, and rows have one time.
+      tile: such as 'h09v03'.
+      bands: 1-based; default all that are loaded.
+      night: what reflectance is where the sun is lower than 5 degrees.
+
+    Raises:
+      InputError: the Scene holds no band of one known satellite, or there is no such tile.
+    """
+    satellite, found = scene_bands(scene)
+    wanted = found if bands is None else {number: found[number] for number in bands if number in found}
+    first = next(iter(found.values()))
+    size = geometry.PIXELS[2.0]
+    rows, _ = _place(first, tile, size)
+    area = first.attrs["area"]
+    y = area.area_extent[3] - (np.nan_to_num(rows) + 0.5) * area.pixel_size_y
+    latitude, longitude = geometry.tile_grid(tile, size)
+    angles = geometry.solar_position(row_times(first, y), latitude[:, None], longitude[None])
+    arrays, faults = {}, {}
+    for number, array in sorted(wanted.items()):
+        band, size = satellite.band(number), _size_of(array)
+        try:
+            values = interpolate(array, *_place(array, tile, size))
+        except Exception as error:  # a damaged granule: satpy raises whatever its libraries do
+            faults[band.name] = f"cannot be read ({_in_a_line(error)}); fetch it again"
+            continue
+        if band.kind == "reflectance":
+            values = _to_reflectance(
+                values, array, resample_angle(angles[0].astype(float), size, is_circular=False), night
+            )
+        arrays[band.name] = values
+    start = min(array.attrs["start_time"] for array in found.values())
+    return GriddedScan(satellite, start, arrays, dict(zip(ANGLES, angles, strict=True)), faults)
+
+
+def _to_reflectance(values: np.ndarray, array: Any, zenith: np.ndarray, night: str) -> np.ndarray:
+    """Bidirectional reflectance (1) of satpy's percent that is or is not divided by the sun's cosine."""
+    if array.attrs.get("units") == "%":
+        values = values / 100
+    if not any(str(name).startswith("sunz") for name in array.attrs.get("modifiers", ())):
+        values = values / np.cos(np.radians(np.minimum(zenith, LOW_SUN)))
+    low = np.float32(0 if night == "zero" else np.nan)
+    return np.where((zenith > LOW_SUN) & np.isfinite(values), low, values).astype(np.float32)
+
+
+def grid_tile(
+    scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
+) -> xr.Dataset:
+    """A Scene's loaded bands on one tile of 2 km, as `read_tile` gives it; arguments and errors are `grid_scan`'s.
+
+    Finer bands are averaged over a pixel's valid parts.
+    """
+    gridded, size = grid_scan(scene, tile, bands=bands, night=night), geometry.PIXELS[2.0]
+    if gridded.faults:
+        raise InputError("; ".join(f"{name} {fault}" for name, fault in gridded.faults.items()))
+    arrays = dict(gridded.angles)
+    for name, values in gridded.arrays.items():
+        missing = np.isnan(values)
+        arrays[name] = resample(np.nan_to_num(values), missing if missing.any() else None, size, "area")
+    made = [band for band in gridded.satellite.bands if band.name in arrays]
+    time = gridded.time.replace(second=0, microsecond=0)
+    return make_tile(gridded.satellite.name, tile, time, made, arrays, size)

@@ -1,0 +1,392 @@
+"""`satxlate tiles`: public Level-1b granules -> L1G tiles, restartably; files are read in separate processes."""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from filelock import FileLock
+from tqdm import tqdm
+
+from satxlate_jax import atomic, cli, geometry
+from satxlate_jax.archive.catalog import relative_path
+from satxlate_jax.cli import InputError
+from satxlate_jax.cpus import count_cpus
+from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
+from satxlate_jax.l1g.reader import write_tile
+from satxlate_jax.sources import scene as scenes
+from satxlate_jax.sources.granules import Scan, find_granules, group_scans
+
+MANIFEST = "manifest.json"
+"""Under the output root: what was made of which granules, and what gave nothing and why."""
+
+_JOBS = ".tiles-jobs"  # folder of what running jobs did
+_TIMEOUT, _MEMORY = 3600.0, 8 * 1024**3  # of one row of tiles of one scan
+_TILE_BYTES = 3_000_000  # of a tile with all bands, about
+_IN_VIEW = 80.0  # degrees of view zenith angle at a tile's centre
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of tiles of the scans of one satellite that begin in one minute, which share their outputs' names."""
+
+    scans: tuple[Scan, ...]
+    satellite: str  # '' where names of files do not say
+    tiles: tuple[str, ...]
+
+    def key(self, options: dict[str, Any]) -> str:
+        """What the task's outputs depend on, as JSON."""
+        inputs = sorted((granule.name, granule.size) for scan in self.scans for granule in scan.granules)
+        return json.dumps([inputs, self.tiles, options])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.CommandParser(
+        prog="satxlate tiles",
+        description="Turn public Level-1b granules (GOES ABI, Himawari AHI, GK-2A AMI, Meteosat FCI and SEVIRI) into "
+        "L1G tiles, one file per scan and tile. Started again, it skips what is complete. What gives nothing is named, "
+        "also in L1G_ROOT/manifest.json, and the rest goes on. Needs the extra l1b.",
+    )
+    add, numbers = parser.add_argument, cli.option_type(cli.parse_numbers)
+    add(
+        "inputs",
+        type=cli.user_path,
+        nargs="*",
+        metavar="INPUT",
+        help="files, folders, or URLs such as s3://noaa-goes18/...",
+    )
+    add("--output", type=cli.user_path, metavar="ROOT", help="the L1G root; made if absent")
+    add("--reader", metavar="NAME", help="satpy's reader (default: by the names of the files)")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--tiles", type=cli.option_type(geometry.parse_tiles), metavar="h09v03,...", help="only these")
+    region = "only tiles that touch this part of the Earth, degrees; west and south are negative"
+    choice.add_argument("--region", type=float, nargs=4, metavar=("W", "S", "E", "N"), help=region)
+    add("--bands", type=numbers, metavar="7-16", help="only these bands (default: all)")
+    add(
+        "--min_cover",
+        type=float,
+        default=0.5,
+        metavar="FRACTION",
+        help="of a tile's pixels that a scan must show (0.5)",
+    )
+    low = "reflectance where the sun is lower than 5 degrees (zero)"
+    add("--night", choices=("zero", "missing"), default="zero", help=low)
+    add("--workers", type=cli.at_least(1), default=count_cpus(), help="processes (default: the job's CPUs)")
+    add("--overwrite", action="store_true", help="make tiles again that are complete")
+    add("--dry_run", action="store_true", help="name scans, tiles and bytes, and do nothing")
+    add("--describe", metavar="READER", help="print the block for instruments.py of an imager that satpy reads")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the subcommand `tiles`.
+
+    Returns:
+      0: at least one tile is there (new or from before).
+
+    Raises:
+      InputError: a mistake of the user, or nothing could be made.
+    """
+    options = _parser().parse_args(argv)
+    scenes.import_satpy()
+    if options.describe:
+        print(describe_reader(options.describe))
+        return 0
+    if not options.inputs or not options.output:
+        raise InputError("name granules (files, folders or URLs) and an --output")
+    if not 0 <= options.min_cover <= 1:
+        raise InputError(f"--min_cover is {options.min_cover:g}; it is a part, from 0 to 1")
+    granules, strange = find_granules(options.inputs, options.reader)
+    bands = set(options.bands) if options.bands else None
+    scans = [scan for one in group_scans(granules) if (scan := one.select(bands)).granules]
+    if not scans:
+        raise InputError(f"no granule holds a band of {', '.join(map(str, options.bands))}")
+    tasks = list(plan(scans, choose_tiles(options.tiles, options.region)))
+    size = sum(granule.size for scan in scans for granule in scan.granules)
+    tiles = sum(len(task.tiles) for task in tasks)
+    if options.dry_run:
+        print("\n".join(f"{scan.title}: {len(scan.granules)} files" for scan in scans))
+        print(f"{len(scans)} scans, at most {tiles} tiles, {size:,} bytes of granules; nothing was done")
+        return 0
+    root = Path(options.output)
+    root.mkdir(parents=True, exist_ok=True)
+    _check_space(root, tiles if any(granule.scene in ("F", "FLDK", "fd") for granule in granules) else 0)
+    journal = Journal(root)
+    problems = [{"input": place, "reason": reason} for place, reason in strange]
+    for problem in problems:
+        tqdm.write(f"skipped: {problem['input']} {problem['reason']}")
+    written, kept = _convert_all(tasks, journal, problems, options)
+    journal.merge(problems)
+    print(f"{written} written, {kept} already there, {len(problems)} inputs or tiles gave nothing; {root / MANIFEST}")
+    if not written and not kept:
+        reason = f"the first reason: {problems[0]['input']} {problems[0]['reason']}" if problems else "none is in view"
+        raise InputError(f"no tile was made; {reason}")
+    return 0
+
+
+def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) -> tuple[str, ...] | None:
+    """The tiles of those names or that touch (west, south, east, north), degrees; None is all in view.
+
+    Raises:
+      InputError: the region is none, or no tile touches it.
+    """
+    if region is None:
+        return tuple(names) if names else None
+    west, south, east, north = region
+    if not (-180 <= west <= 360 and -180 <= east <= 360 and -90 <= south < north <= 90):
+        raise InputError(
+            f"--region {' '.join(map('{:g}'.format, region))} is none; give W S E N, such as -125 32 -114 42"
+        )
+    width = (east - west) % 360 or 360.0
+    columns = {int((west + 180 + x) // geometry.TILE_DEGREES) % 60 for x in np.arange(0, width, 1e-2)}
+    rows = [v for v in range(geometry.ROWS) if north > geometry.NORTH - 6 * (v + 1) and south < geometry.NORTH - 6 * v]
+    if not rows:
+        raise InputError(f"the grid goes from 60 N to 60 S; {south:g} to {north:g} is outside")
+    return tuple(f"h{h:02d}v{v:02d}" for v in rows for h in sorted(columns))
+
+
+def plan(scans: Iterable[Scan], tiles: Sequence[str] | None) -> Iterator[Task]:
+    """Tasks: the scans of one satellite and minute together, one row of tiles after the other."""
+    groups = defaultdict(list)
+    for scan in scans:
+        groups[scan.granules[0].platform, scan.start.replace(second=0)].append(scan)
+    everywhere = [f"h{h:02d}v{v:02d}" for v in range(geometry.ROWS) for h in range(geometry.COLUMNS)]
+    for (platform, _), group in groups.items():
+        rows = defaultdict(list)
+        for tile in tiles or everywhere:
+            if tiles or not platform or _view_zenith(tile, platform) < _IN_VIEW:
+                rows[tile[3:]].append(tile)
+        for row in rows.values():
+            span = _disk_rows(row, platform) if platform else None
+            kept = [scan.select(rows=span) for scan in group]
+            if any(scan.granules for scan in kept):
+                yield Task(tuple(scan for scan in kept if scan.granules), platform, tuple(row))
+
+
+def _view_zenith(tile: str, satellite: str) -> float:
+    north, west = geometry.tile_bounds(tile)
+    return float(geometry.view_angles(SATELLITES[satellite].longitude, north - 3, west + 3)[0])
+
+
+def _disk_rows(tiles: Sequence[str], satellite: str) -> tuple[float, float]:
+    """The part of a full disk's height, 0 north to 1 south, in which tiles lie, a little wider."""
+    heights = []
+    for tile in tiles:
+        latitude, longitude = (np.radians(part) for part in geometry.tile_grid(tile, 30))
+        away = longitude[None] - np.radians(SATELLITES[satellite].longitude)
+        reduced = np.arctan(0.993305616 * np.tan(latitude))[:, None]
+        radius = 6356.7523 / np.sqrt(1 - 0.00669438 * np.cos(reduced) ** 2)
+        near = 42164.16 - radius * np.cos(reduced) * np.cos(away)
+        heights.append(np.arctan(radius * np.sin(reduced) / near))
+    half = 0.1546  # radians from the disk's centre to the edge of its image
+    low, high = 0.5 - np.max(heights) / half / 2, 0.5 - np.min(heights) / half / 2
+    return max(0.0, float(low) - 0.01), min(1.0, float(high) + 0.01)
+
+
+def _check_space(root: Path, tiles: int) -> None:
+    free, needed = shutil.disk_usage(root).free, tiles * _TILE_BYTES
+    if needed > free:
+        raise InputError(
+            f"{root} has {free / 1e9:.1f} GB free; up to {tiles} tiles need about {needed / 1e9:.1f} GB; "
+            "choose fewer tiles"
+        )
+
+
+class Journal:
+    """What was done under an output root; each job appends to a file of its own, merged under a lock at its end."""
+
+    def __init__(self, root: Path):
+        self.root, self._jobs = root, root / _JOBS
+        self._jobs.mkdir(exist_ok=True)
+        self._own = self._jobs / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+        self.done: dict[str, dict[str, Any]] = {}
+        self.begun: set[str] = set()
+        for record in self._read():
+            self._take(record)
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        manifest = self.root / MANIFEST
+        if manifest.exists():
+            yield from json.loads(manifest.read_text()).get("tasks", [])
+        for path in sorted(self._jobs.glob("*.jsonl")):
+            for line in path.read_text().splitlines():
+                try:
+                    yield json.loads(line)
+                except ValueError:  # the line that was being written
+                    continue
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if "tiles" in record:
+            self.done[record["key"]] = record
+            self.begun |= {tile["output"] for tile in record["tiles"] if tile.get("output")}
+        else:
+            self.begun |= set(record["begun"])
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record to this job's file."""
+        self._take(record)
+        with self._own.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def is_complete(self, key: str) -> bool:
+        """Tell if a task was done and its tiles are still there."""
+        record = self.done.get(key)
+        return record is not None and all(
+            (self.root / tile["output"]).exists() for tile in record["tiles"] if tile.get("output")
+        )
+
+    def merge(self, problems: Sequence[dict[str, str]]) -> None:
+        """Write what this job did into the manifest, and remove its own file."""
+        with FileLock(self._jobs / "lock"):
+            for record in self._read():
+                self._take(record)
+            tasks = list(self.done.values())
+            lasting = [problem for task in tasks for problem in task["problems"]]
+            unique = {(one["input"], one["reason"]): one for one in [*lasting, *problems]}
+            text = json.dumps({"problems": list(unique.values()), "tasks": tasks}, indent=1)
+            atomic.write_text(self.root / MANIFEST, text + "\n")
+            self._own.unlink(missing_ok=True)
+
+
+def _convert_all(
+    tasks: Sequence[Task], journal: Journal, problems: list[dict[str, str]], options: argparse.Namespace
+) -> tuple[int, int]:
+    """Do the tasks that are not complete; returns tiles written and tiles that were there."""
+    made_with = {"bands": options.bands, "min_cover": options.min_cover, "night": options.night}
+    keys = {id(task): task.key(made_with) for task in tasks}
+    waiting = [task for task in tasks if options.overwrite or not journal.is_complete(keys[id(task)])]
+    kept = [journal.done[keys[id(task)]] for task in tasks if task not in waiting]
+    problems += [problem for record in kept for problem in record["problems"]]
+    written, work = 0, partial(convert, str(journal.root), bool(options.tiles), made_with)
+
+    def begin() -> Iterator[tuple[Task, frozenset[str] | None]]:
+        for task in waiting:
+            known = None if options.overwrite else frozenset(journal.begun)
+            journal.append({"begun": [str(path) for path in _outputs(task)]})
+            yield task, known
+
+    workers = max(min(options.workers, len(waiting)), 1)
+    with (
+        IsolatedCalls(work, workers=workers, timeout=_TIMEOUT, memory=_MEMORY) as calls,
+        tqdm(total=len(waiting), desc="tiles", unit="row", disable=None) as bar,
+    ):
+        for (task, _), outcome in calls.map(begin()):
+            if isinstance(outcome, Failure):
+                outcome = {"tiles": [], "problems": [{"input": task.scans[0].title, "reason": outcome.detail}]}
+            else:
+                journal.append({"key": keys[id(task)], **outcome})
+            for problem in outcome["problems"]:
+                if problem not in problems:
+                    problems.append(problem)
+                    tqdm.write(f"skipped: {problem['input']} {problem['reason']}")
+            written += len(outcome["tiles"])
+            bar.update()
+    return written, sum(len(record["tiles"]) for record in kept)
+
+
+def _outputs(task: Task) -> list[Path]:
+    time = task.scans[0].start
+    return [relative_path(task.satellite, tile, time) for tile in task.tiles] if task.satellite else []
+
+
+def convert(
+    root: str, is_named: bool, made_with: dict[str, Any], job: tuple[Task, frozenset[str] | None]
+) -> dict[str, Any]:
+    """Write the tiles of a task; of scans that share an output the one that shows more of it.
+
+    Args:
+      root: of the L1G files.
+      is_named: whether the user named tiles, so that one out of view is a problem.
+      made_with: bands, min_cover, night.
+      job: the task, and the outputs that this command may replace (None: all).
+
+    Returns:
+      `tiles`, each with output, cover, bands and scan, and `problems`, each with input and reason.
+    """
+    task, known = job
+    best: dict[str, tuple[scenes.GriddedScan, Scan]] = {}
+    problems: list[dict[str, str]] = []
+    for scan in task.scans:
+        seen: dict[str, float] = {}
+        try:
+            with scenes.local_files(scan, root) as files:
+                opened, faults = scenes.open_scan(scan, files, made_with["bands"])
+                problems += [{"input": name, "reason": reason} for name, reason in faults.items()]
+                first = next(iter(scenes.scene_bands(opened)[1].values()))
+                for tile in task.tiles:
+                    seen[tile] = scenes.estimate_cover(first, tile)
+                    if seen[tile] < made_with["min_cover"] or not seen[tile]:
+                        continue
+                    gridded = scenes.grid_scan(opened, tile, night=made_with["night"])
+                    gridded.time = scan.start if scan.granules[0].platform else gridded.time
+                    if tile not in best or gridded.cover > best[tile][0].cover:
+                        best[tile] = gridded, scan
+                    problems += [
+                        {"input": f"{scan.title} {band}", "reason": reason} for band, reason in gridded.faults.items()
+                    ]
+        except InputError as error:
+            problems.append({"input": scan.title, "reason": str(error).removeprefix(f"{scan.title}: ")})
+        if is_named:
+            problems += [
+                {"input": f"{scan.title} {tile}", "reason": f"shows {part:.0%} of the tile, less than --min_cover"}
+                for tile, part in seen.items()
+                if part < made_with["min_cover"] or not part
+            ]
+    tiles = []
+    for tile, (gridded, scan) in best.items():
+        output = relative_path(gridded.satellite.name, tile, gridded.time)
+        if gridded.cover < made_with["min_cover"] or not gridded.cover:
+            problems.append(
+                {"input": f"{scan.title} {tile}", "reason": f"has values in {gridded.cover:.0%} of the tile"}
+            )
+        elif known is not None and str(output) not in known and Path(root, output).exists():
+            reason = "is there already, not from these granules; --overwrite replaces it"
+            problems.append({"input": str(output), "reason": reason})
+        else:
+            write_tile(as_native_tile(gridded, tile, made_with["bands"]), Path(root, output))
+            held = [name for name, values in gridded.arrays.items() if np.isfinite(values).any()]
+            tiles.append({"output": str(output), "scan": scan.title, "cover": round(gridded.cover, 4), "bands": held})
+    return {"tiles": tiles, "problems": [problem for n, problem in enumerate(problems) if problem not in problems[:n]]}
+
+
+def as_native_tile(gridded: scenes.GriddedScan, tile: str, bands: Iterable[int] | None = None) -> xr.Dataset:
+    """A dataset for `write_tile`, each band at its own resolution; a band that the scan lacks is missing everywhere."""
+    satellite, size = gridded.satellite, geometry.PIXELS[2.0]
+    wanted = None if bands is None else set(bands)
+    variables: dict[str, Any] = {name: (("lat", "lon"), values) for name, values in gridded.angles.items()}
+    for band in satellite.bands:
+        if wanted is None or band.number in wanted:
+            values = gridded.arrays.get(band.name, np.full((size, size), np.nan, np.float32))
+            variables[band.name] = ((f"y{len(values)}", f"x{len(values)}"), values, {"units": band.unit})
+    time: datetime = gridded.time.replace(second=0, microsecond=0)
+    coordinates = {"time": ((), np.datetime64(time, "ns"))}
+    return xr.Dataset(variables, coordinates, {"satellite": satellite.name, "tile": tile})
+
+
+def describe_reader(reader: str) -> str:
+    """The block for instruments.py of an imager that satpy reads: wavelengths (um) and pixel sizes (km) on the grid."""
+    found = sorted(
+        (identity.to_dict() for identity in scenes.reader_bands(reader)), key=lambda one: one["wavelength"].central
+    )
+    if not found:
+        raise InputError(f"satpy's reader {reader} has no calibrated band with a wavelength")
+    waves = ", ".join(f"{one['wavelength'].central:g}" for one in found)
+    sizes = [min(geometry.PIXELS, key=lambda km: abs(np.log(km * 1000 / one["resolution"]))) for one in found]
+    names = ", ".join(str(one["name"]) for one in found)
+    kilometres = ", ".join(f"{size:g}" for size in sizes)
+    return (
+        f"_IMAGER = _borrowing(  # {reader}: {names}\n    ({waves}),\n    ({kilometres}),\n)\n"
+        '# and in SATELLITES: Satellite("NAME", "IMAGER", "NAME_IMAGER05", "FOLDER", LONGITUDE, TILE_COLUMNS, _IMAGER, '
+        '"platform_name as satpy writes it")'
+    )

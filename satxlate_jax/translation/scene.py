@@ -1,0 +1,113 @@
+"""Translate a satpy Scene on its own area, lazily and in blocks: whole disks in bounded memory."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import solar_position
+from satxlate_jax.sources.scene import LOW_SUN, row_times, scene_bands
+from satxlate_jax.sources.scene_output import KEPT, to_scene
+from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, describe_band
+
+
+def translate_scene(translator: Any, scene: Any, to: str) -> Any:
+    """A Scene of the target's bands on the Scene's own area (the coarsest of its bands); see `translate_on_area`."""
+    return to_scene(translate_on_area(translator, scene, to))
+
+
+def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
+    """Translate a Scene's loaded bands.
+
+    Args:
+      translator: a `TileTranslator`.
+      scene: of `read_scene`, or of satpy, of one satellite.
+      to: the satellite to make.
+
+    Returns:
+      As `TileTranslator.translate` gives of a Dataset, of dask arrays on (y, x), with `solar_zenith` and the attribute
+      `area`. Computing all variables at once computes each block once.
+
+    Raises:
+      InputError: a band that the network needs is not loaded, or the run knows one of the satellites not.
+    """
+    import dask.array as da
+
+    satellite, found = scene_bands(scene)
+    source, target = translator.domain(satellite.name), translator.domain(to)
+    bands = translator.bands(source)
+    if absent := [band.name for band in bands if band.number not in found]:
+        raise InputError(f"the Scene lacks {', '.join(absent)} of {satellite.name}, which the network needs; load it")
+    arrays = [found[band.number] for band in bands]
+    if len({array.shape for array in arrays}) > 1:
+        names = [array.attrs["_satpy_id"] for array in arrays]
+        coarsest = max((array.attrs["area"] for array in arrays), key=lambda area: abs(area.pixel_size_x))
+        on_one = scene.resample(coarsest, datasets=names, resampler="native")
+        arrays = [on_one[name] for name in names]
+    area = arrays[0].attrs["area"]
+    y = area.area_extent[3] - (np.arange(area.height) + 0.5) * area.pixel_size_y
+    seconds = row_times(arrays[0], y).astype(np.int64) * 1e-9
+    longitude, latitude = area.get_lonlats(chunks=arrays[0].data.chunks)
+    channels = [array.data for array in arrays] + [latitude, longitude]
+    channels.append(da.broadcast_to(da.from_array(seconds - seconds[0])[:, None], area.shape))
+    align = getattr(translator.network, "alignment", translator.network.stride)
+    rim = -(-translator.radius // align) * align
+    side = max((translator.block - 2 * rim) // align, -(-rim // align), 1) * align
+    stacked = da.stack([channel.astype(np.float32) for channel in channels], -1).rechunk((side, side, -1))
+    depth = {0: rim, 1: rim, 2: 0}
+    # a last block that is narrower than the rim is joined to the one before
+    padded = da.overlap.overlap(stacked, depth, boundary="none")
+    names = _variables(translator, target)
+    block = _Block(translator, source, to, seconds[0], names, [array.attrs.get("modifiers", ()) for array in arrays])
+    made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
+    made = da.overlap.trim_internal(made, depth, boundary="none")
+    described = {band.name: describe_band(band, target) for band in translator.bands(to)}
+    described |= {f"{band.name}_std": {"units": band.unit} for band in translator.bands(to)}
+    described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
+    variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
+    kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}
+    attributes = {"satellite": target.split("_", 1)[0], "source_satellite": satellite.name, "area": area}
+    return xr.Dataset(variables, attrs=attributes | kept)
+
+
+def _variables(translator: Any, target: str) -> list[str]:
+    names = [band.name for band in translator.bands(target)]
+    calibrated = translator.network.is_calibrated
+    extras = [f"{name}_std" for name in names] + ["extrapolated"] if calibrated else []
+    return [*names, *extras, "quality", "solar_zenith"]
+
+
+class _Block:
+    """Translates one block [h, w, channel]: the source's bands as satpy has them, latitude, longitude, seconds."""
+
+    def __init__(self, translator: Any, source: str, to: str, start: float, names: list[str], modifiers: list[Any]):
+        self.translator, self.source, self.to, self.start, self.names = translator, source, to, start, names
+        self.divided = [any(str(one).startswith("sunz") for one in each) for each in modifiers]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        latitude, longitude, seconds = np.moveaxis(values[..., -3:], -1, 0)
+        seen = np.isfinite(latitude) & np.isfinite(longitude)
+        latitude, longitude = (np.where(seen, place, np.nan) for place in (latitude, longitude))
+        times = ((self.start + seconds.astype(float)) * 1e9).astype("datetime64[ns]")
+        zenith, _ = solar_position(times, latitude, longitude)
+        tile = xr.Dataset(
+            {"solar_zenith": (("y", "x"), zenith)},
+            {"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)},
+            {"satellite": self.source.split("_", 1)[0]},
+        )
+        for index, band in enumerate(self.translator.bands(self.source)):
+            field = values[..., index]
+            if band.kind == "reflectance":
+                field = field / 100
+                if not self.divided[index]:
+                    field = field / np.cos(np.radians(np.minimum(zenith, LOW_SUN)))
+                field = np.where((zenith > LOW_SUN) & np.isfinite(field), np.float32(0), field)
+            tile[band.name] = (("y", "x"), field.astype(np.float32), {"units": band.unit})
+        output = np.full((*values.shape[:2], len(self.names)), np.nan, np.float32)
+        output[..., self.names.index("solar_zenith")] = zenith
+        if all(np.isfinite(tile[band.name].values).any() for band in self.translator.bands(self.source)):
+            made = self.translator.translate(tile, self.to, source=self.source)
+            for index, name in enumerate(self.names[:-1]):
+                output[..., index] = made[name].values
+        return output

@@ -1,0 +1,142 @@
+"""`satxlate translate` of Level-1b granules: CF netCDF on the sensor's own grid, or on GeoNEX tiles."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from satxlate_jax import atomic
+from satxlate_jax.cli import InputError
+from satxlate_jax.sources.granules import Scan, find_granules, group_scans, is_url, recognise
+from satxlate_jax.sources.scene import dask_here, find_satellite, grid_tile, import_satpy, local_files, open_scan
+from satxlate_jax.translation.missing import FLAGS
+from satxlate_jax.translation.netcdf import band_encoding, describe_tile, write_tile_netcdf
+from satxlate_jax.translation.scene import translate_on_area
+from satxlate_jax.translation.translate import TileTranslator
+
+CHUNK = 512  # pixels along a side of a chunk
+
+
+def are_granules(inputs: Sequence[str]) -> bool:
+    """Tell if inputs are Level-1b: URLs, files named so, or a folder whose first file of a known kind is."""
+    for place in inputs:
+        names = (path.name for path in sorted(Path(place).rglob("*"))) if Path(place).is_dir() else [place]
+        if is_url(place) or any(recognise(name) for name in names):
+            return True
+    return False
+
+
+def translate_granules(
+    translator: TileTranslator, options: argparse.Namespace, names: Sequence[str], command: str
+) -> tuple[int, int, list[dict[str, str]]]:
+    """Translate scans; what is there already stays.
+
+    Args:
+      translator: what to translate with.
+      options: of the command: inputs, to, output, tiles, overwrite.
+      names: of the variables to write.
+      command: for the history.
+
+    Returns:
+      Outputs written, outputs that were there, and file and reason of each failure.
+    """
+    import_satpy()
+    granules, strange = find_granules(options.inputs)
+    failures = [{"file": place, "reason": reason} for place, reason in strange]
+    written = kept = 0
+    for scan in tqdm(group_scans(granules), f"translate to {options.to}", unit="scan", disable=None):
+        outputs = {tile: _path(Path(options.output), scan, options.to, tile) for tile in options.tiles or ("",)}
+        waiting = {tile: path for tile, path in outputs.items() if options.overwrite or not path.exists()}
+        kept += len(outputs) - len(waiting)
+        if not waiting:
+            continue
+        try:
+            domain = translator.domain(scan.granules[0].platform or _only_source(translator, options.to))
+            bands = [band.number for band in translator.bands(domain)]
+            with local_files(scan.select(bands), str(options.output)) as files:
+                scene, faults = open_scan(scan.select(bands), files, bands)
+                failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
+                for tile, path in waiting.items():
+                    _write(translator, scene, tile, path, options.to, names, command)
+                    written += 1
+        except InputError as error:
+            failures.append({"file": scan.title, "reason": str(error)})
+            tqdm.write(f"skipped: {scan.title}: {error}")
+    return written, kept, failures
+
+
+def _only_source(translator: TileTranslator, to: str) -> str:
+    (source, *others) = [name for name in translator.satellites if name != translator.domain(to)]
+    if others:
+        raise InputError("names of these files do not say which satellite they are of")
+    return source
+
+
+def _path(folder: Path, scan: Scan, to: str, tile: str) -> Path:
+    first = scan.granules[0]
+    parts = (first.platform or first.reader, first.scene, f"{scan.start:%Y%m%d_%H%M%S}", tile, to)
+    return folder / ("_".join(part for part in parts if part) + ".nc")
+
+
+def _write(
+    translator: TileTranslator, scene: Any, tile: str, path: Path, to: str, names: Sequence[str], command: str
+) -> None:
+    if tile:
+        made = translator.translate(grid_tile(scene, tile), to)
+        made = made[[name for name in made if name in names]].assign_attrs(source=path.name)
+        write_tile_netcdf(made, path, metadata=translator.metadata, command=command)
+        return
+    made = translate_on_area(translator, scene, to)
+    write_on_area(made[[name for name in made if name in (*names, "solar_zenith")]], translator, path, command)
+
+
+def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
+    """Write what `translate_on_area` gives as CF netCDF with the sensor's projection, block by block, atomically.
+
+    Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary.
+
+    Raises:
+      InputError: the file cannot be written, or the area is not of a geostationary satellite.
+    """
+    area = made.attrs["area"]
+    mapping = area.crs.to_cf()
+    if mapping["grid_mapping_name"] != "geostationary":
+        raise InputError("the Scene is not on a geostationary grid; grid it to tiles with --tiles")
+    height = mapping["perspective_point_height"]
+    x, y = (np.asarray(vector) / height for vector in area.get_proj_vectors())
+    platform = find_satellite(made.attrs["source_satellite"]).platform["platform_name"]
+    attributes = {
+        "source_satellite": made.attrs["source_satellite"],
+        "satellite": made.attrs["satellite"],
+        "source": f"Level-1b of {platform}",
+        "checkpoint_run": translator.run,
+        "checkpoint_step": translator.step,
+    }
+    plain = xr.Dataset({name: (array.dims, array.data, dict(array.attrs)) for name, array in made.items()})
+    plain["solar_zenith"].attrs = {"units": "degree", "standard_name": "solar_zenith_angle"}
+    described = describe_tile(plain.assign_attrs(attributes), translator.metadata, command)
+    words = {"units": "rad", "long_name": "scanning angle"}
+    described = described.assign_coords(
+        x=("x", x, words | {"standard_name": "projection_x_coordinate", "axis": "X"}),
+        y=("y", y, words | {"standard_name": "projection_y_coordinate", "axis": "Y"}),
+        time=((), np.datetime64(made.attrs["start_time"], "ns"), {"standard_name": "time", "axis": "T"}),
+    )
+    kept = {key: value for key, value in mapping.items() if key != "crs_wkt"}  # its axes are in metres
+    described["crs"] = xr.Variable((), np.int32(0), kept)
+    encoding: dict[str, Any] = {name: {"_FillValue": None} for name in ("x", "y")}
+    chunks = tuple(min(CHUNK, size) for size in area.shape)
+    for name, variable in plain.items():
+        packed: dict[str, Any] = {"dtype": "float32"}
+        if name in ("quality", "extrapolated"):  # off the disk: input missing
+            attrs = described[name].attrs
+            described[name] = described[name].fillna(FLAGS["input_missing"]).astype(np.int8).assign_attrs(attrs)
+            packed = {"dtype": "int8", "_FillValue": None}
+        elif name != "solar_zenith":
+            packed = band_encoding(variable)
+        encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks, **packed}
+    with atomic.replacing(path) as temporary, dask_here():
+        described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
