@@ -270,9 +270,13 @@ def _convert_all(
     problems += [problem for record in kept for problem in record["problems"]]
     written, work = 0, partial(convert, str(journal.root), bool(options.tiles), made_with)
 
+    made_of = {tile["output"]: tile["scan"] for record in journal.done.values() for tile in record["tiles"]}
+
     def begin() -> Iterator[tuple[Task, frozenset[str] | None]]:
         for task in waiting:
-            known = None if options.overwrite else frozenset(journal.begun)
+            titles = {scan.title for scan in task.scans}
+            others = {output for output in map(str, _outputs(task)) if made_of.get(output, "") not in {"", *titles}}
+            known = None if options.overwrite else frozenset(journal.begun - others)
             journal.append({"begun": [str(path) for path in _outputs(task)]})
             yield task, known
 

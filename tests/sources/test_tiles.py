@@ -129,6 +129,30 @@ def test_a_file_of_another_origin_is_not_replaced(granules, tmp_path, capsys):
     assert main([*words, "--overwrite"]) == 0 and (tmp_path / NAME).stat().st_size > 1000
 
 
+def test_a_tile_of_another_scan_of_that_minute_is_not_replaced(granules, tmp_path, capsys):
+    """By a later command; its own scan's is, when more granules have come."""
+    source = band_file(granules, 13)
+    for folder, region, band in (("one", "RadM1", 13), ("one", "RadM1", 14), ("two", "RadM2", 13)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = band_file(granules, band)
+        shutil.copy(path, tmp_path / folder / path.name.replace("RadM1", region))
+    words = ["--output", str(tmp_path / "out"), "--tiles", "h09v03", "--workers", "1"]
+    assert main(["tiles", str(tmp_path / "one" / source.name), *words]) == 0
+    first = (tmp_path / "out" / NAME).read_bytes()
+    assert main(["tiles", str(tmp_path / "two"), *words]) == 2
+    assert (tmp_path / "out" / NAME).read_bytes() == first and "--overwrite" in capsys.readouterr().err
+    assert main(["tiles", str(tmp_path / "one"), *words]) == 0
+    assert np.isfinite(open_quietly(tmp_path / "out" / NAME)["BAND14"]).any()
+    assert main(["tiles", str(tmp_path / "two"), *words, "--overwrite"]) == 0
+    assert np.isnan(open_quietly(tmp_path / "out" / NAME)["BAND14"]).all()
+
+
+def open_quietly(path):
+    """A tile that lacks bands, and says so."""
+    with pytest.warns(UserWarning, match="BAND01"):
+        return read_tile(path)
+
+
 def test_what_is_flagged_is_missing(granules, tmp_path):
     """DQF 2 (saturated) and 4 (focal plane too warm) are no values; 1 (usable) is one."""
     from netCDF4 import Dataset
