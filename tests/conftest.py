@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests import tiny_run
 
 PROJECT = Path(__file__).resolve().parent.parent
+NOBODY = 65534  # the user without rights of any kind
 
 
 def pytest_configure(config):
@@ -28,6 +30,28 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(tiny_run.SHARED))
+
+
+@pytest.fixture
+def unprivileged(tmp_path):
+    """A context in which even root may not read everything; `tmp_path` stays within reach."""
+    closed = [folder for folder in tmp_path.parents if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001]
+
+    @contextmanager
+    def context():
+        modes = {folder: folder.stat().st_mode for folder in closed}
+        for folder, mode in modes.items():
+            folder.chmod(mode | 0o011)
+        tmp_path.chmod(0o755)
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for folder, mode in modes.items():
+                folder.chmod(mode)
+
+    return context if os.geteuid() == 0 else nullcontext
 
 
 def _outside(variable: str, default: Path) -> Path:
