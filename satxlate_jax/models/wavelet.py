@@ -99,8 +99,11 @@ def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
 
 
 @lru_cache(maxsize=256)
-def _basis(size: int, levels: int) -> np.ndarray:
-    """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient]."""
+def _energies(size: int, levels: int) -> np.ndarray:
+    """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient], smoothed.
+
+    They are averaged over the distance between two coefficients.
+    """
     with jax.ensure_compile_time_eval():
         x = jnp.eye(size, dtype=jnp.float32)
         sizes = [size]
@@ -108,16 +111,22 @@ def _basis(size: int, levels: int) -> np.ndarray:
             sizes.append(-(-sizes[-1] // 2))
         for length in reversed(sizes):
             x = x.at[:length].set(_inverse(x[:length], 0))
-        return np.asarray(x) ** 2
+    before, after = 2**levels // 2, 2**levels - 2**levels // 2 - 1
+    padded = np.pad(np.asarray(x) ** 2, ((before, after), (0, 0)), mode="symmetric")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2**levels, axis=0).mean(-1)
 
 
 def pixel_variance(variance: jax.Array, levels: int) -> jax.Array:
-    """The variance of each pixel [..., h, w, channel] where coefficients of that variance are independent."""
+    """The variance of pixels [..., h, w, channel] where coefficients of that variance are independent.
+
+    It is averaged over the distance between the coefficients of a subband: a pixel between two of them is as uncertain
+    as one beside them, and no grid shows.
+    """
     height, width = variance.shape[-3:-1]
     total = jnp.zeros_like(variance)
     for band in subbands((height, width), levels):
         depth = min(band.level + 1, levels)
-        rows, columns = _basis(height, depth)[:, band.rows], _basis(width, depth)[:, band.columns]
+        rows, columns = _energies(height, depth)[:, band.rows], _energies(width, depth)[:, band.columns]
         part = variance[..., band.rows, band.columns, :]
         total += jnp.einsum("pi,qj,...ijc->...pqc", rows, columns, part, precision="highest")
     return total

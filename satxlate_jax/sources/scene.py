@@ -120,7 +120,7 @@ def local_files(scan: Scan, folder: str | None = None) -> Iterator[list[Any]]:
 
 
 def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = None) -> tuple[Any, dict[str, str]]:
-    """Open a scan as a Scene with its bands loaded (lazily), those flagged bad in ABI's and FCI's quality masked.
+    """Open a scan as a Scene with its bands loaded (lazily), pixels that ABI's flags call bad missing.
 
     Args:
       scan: whose granules the files are.

@@ -35,11 +35,23 @@ def test_the_determinant_is_one():
     assert sign == 1 and abs(logarithm) < 1e-6
 
 
-def test_pixel_variance_is_that_of_independent_coefficients():
-    synthesis = np.asarray(jax.jacobian(lambda v: wavelet.inverse(v.reshape(1, 13, 22, 1), 3).ravel())(jnp.zeros(286)))
-    variance = np.random.default_rng(1).uniform(0.1, 2, 286)
-    found = wavelet.pixel_variance(jnp.asarray(variance, jnp.float32).reshape(1, 13, 22, 1), 3)
-    np.testing.assert_allclose(np.ravel(found), synthesis.astype(np.float64) ** 2 @ variance, rtol=1e-5)
+def test_pixel_variance_is_that_of_independent_coefficients_without_their_grid():
+    size, levels = 96, 3
+    synthesis = jax.jacobian(lambda v: wavelet.inverse(v.reshape(1, size, 1, 1), levels).ravel())(jnp.zeros(size))
+    energies = np.asarray(synthesis, np.float64) ** 2  # of an image of one column; the other axis is alike
+    inside = slice(24, -24)
+    for band in wavelet.subbands((size, 1), levels):
+        if band.columns.stop > band.columns.start:
+            chosen = np.zeros(size)
+            chosen[band.rows] = 2.0
+            exact = (energies @ chosen)[inside]
+            found = np.ravel(wavelet.pixel_variance(jnp.asarray(chosen, jnp.float32).reshape(1, size, 1, 1), levels))
+            np.testing.assert_allclose(found[inside], exact.mean(), rtol=1e-5)
+            assert found.sum() == pytest.approx((energies @ chosen).sum(), rel=0.02)
+    one = np.zeros((1, size, size, 1), np.float32)
+    one[0, 5, 7] = 1  # a coarse coefficient, of every eighth pixel
+    row, column = np.unravel_index(np.argmax(wavelet.pixel_variance(jnp.asarray(one), levels)), one.shape)[1:3]
+    assert abs(row - 40) <= 4 and abs(column - 56) <= 4
 
 
 def test_subbands_cover_every_coefficient_once():

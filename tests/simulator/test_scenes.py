@@ -226,7 +226,8 @@ def test_groups_are_the_satellites_that_overlap():
         ("G16", "G17"): [*range(7, 17)],
         ("G17", "H8"): [0, 1, 2, 3, 57, 58, 59],
     }
-    six = {tuple(s.name for s in members) for members, _ in overlapping_groups(list(SATELLITES.values()))}
+    american_and_japanese = [one for one in SATELLITES.values() if one.instrument in ("ABI", "AHI")]
+    six = {tuple(s.name for s in members) for members, _ in overlapping_groups(american_and_japanese)}
     assert six == {("G16", "G17", "G18", "G19"), ("G17", "G18", "H8", "H9")}
     assert [tuple(s.name for s in m) for m, _ in overlapping_groups(_instruments("G16", "H8"))] == [("G16",), ("H8",)]
 

@@ -142,15 +142,9 @@ def test_a_tile_of_another_scan_of_that_minute_is_not_replaced(granules, tmp_pat
     assert main(["tiles", str(tmp_path / "two"), *words]) == 2
     assert (tmp_path / "out" / NAME).read_bytes() == first and "--overwrite" in capsys.readouterr().err
     assert main(["tiles", str(tmp_path / "one"), *words]) == 0
-    assert np.isfinite(open_quietly(tmp_path / "out" / NAME)["BAND14"]).any()
+    assert np.isfinite(read_tile(tmp_path / "out" / NAME)["BAND14"]).any()
     assert main(["tiles", str(tmp_path / "two"), *words, "--overwrite"]) == 0
-    assert np.isnan(open_quietly(tmp_path / "out" / NAME)["BAND14"]).all()
-
-
-def open_quietly(path):
-    """A tile that lacks bands, and says so."""
-    with pytest.warns(UserWarning, match="BAND01"):
-        return read_tile(path)
+    assert np.isnan(read_tile(tmp_path / "out" / NAME)["BAND14"]).all()
 
 
 def test_what_is_flagged_is_missing(granules, tmp_path):
