@@ -62,8 +62,17 @@ def least_squares(mean: np.ndarray, covariance: np.ndarray, inputs: int, rcond: 
 
 def ridge(features: np.ndarray, outputs: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """Ridge regression on features brought to unit variance: weights [feature, output] and offset [output], float64."""
-    mean, scale = features.mean(0), features.std(0)
+    moments = Moments(features.shape[1] + outputs.shape[1])
+    moments.add(np.concatenate([features, outputs], 1))
+    return ridge_of_moments(moments, features.shape[1], penalty)
+
+
+def ridge_of_moments(moments: Moments, inputs: int, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `ridge`, of the moments of features, the first `inputs` variables, and outputs, the last."""
+    mean, covariance = moments.mean, moments.covariance
+    scale = np.sqrt(np.diag(covariance)[:inputs])
     scale = np.where(scale > 1e-9, scale, np.inf)
-    x, y = (features - mean) / scale, outputs - outputs.mean(0)
-    weights = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ y) / scale[:, None]
-    return weights, outputs.mean(0) - mean @ weights
+    scaled = covariance[:inputs, :inputs] / np.outer(scale, scale)
+    weights = np.linalg.solve(scaled + penalty * np.eye(inputs), covariance[:inputs, inputs:] / scale[:, None])
+    weights /= scale[:, None]
+    return weights, mean[inputs:] - mean[:inputs] @ weights

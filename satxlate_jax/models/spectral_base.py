@@ -41,44 +41,54 @@ def brightness_temperature(radiance: Any, wavelength: float, log: Any = jnp.log)
 
 
 class Group(NamedTuple):
-    """The channels of one kind in a pattern: which are given and which are inferred from them, and with what degree."""
+    """The channels of one kind in a pattern, and a set of given channels that they may be inferred from."""
 
+    name: str
     given: tuple[int, ...]
     inferred: tuple[int, ...]
     degree: int
-    anchored: bool  # the mean of the given channels is an input and what outputs refer to
+    anchors: tuple[tuple[int, ...], ...]  # positions in `given` by kind, the group's own first
     thermal: bool
 
     @property
     def inputs(self) -> int:
-        """The number of inputs of the polynomial: the anchor and the differences to it, or the channels themselves."""
-        return len(self.given) + self.anchored
+        """The number of inputs of the polynomial: each kind's mean and the differences to it, or the channels."""
+        return len(self.given) + len(self.anchors)
 
     @property
     def features(self) -> int:
         """The number of features, with the air mass's: itself, its square, its products with the inputs."""
         return count_monomials(self.inputs, self.degree) + (2 + self.inputs) * self.thermal
 
+    def reference(self, given: Any) -> Any:
+        """The mean of the given channels [..., channel] of the kind that is inferred, which outputs refer to; or 0."""
+        return given[..., self.anchors[0]].mean(-1) if self.anchors else 0 * given[..., 0]
+
 
 def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) -> list[Group]:
-    """How a pattern's missing channels are inferred: thermal ones from thermal, reflective from reflective.
+    """What a pattern's missing channels may be inferred from: the given ones of their kind, and all that are given.
 
-    Where none of the kind is given, from all that are, without an anchor. The degree is 2 above six given channels.
+    The degree is 2 above six given channels. Where none of the kind is given, there are no anchors.
     """
     missing = [channel for channel in range(len(thermal)) if channel not in pattern]
+    places = {kind: tuple(i for i, channel in enumerate(pattern) if thermal[channel] == kind) for kind in (True, False)}
     groups = []
-    for kind in (True, False):
-        given = tuple(channel for channel in pattern if thermal[channel] == kind)
+    for kind, name in ((True, "thermal"), (False, "reflective")):
         inferred = tuple(channel for channel in missing if thermal[channel] == kind)
-        if inferred:
-            used = given or tuple(pattern)
-            highest = degree if len(used) <= 6 and kind else min(degree, 2)
-            groups.append(Group(used, inferred, highest, bool(given), kind))
+        own = tuple(pattern[place] for place in places[kind])
+        if not inferred:
+            continue
+        if own:
+            highest = degree if len(own) <= 6 and kind else min(degree, 2)
+            groups.append(Group(name, own, inferred, highest, (tuple(range(len(own))),), kind))
+        if len(own) < len(pattern):
+            anchors = (places[kind], places[not kind]) if own else ()
+            groups.append(Group(f"{name}_of_all", tuple(pattern), inferred, min(degree, 2), anchors, kind))
     return groups
 
 
 def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The inferred channels of one kind [..., channel] and where the inputs are far from the fit's, bool [...]."""
+    """A group's channels [..., channel], 0 where another group infers them, and where inputs are far from the fit's."""
     inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
     limited = jnp.clip(inputs, *fit["range"])
     features = monomials(limited, group.degree)
@@ -90,4 +100,5 @@ def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> t
         features = jnp.concatenate([features, relative, relative**2, relative * limited], -1)
         far |= (air_mass < low - 0.05) | (air_mass > high + 0.05)
     found = jnp.matmul(features, fit["weights"], precision="highest") + fit["offset"]
-    return found + given.mean(-1, keepdims=True) if group.anchored else found, far
+    used = fit["used"] > 0
+    return jnp.where(used, found + group.reference(given)[..., None], 0), far[..., None] & used

@@ -194,7 +194,7 @@ class SpectralFlow(EqualByStructure):
         base: Params = {"gains": gains, "sigma": jnp.ones((subbands, n)), "sun": jnp.zeros(4)}
         for group in self.groups(pattern):
             m, features, outputs = group.inputs, group.features, len(group.inferred)
-            base["thermal" if group.thermal else "reflective"] = {
+            base[group.name] = {
                 "kernel": jnp.zeros((len(group.given), m)),
                 "bias": jnp.zeros(m),
                 "range": jnp.zeros((2, m)),
@@ -203,6 +203,7 @@ class SpectralFlow(EqualByStructure):
                 "leverage": jnp.ones(()),
                 "weights": jnp.zeros((features, outputs)),
                 "offset": jnp.zeros(outputs),
+                "used": jnp.zeros(outputs),  # 1 where this group is the one that infers a channel
             }
         return base
 
@@ -267,11 +268,11 @@ class SpectralFlow(EqualByStructure):
         base, n = params["base"][name_pattern(pattern)], self.axis.size
         filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape, bool)
         for group in self.groups(pattern):
-            fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base["thermal" if group.thermal else "reflective"])
+            fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base[group.name])
             found, far = infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
             places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
             filled = filled + jnp.matmul(found, places, precision="highest")
-            unlike |= far[..., None] & self.mask(group.inferred)
+            unlike |= jnp.matmul(far.astype(y.dtype), places) > 0
         if self.sunlit is not None and self.sunlit not in pattern:
             filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], known)
             unlike |= far[..., None] & self.mask([self.sunlit])

@@ -7,7 +7,7 @@ there are fewer than four days) are left out in turn to decide what helps and ho
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import numpy as np
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.spectral_base import Group, brightness_temperature, monomials, radiance
 from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
-from satxlate_jax.regression import ridge
+from satxlate_jax.regression import Moments, ridge, ridge_of_moments
 from satxlate_jax.training.input import Examples
 
 PIXELS = 40_000  # of a satellite, to fit on
@@ -24,6 +24,9 @@ PATCHES = 768  # of a satellite, to draw those pixels from
 CALIBRATED_PATCHES = 192  # of a satellite
 BLOCKS = 4
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
+WEAKER = (1, 0.01)  # times the penalty, tried where the data are of many days
+AIR_MASS = 0.04  # the part of the squared error on blocks left out that it must save
+OTHER_KIND = 0.2  # likewise for thermal channels from reflective ones too, or the reverse: views and seasons differ
 RIDGE_ADAPTER = 1e-6
 DOUBLE_DIFFERENCE = 0.5  # its error over that of the regressions it is made of, on simulated scenes
 SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
@@ -86,7 +89,6 @@ class _Fit:
 
     flow: SpectralFlow
     group: Group
-    penalty: float
 
     def having(self, pixels: Mapping[str, Pixels], channel: int) -> list[Pixels]:
         """The pixels of satellites that have the inputs and the output."""
@@ -97,12 +99,14 @@ class _Fit:
         """What turns given channels into inputs of unit variance, their range and leverage."""
         able = [part for channel in self.group.inferred for part in self.having(pixels, channel)]
         unique = list({id(part): part for part in able}.values())
-        given, n = list(self.group.given), len(self.group.given)
-        kernel = np.eye(n)
-        if self.group.anchored:
-            kernel = np.concatenate([np.full((n, 1), 1 / n), np.eye(n) - 1 / n], 1)
+        n, kernel = len(self.group.given), np.eye(len(self.group.given))
+        for anchor in self.group.anchors:
+            mean = np.zeros((n, 1))
+            mean[list(anchor)] = 1 / len(anchor)
+            kernel[np.ix_(anchor, anchor)] -= 1 / len(anchor)
+            kernel = np.concatenate([kernel, mean], 1)
         joined = _join(unique)
-        raw = joined.values[:, given] @ kernel
+        raw = joined.values[:, list(self.group.given)] @ kernel
         scale = np.where(raw.std(0) > 1e-6, raw.std(0), 1.0)
         inputs = (raw - raw.mean(0)) / scale
         precision = np.linalg.inv(np.cov(inputs.T).reshape(inputs.shape[1], -1) + 1e-3 * np.eye(inputs.shape[1]))
@@ -129,34 +133,53 @@ class _Fit:
         relative = ((np.clip(air, low, high) - mean) / scale)[:, None]
         return np.concatenate([found, relative, relative**2, relative * inputs], 1)
 
-    def solve(self, frame: Tree, pixels: Pixels, outputs: np.ndarray, with_air_mass: bool) -> tuple[np.ndarray, float]:
-        """Weights [feature] and offset of one output [pixel]."""
-        features = self.features(frame, pixels)
-        used = features.shape[1] - (0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs)
-        weights, offset = ridge(features[:, :used], outputs[:, None], self.penalty)
-        return np.pad(weights[:, 0], (0, features.shape[1] - used)), float(offset[0])
+    def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
+        """The moments of features and output, the last variable, by block; outputs refer to `reference`."""
+        relative = outputs - self.reference(pixels)
+        table = np.concatenate([self.features(frame, pixels), relative[:, None]], 1)
+        found = []
+        for block in np.unique(pixels.blocks):
+            found.append(Moments(table.shape[1]))
+            found[-1].add(table[pixels.blocks == block])
+        return found
 
-    def gains_by_air_mass(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> bool:
-        """Tell if the air mass lowers the squared error on blocks left out by 2 % or more."""
-        with_it, without = (self.errors(frame, pixels, outputs, used) for used in (True, False))
-        return with_it < 0.98 * without
+    def solve(self, moments: Moments, with_air_mass: bool, penalty: float) -> tuple[np.ndarray, float]:
+        """Weights [feature] and offset of one output."""
+        features = len(moments.mean) - 1
+        used = features - (0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs)
+        kept = [*range(used), features]
+        some = Moments(len(kept))
+        some.merge(moments.n, moments.mean[kept], moments.products[np.ix_(kept, kept)])
+        weights, offset = ridge_of_moments(some, used, penalty)
+        return np.pad(weights[:, 0], (0, features - used)), float(offset[0])
 
-    def errors(self, frame: Tree, pixels: Pixels, outputs: np.ndarray, with_air_mass: bool) -> float:
+    def error(self, moments: Sequence[Moments], with_air_mass: bool, penalty: float) -> float:
         """The mean squared error on blocks left out."""
         total = 0.0
-        for block in np.unique(pixels.blocks):
-            out = pixels.blocks == block
-            if out.all():
-                return float("nan")
-            weights, offset = self.solve(frame, pixels.of(~out), outputs[~out], with_air_mass)
-            total += np.sum((self.features(frame, pixels.of(out)) @ weights + offset - outputs[out]) ** 2)
-        return total / len(outputs)
+        for index, out in enumerate(moments):
+            weights, offset = self.solve(_merge([*moments[:index], *moments[index + 1 :]]), with_air_mass, penalty)
+            slope = np.append(-weights, 1.0)  # of the error
+            total += slope @ out.products @ slope + out.n * (slope @ out.mean - offset) ** 2
+        return total / sum(out.n for out in moments)
 
     def reference(self, pixels: Pixels) -> np.ndarray:
-        """What outputs are predicted relative to: the mean of the given channels, or zero."""
-        if not self.group.anchored:
-            return np.zeros(len(pixels.values))
-        return pixels.values[:, list(self.group.given)].mean(1)
+        """What outputs are predicted relative to, [pixel]."""
+        return self.group.reference(pixels.values[:, list(self.group.given)])
+
+
+def _merge(parts: Sequence[Moments]) -> Moments:
+    whole = Moments(*parts[0].mean.shape)
+    for part in parts:
+        whole.merge(part.n, part.mean, part.products)
+    return whole
+
+
+class _Choice(NamedTuple):
+    """How a channel of a pattern is inferred."""
+
+    group: str
+    with_air_mass: bool
+    penalty: float
 
 
 class BaseFit:
@@ -164,50 +187,55 @@ class BaseFit:
 
     def __init__(self, flow: SpectralFlow, pixels: Mapping[str, Pixels]):
         self.flow, self._pixels = flow, pixels
-        self._with_air_mass: dict[tuple, bool] = {}  # pattern and channel -> whether it helped on blocks left out
+        self._choices: dict[tuple, _Choice] = {}  # by pattern and channel, made on blocks left out
 
     def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
-        """The base of a pattern, without 'sigma'; `views_differ` allows the air mass as an input."""
+        """The base of a pattern, without 'sigma'; `views_differ` tells that the data are of many days and views."""
         kept = {name: each.blocks != without for name, each in self._pixels.items()}
         # a satellite of one block only has nothing else to learn from
         pixels = {name: each.of(kept[name]) if kept[name].any() else each for name, each in self._pixels.items()}
-        base: Tree = {}
         share, applies, highest = self._find_sunlight(pattern, pixels)
-        base["sun"] = np.array([share, applies, 0.0, highest])
-        for group in self.flow.groups(pattern):
-            penalty = self.flow.flow["ridge"] * (1 if group.thermal else RIDGE_REFLECTIVE)
-            fit = _Fit(self.flow, group, penalty)
-            frame = fit.frame(pixels)
-            solved = [
-                self._solve(pattern, channel, fit, frame, pixels, share if applies else None, views_differ)
-                for channel in group.inferred
-            ]
-            weights, offsets = zip(*solved, strict=True)
-            fitted = frame | {"weights": np.stack(weights, 1), "offset": np.array(offsets)}
-            base["thermal" if group.thermal else "reflective"] = fitted
+        base: Tree = {"sun": np.array([share, applies, 0.0, highest])}
+        for kind in (True, False):
+            fits = [_Fit(self.flow, group) for group in self.flow.groups(pattern) if group.thermal == kind]
+            for fit in fits:
+                shape = fit.group.features, len(fit.group.inferred)
+                empty = {"weights": np.zeros(shape), "offset": np.zeros(shape[1]), "used": np.zeros(shape[1])}
+                base[fit.group.name] = fit.frame(pixels) | empty
+            for place, channel in enumerate(fits[0].group.inferred if fits else ()):
+                joined = _join(fits[0].having(pixels, channel))
+                outputs = joined.values[:, channel]
+                if channel == self.flow.sunlit and applies:
+                    outputs = self._emission(joined, outputs, share)
+                made = {
+                    fit.group.name: (fit, fit.moments(base[fit.group.name], joined, outputs))
+                    for fit in fits
+                    if self._choices.get((tuple(pattern), channel), (fit.group.name,))[0] == fit.group.name
+                }
+                choice = self._choose(pattern, channel, made, views_differ)
+                chosen, moments = made[choice.group]
+                fitted = base[choice.group]
+                weights, offset = chosen.solve(_merge(moments), choice.with_air_mass, choice.penalty)
+                fitted["weights"][:, place], fitted["offset"][place], fitted["used"][place] = weights, offset, 1
         return base
 
-    def _solve(
-        self,
-        pattern: Sequence[int],
-        channel: int,
-        fit: _Fit,
-        frame: Tree,
-        pixels: Mapping[str, Pixels],
-        share: float | None,
-        views_differ: bool,
-    ) -> tuple[np.ndarray, float]:
-        """Weights and offset of a channel; `share` is of the reflectance that sunlight is taken out by, if it is."""
-        joined = _join(fit.having(pixels, channel))
-        outputs = joined.values[:, channel]
-        if channel == self.flow.sunlit and share is not None:
-            outputs = self._emission(joined, outputs, share)
-        outputs = outputs - fit.reference(joined)
-        key = (tuple(pattern), channel)
-        if key not in self._with_air_mass:
-            able = fit.group.thermal and views_differ
-            self._with_air_mass[key] = able and fit.gains_by_air_mass(frame, joined, outputs)
-        return fit.solve(frame, joined, outputs, self._with_air_mass[key])
+    def _choose(
+        self, pattern: Sequence[int], channel: int, fits: Mapping[str, tuple[_Fit, list[Moments]]], views_differ: bool
+    ) -> _Choice:
+        """The least squared error on blocks left out; what needs more must gain more. Made once for all blocks."""
+        key = tuple(pattern), channel
+        if key not in self._choices:
+            thermal = self.flow.axis.thermal[channel]
+            penalty = self.flow.flow["ridge"] * (1 if thermal else RIDGE_REFLECTIVE)
+            errors: dict[_Choice, float] = {}
+            for rank, (name, (fit, moments)) in enumerate(fits.items()):
+                for with_air_mass in (False, True)[: 1 + (views_differ and thermal)]:
+                    for weaker in WEAKER[: len(WEAKER) if views_differ else 1]:
+                        gain = (1 - OTHER_KIND * bool(rank)) * (1 - AIR_MASS * with_air_mass)
+                        choice = _Choice(name, with_air_mass, penalty * weaker)
+                        errors[choice] = fit.error(moments, *choice[1:]) / gain if len(moments) > 1 else len(errors)
+            self._choices[key] = min(errors, key=lambda choice: errors[choice])
+        return self._choices[key]
 
     def _emission(self, pixels: Pixels, values: np.ndarray, share: float) -> np.ndarray:
         """The 3.9 um channel without sunlight, where the reflectance is known."""
@@ -227,7 +255,7 @@ class BaseFit:
         if flow.sunlit is None or flow.sunlit in pattern:
             return LIKELY_SHARE, 0.0, 0.0
         group = next(group for group in flow.groups(pattern) if flow.sunlit in group.inferred)
-        fit = _Fit(flow, group, flow.flow["ridge"])
+        fit = _Fit(flow, group)
         joined = _join(fit.having(pixels, flow.sunlit))
         heights = joined.angles[:, 0][np.isfinite(joined.angles[:, 0])]
         highest = float(heights.max(initial=0.0))
@@ -238,13 +266,14 @@ class BaseFit:
         day = joined.of(joined.angles[:, 0] > 0.1)
         if len(day.values) < 1000:
             return LIKELY_SHARE, 1.0, highest
-        frame, errors = fit.frame(pixels), []
-        for share in SHARES:
-            emission = self._emission(joined, joined.values[:, flow.sunlit], share) - fit.reference(joined)
-            weights, offset = fit.solve(frame, joined, emission, False)
-            made = fit.features(frame, day) @ weights + offset
-            target = self._emission(day, day.values[:, flow.sunlit], share) - fit.reference(day)
-            errors.append(np.mean((made - target) ** 2))
+        frame = fit.frame(pixels)
+        lit, dark = (
+            np.stack([self._emission(part, part.values[:, flow.sunlit], share) for share in SHARES], 1)
+            - fit.reference(part)[:, None]
+            for part in (day, joined)
+        )
+        weights, offset = ridge(fit.features(frame, joined), dark, flow.flow["ridge"])
+        errors = np.mean((fit.features(frame, day) @ weights + offset - lit) ** 2, 0)
         return float(SHARES[int(np.argmin(errors))]), 1.0, highest
 
 

@@ -40,12 +40,13 @@ def random_params(flow, seed=0):
     fresh["base"] = jax.tree.map(lambda leaf: jnp.asarray(leaf), fresh["base"])
     for part in fresh["base"].values():
         part["sigma"] = jnp.abs(part["sigma"]) + 0.1
-        for kind in {"thermal", "reflective"} & set(part):
+        for kind in {"thermal", "reflective", "thermal_of_all", "reflective_of_all"} & set(part):
             part[kind]["range"] = jnp.stack([jnp.full(part[kind]["range"].shape[1:], side) for side in (-3.0, 3.0)])
             part[kind]["leverage"] = jnp.asarray(1e9)
             part[kind]["air_mass"] = jnp.array([1.5, 0.3, 1.0, 3.0])
             part[kind]["weights"] = 0.1 * random.normal(size=part[kind]["weights"].shape).astype(np.float32)
             part[kind]["kernel"] = part[kind]["kernel"] + 0.3
+            part[kind]["used"] = part[kind]["used"] + (kind.removesuffix("_of_all") not in part or "_" not in kind)
     for part in fresh["calibration"].values():
         part["draw"] = jnp.ones_like(part["draw"])
     return fresh
