@@ -112,13 +112,17 @@ class WavelengthAxis:
             if channel in theirs and (alike or channel not in (*adapted[source], *adapted[target]))
         ]
 
+    def are_alternatives(self, source: str, target: str) -> bool:
+        """Whether two are choices of one satellite's bands (G16_no1, G16_no2) of which neither holds the other."""
+        ours, theirs = {*self.of_satellite(source)}, {*self.of_satellite(target)}
+        return source.split("_", 1)[0] == target.split("_", 1)[0] and bool(ours - theirs and theirs - ours)
+
     def patterns(self) -> tuple[tuple[int, ...], ...]:
         """The different sets of given channels with which one satellite lacks bands of another, ascending."""
-        names = [name for name, _ in self.channels]
         lacking = {
             self.given(source, target)
-            for source in names
-            for target in names
-            if {*self.of_satellite(target)} - {*self.of_satellite(source)}
+            for source, ours in self.channels
+            for target, theirs in self.channels
+            if {*theirs} - {*ours} and not self.are_alternatives(source, target)
         }
         return tuple(sorted(pattern for pattern in lacking if pattern))

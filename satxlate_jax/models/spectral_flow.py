@@ -269,7 +269,15 @@ class SpectralFlow(EqualByStructure):
         filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape, bool)
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base[group.name])
-            found, far = infer(group, fit, y[..., jnp.array(group.given)], angles[..., 1])
+            given = y[..., jnp.array(group.given)]
+            # another group may infer all of them: its polynomial is not computed then
+            nothing = jnp.zeros((*y.shape[:-1], len(group.inferred)), y.dtype)
+            found, far = jax.lax.cond(
+                jnp.any(fit["used"] > 0),
+                partial(infer, group),
+                lambda *_, nothing=nothing: (nothing, nothing > 0),
+                *(fit, given, angles[..., 1]),
+            )
             places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
             filled = filled + jnp.matmul(found, places, precision="highest")
             unlike |= jnp.matmul(far.astype(y.dtype), places) > 0

@@ -191,6 +191,8 @@ class BaseFit:
 
     def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
         """The base of a pattern, without 'sigma'; `views_differ` tells that the data are of many days and views."""
+        if without is not None and not any(tuple(pattern) == known for known, _ in self._choices):
+            self.fit(pattern, views_differ=views_differ)  # choices are made on the whole
         kept = {name: each.blocks != without for name, each in self._pixels.items()}
         # a satellite of one block only has nothing else to learn from
         pixels = {name: each.of(kept[name]) if kept[name].any() else each for name, each in self._pixels.items()}

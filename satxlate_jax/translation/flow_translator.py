@@ -103,6 +103,14 @@ class FlowTranslator(TileTranslator):
         }
         return xr.Dataset(variables, latent.coords, latent.attrs)
 
+    def _domains(self, source: str | None, to: str) -> tuple[str, str]:
+        ours, target = super()._domains(source, to)
+        if self.network.axis.are_alternatives(ours, target):
+            raise InputError(
+                f"{ours} and {target} are choices of one satellite's bands; translate to another satellite"
+            )
+        return ours, target
+
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""
         if samples < 0:
