@@ -36,7 +36,8 @@ def calibrate(
     """The calibration: what the network adds, and how large errors are on what was left out.
 
     Each block of the training examples is predicted by a base fitted without it, the validation's by the base itself.
-    Per pattern and channel: `gate`, the share of the network's mean that helps; `sigma`, a factor per subband; `std`,
+    Per pattern and channel: `gate`, the share of the network's mean that helps on the validation split, which the
+    network has not seen (on the blocks where there is none); `sigma`, a factor per subband; `std`,
     the conformal factor of a pixel's standard deviation, and that with which two of them would hold 95 %; `draw`, a
     factor per level of a sample's coefficients.
     """
@@ -44,23 +45,29 @@ def calibrate(
     fit, views_differ = BaseFit(flow, draw_pixels(flow, params, train)), views_vary(train)
     for pattern in flow.patterns:
         parts = list(left_out(flow, params, fit, pattern, train, views_differ))
-        for satellite, each in validation.items():
-            if pattern in usable_patterns(flow, satellite):
-                thinned = each.images[:: max(len(each.images) * BLOCKS // CALIBRATED_PATCHES, 1)]
-                parts.append((params, satellite, thinned))
-        if parts:
-            params["calibration"][name_pattern(pattern)] = as_float32(_calibration(flow, parts, pattern))
+        unseen = [
+            (params, satellite, each.images[:: max(len(each.images) // CALIBRATED_PATCHES, 1)])
+            for satellite, each in validation.items()
+            if pattern in usable_patterns(flow, satellite)
+        ]
+        if parts or unseen:
+            params["calibration"][name_pattern(pattern)] = as_float32(_calibration(flow, parts, unseen, pattern))
     return params["calibration"]
 
 
-def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray]], pattern: tuple[int, ...]) -> Tree:
-    n, name = flow.axis.size, name_pattern(pattern)
-    found: Tree = jax.tree.map(np.ones_like, parts[0][0]["calibration"][name])
+Part = tuple[Tree, str, np.ndarray]
 
-    def gather(function: Any) -> list[list[np.ndarray]]:
+
+def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Part], pattern: tuple[int, ...]) -> Tree:
+    n, name = flow.axis.size, name_pattern(pattern)
+    thinned = [(params, satellite, images[::BLOCKS]) for params, satellite, images in unseen]
+    everything = [*parts, *thinned]
+    found: Tree = jax.tree.map(np.ones_like, everything[0][0]["calibration"][name])
+
+    def gather(function: Any, chosen: Sequence[Part] = everything) -> list[list[np.ndarray]]:
         """The function's values [..., channel] on all images, by channel, of satellites that have it."""
         values: list[list[np.ndarray]] = [[] for _ in range(n)]
-        for params, satellite, images in parts:
+        for params, satellite, images in chosen:
             settings = flow.settings(params, pattern) | {"calibration": as_float32(found)}
             common = {part: params[part] for part in ("network", "inputs")}
             for part in in_parts(images):
@@ -70,7 +77,7 @@ def _calibration(flow: SpectralFlow, parts: Sequence[tuple[Tree, str, np.ndarray
                     values[channel].append(made[..., channel])
         return values
 
-    for channel, sums in enumerate(gather(_products)):
+    for channel, sums in enumerate(gather(_products, unseen or everything)):
         if sums:
             found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
             found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
