@@ -48,6 +48,10 @@ def _sample(
     return translator.sample(params, x, source, target, key, row, column)
 
 
+def _surprise(translator: Any, satellite: str, params: Any, x: jax.Array) -> jax.Array:
+    return translator.surprise(params, x, satellite)
+
+
 def _to_latent(translator: Any, satellite: str, given: str, params: Any, x: jax.Array) -> jax.Array:
     return translator.to_latent(params, x, satellite, given)
 
@@ -297,6 +301,10 @@ class FlowProgram:
             return program(self._params, piece, key, row, column)
 
         return self._run(compute, x)
+
+    def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
+        """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
+        return np.asarray(_program(_surprise, self._flow, x.shape, satellite)(self._params, x))
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
