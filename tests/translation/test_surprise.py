@@ -1,6 +1,7 @@
 """How unusual a measurement is: faults stand out, in the band that has them; old runs and the VAE-GAN say why not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -76,3 +77,27 @@ def test_a_run_that_does_not_know_says_so_in_one_line(tmp_path, translator, caps
     translator.params["usual"]["G17"]["precision"] *= 0
     with pytest.raises(InputError, match="does not know what is usual for G17"):
         translator.surprise(draw_tile("G17"))
+
+
+def test_evaluate_tells_how_usual_files_are_and_which_faults_stand_out(tmp_path, capsys):
+    for seed, minute in enumerate((30, 40, 50)):
+        tile = draw_tile("G16", seed, (300, 300)).assign_coords(time=np.datetime64(f"2019-02-03T18:{minute}", "ns"))
+        for satellite in ("G16", "G17"):
+            path = (
+                tmp_path / "l1g" / relative_path(satellite, tiny_flow.TILE, tile["time"].values.astype("M8[s]").item())
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_tile(tile.assign_attrs(satellite=satellite), path)
+    words = ["--checkpoint", str(tiny_flow.finished_run()), "--l1g", str(tmp_path / "l1g"), "--source", "G16"]
+    words += ["--target", "G17", "--baselines", "none", "--pictures", "0", "--output", str(tmp_path / "out")]
+    assert main(["evaluate", *words, "--likelihood"]) == 0
+    assert "simulated faults" in capsys.readouterr().out and (tmp_path / "out/figures/likelihood.png").exists()
+    files, faults = (pd.read_csv(tmp_path / "out" / name) for name in ("likelihood.csv", "faults.csv"))
+    assert len(files) == 3 and files["surprise"].between(0, 4).all()
+    scores = faults.set_index("fault")
+    assert list(scores.index) == ["stripes", "saturated", "calibration", "swapped"] and (scores["files"] == 3).all()
+    assert (scores["auc_tile"] >= 0.5).all() and scores.loc["saturated", "auc_tile"] == 1
+    assert (
+        scores.loc["saturated", "auc_pixel"] > 0.9
+        and scores.loc["calibration", "auc_pixel"] != scores.loc["saturated", "auc_pixel"]
+    )
