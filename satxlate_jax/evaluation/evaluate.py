@@ -25,6 +25,7 @@ from satxlate_jax.cli import (
     parse_names,
     user_path,
 )
+from satxlate_jax.evaluation.anomalies import score_likelihood
 from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
 from satxlate_jax.evaluation.cases import Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
     add("--seed", type=int, default=0, help="of files and ensemble members (0)")
     add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
+    likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "
+    likelihood += "(OUT/likelihood.csv, OUT/faults.csv; of the spectral flow)"
+    add("--likelihood", action="store_true", help=likelihood)
     add("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
     return parser
 
@@ -108,6 +112,8 @@ def main(argv: list[str]) -> None:
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
     translator = load(options.checkpoint, options.step)
+    if options.likelihood:
+        translator.check_surprise(translator.domain(options.source))
     comparison = find_comparison(
         translator,
         options.l1g,
@@ -143,6 +149,9 @@ def main(argv: list[str]) -> None:
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
     print(headline(results))
+    if options.likelihood:
+        paths, domain = [case.source.path for case in cases], translator.domain(options.source)
+        print(score_likelihood(translator, paths, domain, output, options.seed))
     undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]), beside)
     if results.left_out:
         name, reason = results.left_out[0]

@@ -17,14 +17,14 @@ from satxlate_jax.l1g.resampling import Method, resample
 PACKING: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "l1g": {"1": (1e-4, 0.0), "K": (0.01, 100.0)},
     "dataset": {"1": (1e-4, -0.5), "K": (0.01, 100.0)},
-    "netcdf": {"1": (1e-4, 0.0), "K": (0.01, 273.15)},
+    "netcdf": {"1": (1e-4, 0.0), "K": (0.01, 273.15), "bit": (0.1, 0.0)},
 }
 """The packings that this project writes: format -> unit -> (scale, offset), value = packed value * scale + offset.
 
 L1G is this project's choice: what GeoNEX writes for temperatures is in no public source (readers of genuine files hint
 at an offset of 0); reading takes any. Data sets (uint16) reach from -0.5, because the noise of a dark scene goes below
-0, to 6.05, and from 100 to 755.34 K; netCDF files (int16) from -3.27 to 3.27 and from -54 to 600 K. All offsets are
-whole steps.
+0, to 6.05, and from 100 to 755.34 K; netCDF files (int16) from -3.27 to 3.27, from -54 to 600 K and to 3276 bits. All
+offsets are whole steps.
 """
 
 FILL = 32768  # of uint16 in L1G files; int16 files hold the same bits, -32768

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from satxlate_jax.models import wavelet
+from satxlate_jax.models import likelihood, wavelet
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_base import (
@@ -170,7 +170,12 @@ class SpectralFlow(EqualByStructure):
         n, subbands = self.axis.size, 3 * self.levels + 1
         networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]
         adapted = [name for name, channels in self.axis.adapted if channels]
-        return {
+        watched = self.bands if self.flow.get("surprise") else ()
+        usual = {
+            name: {"mean": jnp.zeros(n), "precision": jnp.zeros((subbands, n, n)), "factor": jnp.ones(n)}
+            for name in watched
+        }
+        return ({"usual": usual} if usual else {}) | {
             "network": jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
             "adapters": {
                 name: {"kernel": jnp.zeros((n, n)), "bias": jnp.zeros(n), "std": jnp.zeros(n)} for name in adapted
@@ -430,6 +435,20 @@ class SpectralFlow(EqualByStructure):
         for band in wavelet.subbands(y.shape[1:3], self.levels):
             z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
+
+    def surprise(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
+        """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see likelihood.py."""
+        y, _, _ = self._prepare(params, x, satellite)
+        bits = likelihood.surprise(params["usual"][satellite], y, self.levels)
+        return bits[..., jnp.array(self.axis.of_satellite(satellite))]
+
+    def repair(self, params: Params, x: jax.Array, satellite: str, gains: jax.Array, std: jax.Array) -> jax.Array:
+        """Mean and standard deviation, one after the other [batch, h, w, 2 band], by `likelihood.infer`."""
+        y, _, _ = self._prepare(params, x, satellite)
+        mean, deviation = likelihood.infer(params["usual"][satellite]["mean"], gains, std, y, self.levels)
+        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[satellite]])
+        deviation = deviation[..., jnp.array(self.axis.of_satellite(satellite))] / slope
+        return jnp.concatenate([self.from_axis(params, mean, satellite), deviation], -1)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""

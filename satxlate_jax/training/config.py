@@ -94,7 +94,9 @@ _RULES = {
     "optimizer.beta1 optimizer.beta2 optimizer.ema_decay": Rule(
         "a number, at least 0 and less than 1", lambda value: _is_number(value) and 0 <= value < 1
     ),
-    "remat data.augment flow.solar flow.adapters": Rule("True or False", lambda value: isinstance(value, bool)),
+    "remat data.augment flow.solar flow.adapters flow.surprise": Rule(
+        "True or False", lambda value: isinstance(value, bool)
+    ),
     "init_from data.dir": Rule("a text", lambda value: isinstance(value, str)),
     "freeze data.streams": Rule("a tuple of texts", _each(lambda value: isinstance(value, str))),
     "generator.skip_connection": _SKIPS,

@@ -21,6 +21,7 @@ from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_calibration import calibrate
 from satxlate_jax.training.flow_fit import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
+from satxlate_jax.training.likelihood_fit import fit_usual
 from satxlate_jax.training.step import TrainState, TrainStep
 
 Images = Mapping[str, jax.Array]
@@ -47,7 +48,13 @@ class FlowObjective:
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
         """The parameters before step 0: all but the network is fitted to the training split, and put on devices."""
-        fitted = from_first(lambda: fit_start(self.translator, generator, read_examples(config, "train", PATCHES)))
+
+        def fit() -> Any:
+            examples = read_examples(config, "train", PATCHES)
+            fitted = fit_start(self.translator, generator, examples)
+            return fitted | ({"usual": fit_usual(self.translator, fitted, examples)} if "usual" in fitted else {})
+
+        fitted = from_first(fit)
         return generator | place({name: part for name, part in fitted.items() if name != "network"})
 
     def fit_end(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.translate import TileTranslator
 
+LIMITS = (-100.0, 3000.0)
+"""Bits that surprise is limited to, so that a file can pack them."""
+
 
 class Distribution(NamedTuple):
     """Mean and standard deviation of a translation, in the bands' units, of the kind of its input."""
@@ -110,6 +113,45 @@ class FlowTranslator(TileTranslator):
                 f"{ours} and {target} are choices of one satellite's bands; translate to another satellite"
             )
         return ours, target
+
+    def check_surprise(self, satellite: str) -> None:
+        """Raise InputError unless the run knows what that satellite's bands are usually like."""
+        usual = self.params.get("usual", {}).get(self.domain(satellite), {"precision": np.zeros(1)})
+        if not np.any(usual["precision"]):
+            raise InputError(
+                f"run '{self.run}' does not know what is usual for {satellite}: trained without config.flow.surprise "
+                "or without images of its instrument with these bands"
+            )
+
+    def surprise(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
+        """How unusual a tile's measurements are, of the spectral flow: faults, or scenes unlike those of the training.
+
+        Args:
+          tile: as `translate` takes a Dataset.
+          source: the satellite of the tile; default its attribute.
+
+        Returns:
+          For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
+          wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py).
+
+        Raises:
+          InputError: as `translate`, or the run does not know what is usual.
+        """
+        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        self.check_surprise(source)
+        x, layout = stack_bands(tile, self.bands(source))
+        filled, missing = self._fill(x[None], source)
+        bits = np.clip(self._flow.surprise(self._with_angles(filled, None), source)[0], *LIMITS)
+        bits[missing[0]] = np.nan
+        title = "bits beyond the training's average, given the other bands"
+        variables = {
+            band.name: (*layout.put_back(bits[..., index]), {"units": "bit", "long_name": f"{band.name}: {title}"})
+            for index, band in enumerate(self.bands(source))
+        }
+        title = f"surprise: that of the band of {source} that stands out most, in {title}"
+        variables["surprise"] = (*layout.put_back(bits.max(-1)), {"units": "bit", "long_name": title})
+        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
+        return xr.Dataset(variables, kept, {"satellite": source, "source": tile.attrs.get("source", "")})
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""

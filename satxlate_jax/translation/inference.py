@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from satxlate_jax.models.likelihood import conditional
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
 
@@ -46,6 +47,14 @@ def _sample(
     translator: Any, source: str, target: str, params: Any, x: jax.Array, key: jax.Array, row: int, column: int
 ) -> jax.Array:
     return translator.sample(params, x, source, target, key, row, column)
+
+
+def _surprise(translator: Any, satellite: str, params: Any, x: jax.Array) -> jax.Array:
+    return translator.surprise(params, x, satellite)
+
+
+def _repair(translator: Any, satellite: str, params: Any, x: jax.Array, gains: jax.Array, std: jax.Array) -> jax.Array:
+    return translator.repair(params, x, satellite, gains, std)
 
 
 def _to_latent(translator: Any, satellite: str, given: str, params: Any, x: jax.Array) -> jax.Array:
@@ -297,6 +306,21 @@ class FlowProgram:
             return program(self._params, piece, key, row, column)
 
         return self._run(compute, x)
+
+    def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
+        """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
+        return np.asarray(_program(_surprise, self._flow, x.shape, satellite)(self._params, x))
+
+    def repair(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
+        own = list(self._flow.axis.of_satellite(satellite))
+        known = np.ones(self._flow.axis.size, bool)
+        known[own] = given
+        usual = jax.tree.map(np.asarray, self._params["usual"][satellite])
+        gains, std = (part.astype(np.float32) for part in conditional(usual, known))
+        program = _program(_repair, self._flow, (1, *x.shape), satellite)
+        mean, deviation = np.split(np.asarray(program(self._params, x[None], gains, std))[0], 2, -1)
+        return mean, deviation * usual["factor"][own]
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""

@@ -50,7 +50,7 @@ class TileTranslator:
         """Raise InputError: these are for a spectral flow."""
         raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
 
-    distribution = sample = to_latent = from_latent = _refuse
+    distribution = sample = to_latent = from_latent = surprise = check_surprise = _refuse
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         "of the VAE-GAN: mean and spread of an ensemble over the latent noise",
     )
     add("--seed", type=int, default=0, help="of the ensemble")
+    surprise = "also write how unusual each pixel's measurements are (bits), of the spectral flow"
+    add("--surprise", action="store_true", help=surprise)
     add("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
     add("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")
     add("--overwrite", action="store_true", help="make outputs again that are complete")
@@ -97,6 +99,9 @@ def main(argv: list[str]) -> int:
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
     names = made_variables(translator, options.to, options.bands, options.samples)
+    for satellite in satellites if options.surprise else ():
+        translator.check_surprise(satellite)
+    names += ["surprise"] * options.surprise
     output = Path(options.output)
     sink: Sink = ZarrFolder(output, options.to, translator, command)
     if not options.zarr:
@@ -119,8 +124,11 @@ def main(argv: list[str]) -> int:
 
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
-    if options.samples or options.zarr or options.part or options.share or options.pairs:
-        raise InputError("--samples, --zarr, --part and --pairs are for L1G tiles; make some with `satxlate tiles`")
+    tiles_only = (options.samples, options.surprise, options.zarr, options.part, options.share, options.pairs)
+    if any(tiles_only):
+        raise InputError(
+            "--samples, --surprise, --zarr, --part and --pairs are for L1G tiles; make some with `satxlate tiles`"
+        )
     output, names = Path(options.output), made_variables(translator, options.to, options.bands)
     output.mkdir(parents=True, exist_ok=True)
     written, kept, failures = translate_granules(translator, options, names, command)
@@ -147,7 +155,7 @@ def _translate_archive(
       files: the inputs.
       sink: where translations go.
       names: of the variables to write.
-      options: of the command: to, samples, seed, resolution_km, overwrite, workers.
+      options: of the command: to, samples, seed, surprise, resolution_km, overwrite, workers.
 
     Returns:
       How many outputs were there already, and file and reason of each failure.
@@ -158,7 +166,14 @@ def _translate_archive(
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
     tiles = read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))
-    translate = partial(translator.translate_tiles, to=options.to, samples=options.samples, seed=options.seed)
+
+    def translate(tiles: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+        made = translator.translate_tiles(tiles, options.to, samples=options.samples, seed=options.seed)
+        if not options.surprise:
+            return made
+        found = (translator.surprise(tile)["surprise"] for tile in tiles)
+        return [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
+
     at_once, failures, writing = len(jax.local_devices()), [], list[Future]()
     with (
         tqdm(total=len(waiting), desc=f"translate to {options.to}", unit="file", disable=None) as bar,

@@ -1,0 +1,78 @@
+"""The likelihood of what was measured: Gaussian wavelet coefficients of a satellite's bands, each given the others.
+
+At each scale the coefficients of all bands share one covariance, fitted in closed form to the training's images. A
+coefficient's square over its conditional variance, in bits beyond what the training has on average, tells how unusual
+it is; and any set of bands tells the others, by the conditional mean and variance.
+
+For surprise every scale counts once at a pixel: by the likelihood's own weights the finest would hold three quarters of
+all and hide a wrong calibration, by pixels alone noise of one band would be hidden (measured on simulated faults).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.network import Params
+
+
+def surprise(usual: Params, y: jax.Array, levels: int) -> jax.Array:
+    """How unusual each pixel of each channel is, given the satellite's others there.
+
+    Args:
+      usual: 'mean' [channel] and 'precision' [subband, channel, channel] of the satellite.
+      y: [batch, h, w, channel] on the wavelength axis.
+      levels: of the wavelet.
+
+    Returns:
+      Bits [batch, h, w, channel], summed over the scales; 0 on average over the training's images.
+    """
+    height, width = y.shape[1:3]
+    coefficients, total = wavelet.transform(y - usual["mean"], levels), jnp.zeros_like(y)
+    for band, precision in zip(wavelet.subbands((height, width), levels), usual["precision"], strict=True):
+        part = coefficients[:, band.rows, band.columns]
+        if part.size:
+            squares = jnp.matmul(part, precision, precision="highest") ** 2 / jnp.diag(precision)
+            bits, size = (squares - 1) / (2 * np.log(2)), 2 ** min(band.level + 1, levels)
+            pixels = zip((height, width), part.shape[1:3], strict=True)
+            rows, columns = (np.minimum(np.arange(n) // size, m - 1) for n, m in pixels)
+            total += bits[:, rows][:, :, columns] / (1 if band.level == levels else 3)
+    return total
+
+
+def conditional(usual: Params, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What given channels tell of a satellite's other coefficients, at each scale.
+
+    Args:
+      usual: as of `surprise`.
+      given: bool [channel].
+
+    Returns:
+      Gains [subband, channel, channel], from given coefficients to all, and standard deviations [subband, channel];
+      given channels pass.
+    """
+    precision, known, lost = np.asarray(usual["precision"], np.float64), np.flatnonzero(given), np.flatnonzero(~given)
+    inverse = np.linalg.inv(precision[:, lost[:, None], lost])
+    gains, std = np.zeros_like(precision), np.zeros(precision.shape[:2])
+    gains[:, known, known] = 1
+    gains[:, known[:, None], lost] = -np.swapaxes(inverse @ precision[:, lost[:, None], known], 1, 2)
+    std[:, lost] = np.sqrt(np.einsum("smm->sm", inverse))
+    return gains, std
+
+
+def infer(mean: jax.Array, gains: jax.Array, std: jax.Array, y: jax.Array, levels: int) -> tuple[jax.Array, jax.Array]:
+    """The mean and the standard deviation [batch, h, w, channel] of images of which some channels are given.
+
+    Args:
+      mean: [channel], of the satellite's images.
+      gains: of `conditional`.
+      std: likewise.
+      y: [batch, h, w, channel] on the wavelength axis; channels that are not given do not count.
+      levels: of the wavelet.
+    """
+    x = wavelet.transform(y - mean, levels)
+    deviation = jnp.zeros_like(x)
+    for band, gain, part in zip(wavelet.subbands(y.shape[1:3], levels), gains, std, strict=True):
+        x = x.at[:, band.rows, band.columns].set(jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest"))
+        deviation = deviation.at[:, band.rows, band.columns].set(part)
+    return wavelet.inverse(x, levels) + mean, jnp.sqrt(wavelet.pixel_variance(deviation**2, levels))
