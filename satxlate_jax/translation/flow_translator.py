@@ -7,8 +7,9 @@ import xarray as xr
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import denormalize, get_satellite, normalize
-from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands
+from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands, unstack_bands
 from satxlate_jax.translation.inference import FlowProgram
+from satxlate_jax.translation.repair import fill_image
 from satxlate_jax.translation.translate import TileTranslator
 
 LIMITS = (-100.0, 3000.0)
@@ -152,6 +153,54 @@ class FlowTranslator(TileTranslator):
         variables["surprise"] = (*layout.put_back(bits.max(-1)), {"units": "bit", "long_name": title})
         kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
         return xr.Dataset(variables, kept, {"satellite": source, "source": tile.attrs.get("source", "")})
+
+    def repair(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
+        """Fill the bands that a tile lacks, and pixels missing in some of its bands, of the spectral flow.
+
+        Args:
+          tile: as `translate` takes a Dataset; some of its satellite's bands may be absent.
+          source: the satellite of the tile; default its attribute.
+
+        Returns:
+          All its bands that the run knows. Measured values are as they were; BANDxx_std is the standard deviation where
+          a value was filled and the instrument's noise elsewhere; `filled` has a bit for each band that was. Pixels
+          that every band lacks stay missing.
+
+        Raises:
+          InputError: no band of the run is there, or the run does not know what is usual for that satellite.
+        """
+        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        self.check_surprise(source)
+        bands = self.bands(source)
+        there = [band for band in bands if band.name in tile and np.isfinite(tile[band.name].values).any()]
+        if not there:
+            raise InputError(f"{tile.attrs.get('source') or 'the tile'} holds no band of {source} that the run knows")
+        measured, layout = stack_bands(tile, there)
+        x = np.full((*measured.shape[:2], len(bands)), np.nan, np.float32)
+        x[..., [bands.index(band) for band in there]] = measured
+        center, scale = self._statistics(source)
+
+        def infer(whole: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            image = self._with_angles(normalize(whole, center, scale), None)
+            mean, std = self._flow.repair(image, source, given)
+            return denormalize(mean, center, scale), std * scale
+
+        values, std, filled = fill_image(x, infer)
+        std = np.where(filled, std, [band.noise for band in bands])
+        lost = ~np.isfinite(values).any(-1)
+        made = unstack_bands(values, lost, tile, layout, bands, source, Extras(std=std))
+        for index, band in enumerate(bands):
+            dims, is_filled = layout.put_back(filled[..., index])
+            _, as_measured = layout.put_back(x[..., index])
+            made[band.name] = (dims, np.where(is_filled, made[band.name].values, as_measured), made[band.name].attrs)
+        bits = 2 ** np.arange(len(bands), dtype=np.int32)
+        described = {
+            "long_name": "bands whose value was inferred, not measured",
+            "flag_masks": bits,
+            "flag_meanings": " ".join(band.name for band in bands),
+        }
+        made["filled"] = (*layout.put_back((filled * bits).sum(-1).astype(np.int32)), described)
+        return made.assign_attrs(self._origin(tile, source))
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""

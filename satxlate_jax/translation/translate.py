@@ -50,7 +50,7 @@ class TileTranslator:
         """Raise InputError: these are for a spectral flow."""
         raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
 
-    distribution = sample = to_latent = from_latent = surprise = check_surprise = _refuse
+    distribution = sample = to_latent = from_latent = surprise = check_surprise = repair = _refuse
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -170,17 +170,20 @@ class TileTranslator:
             )
             if z is not None:
                 output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
-            attributes = {
-                "satellite": target.split("_", 1)[0],
-                **get_satellite(target).platform,
-                "tile": tile.attrs.get("tile", ""),
-                "source": tile.attrs.get("source", ""),
-                "source_satellite": tile.attrs.get("satellite", ""),
-                "checkpoint_run": self.run,
-                "checkpoint_step": self.step,
-            }
-            outputs.append(output.assign_attrs(attributes))
+            outputs.append(output.assign_attrs(self._origin(tile, target)))
         return outputs
+
+    def _origin(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
+        """Attributes of what was made of a tile."""
+        return {
+            "satellite": target.split("_", 1)[0],
+            **get_satellite(target).platform,
+            "tile": tile.attrs.get("tile", ""),
+            "source": tile.attrs.get("source", ""),
+            "source_satellite": tile.attrs.get("satellite", ""),
+            "checkpoint_run": self.run,
+            "checkpoint_step": self.step,
+        }
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         if source is None:

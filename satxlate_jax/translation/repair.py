@@ -1,0 +1,67 @@
+"""Fill what a satellite's own image lacks: bands, and pixels that are missing in some bands but not in others.
+
+The bands that are there tell the others at each scale (models/likelihood.py). Where a band is measured around a hole,
+what its estimate gets wrong there is taken off, less with distance. Measured values stay as they are.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from satxlate_jax.translation.missing import fill_missing
+
+SETS = 24  # sets of missing bands of one image that are each inferred from exactly what is there, the most frequent
+REACH = 6.0  # pixels, of the error that is taken off
+FAR = 0.05  # the weight of no error, beside 1 amid measured pixels
+
+Infer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fill an image where at least one band is measured.
+
+    Args:
+      x: [h, w, band], NaN where missing.
+      infer: from an image [h, w, band] without gaps and its given bands, bool [band], to mean and standard deviation
+        [h, w, band].
+
+    Returns:
+      The image, NaN where every band is missing; standard deviations, 0 where measured; and what was filled, bool.
+    """
+    holes = ~np.isfinite(x)
+    absent, lost = holes.all((0, 1)), holes.all(-1)
+    whole, _ = fill_missing(np.where(absent, 0, x))
+    values, std, filled = x.copy(), np.zeros_like(x), holes & ~lost[..., None]
+    for bands, pixels in _sets(holes, absent, lost):
+        mean, deviation = infer(whole, ~bands)
+        for band in np.flatnonzero(bands):
+            places = pixels & filled[..., band]
+            estimate = mean[..., band]
+            if not absent[band]:
+                measured = ~holes[..., band]
+                error = _smooth(np.where(measured, whole[..., band] - estimate, 0))
+                estimate = estimate + error / (_smooth(measured.astype(float)) + FAR)
+            values[places, band], std[places, band] = estimate[places], deviation[places, band]
+    return values, std, filled
+
+
+def _smooth(field: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(field, REACH, mode="constant")
+
+
+def _sets(holes: np.ndarray, absent: np.ndarray, lost: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Sets of missing bands, bool [band], and the pixels that each serves.
+
+    Beyond the most frequent ones, which are specks, each band is inferred from all others as filled by neighbours.
+    """
+    kinds, where, counts = np.unique(holes[~lost], axis=0, return_inverse=True, return_counts=True)
+    place = np.full(lost.shape, -1)
+    place[~lost] = where.reshape(-1)
+    order = np.argsort(-counts)
+    for index in order[:SETS]:
+        if kinds[index].any():
+            yield kinds[index], place == index
+    rest = np.isin(place, order[SETS:])
+    for band in np.flatnonzero(kinds[order[SETS:]].any(0) & ~absent):
+        yield absent | (np.arange(len(absent)) == band), rest & holes[..., band]
