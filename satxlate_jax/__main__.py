@@ -26,6 +26,8 @@ SUBCOMMANDS = {
     "compare": ("satxlate_jax.evaluation.compare", "put the scores of many evaluations into one table"),
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
     "animate": ("satxlate_jax.evaluation.animate", "make a GIF or MP4 of translated tiles beside observed ones"),
+    "info": ("satxlate_jax.translation.info", "say what a run or a translated file is"),
+    "runs": ("satxlate_jax.translation.info:runs", "list the runs that come with the package"),
     "bench": ("satxlate_jax.benchmarks", "measure how fast this machine builds data sets and feeds training"),
     "demo": ("satxlate_jax.demo", "run everything on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.torch_reference", "turn a checkpoint of the PyTorch release into a run"),

@@ -6,6 +6,8 @@ behind is ignored by readers and removed by the next writer. Reading writes noth
 used.
 """
 
+import io
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from satxlate_jax.atomic import PlainPath
+from satxlate_jax.atomic import PlainPath, write_bytes
 from satxlate_jax.cli import InputError
 
 Tree = Mapping[str, Any]
@@ -175,6 +177,48 @@ class Checkpoints:
             ) from error
 
 
+class Archive:
+    """A run's generator in one npz file, without pickle; its methods are those of `Checkpoints`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with np.load(path, allow_pickle=False) as archive:
+            self._leaves = dict(archive)
+        self._metadata = json.loads(str(self._leaves.pop("metadata")))
+
+    @staticmethod
+    def write(path: Path, tree: Tree, metadata: Mapping[str, Any]) -> None:
+        """Write a generator's parameters and the metadata of its checkpoint, atomically."""
+        leaves, packed = (
+            {_path_of(keys): np.asarray(leaf) for keys, leaf in jax.tree.leaves_with_path(tree)},
+            io.BytesIO(),
+        )
+        np.savez_compressed(packed, metadata=np.array(json.dumps(metadata)), **leaves)
+        write_bytes(path, packed.getvalue())
+
+    def metadata(self, step: int | None = None) -> dict[str, Any]:
+        """The metadata; CheckpointError for another step than the file's."""
+        if step not in (None, self._metadata["step"]):
+            raise CheckpointError(f"{self.path.stem} has no step {step}, only {self._metadata['step']}")
+        return self._metadata
+
+    def parts(self, step: int | None = None) -> list[str]:
+        """The generator alone."""
+        return ["generator"]
+
+    def restore(self, step: int | None = None, *, like: Tree, only: str = "generator") -> dict[str, Any]:
+        """The generator's parameters; CheckpointError where they are not those of `like`."""
+        _check_same_leaves(self.path, self._leaves, like)
+        return jax.tree.map_with_path(lambda keys, _: self._leaves[_path_of(keys)], like)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _path_of(keys: Any) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
 def _reader() -> ocp.Checkpointer:
     handlers = {_TREE: ocp.PyTreeCheckpointHandler(), _METADATA: ocp.JsonCheckpointHandler()}
     return ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers))
@@ -197,11 +241,10 @@ def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
     return ocp.RestoreArgs(restore_type=np.ndarray)
 
 
-def _check_same_leaves(path: epath.Path, found: Tree, wanted: Tree) -> None:
+def _check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
     """Orbax would return what is missing as an abstract leaf, without a word."""
     ours, theirs = (
-        {jax.tree_util.keystr(keys, simple=True, separator="/"): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (wanted, found)
+        {_path_of(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)} for tree in (wanted, found)
     )
     for problem, names in (
         ("lacks", [name for name in ours if name not in theirs]),
