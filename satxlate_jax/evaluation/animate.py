@@ -9,6 +9,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import ConciseDateFormatter
 from PIL import Image
 from tqdm import tqdm
 
@@ -16,7 +19,7 @@ from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import TileFile, find_tiles, parse_name
 from satxlate_jax.cli import CommandParser, InputError, user_path
 from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation.composites import find_band, infrared_band, true_colour
+from satxlate_jax.evaluation.composites import find_band, green_band, infrared_band, true_colour
 from satxlate_jax.evaluation.quicklook import View, read_view
 from satxlate_jax.l1g.isolation import IsolatedCalls
 
@@ -24,6 +27,7 @@ Frame = tuple[Path, list[TileFile]]
 """A translated file and the files observed at that time, first the one it was made from."""
 
 _SCALED_BY = 12  # frames, spread evenly
+_HEIGHTS: tuple[dict, dict] = ({}, {"height_ratios": (4, 1)})  # of maps alone, and of maps and curves
 
 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[Frame]:
@@ -66,17 +70,22 @@ def draw_frames(
 ) -> Iterator[np.ndarray]:
     """Pictures [height, width, 3], uint8, all of one size and one scale, 'infrared' or 'true_colour'.
 
+    Below them are curves of how much a band changes from frame to frame.
+
     Frames that cannot be read or drawn are left out; `failures` gets their reasons.
 
     Raises:
       InputError: none can be drawn.
     """
     limits = {} if kind == "true_colour" else _find_scales(frames, read)
+    changes = _find_changes(frames, read, kind)
+    curves = int(len(changes.columns) > 0)
     for frame in frames:
         try:
             views = _read_views(frame, read)
-            figure, panels = maps.new_figure(4.3 * len(views), 4.9, len(views))
-            for axes, view in zip(panels, views, strict=True):
+            columns = len(views)
+            figure, panels = maps.new_figure(4.3 * columns, 4.9 + 1.3 * curves, columns, 1 + curves, **_HEIGHTS[curves])
+            for axes, view in zip(panels, views, strict=False):
                 title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
                 if kind == "true_colour":
                     picture = true_colour(view.satellite, view.fields)
@@ -88,12 +97,58 @@ def draw_frames(
                     scale = limits.get(round(view.band(number).wavelength))
                     band, values = view.band(number), view.fields[number]
                     maps.show_band(axes, view, band, values, title, scale, coast=coast, below=True)
+            if curves:
+                _draw_changes(panels[columns:], changes, frame[1][0].time)
         except InputError as error:
             failures.append(error)
             continue
         yield maps.pixels_of(figure).copy()
     if len(failures) == len(frames):
         raise failures[0]
+
+
+def _find_changes(frames: Sequence[Frame], read: Callable[[Path], View], kind: str) -> pd.DataFrame:
+    """The root mean square of a band's change since the frame before [time, view], in its unit; NaN where unknown."""
+    rows, before = {}, dict[str, np.ndarray]()
+    for frame in frames:
+        try:
+            views = _read_views(frame, read)
+            numbers = [_changing_band(view, views[1], kind) for view in views]
+        except InputError:
+            continue
+        names = [view.title.split(",")[0] for view in views]
+        fields = {
+            f"{name}, {view.band(number).wavelength:g} µm": view.fields[number]
+            for name, view, number in zip(names, views, numbers, strict=True)
+            if number is not None
+        }
+        change = {name: field - before.get(name, np.nan) for name, field in fields.items()}
+        seen = {name: values[np.isfinite(values)] for name, values in change.items()}
+        rows[frame[1][0].time] = {name: np.sqrt(np.mean(values**2)) for name, values in seen.items() if values.size}
+        before = fields
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _changing_band(view: View, synthetic: View, kind: str) -> int | None:
+    """The band whose changes are drawn: that which is shown, or the synthetic view's green or red in true colour."""
+    if kind != "true_colour":
+        return _shown_band(view, synthetic)
+    wavelength = 0.51 if green_band(synthetic.satellite) in synthetic.fields else 0.64  # um
+    return find_band(view.satellite, wavelength, view.fields)
+
+
+def _draw_changes(panels: Sequence[Axes], changes: pd.DataFrame, now: datetime) -> None:
+    """Curves of the changes in the place of some panels, and where in them a frame is."""
+    grid = panels[0].get_gridspec()
+    for panel in panels:
+        panel.remove()
+    axes = grid.figure.add_subplot(grid[1, :])
+    for name, colour in zip(changes, ("#8d96a3", "#1b6ca8", "#222222"), strict=False):
+        axes.plot(changes.index, changes[name], ".-", color=colour, label=name)
+    axes.axvline(now, color="#d1495b", linewidth=1)
+    axes.set(ylabel="RMS change", ylim=(0, None))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.legend(frameon=False, fontsize=8, ncols=len(changes.columns))
 
 
 def _read_views(frame: Frame, read: Callable[[Path], View]) -> list[View]:
@@ -200,7 +255,8 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="satxlate animate",
-        description="Animate translated tiles of one place: what was observed beside what was synthesised.",
+        description="Animate translated tiles of one place: what was observed beside what was synthesised, and how "
+        "much a band of each changes from one time to the next.",
     )
     add = parser.add_argument
     add("inputs", type=user_path, nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")

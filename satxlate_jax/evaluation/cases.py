@@ -67,6 +67,7 @@ class Comparison:
       fitted_apart: whether none of `fit_files` is scored.
       fit_sources: the source's files, for baselines that need both satellites' distributions.
       fit_pairs: coincident files that are not scored, for the paired baseline.
+      resolution_km: of the grid on which files are translated, compared and fitted on.
     """
 
     task: Task
@@ -77,6 +78,7 @@ class Comparison:
     fitted_apart: bool = True
     fit_sources: Sequence[TileFile] = ()
     fit_pairs: Sequence[tuple[TileFile, TileFile]] = ()
+    resolution_km: float = 2.0
 
 
 def find_comparison(
@@ -92,6 +94,7 @@ def find_comparison(
     fit_files: int = 64,
     seed: int = 0,
     minutes: Collection[int] | None = None,
+    resolution_km: float = 2.0,
     **filters,
 ) -> Comparison:
     """Searches a tree of L1G files for what can be scored.
@@ -108,6 +111,7 @@ def find_comparison(
       fit_files: fit baselines on at most that many, drawn with `seed`.
       seed: of the random choices.
       minutes: score only files of these minutes of the hour; default all.
+      resolution_km: of the grid.
       filters: of the files to score, as `find_tiles` takes them.
 
     Raises:
@@ -134,7 +138,8 @@ def find_comparison(
     draw = random.Random(seed)
     if max_files is not None and len(cases) > max_files:
         cases = sorted(draw.sample(cases, max_files), key=lambda case: (case.source.time, case.source.tile))
-    return _with_fit_files(Comparison(task, truth, truth_bands, cases), root, tolerance, fit_files, draw)
+    comparison = Comparison(task, truth, truth_bands, cases, resolution_km=resolution_km)
+    return _with_fit_files(comparison, root, tolerance, fit_files, draw)
 
 
 def _with_fit_files(

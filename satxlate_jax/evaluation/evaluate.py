@@ -32,6 +32,7 @@ from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.geometry import PIXELS
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
@@ -45,6 +46,7 @@ _SAME = {
     "target": "the satellite that is made (--target)",
     "truth": "the truth (--truth)",
     "methods": "the choice of baselines (--baselines)",
+    "resolution_km": "the grid (--resolution_km)",
     "samples": "the number of ensemble members (--samples)",
     "fitted_on": "the files that baselines were fitted on (--l1g, --days and the like, --fit_files, --seed)",
 }
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     slow = f"all but the slow ones, {' and '.join(SLOW)}"
     add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
     add("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
+    grid = "of the grid (2); finer, the translation at 2 km, interpolated, is scored beside, as model_2km"
+    add("--resolution_km", type=float, default=2.0, choices=tuple(PIXELS), help=grid)
     add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
     add("--seed", type=int, default=0, help="of files and ensemble members (0)")
     add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
@@ -125,6 +129,7 @@ def main(argv: list[str]) -> None:
         max_files=options.max_files,
         fit_files=options.fit_files,
         seed=options.seed,
+        resolution_km=options.resolution_km,
         **_filters(options),
     )
     beside = _read_beside(options.beside, comparison.task) if options.beside else None

@@ -34,10 +34,12 @@ _GREYS = {unit: colormaps[name].resampled(64) for unit, name in (("K", "gray_r")
 _DIFFERENCES = colormaps["RdBu_r"].resampled(31)  # blue is too low, red is too high
 
 
-def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches, and its panels row by row."""
+def new_figure(
+    width: float, height: float, columns: int = 1, rows: int = 1, **settings: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches, and its panels row by row; settings are those of matplotlib's subplots."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **settings).ravel())
 
 
 def pixels_of(figure: Figure) -> np.ndarray:

@@ -288,8 +288,9 @@ class JointHistogram(_Summed):
         return self
 
 
-EDGES_KM = np.geomspace(4.0, 640.0, 31)
-"""Edges of the bins of wavelength, km: from two pixels of 2 km to a tile."""
+EDGES_KM = 4 * 160 ** (np.arange(-9, 31) / 30)
+"""Edges of the bins of wavelength, km: from two pixels of 0.5 km to a tile; two of 2 km begin with the tenth."""
+_SHORTEST = 200.0  # km of a pixel's degrees: two pixels of the grid, as 0.02 degrees are taken for 2 km
 _CENTRES_KM = np.sqrt(EDGES_KM[1:] * EDGES_KM[:-1])
 _DEGREE_KM = 111.32
 _MOST_MISSING = 0.02  # of a tile's pixels; a tile with more does not count
@@ -303,6 +304,11 @@ class PowerSpectrum(_Summed):
     power: np.ndarray = field(default_factory=lambda: np.zeros((3, len(_CENTRES_KM))))
     n: np.ndarray = field(default_factory=lambda: np.zeros(len(_CENTRES_KM)))
     tiles: int = 0
+
+    def __post_init__(self) -> None:
+        """Adds the bins of finer grids to sums of before there were any."""
+        absent = len(_CENTRES_KM) - len(self.n)
+        self.power, self.n = np.pad(self.power, ((0, 0), (absent, 0))), np.pad(self.n, (absent, 0))
 
     def update(self, prediction: np.ndarray, truth: np.ndarray, lat: np.ndarray, pixel_degrees: float) -> None:
         """Adds a tile unless more than 2 % of it is missing; missing pixels are set to its mean.
@@ -321,8 +327,9 @@ class PowerSpectrum(_Summed):
         north = np.fft.fftfreq(truth.shape[0], pixel_degrees * _DEGREE_KM)
         east = np.fft.rfftfreq(truth.shape[1], pixel_degrees * _DEGREE_KM * np.cos(np.radians(np.mean(lat))))
         with np.errstate(divide="ignore"):
-            bins = np.digitize(1 / np.hypot(north[:, None], east[None]), EDGES_KM) - 1
-        inside = (bins >= 0) & (bins < len(self.n))
+            wavelengths = 1 / np.hypot(north[:, None], east[None])
+        bins = np.digitize(wavelengths, EDGES_KM) - 1
+        inside = (wavelengths >= _SHORTEST * pixel_degrees) & (bins < len(self.n))
         for row, values in enumerate(tapered):
             power = np.abs(np.fft.rfft2(values)) ** 2
             self.power[row] += np.bincount(bins[inside], power[inside], minlength=len(self.n))
@@ -352,6 +359,10 @@ class PowerSpectrum(_Summed):
         truth, prediction, _ = self.power[:, below_km > _CENTRES_KM].sum(1)
         return round(float(prediction / truth), 9) if truth > 0 else float("nan")
 
+    def finest(self) -> float:
+        """The power ratio of the finest octave of wavelengths, down to two pixels; NaN without a tile."""
+        return self.power_ratio(2 * self.wavelengths[0]) if self.tiles else float("nan")
+
     def effective_resolution(self) -> float:
         """The shortest wavelength, km, down to which the error has less than half the truth's power; NaN where none."""
         wavelengths, (_, noise) = self.wavelengths, self.over_truth()
@@ -367,6 +378,28 @@ class PowerSpectrum(_Summed):
 def _coherence(truth: np.ndarray, prediction: np.ndarray, error: np.ndarray) -> np.ndarray:
     """From powers: as |p - t|^2 = |p|^2 + |t|^2 - 2 Re(p t*), that of the error holds the cross-spectrum."""
     return (truth + prediction - error) / 2 / np.sqrt(np.maximum(truth * prediction, 1e-60))
+
+
+@dataclass
+class Flicker(_Summed):
+    """Sums over pixels of changes from one time to the next: pixels, squares of the prediction's, truth's, error's."""
+
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
+
+    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
+        """Adds two times; both [time, ...] in the band's unit, NaN where missing."""
+        made, seen = (np.diff(values, axis=0).astype(np.float64) for values in (prediction, truth))
+        both = np.isfinite(made) & np.isfinite(seen)
+        self.sums += [both.sum(), *(np.sum(change**2, where=both) for change in (made, seen, made - seen))]
+
+    def change_ratio(self) -> float:
+        """Root mean square of the prediction's changes over that of the truth's; NaN where nothing changes."""
+        _, made, seen, _ = self.sums
+        return float(np.sqrt(made / seen)) if seen else float("nan")
+
+    def change_rmse(self) -> float:
+        """Root mean square of the difference of both changes, in the band's unit; NaN without pixels."""
+        return float(np.sqrt(self.sums[3] / self.sums[0])) if self.sums[0] else float("nan")
 
 
 _STD_EDGES = np.geomspace(1e-4, 1e2, 61)  # of the bins of standard deviation, in the band's unit

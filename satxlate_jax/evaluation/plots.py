@@ -251,6 +251,26 @@ def draw_spectra(results: Results) -> Figure | None:
     return figure
 
 
+def draw_flicker(results: Results) -> Figure:
+    """What changes from one time to the next over the truth's change, by band and method."""
+    table = results.details.dropna(subset="change_ratio")
+    bands = [band for band in results.scored_bands if band.number in set(table["band"])]
+    figure, (axes,) = maps.new_figure(max(5.5, 1.5 + 0.6 * len(bands)), 3.2)
+    shown = {method: table[table["method"] == method] for method in (MODEL, *results.shown_methods[1:], "band_copy")}
+    for method, rows in shown.items():
+        places = [[band.number for band in bands].index(number) for number in rows["band"]]
+        colour, marker = _STYLES.get(method, _OTHER_STYLE)
+        axes.plot(places, rows["change_ratio"], marker, color=colour, label=method_name(method))
+        if rows["change_ratio_sample"].notna().any():
+            axes.plot(places, rows["change_ratio_sample"], "o", color="#74b3e0", label="one sample")
+    axes.axhline(1, color="#444444", linewidth=0.8)
+    axes.set_xticks(range(len(bands)), [f"{band.number}\n{band.wavelength:g}" for band in bands])
+    axes.set(xlabel="band, µm", ylabel="RMS change over the truth's", ylim=(0, None))
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    _plain(axes)
+    return figure
+
+
 def _calibrations(results: Results) -> list[tuple[Band, Calibration]]:
     found = [(band, results.distributions.get(("calibration", MODEL, band.number))) for band in results.scored_bands]
     return [(band, calibration) for band, calibration in found if calibration]

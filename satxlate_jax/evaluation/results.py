@@ -31,11 +31,14 @@ COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS, *metrics.SPREAD_METRICS, *_POW
 draws samples (both of all files and pixels only), and where the truth is from, a value of `TRUTHS`."""
 DETAILS = (
     *("error_p50", "error_p90", "error_p99", "histogram_distance"),
-    *("sharpness", "effective_resolution_km", "coherence"),
+    *("sharpness", "effective_resolution_km", "coherence", "sharpness_finest", "sharpness_finest_sample"),
+    *("change_ratio", "change_ratio_sample", "change_rmse"),
 )
 """Percentiles of the absolute error and the first Wasserstein distance of the two distributions, in the band's unit, to
 the width of a histogram's bin; the spectral power ratio below 20 km; the effective resolution; coherence of output and
-truth below 20 km."""
+truth below 20 km; the power ratio of the finest octave, down to two pixels, of the output and of one sample. Of what
+changes from one time to the next: its root mean square over that of the truth's change, of the output and of one
+sample, and that of the difference, in the band's unit; NaN where no two files are neighbours in time."""
 TRUTHS = {"coincident": "target", "source": "source", "same_view": "same_view"}
 """A value of --truth -> that of the column truth."""
 
@@ -45,14 +48,19 @@ DIGITS = 7
 """Significant digits of a number in scores.csv."""
 
 SUMS_FILE = "sums.npz"
-FORMAT = 3
-LACKING = {1: "scores by area, limits on the baselines' output, CRPS and coverage", 2: "CRPS and coverage"}
+FORMAT = 4
+LACKING = {
+    1: "scores by area, limits on the baselines' output, CRPS and coverage",
+    2: "CRPS and coverage",
+    3: "changes from time to time",
+}
 """What sums of older formats are without."""
 
 LABELS = ["file", "group", "method", "band"]
 """The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
 _KINDS = {"histogram": metrics.JointHistogram, "calibration": metrics.Calibration}
 _KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), metrics.PowerSpectrum)
+_KINDS |= dict.fromkeys(("flicker", "sample_flicker"), metrics.Flicker)
 
 
 def empty_sums() -> pd.DataFrame:
@@ -172,7 +180,13 @@ class Results:
             histogram, spectrum = (self.distributions[kind, method, band] for kind in ("histogram", "spectrum"))
             row = (*histogram.error_percentiles((50, 90, 99)), histogram.distance())
             resolved = spectrum.effective_resolution(), spectrum.coherence_below()
-            rows.append((*row, spectrum.power_ratio(), *resolved))
+            sample = self.distributions.get(("sample_spectrum", method, band), metrics.PowerSpectrum())
+            change, drawn = (
+                self.distributions.get((kind, method, band), metrics.Flicker())
+                for kind in ("flicker", "sample_flicker")
+            )
+            changes = change.change_ratio(), drawn.change_ratio(), change.change_rmse()
+            rows.append((*row, spectrum.power_ratio(), *resolved, spectrum.finest(), sample.finest(), *changes))
         return table.join(pd.DataFrame(rows, columns=list(DETAILS), dtype=np.float64))
 
     @property
@@ -297,7 +311,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     pairs = [file for pair in comparison.fit_pairs for file in pair]
     fitted = sorted(file.path.name for file in [*comparison.fit_files, *comparison.fit_sources, *pairs])
     made_of = {"run": run, "step": step, **asdict(comparison.task), "truth": comparison.truth}
-    made_of |= {"methods": list(results.methods), "samples": results.samples}
+    made_of |= {"methods": list(results.methods), "samples": results.samples, "resolution_km": comparison.resolution_km}
     made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
     about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
     arrays = {"about": np.array(json.dumps(about))}
@@ -334,6 +348,7 @@ def read_sums(folder: str | Path) -> Results:
 
 def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Results:
     made_of = about["made_of"]
+    made_of.setdefault("resolution_km", 2.0)  # of before there was another
     task = Task(made_of["source"], tuple(made_of["source_bands"]), made_of["target"], tuple(made_of["target_bands"]))
     results = Results(Comparison(task, made_of["truth"], {}), made_of["methods"], made_of["samples"], about=about)
     results.files = [(source, truth) for source, truth in about["files"]]

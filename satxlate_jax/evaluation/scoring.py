@@ -1,27 +1,34 @@
 """Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import ndimage
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import metrics
-from satxlate_jax.evaluation.baselines import MODEL
+from satxlate_jax.evaluation.baselines import COARSE, MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
-from satxlate_jax.evaluation.cases import Case, Comparison, stack
+from satxlate_jax.evaluation.cases import Case, Comparison, Task, stack
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
+from satxlate_jax.translation.finer import FITTED_KM
 from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
 
 _SAMPLE = "sample"  # one of the model, among the answers of methods
+NEIGHBOURS = timedelta(hours=1)
+"""Files of one tile are neighbours in time up to so far apart."""
 
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
@@ -36,10 +43,11 @@ def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None
         "source": [[(file.path, source)] for file in comparison.fit_sources],
         "pair": [[(one.path, source), (other.path, target)] for one, other in comparison.fit_pairs],
     }
+    read = partial(read_groups, resolution_km=comparison.resolution_km)
     for wanted, requests in groups.items():
         fits = [getattr(baseline, f"fit_{wanted}") for baseline in baselines if wanted in baseline.wants]
         files = tqdm(requests if fits else [], desc=f"fit baselines ({wanted})", unit="file", disable=None)
-        for request, tiles in zip(files, read_groups(requests if fits else []), strict=True):
+        for request, tiles in zip(files, read(requests if fits else []), strict=True):
             if isinstance(tiles, InputError):
                 tqdm.write(f"not fitted on: {tiles}")
                 continue
@@ -92,11 +100,14 @@ def evaluate(
     """
     fit_baselines(comparison, baselines)
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
-    methods = [MODEL, *(baseline.name for baseline in baselines)]
+    methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
     results = Results(comparison, methods, samples, coastlines=coastlines)
+    # times of one tile follow each other
+    comparison = replace(comparison, cases=sorted(comparison.cases, key=lambda one: (one.source.tile, one.source.time)))
     n_cases = len(comparison.cases)
     total, per_file = empty_sums(), []
-    reading = read_groups([_requests(comparison, case) for case in comparison.cases])
+    before: Example | None = None
+    reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
         if not isinstance(tiles, InputError):
@@ -110,12 +121,15 @@ def evaluate(
             results.left_out.append((case.source.path.name, str(error)))
             continue
         sums = _sum_up(results, example)
+        _add_changes(results, before, example)
+        before = example
         is_total = sums.index.get_level_values("file") == ""
         total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
         per_file.append(sums[~is_total])
         results.files.append((case.source.path.name, case.truth.path.name))
         if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
             results.examples.append(example)
+    results.files.sort()  # by time and tile, as their names begin
     results.add(pd.concat([total, *per_file]), {})
     if not results.scored_bands and not may_be_empty:
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
@@ -149,6 +163,8 @@ def _predict(
     made = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
     x = stack(tile, task.source_bands)
     answers = {MODEL: {number: made[f"BAND{number:02d}"].values for number in truth}}
+    if COARSE in results.methods:
+        answers[COARSE] = _interpolated(translator, tile, task, round(FITTED_KM / comparison.resolution_km), truth)
     for baseline in baselines:
         values = baseline.predict(x)
         answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in truth}
@@ -172,6 +188,16 @@ def _predict(
         std=_standard_deviation(made, _inferred_bands(translator, task.source, task.target, truth)),
         extrapolated=made["extrapolated"].values != 0 if "extrapolated" in made else None,
     )
+
+
+def _interpolated(
+    translator: TileTranslator, tile: xr.Dataset, task: Task, factor: int, numbers: Iterable[int]
+) -> dict[int, np.ndarray]:
+    """Bands of the translation of a tile's means at 2 km, bilinearly interpolated to its grid."""
+    coarse = tile.coarsen(lat=factor, lon=factor).mean(keep_attrs=True)
+    made = translator.translate(coarse, task.target, source=task.source)
+    scale = {"zoom": factor, "order": 1, "mode": "nearest", "grid_mode": True}
+    return {number: ndimage.zoom(made[f"BAND{number:02d}"].values, **scale) for number in numbers}
 
 
 def _inferred_bands(translator: TileTranslator, source: str, target: str, numbers: Iterable[int]) -> list[int]:
@@ -253,3 +279,21 @@ def _sum_up(results: Results, example: Example) -> pd.DataFrame:
     sums = pd.concat(tables, names=["method", "band", "group"])
     own = sums[sums.index.get_level_values("group") == ALL]
     return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)
+
+
+def _add_changes(results: Results, before: Example | None, after: Example) -> None:
+    """Adds what changes from one case to the next of its tile, where they are neighbours in time."""
+    cases = [example.case.source for example in (before, after) if example]
+    if len(cases) < 2 or cases[0].tile != cases[1].tile or cases[1].time - cases[0].time > NEIGHBOURS:
+        return
+    assert before
+    kinds = {
+        "flicker": (before.predictions, after.predictions),
+        "sample_flicker": ({MODEL: before.sample}, {MODEL: after.sample}),
+    }
+    for kind, (earlier, later) in kinds.items():
+        for method, fields in later.items():
+            for number, values in fields.items():
+                changes = results.distributions.setdefault((kind, method, number), metrics.Flicker())
+                truth = np.stack([before.truth[number], after.truth[number]])
+                changes.update(np.stack([earlier[method][number], values]), truth)

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -241,26 +242,28 @@ def read_tile(
     return dataset
 
 
-def read_groups(groups: Sequence[Sequence[Request]]) -> Iterator[list[xr.Dataset] | InputError]:
-    """Reads files that are needed together, such as coincident ones, on the 2 km grid, ahead in isolated processes.
+def read_groups(
+    groups: Sequence[Sequence[Request]], resolution_km: float = 2.0
+) -> Iterator[list[xr.Dataset] | InputError]:
+    """Reads files that are needed together, such as coincident ones, ahead in isolated processes.
 
     Yields:
       For each group the tiles in its order, as `read_tile` gives them, a band that a file lacks missing everywhere; or
       the error of the first of its files that cannot be read.
     """
     requests = (request for group in groups for request in group)
-    outcomes = read_isolated(requests, _read_request, workers=min(_WORKERS, count_cpus()))
+    outcomes = read_isolated(requests, partial(_read_request, resolution_km), workers=min(_WORKERS, count_cpus()))
     for group in groups:
         found = list(islice(outcomes, len(group)))
         errors = [outcome.as_error(path) for (path, _), outcome in found if isinstance(outcome, Failure)]
         yield errors[0] if errors else [tile for _, tile in found]
 
 
-def _read_request(request: Request) -> xr.Dataset:
+def _read_request(resolution_km: float, request: Request) -> xr.Dataset:
     path, bands = request
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MissingBandWarning)
-        return read_tile(path, bands=sorted(set(bands)))
+        return read_tile(path, resolution_km, bands=sorted(set(bands)))
 
 
 def _write_data_set(file: SD, name: str, counts: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:

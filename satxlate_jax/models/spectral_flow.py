@@ -391,6 +391,12 @@ class SpectralFlow(EqualByStructure):
         y, angles = self.to_axis(params, x[..., : -len(ANGLES)], source), x[..., -len(ANGLES) :]
         return y, angles, y if self.reflectance in self.axis.of_satellite(source) else None
 
+    def regression(self, params: Params, x: jax.Array, source: str, target: str) -> jax.Array:
+        """A target's image by the regression per pixel alone; arguments as of `distribution`."""
+        y, angles, known = self._prepare(params, x, source)
+        filled, _ = self.regress(params, y, angles, self.axis.given(source, target), known)
+        return self.from_axis(params, filled, target)
+
     def distribution(self, params: Params, x: jax.Array, source: str, target: str) -> Distribution:
         """The distribution of a target's image.
 
@@ -425,13 +431,15 @@ class SpectralFlow(EqualByStructure):
     ) -> jax.Array:
         """One draw of a target's image, of independent coefficients made as smooth as the truth; see `distribution`.
 
-        The noise depends on the key and the place: `row` and `column` are those of the image's first pixel.
+        The noise depends on the key, one for all images or [batch], and the place: `row` and `column` are those of the
+        image's first pixel.
         """
         y, angles, known = self._prepare(params, x, source)
         pattern = self.axis.given(source, target)
         if {*self.axis.of_satellite(target)} <= {*pattern}:
             return self.from_axis(params, y, target)
-        z, factors = self.noise(key, y.shape[1:], row, column), params["calibration"][name_pattern(pattern)]["draw"]
+        factors = params["calibration"][name_pattern(pattern)]["draw"]
+        z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
         for band in wavelet.subbands(y.shape[1:3], self.levels):
             z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)

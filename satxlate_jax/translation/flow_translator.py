@@ -1,5 +1,7 @@
 """A spectral flow that takes and gives physical units: translations with their distribution, and exact inverses."""
 
+import zlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +10,7 @@ import xarray as xr
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import denormalize, get_satellite, normalize
 from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands, unstack_bands
+from satxlate_jax.translation.finer import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.repair import fill_image
 from satxlate_jax.translation.translate import TileTranslator
@@ -51,7 +54,7 @@ class FlowTranslator(TileTranslator):
         return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
 
     def sample(self, tile: Any, to: str, *, source: str | None = None, seed: int = 0) -> Any:
-        """One draw of a translation, of the spectral flow; the same for the same seed and place.
+        """One draw of a translation, of the spectral flow; the same noise for the same seed and place at all times.
 
         Arguments, result and errors are those of `translate`; a Dataset holds the draw as BANDxx.
         """
@@ -216,15 +219,27 @@ class FlowTranslator(TileTranslator):
         return np.stack([unknown if part is None else part for part in parts], -1).astype(np.float32)
 
     def _run(
-        self, x: np.ndarray, source: str, target: str, samples: int, seed: int, angles: np.ndarray | None = None
+        self,
+        x: np.ndarray,
+        source: str,
+        target: str,
+        samples: int,
+        seed: int,
+        angles: np.ndarray | None = None,
+        tiles: Sequence[xr.Dataset] = (),
     ) -> tuple[np.ndarray, Extras]:
         filled, missing = self._fill(x, source)
         images = self._with_angles(filled, angles)
         center, scale = self._statistics(target)
-        mean, std, far = self._flow.distribution(images, source, target)
+        finer = finer_by(tiles[0]) if tiles else 1
+        program = FinerProgram(self._flow, finer) if finer > 1 else self._flow
+        mean, std, far = program.distribution(images, source, target)
+        # the same noise at all times of a place, so that a series of samples does not flicker by it
+        names = [str(tile.attrs.get("tile", "")) for tile in tiles] or [""] * len(x)
+        places = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
         fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
         fields += [
-            denormalize(self._flow.sample(images, source, target, seed, member), center, scale)
+            denormalize(program.sample(images, source, target, seed, member, places), center, scale)
             for member in range(samples)
         ]
         copied = self.network.copied(source, target)

@@ -43,10 +43,23 @@ def _distribute(translator: Any, source: str, target: str, params: Any, x: jax.A
     return jnp.concatenate([found.mean, found.std, found.extrapolated[..., None].astype(found.mean.dtype)], -1)
 
 
+def _regress(translator: Any, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
+    return translator.regression(params, x, source, target)
+
+
 def _sample(
-    translator: Any, source: str, target: str, params: Any, x: jax.Array, key: jax.Array, row: int, column: int
+    translator: Any,
+    source: str,
+    target: str,
+    params: Any,
+    x: jax.Array,
+    key: jax.Array,
+    places: jax.Array,
+    row: int,
+    column: int,
 ) -> jax.Array:
-    return translator.sample(params, x, source, target, key, row, column)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(places)
+    return translator.sample(params, x, source, target, keys, row, column)
 
 
 def _surprise(translator: Any, satellite: str, params: Any, x: jax.Array) -> jax.Array:
@@ -184,26 +197,32 @@ def apply_in_blocks(
 
 
 def _apply(
-    compute: Callable[[jax.Array, int, int], Any],
+    compute: Callable[..., Any],
     x: np.ndarray,
     margin: int,
     block: int | None,
     radius: int,
     stride: int,
     coarser: int = 1,
+    each: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Apply a function in blocks to images continued by reflection, as many at once as there are local devices."""
+    """Apply a function in blocks to images continued by reflection, as many at once as there are local devices.
 
-    def on_devices(piece: np.ndarray, row: int, column: int) -> np.ndarray:
-        return np.asarray(compute(on_local_devices(piece, by_row=len(piece) % devices == 0), row, column))
+    `each` [n] is a last argument of the function, the part that belongs to the images that it gets.
+    """
+
+    def on_devices(of_group: tuple, piece: np.ndarray, row: int, column: int) -> np.ndarray:
+        return np.asarray(compute(on_local_devices(piece, by_row=len(piece) % devices == 0), row, column, *of_group))
 
     margin = -(-margin // stride) * stride
     sides = [(margin, margin - (size + 2 * margin) % -stride) for size in x.shape[1:3]]
     rows, columns = (slice(margin // coarser, (margin + size) // coarser) for size in x.shape[1:3])
     devices, outputs = len(jax.local_devices()), []
-    for group in np.split(x, range(devices, len(x), devices)):
-        padded = np.pad(group, ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
-        y = apply_in_blocks(on_devices, padded, block or max(padded.shape[1:3]), radius, stride, coarser)
+    for start in range(0, len(x), devices):
+        group = slice(start, start + devices)
+        apply = partial(on_devices, () if each is None else (each[group],))
+        padded = np.pad(x[group], ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
+        y = apply_in_blocks(apply, padded, block or max(padded.shape[1:3]), radius, stride, coarser)
         outputs.append(y[:, rows, columns])
     return np.concatenate(outputs)
 
@@ -281,31 +300,42 @@ class FlowProgram:
     """
 
     def __init__(self, params: Any, flow: SpectralFlow, block: int):
-        self._params, self._flow, self._block = params, flow, block
+        self.params, self.flow, self._block = params, flow, block
 
-    def _run(self, compute: Callable[[jax.Array, int, int], Any], x: np.ndarray) -> np.ndarray:
-        whole = max(x.shape[1:3]) <= self._block
-        return _apply(compute, x, 0, self._block, self._flow.radius, 1 if whole else self._flow.alignment)
+    def _run(self, compute: Callable[..., Any], x: np.ndarray, each: np.ndarray | None = None) -> np.ndarray:
+        stride = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment
+        return _apply(compute, x, 0, self._block, self.flow.radius, stride, each=each)
 
     def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
 
         def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            return _program(_distribute, self._flow, piece.shape, source, target)(self._params, piece)
+            return _program(_distribute, self.flow, piece.shape, source, target)(self.params, piece)
 
         output = self._run(compute, x)
         mean, std = np.split(output[..., :-1], 2, axis=-1)
         return mean, std, output[..., -1] > 0.5
 
-    def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int) -> np.ndarray:
-        """One draw [n, h, w, band] in the target's network units; members of one seed are independent."""
-        key = jax.random.fold_in(jax.random.key(seed), member)
+    def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
+        """The regression per pixel [n, h, w, band] in the target's network units."""
 
         def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            program = _program(_sample, self._flow, piece.shape, source, target)
-            return program(self._params, piece, key, row, column)
+            return _program(_regress, self.flow, piece.shape, source, target)(self.params, piece)
 
-        return self._run(compute, x)
+        return _apply(compute, x, 0, self._block, 0, 1)
+
+    def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> np.ndarray:
+        """One draw [n, h, w, band] in the target's network units; members of one seed are independent.
+
+        Images of one number in `places` [n] share their noise.
+        """
+        key = jax.random.fold_in(jax.random.key(seed), member)
+
+        def compute(piece: jax.Array, row: int, column: int, places: np.ndarray) -> jax.Array:
+            program = _program(_sample, self.flow, piece.shape, source, target)
+            return program(self.params, piece, key, places, row, column)
+
+        return self._run(compute, x, places)
 
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
@@ -324,8 +354,8 @@ class FlowProgram:
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
-        return np.asarray(_program(_to_latent, self._flow, x.shape, satellite, given)(self._params, x))
+        return np.asarray(_program(_to_latent, self.flow, x.shape, satellite, given)(self.params, x))
 
     def from_latent(self, z: np.ndarray, angles: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The inverse of `to_latent`: [n, h, w, band]."""
-        return np.asarray(_program(_from_latent, self._flow, z.shape, satellite, given)(self._params, z, angles))
+        return np.asarray(_program(_from_latent, self.flow, z.shape, satellite, given)(self.params, z, angles))

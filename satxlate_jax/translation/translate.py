@@ -160,7 +160,7 @@ class TileTranslator:
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
         angles = [self._angles(*each, source) for each in zip(tiles, layouts, strict=True)]
-        values, extras = self._run(x, source, target, samples, seed, np.stack(angles))
+        values, extras = self._run(x, source, target, samples, seed, np.stack(angles), tiles)
         z = self._encode(x, source) if latent else None
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
@@ -209,7 +209,14 @@ class TileTranslator:
         return np.zeros((tile.sizes[layout.rows], tile.sizes[layout.columns], 0), np.float32)
 
     def _run(
-        self, x: np.ndarray, source: str, target: str, samples: int, seed: int, angles: np.ndarray | None = None
+        self,
+        x: np.ndarray,
+        source: str,
+        target: str,
+        samples: int,
+        seed: int,
+        angles: np.ndarray | None = None,
+        tiles: Sequence[xr.Dataset] = (),
     ) -> tuple[np.ndarray, Extras]:
         """Images [n, h, w, band] of the target in its bands' units, float64, and what is known beside them."""
         filled, missing = self._fill(x, source)

@@ -77,7 +77,7 @@ def test_inputs_unlike_the_training_s_are_flagged(translator):
 def test_distributions_and_samples_of_tiles_and_of_arrays(translator):
     """Also of a tile that does not say where and when it was seen."""
     tile = draw_tile("G17", shape=(37, 53))
-    bare = tile.drop_vars(["lat", "lon", "time"])
+    bare = tile.drop_vars(["lat", "lon", "time"]).drop_attrs().assign_attrs(satellite="G17")
     found, batch = translator.distribution(bare, "G16"), stacked(tile, "G17")[None]
     arrays = translator.distribution(batch, "G16", source="G17")
     draws = [translator.sample(bare, "G16", seed=seed) for seed in (0, 0, 1)]

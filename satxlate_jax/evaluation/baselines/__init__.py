@@ -25,6 +25,8 @@ from satxlate_jax.evaluation.baselines.simple import GREEN_BASELINES, BandCopy, 
 from satxlate_jax.evaluation.cases import Task
 
 MODEL = "model"
+COARSE = "model_2km"
+"""On a finer grid: the model's translation at 2 km, interpolated."""
 
 # In the order of the report. Where two are equally good, the first is named.
 _REGRESSIONS: tuple[type[Baseline], ...] = (LinearRegression, QuadraticRegression)
@@ -51,7 +53,7 @@ REGRESSIONS = (*(baseline.name for baseline in _REGRESSIONS), *SLOW)
 
 def method_name(method: str) -> str:
     """A method in words."""
-    return BASELINES[method].label if method in BASELINES else method
+    return BASELINES[method].label if method in BASELINES else method.replace("_2km", " at 2 km")
 
 
 def make_baselines(task: Task, names: Sequence[str] | None = None) -> list[Baseline]:
