@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "quicklook": ("satxlate_jax.evaluation.quicklook", "draw tiles: true colour, infrared, water vapour, differences"),
     "animate": ("satxlate_jax.evaluation.animate", "make a GIF or MP4 of translated tiles beside observed ones"),
     "bench": ("satxlate_jax.benchmarks", "measure how fast this machine builds data sets and feeds training"),
+    "path": ("satxlate_jax.shipped", "print where a shipped configuration or the TFDS builder lies"),
     "demo": ("satxlate_jax.demo", "run everything on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.torch_reference", "turn a checkpoint of the PyTorch release into a run"),
 }
