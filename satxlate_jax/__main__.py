@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "info": ("satxlate_jax.translation.info", "say what a run or a translated file is"),
     "runs": ("satxlate_jax.translation.info:runs", "list the runs that come with the package"),
     "bench": ("satxlate_jax.benchmarks", "measure how fast this machine builds data sets and feeds training"),
+    "path": ("satxlate_jax.shipped", "print where a shipped configuration or the TFDS builder lies"),
     "demo": ("satxlate_jax.demo", "run everything on simulated tiles, in minutes"),
     "import-torch": ("satxlate_jax.training.torch_reference", "turn a checkpoint of the PyTorch release into a run"),
 }

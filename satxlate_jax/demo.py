@@ -16,6 +16,7 @@ from pathlib import Path
 from satxlate_jax.archive.catalog import coincident, find_tiles
 from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
+from satxlate_jax.shipped import BUILDER, CONFIGS, typed_path
 
 SATELLITES = ("G16", "G17", "H8")
 SOURCE, TARGET = "G17", "H8"
@@ -25,18 +26,17 @@ PROGRAMS = {
     "satxlate": ("python -m satxlate_jax", "satxlate_jax"),
     "tfds": ("tfds", "tensorflow_datasets.scripts.cli.main"),
 }
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
-    """Run one command from the project's folder; its output goes to the terminal, or to `log`."""
+    """Run one command; its output goes to the terminal, or to `log`."""
     typed, module = PROGRAMS[words[0]]
     print(f"\n== {title}\n   {typed} {shlex.join(words[1:])}", flush=True)
     command = [sys.executable, "-m", module, *words[1:]]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     start = time.monotonic()
     with log.open("w") if log else contextlib.nullcontext() as file:
-        code = subprocess.run(command, cwd=PROJECT, env=environment, stdout=file, stderr=file).returncode
+        code = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
     if code:
         where = f"; its output is in {log}" if log else ""
         raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")
@@ -50,10 +50,8 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
       The report's path.
 
     Raises:
-      InputError: a stage failed, or this is not a checkout of the project.
+      InputError: a stage failed.
     """
-    if not (PROJECT / "configs" / "demo.py").exists():
-        raise InputError("the demo needs the project's checkout (configs/ and datasets/); clone it and run it there")
     output = output.resolve()
     names = ("l1g", "l1g_same_view", "data", "run", "translated", "report_two_views", "report")
     l1g, same_view, data, run, translated, two_views, scores = (output / name for name in names)
@@ -66,11 +64,12 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     _run(f"2/6 simulate what the others would see from {SOURCE}'s place, as truth", ["satxlate", "simulate", *words])
 
     for satellite in SATELLITES:
-        words = ["build", "datasets/geonex_l1g", f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
+        words = ["build", typed_path(BUILDER), f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
         _run(f"3/6 build the data set of {satellite}", ["tfds", *words], output / f"build_{satellite}.log")
 
     _check_family(run)
-    words = ["--config=configs/demo.py", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
+    config = typed_path(CONFIGS / "demo.py")
+    words = [f"--config={config}", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
     _run("4/6 train", ["satxlate", "train", *words])
 
     days = parse_numbers(TEST_DAYS)

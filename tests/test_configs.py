@@ -61,6 +61,20 @@ def test_the_base_configurations_are_the_published_ones(fixtures_dir):
     assert list(load("base_g16g17h8").data.satellites) == ["G16", "G17", "H8"]
 
 
+def test_a_shipped_configuration_is_found_unless_one_of_that_name_is_here(tmp_path, monkeypatch):
+    """Only below configs/; its neighbours are the shipped ones, too."""
+    monkeypatch.chdir(tmp_path)
+    assert flat(load_config(["--config=configs/demo.py"])) == flat(load("demo"))
+    assert flat(load_config(["--config=configs/drop_band.py:3"])) == flat(load("drop_band:3"))
+    for wrong in ("demo.py", "configs/none.py", "configs/../README.md", "other/configs/demo.py"):
+        with pytest.raises(InputError, match=f"cannot read the configuration {wrong}: no such file"):
+            load_config([f"--config={wrong}"])
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.py").write_text("from configs.base_flow import get_config\n1 / 0\n")
+    with pytest.raises(InputError, match="configs/demo.py fails: ZeroDivisionError"):
+        load_config(["--config=configs/demo.py"])
+
+
 def as_released(config):
     """The data section in the release's form, from our wavelengths."""
     shared = shared_by_pair(config)

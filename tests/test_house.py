@@ -19,7 +19,7 @@ DRAWN = (*MAY_IMPORT, "demo", "benchmarks", "__main__")
 def tool(name):
     """A program of the extra dev, beside the interpreter or on the path."""
     found = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
-    assert found, f"no {name}: pip install -r requirements.txt"
+    assert found, f"no {name}: pip install -e '.[dev]'"
     return found
 
 
@@ -56,15 +56,6 @@ def test_modules_and_functions_fit():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 60, f"{name}: {node.name}"
-
-
-def test_an_installation_without_the_checkout_has_everything():
-    """What setuptools takes along: packages, which are folders with __init__.py, and the data that are named to it."""
-    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    taken = {path for pattern in settings["package-data"]["satxlate_jax"] for path in PACKAGE.glob(pattern)}
-    for path in PACKAGE.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            assert path in taken or path.suffix == ".py" and (path.parent / "__init__.py").exists(), path
 
 
 # read by validation alone: the design's name for the one family there is, beside which others may come

@@ -169,7 +169,7 @@ def test_help_explains_and_the_readme_names_it(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_has_nothing_to_say(script):
     shellcheck = shutil.which("shellcheck") or shutil.which("shellcheck", path=Path(sys.executable).parent)
-    assert shellcheck, "no shellcheck: pip install -r requirements.txt"
+    assert shellcheck, "no shellcheck: pip install -e '.[dev]'"
     result = subprocess.run([shellcheck, script], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 

@@ -30,13 +30,13 @@ from satxlate_jax.geometry import pixels_of
 from satxlate_jax.l1g import reader as l1g
 from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.l1g.packing import PackedBand
+from satxlate_jax.shipped import BUILDER
 from satxlate_jax.simulator.simulate import simulate_archive
 
 TARGET = 1.5  # floors (CPU seconds of decoding alone) a tile and core
 SIMULATED_TILES = 16
 LEAST_TILES = 8  # of the small build, whose time is subtracted
 
-BUILDER = Path(__file__).resolve().parents[2] / "datasets" / "geonex_l1g"
 _SAMPLING_SECONDS = 0.05
 # It stops itself after each build, so that its time can be read in between.
 _PROGRAM = """
@@ -68,10 +68,8 @@ def run_builds(
     """Runs `tfds build` for some configurations of the builder, in one process of its own that may use some CPUs.
 
     Raises:
-      InputError: it failed, or this is no checkout of the project.
+      InputError: it failed.
     """
-    if not BUILDER.is_dir():
-        raise InputError("this benchmark needs the project's checkout (datasets/); clone it and run it there")
     folders = [f"--manual_dir={root}", f"--data_dir={data}"]
     commands = [["build", str(BUILDER), f"--config={json.dumps(config)}", *folders] for config in configs]
     with tempfile.TemporaryFile("w+") as log:
@@ -210,7 +208,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the benchmark.
 
     Raises:
-      InputError: a mistake in what was handed in, or this is no checkout of the project.
+      InputError: a mistake in what was handed in.
     """
     parser = CommandParser(prog="satxlate bench build", description=__doc__)
     option = parser.add_argument

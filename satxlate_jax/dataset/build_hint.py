@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.shipped import BUILDER, typed_path
 
 DATASET = "geonex_l1g"
 
@@ -37,5 +38,7 @@ def describe_build(
             use = f" and train with --config.data.datasets.{domain or options['satellite']}={name}"
         config = shlex.quote(json.dumps({"name": name, **options}))
     root, data_dir = shlex.quote(os.fspath(root)), shlex.quote(os.fspath(data_dir))
-    command = f"tfds build datasets/{DATASET} --config={config} --manual_dir={root} --data_dir={data_dir}"
+    command = (
+        f"tfds build {shlex.quote(typed_path(BUILDER))} --config={config} --manual_dir={root} --data_dir={data_dir}"
+    )
     return command + (" --overwrite" if again else "") + use

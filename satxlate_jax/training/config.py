@@ -18,6 +18,7 @@ from ml_collections.config_dict import placeholder
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
+from satxlate_jax.shipped import CONFIGS
 from satxlate_jax.training.channels import (
     carries_angles,
     satellite_bands,
@@ -30,7 +31,6 @@ from satxlate_jax.training.objective import GAN_TYPES, VARIANTS
 from satxlate_jax.training.optimizers import compile_rules
 from satxlate_jax.wavelength_axis import assign_channels
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # of the checkout, if this is one
 BY_SATELLITE = ("data.satellites", "data.datasets", "data.shared")  # sections whose names are satellites
 PATHS = ("data.dir", "init_from")  # fields that name a file or folder
 # Fields of older versions -> the only value at which they are still accepted, because it changes nothing; and what to
@@ -212,15 +212,8 @@ def load_config(words: Sequence[str]) -> ConfigDict:
 
 
 def default_config() -> ConfigDict:
-    """The configuration of configs/default.py.
-
-    Raises:
-      InputError: this is no checkout of the project.
-    """
-    file = CONFIGS / "default.py"
-    if not file.exists():
-        raise InputError(f"this needs the project's checkout: there is no {file}")
-    return _read(str(file))
+    """The configuration of configs/default.py."""
+    return _read(str(CONFIGS / "default.py"))
 
 
 def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
@@ -264,12 +257,14 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _read(file: str) -> ConfigDict:
-    """The result of the file's `get_config`."""
+    """The result of the file's `get_config`; configs/NAME.py is the shipped one where there is no such file here."""
     name, _, argument = file.partition(":")
+    shipped = CONFIGS.parent / name
+    if not Path(name).exists() and shipped.parent == CONFIGS:
+        name = str(shipped)
     if not Path(name).exists():
-        shipped = f" (those of the project are in {CONFIGS})" if CONFIGS.is_dir() else ""
-        raise InputError(f"cannot read the configuration {file}: no such file{shipped}")
-    with _configs_importable(file):
+        raise InputError(f"cannot read the configuration {file}: no such file (those of the project are in {CONFIGS})")
+    with _configs_importable(name):
         try:
             get_config = runpy.run_path(name)["get_config"]
             config = get_config(argument) if argument else get_config()
@@ -284,14 +279,14 @@ def _read(file: str) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def _configs_importable(file: str) -> Iterator[None]:
+def _configs_importable(name: str) -> Iterator[None]:
     """Let a configuration, wherever it lies, say `from configs.default import ...`.
 
     A file in a folder called configs means its neighbours by that first, any other the project's alone; whatever else
     is called configs and can be imported is not meant. What was imported is forgotten, since the next file may mean
     others.
     """
-    folder = Path(file.partition(":")[0]).resolve().parent
+    folder = Path(name).resolve().parent
     package = ModuleType(CONFIGS.name)
     package.__path__ = [str(place) for place in (folder, CONFIGS) if place.name == CONFIGS.name]
     before = {name: sys.modules.pop(name) for name in _imported_configs()}

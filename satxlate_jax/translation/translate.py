@@ -77,7 +77,7 @@ class TileTranslator:
         return tuple(get_satellite(domain).band(number) for number in self.network.bands[domain])
 
     def domain(self, satellite: str) -> str:
-        """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only 'H8_...' there is.
+        """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only one such as 'H8_15'.
 
         Raises:
           InputError: the checkpoint does not know that satellite.
