@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import xarray as xr
 from filelock import FileLock
 from tqdm import tqdm
@@ -247,7 +248,7 @@ class Journal:
         )
 
     def merge(self, problems: Sequence[dict[str, str]]) -> None:
-        """Write what this job did into the manifest, and remove its own file."""
+        """Write what was done into the manifest; remove the files of this job and of jobs that were killed here."""
         with FileLock(self._jobs / "lock"):
             for record in self._read():
                 self._take(record)
@@ -256,7 +257,9 @@ class Journal:
             unique = {(one["input"], one["reason"]): one for one in [*lasting, *problems]}
             text = json.dumps({"problems": list(unique.values()), "tasks": tasks}, indent=1)
             atomic.write_text(self.root / MANIFEST, text + "\n")
-            self._own.unlink(missing_ok=True)
+            for path in self._jobs.glob(f"{socket.gethostname()}-*.jsonl"):
+                if path == self._own or not psutil.pid_exists(int(path.stem.rpartition("-")[2])):
+                    path.unlink(missing_ok=True)
 
 
 def _convert_all(

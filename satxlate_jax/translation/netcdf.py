@@ -142,6 +142,19 @@ class OutputFolder:
         """Take in all inputs before the first is translated."""
 
 
+def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], **attributes: str) -> bool:
+    """Tell if a file is a translation by this checkpoint with these variables and attributes; '' is also none."""
+    if not path.is_file():
+        return False
+    try:
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as tile:
+            found, held = tile.attrs, set(tile.data_vars)
+    except (OSError, ValueError):
+        return False
+    wanted = {"checkpoint_run": translator.run, "checkpoint_step": translator.step, **attributes}
+    return all(found.get(name, "") == value for name, value in wanted.items()) and set(names) <= held
+
+
 @dataclass
 class NetcdfFolder(OutputFolder):
     """One netCDF file per input.
@@ -163,18 +176,9 @@ class NetcdfFolder(OutputFolder):
 
         Files get their name only when complete, so this asks only if it is the right one.
         """
-        path = self.path(source)
-        if not path.is_file():
-            return False
-        try:
-            with xr.open_dataset(path, engine="netcdf4", decode_times=False) as tile:
-                found, held = tile.attrs, set(tile.data_vars)
-        except (OSError, ValueError):
-            return False
-        names = ("checkpoint_run", "checkpoint_step", "source_file")
-        made_by = self.translator.run, self.translator.step, source.name
-        same = tuple(found.get(name) for name in names) == made_by
-        return same and found.get("translate_options", "") == self.options and set(self.names) <= held
+        return is_made_by(
+            self.translator, self.path(source), self.names, source_file=source.name, translate_options=self.options
+        )
 
     def write(self, source: Path, tile: xr.Dataset) -> None:
         """Write an input's translation."""

@@ -14,7 +14,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.sources.granules import Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.scene import dask_here, find_satellite, grid_tile, import_satpy, local_files, open_scan
 from satxlate_jax.translation.missing import FLAGS
-from satxlate_jax.translation.netcdf import band_encoding, describe_tile, write_tile_netcdf
+from satxlate_jax.translation.netcdf import band_encoding, describe_tile, is_made_by, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -33,7 +33,7 @@ def are_granules(inputs: Sequence[str]) -> bool:
 def translate_granules(
     translator: TileTranslator, options: argparse.Namespace, names: Sequence[str], command: str
 ) -> tuple[int, int, list[dict[str, str]]]:
-    """Translate scans; what is there already stays.
+    """Translate scans; what this checkpoint made already stays.
 
     Args:
       translator: what to translate with.
@@ -50,7 +50,9 @@ def translate_granules(
     written = kept = 0
     for scan in tqdm(group_scans(granules), f"translate to {options.to}", unit="scan", disable=None):
         outputs = {tile: _path(Path(options.output), scan, options.to, tile) for tile in options.tiles or ("",)}
-        waiting = {tile: path for tile, path in outputs.items() if options.overwrite or not path.exists()}
+        waiting = {
+            tile: path for tile, path in outputs.items() if options.overwrite or not is_made_by(translator, path, names)
+        }
         kept += len(outputs) - len(waiting)
         if not waiting:
             continue

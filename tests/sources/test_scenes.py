@@ -94,6 +94,8 @@ def test_granules_are_translated_without_tiles_between(realdata_dir, tmp_path, m
         assert set(np.unique(made["quality"])) <= {0, 1, 4, 5}
     capsys.readouterr()
     assert main(words) == 0 and "0 written, 1 already there" in capsys.readouterr().out
+    save_random_run(run, {"G17": (8, 13), "H8": (8, 13, 15)}, dim=4, step=8)
+    assert main(words) == 0 and "1 written, 0 already there" in capsys.readouterr().out  # of another checkpoint
     assert main([*words, "--tiles", "h09v03"]) == 0
     tile = realdata_dir / "l1g/GOES17/GEONEX-L1G/h09v03/2019/300/GO17_ABI05_20191027_2000_GLBG_h09v03_02.hdf"
     expected = load(run).translate(read_tile(tile), to="H8")["BAND13"]

@@ -116,6 +116,7 @@ def test_killed_it_is_finished_by_the_same_command(granules, tmp_path):
     process.wait()
     assert main(words) == 0
     assert (tmp_path / NAME).exists() and not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.glob(".tiles-jobs/*.jsonl"))
     before = (tmp_path / NAME).stat().st_mtime_ns
     assert main(words) == 0 and (tmp_path / NAME).stat().st_mtime_ns == before
 
