@@ -60,19 +60,24 @@ def conditional(usual: Params, given: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return gains, std
 
 
-def infer(mean: jax.Array, gains: jax.Array, std: jax.Array, y: jax.Array, levels: int) -> tuple[jax.Array, jax.Array]:
+def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -> tuple[jax.Array, jax.Array]:
     """The mean and the standard deviation [batch, h, w, channel] of images of which some channels are given.
 
     Args:
-      mean: [channel], of the satellite's images.
-      gains: of `conditional`.
-      std: likewise.
+      part: 'mean' [channel] of the satellite's images, and 'gains' and 'std' of `conditional`.
       y: [batch, h, w, channel] on the wavelength axis; channels that are not given do not count.
       levels: of the wavelet.
+      z: Gaussian coefficients [batch, h, w, channel], for a sample in the mean's place.
     """
-    x = wavelet.transform(y - mean, levels)
-    deviation = jnp.zeros_like(x)
-    for band, gain, part in zip(wavelet.subbands(y.shape[1:3], levels), gains, std, strict=True):
+    x, deviation = wavelet.transform(y - part["mean"], levels), jnp.zeros_like(y)
+    for band, gain, std in zip(wavelet.subbands(y.shape[1:3], levels), part["gains"], part["std"], strict=True):
         x = x.at[:, band.rows, band.columns].set(jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest"))
-        deviation = deviation.at[:, band.rows, band.columns].set(part)
-    return wavelet.inverse(x, levels) + mean, jnp.sqrt(wavelet.pixel_variance(deviation**2, levels))
+        deviation = deviation.at[:, band.rows, band.columns].set(std)
+    variance = wavelet.pixel_variance(deviation**2, levels)
+    return wavelet.inverse(x + deviation * z, levels) + part["mean"], jnp.sqrt(variance)
+
+
+def known_to(usual: Params, given: np.ndarray) -> Params:
+    """What `infer` takes where those channels, bool [channel], of a satellite are given."""
+    gains, std = conditional(usual, given)
+    return {"mean": usual["mean"], "gains": gains, "std": std * np.asarray(usual["factor"])}

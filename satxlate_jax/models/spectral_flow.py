@@ -12,7 +12,6 @@ Sunlight at 3.9 um is physics where 2.25 um tells the reflectance r: radiance = 
 zenith) F0 / pi. Images carry two more channels than bands, `ANGLES`; NaN where they are not known.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -21,10 +20,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from satxlate_jax.models import likelihood, wavelet
-from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
+from satxlate_jax.models.flow_network import FlowNetwork
 from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_base import (
     Group,
@@ -50,45 +48,6 @@ class Distribution(NamedTuple):
     mean: jax.Array
     std: jax.Array
     extrapolated: jax.Array
-
-
-class FlowNetwork(nnx.Module):
-    """Features [batch, h, w, input] -> mean [batch, h, w, channel] and log sigma by subband, relative to the base's."""
-
-    def __init__(self, channels: int, width: int, blocks: int, levels: int, dtype: Any, *, rngs: nnx.Rngs):
-        settings = {"initialization": "kaiming", "dtype": dtype, "rngs": rngs}
-        self.levels, self.channels = levels, channels
-        self.stem = ConvBlock(3 * channels, width, 1, activation="relu", **settings)
-        self.blocks = tuple(f"res_block_{index}" for index in range(blocks))
-        for name in self.blocks:
-            setattr(self, name, ResidualBlock(width, padding="replicate", activation="relu", **settings))
-        zero = partial(nnx.Linear, kernel_init=nnx.initializers.zeros, rngs=rngs)
-        self.mean = zero(width, channels)
-        for level in range(levels + 1):
-            setattr(self, f"sigma_{level}", zero(width, channels if level == levels else 3 * channels))
-
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
-        """Returns the mean and, per subband in the order of `wavelet.subbands`, log sigma."""
-        x = self.stem(x)
-        for name in self.blocks:
-            x = getattr(self, name)(x)
-        x = nnx.relu(at_least_float32(x))
-        mean, sigmas, coarser = self.mean(x), [], x
-        for level in range(self.levels):
-            shape = coarser.shape[1:3]
-            coarser = _halve(coarser)
-            found = getattr(self, f"sigma_{level}")(coarser)
-            for index, band in enumerate(itertools.islice(wavelet.subbands(shape, 1), 3)):
-                rows, columns = (s.stop - s.start for s in (band.rows, band.columns))
-                part = found[..., index * self.channels : (index + 1) * self.channels]
-                sigmas.append(part[:, :rows, :columns])
-        return mean, [*sigmas, getattr(self, f"sigma_{self.levels}")(coarser)]
-
-
-def _halve(x: jax.Array) -> jax.Array:
-    """Means of 2 x 2 pixels [batch, ceil(h / 2), ceil(w / 2), channel]; the last row and column count twice if odd."""
-    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
-    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
 
 
 def _local_means(x: jax.Array) -> jax.Array:
@@ -211,6 +170,35 @@ class SpectralFlow(EqualByStructure):
                 "used": jnp.zeros(outputs),  # 1 where this group is the one that infers a channel
             }
         return base
+
+    def adopt(self, params: Params, satellite: str, like: str | None) -> Params:
+        """Parameters for a satellite that no training saw, the last of this flow's.
+
+        Args:
+          params: of a flow without it.
+          satellite: its name.
+          like: a satellite of its instrument, whose parts serve it.
+        """
+        parts = {name: params.get(name, {}) for name in ("adapters", "usual")}
+        shared = {name: part | {satellite: part[like]} for name, part in parts.items() if like in part}
+        adopted = {}
+        for target, usual in parts["usual"].items():
+            pattern, own = self.axis.given(satellite, target), {*self.axis.of_satellite(target)}
+            if (
+                own - {*pattern}
+                and pattern
+                and name_pattern(pattern) not in params["base"]
+                and usual["precision"].any()
+            ):
+                given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
+                adopted[target] = jax.tree.map(jnp.float32, likelihood.known_to(usual, given))
+        return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
+
+    def can_translate(self, params: Params, source: str, target: str) -> bool:
+        """Tell if the bands that a target has and a source has not can be inferred."""
+        pattern, own = self.axis.given(source, target), {*self.axis.of_satellite(target)}
+        fitted = {*own} <= {*pattern} or name_pattern(pattern) in params["base"]
+        return fitted or target in params.get("adopted", {}).get(source, {})
 
     # ------------------------------------------------------------ satellite <-> axis
 
@@ -414,6 +402,10 @@ class SpectralFlow(EqualByStructure):
         if {*own} <= {*pattern}:
             mean, std = self.from_axis(params, y, target), self._adapter_std(params, source, target)
             return Distribution(mean, jnp.broadcast_to(std, mean.shape), jnp.zeros(x.shape[:-1], bool))
+        if name_pattern(pattern) not in params["base"]:
+            alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
+            made = self.infer(params, x, source, target, params["adopted"][source][target])
+            return Distribution(made[0], made[1], jnp.full(x.shape[:-1], not alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         missing = ~self.mask(pattern)
@@ -438,25 +430,24 @@ class SpectralFlow(EqualByStructure):
         pattern = self.axis.given(source, target)
         if {*self.axis.of_satellite(target)} <= {*pattern}:
             return self.from_axis(params, y, target)
-        factors = params["calibration"][name_pattern(pattern)]["draw"]
         z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
+        if name_pattern(pattern) not in params["base"]:
+            return self.infer(params, x, source, target, params["adopted"][source][target], z)[0]
+        factors = params["calibration"][name_pattern(pattern)]["draw"]
         for band in wavelet.subbands(y.shape[1:3], self.levels):
             z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
 
     def surprise(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
         """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see likelihood.py."""
-        y, _, _ = self._prepare(params, x, satellite)
-        bits = likelihood.surprise(params["usual"][satellite], y, self.levels)
+        bits = likelihood.surprise(params["usual"][satellite], self._prepare(params, x, satellite)[0], self.levels)
         return bits[..., jnp.array(self.axis.of_satellite(satellite))]
 
-    def repair(self, params: Params, x: jax.Array, satellite: str, gains: jax.Array, std: jax.Array) -> jax.Array:
-        """Mean and standard deviation, one after the other [batch, h, w, 2 band], by `likelihood.infer`."""
-        y, _, _ = self._prepare(params, x, satellite)
-        mean, deviation = likelihood.infer(params["usual"][satellite]["mean"], gains, std, y, self.levels)
-        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[satellite]])
-        deviation = deviation[..., jnp.array(self.axis.of_satellite(satellite))] / slope
-        return jnp.concatenate([self.from_axis(params, mean, satellite), deviation], -1)
+    def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
+        """Mean and standard deviation [batch, h, w, band] by `likelihood.infer`, of any set of given channels."""
+        mean, std = likelihood.infer(part, self._prepare(params, x, source)[0], self.levels, z)
+        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        return self.from_axis(params, mean, target), std[..., jnp.array(self.axis.of_satellite(target))] / slope
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.likelihood import conditional, infer
+from satxlate_jax.models.likelihood import infer, known_to
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training.flow_fit import label_blocks
 from satxlate_jax.training.input import Examples
@@ -73,17 +73,17 @@ class _Moments:
     def factor(self, satellite: str) -> np.ndarray:
         """The conformal factor [channel]."""
         own, n = self.flow.axis.of_satellite(satellite), self.flow.axis.size
-        found, apply = np.ones(n), jax.jit(infer, static_argnums=4)
+        found, apply = np.ones(n), jax.jit(infer, static_argnums=2)
         if len(set(self.blocks.tolist())) == 1:
             return found
         for channel in own:
             ratios = []
             for block in sorted(set(self.blocks.tolist())):
                 usual = self.usual(satellite, block)
-                gains = conditional(usual, np.arange(n) != channel)
+                part = known_to(usual | {"factor": 1.0}, np.arange(n) != channel)
                 for index in np.flatnonzero(self.blocks == block)[::8]:
                     y = self.images[index][None]
-                    mean, std = apply(usual["mean"], *gains, y, self.flow.levels)
+                    mean, std = apply(part, y, self.flow.levels)
                     ratios.append((np.abs(mean - y) / std)[0, ::4, 1::4, channel])
             found[channel] = max(float(np.quantile(ratios, 0.6827)), 1e-3)
         return found

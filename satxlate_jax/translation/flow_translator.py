@@ -4,16 +4,26 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import denormalize, get_satellite, normalize
+from satxlate_jax.instruments import (
+    SATELLITES,
+    denormalize,
+    get_satellite,
+    normalize,
+    published_statistics,
+    shared_bands,
+)
+from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands, unstack_bands
 from satxlate_jax.translation.finer import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.repair import fill_image
 from satxlate_jax.translation.translate import TileTranslator
+from satxlate_jax.wavelength_axis import assign_channels
 
 LIMITS = (-100.0, 3000.0)
 """Bits that surprise is limited to, so that a file can pack them."""
@@ -32,6 +42,16 @@ class FlowTranslator(TileTranslator):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.radius, self._flow = self.network.radius, FlowProgram(self.params, self.network, self.block)
+        self._adopted: dict[str, FlowTranslator] = {}
+
+    def translate_tiles(self, tiles: Sequence[xr.Dataset], to: str, **options: Any) -> list[xr.Dataset]:
+        """As of both families, also of a satellite that the run does not know but whose instrument it does."""
+        name = options.get("source") or tiles[0].attrs.get("satellite")
+        if name in SATELLITES and self.can_adopt(name):
+            if name not in self._adopted:
+                self._adopted[name] = self.adopt(name)
+            return self._adopted[name].translate_tiles(tiles, to, **options)
+        return super().translate_tiles(tiles, to, **options)
 
     def distribution(self, tile: Any, to: str, *, source: str | None = None) -> Distribution:
         """The distribution of a translation, of the spectral flow: mean and standard deviation.
@@ -113,10 +133,47 @@ class FlowTranslator(TileTranslator):
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         ours, target = super()._domains(source, to)
         if self.network.axis.are_alternatives(ours, target):
-            raise InputError(
-                f"{ours} and {target} are choices of one satellite's bands; translate to another satellite"
-            )
+            raise InputError(f"{ours} and {target} are choices of one satellite's bands; name another satellite")
+        if not self.network.can_translate(self.params, ours, target):
+            raise InputError(f"run '{self.run}' does not know how bands of {target} follow from those of {ours}")
         return ours, target
+
+    def can_adopt(self, satellite: str, as_instrument: bool = False) -> bool:
+        """Tell if the run can translate a satellite that it does not know: of its instruments, or with its bands."""
+        theirs = get_satellite(satellite)
+        if satellite in {name.split("_", 1)[0] for name in self.satellites}:
+            return False
+        ours = [get_satellite(name) for name in self.satellites]
+        alike = any(one.instrument == theirs.instrument for one in ours)
+        return alike or (as_instrument and bool(shared_bands(satellite, ours[0].name)))
+
+    def adopt(self, satellite: str) -> "FlowTranslator":
+        """The same run with a satellite that no training saw, as a source.
+
+        Of an instrument that the run knows (GOES-18 for GOES-16) it is as good as that. Of another one, those of its
+        bands count that have a wavelength of the run's; what they leave is inferred at each scale from the bands that
+        are there (models/likelihood.py), and all is marked `extrapolated` where responses differ.
+
+        Raises:
+          InputError: there is no such satellite, or it has no band of the run's.
+        """
+        if not self.can_adopt(satellite, as_instrument=True):
+            raise InputError(f"run '{self.run}' has no use for {satellite}: it knows it, or shares no band with it")
+        known, instrument = self.metadata["satellites"], get_satellite(satellite).instrument
+        like = next((name for name in known if get_satellite(name).instrument == instrument), None)
+        if like:
+            entry = known[like]
+        else:
+            every = [band.number for band in get_satellite(satellite).bands]
+            bands = {name: list(each["bands"]) for name, each in known.items()}
+            channels = assign_channels(bands | {satellite: every})[satellite]
+            numbers = [band for band, channel in zip(every, channels, strict=True) if channel < self.network.axis.size]
+            mean, std = published_statistics(satellite, numbers)
+            entry = {"bands": numbers, "mean": mean.tolist(), "std": std.tolist()}
+        metadata = {**self.metadata, "satellites": {**known, satellite: entry}}
+        network: Any = make_translator(metadata["config"], metadata["satellites"])
+        params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, like)
+        return FlowTranslator(params, metadata, self.run, self.block)
 
     def check_surprise(self, satellite: str) -> None:
         """Raise InputError unless the run knows what that satellite's bands are usually like."""
@@ -185,7 +242,7 @@ class FlowTranslator(TileTranslator):
 
         def infer(whole: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             image = self._with_angles(normalize(whole, center, scale), None)
-            mean, std = self._flow.repair(image, source, given)
+            mean, std = self._flow.infer(image, source, given)
             return denormalize(mean, center, scale), std * scale
 
         values, std, filled = fill_image(x, infer)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from satxlate_jax.models.likelihood import conditional
+from satxlate_jax.models.likelihood import known_to
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
 
@@ -66,8 +66,8 @@ def _surprise(translator: Any, satellite: str, params: Any, x: jax.Array) -> jax
     return translator.surprise(params, x, satellite)
 
 
-def _repair(translator: Any, satellite: str, params: Any, x: jax.Array, gains: jax.Array, std: jax.Array) -> jax.Array:
-    return translator.repair(params, x, satellite, gains, std)
+def _infer(translator: Any, satellite: str, params: Any, x: jax.Array, part: Any) -> tuple[jax.Array, jax.Array]:
+    return translator.infer(params, x, satellite, satellite, part)
 
 
 def _to_latent(translator: Any, satellite: str, given: str, params: Any, x: jax.Array) -> jax.Array:
@@ -339,18 +339,16 @@ class FlowProgram:
 
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
-        return np.asarray(_program(_surprise, self._flow, x.shape, satellite)(self._params, x))
+        return np.asarray(_program(_surprise, self.flow, x.shape, satellite)(self.params, x))
 
-    def repair(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def infer(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
-        own = list(self._flow.axis.of_satellite(satellite))
-        known = np.ones(self._flow.axis.size, bool)
-        known[own] = given
-        usual = jax.tree.map(np.asarray, self._params["usual"][satellite])
-        gains, std = (part.astype(np.float32) for part in conditional(usual, known))
-        program = _program(_repair, self._flow, (1, *x.shape), satellite)
-        mean, deviation = np.split(np.asarray(program(self._params, x[None], gains, std))[0], 2, -1)
-        return mean, deviation * usual["factor"][own]
+        known = np.ones(self.flow.axis.size, bool)
+        known[list(self.flow.axis.of_satellite(satellite))] = given
+        part = known_to(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
+        program = _program(_infer, self.flow, (1, *x.shape), satellite)
+        mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
+        return np.asarray(mean)[0], np.asarray(std)[0]
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
