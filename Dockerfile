@@ -8,7 +8,8 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel /source
 
 FROM python:3.13-slim
 ARG EXTRAS=""
-# hadolint ignore=DL3013  what is installed is a file
+# It is a file that is installed, which has no version to pin.
+# hadolint ignore=DL3013
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     set -- /wheel/*.whl && pip install --no-cache-dir "$1${EXTRAS:+[$EXTRAS]}"
 RUN useradd --create-home --uid 1000 satxlate && install --directory --owner=1000 /work
