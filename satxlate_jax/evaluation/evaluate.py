@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
     add("--seed", type=int, default=0, help="of files and ensemble members (0)")
     add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
+    unlike = "the source is of an instrument that the run does not know, whose bands have its wavelengths"
+    add("--as_instrument", action="store_true", help=unlike)
     likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "
     likelihood += "(OUT/likelihood.csv, OUT/faults.csv; of the spectral flow)"
     add("--likelihood", action="store_true", help=likelihood)
@@ -115,7 +117,7 @@ def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
-    translator = load(options.checkpoint, options.step)
+    translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
     comparison = find_comparison(

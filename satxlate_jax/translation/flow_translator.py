@@ -46,12 +46,16 @@ class FlowTranslator(TileTranslator):
 
     def translate_tiles(self, tiles: Sequence[xr.Dataset], to: str, **options: Any) -> list[xr.Dataset]:
         """As of both families, also of a satellite that the run does not know but whose instrument it does."""
-        name = options.get("source") or tiles[0].attrs.get("satellite")
-        if name in SATELLITES and self.can_adopt(name):
-            if name not in self._adopted:
-                self._adopted[name] = self.adopt(name)
-            return self._adopted[name].translate_tiles(tiles, to, **options)
-        return super().translate_tiles(tiles, to, **options)
+        ready = self.ready_for(options.get("source") or tiles[0].attrs.get("satellite"))
+        return super(FlowTranslator, ready).translate_tiles(tiles, to, **options)
+
+    def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "FlowTranslator":
+        """The translator, or, where it does not know a satellite but can adopt it, one that has."""
+        if satellite not in SATELLITES or not self.can_adopt(satellite, as_instrument):
+            return self
+        if satellite not in self._adopted:
+            self._adopted[satellite] = self.adopt(satellite)
+        return self._adopted[satellite]
 
     def distribution(self, tile: Any, to: str, *, source: str | None = None) -> Distribution:
         """The distribution of a translation, of the spectral flow: mean and standard deviation.

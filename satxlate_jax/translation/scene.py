@@ -35,6 +35,7 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     import dask.array as da
 
     satellite, found = scene_bands(scene)
+    translator = translator.ready_for(satellite.name)
     source, target = translator.domain(satellite.name), translator.domain(to)
     bands = translator.bands(source)
     if absent := [band.name for band in bands if band.number not in found]:

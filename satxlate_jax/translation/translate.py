@@ -50,7 +50,11 @@ class TileTranslator:
         """Raise InputError: these are for a spectral flow."""
         raise InputError(f"run '{self.run}' is a VAE-GAN, which knows no distribution; train a 'spectral_flow'")
 
-    distribution = sample = to_latent = from_latent = surprise = check_surprise = repair = _refuse
+    distribution = sample = to_latent = from_latent = surprise = check_surprise = repair = adopt = _refuse
+
+    def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "TileTranslator":
+        """The translator; a spectral flow also translates satellites that it does not know."""
+        return self.adopt(satellite) if as_instrument else self
 
     @property
     def facts(self) -> Mapping[str, Any]:

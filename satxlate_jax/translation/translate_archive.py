@@ -16,6 +16,7 @@ from tqdm import tqdm
 from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
+from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.translation.inference import BLOCK
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
@@ -46,12 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--checkpoint", type=path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
     add("--step", type=int, help="which checkpoint (default: the newest)")
-    add("--to", required=True, metavar="SATELLITE", help="the satellite to make, such as H8")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--to", metavar="SATELLITE", help="the satellite to make, such as H8")
+    repair = "fill bands that a file lacks and pixels missing in some bands only, of its own satellite"
+    what.add_argument("--repair", action="store_true", help=f"{repair}; of the spectral flow")
     add("--output", type=path, required=True, metavar="OUT", help="folder for the translations; made if absent")
     choice = parser.add_argument_group("which files of the folders")
     cli.add_archive_filters(choice)
     choice.add_argument("--source", metavar="SATELLITE", help="only files of this one (default: all others)")
     pairs = "only files in this list (`satxlate catalog L1G_ROOT --pairs G16,H8` makes one)"
+    unlike = "also files of instruments that the run does not know, whose bands have its wavelengths"
+    choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
     choice.add_argument("--pairs", type=path, metavar="CSV", help=pairs)
     cli.add_part(choice, "only the Kth of N parts of the files, for a process of its own")
     from_zero = cli.option_type(partial(cli.parse_part, first=0))
@@ -89,16 +95,23 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     translator = load(options.checkpoint, options.step, block=options.block)
     translator.check_samples(options.samples)
-    target = translator.domain(options.to)
+    if options.repair and (options.samples or options.zarr or options.surprise):
+        raise InputError("--samples, --surprise and --zarr are not for --repair")
+    target = "" if options.repair else translator.domain(options.to)
     command = shlex.join(["satxlate", "translate", *argv])
     if are_granules(options.inputs):
         return _translate_granules(translator, options, command)
+    translator = adopt_others(translator, options.as_instrument)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
+    for satellite in satellites if options.repair else ():
+        translator.check_surprise(satellite)
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
-    names = made_variables(translator, options.to, options.bands, options.samples)
+    made = satellites if options.repair else [options.to]
+    names = [name for one in made for name in made_variables(translator, one, options.bands, options.samples)]
+    names += ["filled"] * options.repair
     for satellite in satellites if options.surprise else ():
         translator.check_surprise(satellite)
     names += ["surprise"] * options.surprise
@@ -107,7 +120,8 @@ def main(argv: list[str]) -> int:
     if not options.zarr:
         ensemble = f" samples={options.samples} seed={options.seed}" if options.samples else ""
         made_with = f"resolution_km={options.resolution_km:g}{ensemble}"
-        sink = NetcdfFolder(output, options.to, translator, command, names, made_with)
+        needed = ["filled"] if options.repair else names
+        sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
     skipped, failures = _translate_archive(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
@@ -115,7 +129,7 @@ def main(argv: list[str]) -> int:
     write_failures(failures, output, name)
     print(
         f"{len(files) - skipped - len(failures)} written, {skipped} already there, {len(failures)} failed; "
-        f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
+        f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
     if files and len(failures) == len(files):
@@ -125,9 +139,10 @@ def main(argv: list[str]) -> int:
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
     tiles_only = (options.samples, options.surprise, options.zarr, options.part, options.share, options.pairs)
-    if any(tiles_only):
+    if any((*tiles_only, options.repair)):
         raise InputError(
-            "--samples, --surprise, --zarr, --part and --pairs are for L1G tiles; make some with `satxlate tiles`"
+            "--repair, --samples, --surprise, --zarr, --part and --pairs are for L1G tiles; "
+            "make some with `satxlate tiles`"
         )
     output, names = Path(options.output), made_variables(translator, options.to, options.bands)
     output.mkdir(parents=True, exist_ok=True)
@@ -162,21 +177,24 @@ def _translate_archive(
     """
     sink.plan(files)
     waiting = [file for file in files if options.overwrite or not sink.is_complete(file)]
-    others = [name for name in translator.satellites if name != translator.domain(options.to)]
+    others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
     tiles = read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))
 
     def translate(tiles: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+        if options.repair:
+            return [translator.repair(tile) for tile in tiles]
         made = translator.translate_tiles(tiles, options.to, samples=options.samples, seed=options.seed)
         if not options.surprise:
             return made
         found = (translator.surprise(tile)["surprise"] for tile in tiles)
         return [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
 
+    doing = f"translate to {options.to}" if options.to else "repair"
     at_once, failures, writing = len(jax.local_devices()), [], list[Future]()
     with (
-        tqdm(total=len(waiting), desc=f"translate to {options.to}", unit="file", disable=None) as bar,
+        tqdm(total=len(waiting), desc=doing, unit="file", disable=None) as bar,
         ThreadPoolExecutor(1, "write") as writer,
     ):
 
@@ -222,6 +240,17 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> Iterator[tup
             return
         for single in group:  # so that the others do not suffer from a bad one
             yield from _translate_group([single], translate)
+
+
+def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:
+    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`.
+
+    Raises:
+      InputError: `as_instrument` is asked of a VAE-GAN.
+    """
+    for satellite in SATELLITES:
+        translator = translator.ready_for(satellite, as_instrument)
+    return translator
 
 
 def made_variables(

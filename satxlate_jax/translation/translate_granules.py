@@ -57,13 +57,15 @@ def translate_granules(
         if not waiting:
             continue
         try:
-            domain = translator.domain(scan.granules[0].platform or _only_source(translator, options.to))
-            bands = [band.number for band in translator.bands(domain)]
+            platform = scan.granules[0].platform
+            ready = translator.ready_for(platform, options.as_instrument)
+            domain = ready.domain(platform or _only_source(translator, options.to))
+            bands = [band.number for band in ready.bands(domain)]
             with local_files(scan.select(bands), str(options.output)) as files:
                 scene, faults = open_scan(scan.select(bands), files, bands)
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for tile, path in waiting.items():
-                    _write(translator, scene, tile, path, options.to, names, command)
+                    _write(ready, scene, tile, path, options.to, names, command)
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
