@@ -51,7 +51,7 @@ class FlowTranslator(TileTranslator):
 
     def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "FlowTranslator":
         """The translator, or, where it does not know a satellite but can adopt it, one that has."""
-        if satellite not in SATELLITES or not self.can_adopt(satellite, as_instrument):
+        if satellite is None or satellite not in SATELLITES or not self.can_adopt(satellite, as_instrument):
             return self
         if satellite not in self._adopted:
             self._adopted[satellite] = self.adopt(satellite)
