@@ -1,4 +1,4 @@
-"""`satxlate evaluate --likelihood`: how usual the measurements are, and whether simulated faults would stand out."""
+"""How usual the measurements are, and whether simulated faults would stand out: the option --likelihood of `evaluate`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
