@@ -1,4 +1,4 @@
-"""How usual the measurements are, and whether simulated faults would stand out: the option --likelihood of `evaluate`."""
+"""How usual the measurements are, and whether simulated faults would stand out: `evaluate` with --likelihood."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
