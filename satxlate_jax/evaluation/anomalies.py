@@ -1,4 +1,4 @@
-"""`satxlate evaluate --likelihood`: how usual the measurements are, and whether simulated faults would stand out."""
+"""How usual the measurements are, and whether simulated faults would stand out: `evaluate` with --likelihood."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -152,7 +152,7 @@ def _draw(shown: Sequence[tuple[str, xr.Dataset, str, xr.Dataset]], bands: Seque
     (band,) = (band for band in bands if band.name == name)
     scale: dict[str, Any] = maps.grey_scale(band, maps.value_range([place[name].values]))
     heat: dict[str, Any] = {"cmap": _HEAT, "vmin": _SHOWN[0], "vmax": _SHOWN[1]}
-    figure, panels = maps.new_figure(2.2 * len(shown), 4.8, len(shown), 2)
+    figure, panels = maps.new_figure(2.2 * len(shown), 4.2, len(shown), 2)
     rows = panels[: len(shown)], panels[len(shown) :]
     for (fault, tile, _, bits), above, below in zip(shown, *rows, strict=True):
         upper = maps.show_map(above, place, tile[name].values, WORDS[fault], **scale)
