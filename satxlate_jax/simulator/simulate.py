@@ -105,18 +105,22 @@ def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
     return days
 
 
-def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
+def choose_times(tiles: Sequence[str], count: int, seed: int, minutes_apart: int | None = None) -> list[datetime]:
     """Times (UTC, to ten minutes, sorted) on as many different days of all seasons.
 
     Most are near local noon of the tiles' mean longitude, some in the night and in twilight. Data sets are split by
     day: one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first of
-    them near noon; the others fall outside it.
+    them near noon; the others fall outside it. With `minutes_apart` they follow each other from that one on.
 
     Raises:
       InputError: fewer than one, or more than there are days.
     """
-    if count < 1:
-        raise InputError(f"{count} times cannot be simulated; ask for at least 1")
+    if count < 1 or (minutes_apart is not None and minutes_apart < 1):
+        what = f"{count} times" if count < 1 else f"times {minutes_apart} minutes apart"
+        raise InputError(f"{what} cannot be simulated; ask for at least 1")
+    if minutes_apart:
+        first = choose_times(tiles, 2, seed)[0]
+        return [first + timedelta(minutes=minutes_apart * number) for number in range(count)]
     random = np.random.default_rng([seed, 2])
     centres = np.radians([-180 + geometry.TILE_DEGREES * (geometry.parse_tile(tile)[0] + 0.5) for tile in tiles])
     longitude = np.degrees(np.arctan2(np.sin(centres).mean(), np.cos(centres).mean()))
@@ -128,8 +132,13 @@ def choose_times(tiles: Sequence[str], count: int, seed: int) -> list[datetime]:
     return sorted(times)
 
 
-def _observe(scene: Scene, satellite: Satellite, viewpoint: str | None) -> xr.Dataset:
-    """The scene as the satellite's instrument measures it, each band at its native resolution."""
+def _observe(
+    scene: Scene, satellite: Satellite, viewpoint: str | None, resolution_km: float | None = None
+) -> xr.Dataset:
+    """The scene as the satellite's instrument measures it, each band at its native resolution.
+
+    With `resolution_km` reflective bands are no coarser than that.
+    """
     view = build_view(scene, get_satellite(viewpoint) if viewpoint else satellite)
     reflective: dict[int, measurements.ReflectiveBands] = {}
     sun_height = np.cos(np.radians(scene.sun[0]))
@@ -141,7 +150,7 @@ def _observe(scene: Scene, satellite: Satellite, viewpoint: str | None) -> xr.Da
             temperature = measurements.thermal_temperature(scene, view, band)
             arrays[band.name] = measurements.add_temperature_noise(temperature, band, random)
             continue
-        pixels = geometry.pixels_of(band.native_resolution_km)
+        pixels = geometry.pixels_of(min(band.native_resolution_km, resolution_km or band.native_resolution_km))
         if pixels not in reflective:
             reflective[pixels] = measurements.ReflectiveBands(scene, view, pixels)
         height = sun_height.repeat(pixels // PIXELS, axis=0).repeat(pixels // PIXELS, axis=1)
@@ -159,21 +168,29 @@ def simulate_scene(
     time: datetime,
     seed: int,
     viewpoint: str | None = None,
+    resolution_km: float | None = None,
 ) -> list[Path]:
     """Writes a file for each of some satellites that see the tile, at a time in UTC; returns the paths.
 
     The same seed, tile and time are the same scene for every satellite; noise is each one's own. With a `viewpoint`
-    their instruments look from that satellite's place, which the files' attribute `viewpoint` says.
+    their instruments look from that satellite's place, which the files' attribute `viewpoint` says. With
+    `resolution_km` reflective bands are no coarser than that.
     """
     scene = build_scene(tile, time, seed)
     paths = [Path(output, catalog.relative_path(name, tile, time)) for name in satellites]
     for name, path in zip(satellites, paths, strict=True):
-        write_tile(_observe(scene, get_satellite(name), viewpoint), path)
+        write_tile(_observe(scene, get_satellite(name), viewpoint, resolution_km), path)
     return paths
 
 
 def _plan_scenes(
-    satellites: Sequence[str], tiles: int, times: int, seed: int, days: Sequence[int] | None, viewpoint: str | None
+    satellites: Sequence[str],
+    tiles: int,
+    times: int,
+    seed: int,
+    days: Sequence[int] | None,
+    viewpoint: str | None,
+    minutes_apart: int | None = None,
 ) -> list[tuple[list[str], str, datetime]]:
     """The scenes of `simulate_archive`: satellites whose files are written, tile and time."""
     names = [*satellites, viewpoint] if viewpoint else satellites
@@ -182,7 +199,7 @@ def _plan_scenes(
         tile: [s.name for s in chosen if geometry.parse_tile(tile)[0] in s.tile_columns]
         for tile in choose_tiles(chosen, tiles, seed)
     }
-    chosen_times = choose_times([*seen_by], times, seed)
+    chosen_times = choose_times([*seen_by], times, seed, minutes_apart)
     written_times = [time for time in chosen_times if days is None or time.timetuple().tm_yday in days]
     if viewpoint and len(chosen) == 1:
         raise InputError(f"--viewpoint {viewpoint} needs another satellite, whose instrument to put there; name it")
@@ -206,13 +223,16 @@ def simulate_archive(
     workers: int = 1,
     days: Sequence[int] | None = None,
     viewpoint: str | None = None,
+    minutes_apart: int | None = None,
+    resolution_km: float | None = None,
 ) -> list[Path]:
     """Writes an archive of simulated L1G files in GeoNEX' layout; returns their paths, sorted.
 
     A tile is written for all satellites that see it, so that their files coincide. `tiles` and `times` are numbers:
     each group of satellites that overlap has at least one tile, each time is on a day of its own. Of these times only
     those on some `days` of the year are written. With a `viewpoint`, which counts as one of the satellites when tiles
-    and times are chosen, the files are of all others in its place, for the tiles that it sees.
+    and times are chosen, the files are of all others in its place, for the tiles that it sees. Times may also be
+    `minutes_apart`, and reflective bands no coarser than `resolution_km`.
 
     Raises:
       InputError: such files cannot be simulated or written.
@@ -222,12 +242,12 @@ def simulate_archive(
     if workers < 1:
         raise InputError(f"{workers} processes cannot simulate anything; ask for at least 1")
     viewpoint = viewpoint and get_satellite(viewpoint).name
-    plan = _plan_scenes(satellites, tiles, times, seed, days, viewpoint)
+    plan = _plan_scenes(satellites, tiles, times, seed, days, viewpoint, minutes_apart)
     try:  # before the first scene, which takes seconds
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    simulate = partial(simulate_scene, str(output), seed=seed, viewpoint=viewpoint)
+    simulate = partial(simulate_scene, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
     paths: list[Path] = []
     with ExitStack() as stack:
         files = sum(len(seen) for seen, _, _ in plan)
@@ -259,6 +279,10 @@ def main(argv: list[str]) -> None:
     option("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
     place = "write what the other satellites' instruments would see from this one's place; give a root of its own"
     option("--viewpoint", metavar="SATELLITE", help=place)
+    sequence = "times that follow each other, in the test period, in the place of days of their own"
+    option("--minutes_apart", type=int, metavar="N", help=sequence)
+    finer = "reflective bands no coarser than this (default: each at its own resolution)"
+    option("--resolution_km", type=float, choices=tuple(geometry.PIXELS), help=finer)
     option("--days", metavar="A-B", help="of these times only those on such days of the year (32-53: the test period)")
     options = vars(parser.parse_args(argv))
     options["satellites"] = parse_names(options["satellites"])
