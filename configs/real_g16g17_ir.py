@@ -1,7 +1,7 @@
 """Real GOES-16 and GOES-17 tiles with unequal thermal bands: synthesises 3.9 and 9.6 um for GOES-17.
 
 GOES-16 gives bands 7, 8, 9, 10, 12, 16 and GOES-17 only 8, 9, 10, 16 (the granules at hand have no more), so bands 7
-and 12 of GOES-17 can be compared with what it measured elsewhere. README.md, "Results", has the scores and commands.
+and 12 of GOES-17 can be compared with what it measured elsewhere. docs/results.md has the scores and commands.
 
     python -m satxlate_jax train --config=configs/real_g16g17_ir.py --workdir=RUN --config.data.dir=DATA
 """

@@ -1,6 +1,6 @@
 """Real GOES-16 and GOES-17 tiles with unequal thermal bands, by the spectral flow: 3.9 and 9.6 um for GOES-17.
 
-As configs/real_g16g17_ir.py in all but the family; README.md, "Results", has the scores and commands. With the argument
+As configs/real_g16g17_ir.py in all but the family; docs/results.md has the scores and commands. With the argument
 `sun` GOES-17 also gives band 6 (2.25 um), from which sunlight at 3.9 um follows (a data set G17_ir_sun with that band).
 
     python -m satxlate_jax train --config=configs/real_g16g17_ir_flow.py --workdir=RUN --config.data.dir=DATA

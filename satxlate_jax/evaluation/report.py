@@ -28,7 +28,7 @@ from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
-"""With fewer, other files or another seed could turn a small lead round (README.md, "Results", shows by how much)."""
+"""With fewer, other files or another seed could turn a small lead round (docs/results.md shows by how much)."""
 _MAPS = 8  # error maps of bands to show, more only if there are more bands: each takes half a second and 200 kB
 _FILE_ROWS = 2000
 
