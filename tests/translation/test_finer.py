@@ -68,7 +68,7 @@ def test_sides_that_are_no_multiple_and_missing_pixels(translator):
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_samples_of_a_place_share_their_noise_at_all_times(translator, factor):
-    """Of a scene that does not change a film of one sample stands still; elsewhere, and for another seed, it differs."""
+    """Of a scene that does not change a film of one sample stands still; elsewhere, or by another seed, it differs."""
     tile = fine_tile(factor)
     later = tile.assign_coords(time=np.datetime64("2019-01-03T18:40", "ns"))
     other = tile.assign_attrs(tile="h13v08")
