@@ -1,8 +1,8 @@
 """GOES-16, GOES-17 and Himawari-8, all bands: the spectral flow, which is what to begin with.
 
 Each satellite's bands pass to the others unchanged; what one lacks (the green band 0.51 um of ABI, the cirrus band 1.38
-um of AHI) is inferred with its standard deviation. Minutes on a CPU; docs/results.md says how it compares with the published
-method (configs/base_g16g17h8.py).
+um of AHI) is inferred with its standard deviation. Minutes on a CPU; docs/results.md says how it compares with the
+published method (configs/base_g16g17h8.py).
 
     tfds build datasets/geonex_l1g --config=G16 --manual_dir=L1G --data_dir=DATA      (and G17, H8)
     python -m satxlate_jax train --config=configs/base_flow.py --workdir=RUN --config.data.dir=DATA

@@ -1,4 +1,4 @@
-"""`satxlate bench NAME`: developer benchmarks of how fast each part runs on this machine."""
+"""`satxlate bench NAME`: developer benchmarks: how fast parts run on this machine, and how well."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "logging": ("logging.main", "what logging every step costs"),
     "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
     "input": ("input.main", "patches per second that training reads"),
+    "repair": ("repair.main", "errors of repaired bands, beside regressions and interpolation"),
 }
 
 

@@ -78,7 +78,7 @@ def draw_frames(
       InputError: none can be drawn.
     """
     limits = {} if kind == "true_colour" else _find_scales(frames, read)
-    changes = _find_changes(frames, read, kind)
+    changes = find_changes(frames, read, kind)
     curves = int(len(changes.columns) > 0)
     for frame in frames:
         try:
@@ -107,7 +107,7 @@ def draw_frames(
         raise failures[0]
 
 
-def _find_changes(frames: Sequence[Frame], read: Callable[[Path], View], kind: str) -> pd.DataFrame:
+def find_changes(frames: Sequence[Frame], read: Callable[[Path], View], kind: str) -> pd.DataFrame:
     """The root mean square of a band's change since the frame before [time, view], in its unit; NaN where unknown."""
     rows, before = {}, dict[str, np.ndarray]()
     for frame in frames:
