@@ -118,6 +118,7 @@ FORBIDDEN_WITH_THE_STEP = ("tensorflow", "tensorflow_datasets", "pyhdf", "orbax"
         ("satxlate_jax.models.translator", FORBIDDEN_WITH_THE_STEP),
         ("satxlate_jax", ("numpy", "jax", *FORBIDDEN_WITH_THE_STEP)),
         ("satxlate_jax.__main__", ("numpy", "jax", *FORBIDDEN_WITH_THE_STEP)),
+        ("satxlate_jax.training.command", ("numpy", "jax", *FORBIDDEN_WITH_THE_STEP)),
     ],
 )
 def test_importing_does_not_load_what_it_does_not_need(module, absent):

@@ -33,6 +33,7 @@ COMMANDS = [
     "compare {} --output {}",
     "quicklook {} --output {} --against {} --green {}",
     "animate {} --l1g {} --output {}",
+    "path configs",
     "demo --output {}",
     "import-torch {} --config {} --output {}",
     "bench build --l1g {}",

@@ -1,22 +1,18 @@
-"""`satxlate train`: train a translator, or continue a run.
-
-    python -m satxlate_jax train --config=configs/base_g16g17.py --workdir=RUN [--config.data.dir=DATA ...]
+"""Train a translator, or continue a run.
 
 Where the state comes from, in order of precedence: the newest complete checkpoint of the workdir; the run that
 config.init_from names; scratch. So the same command starts a run and continues it. The step number is the whole state
 of the input and of the noise: batch `step` and fold_in(key, step) belong to step `step`, whenever it is taken.
 """
 
-import argparse
 import logging
 import math
-import shlex
 import signal
 import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,13 +26,12 @@ from tqdm import tqdm
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import run_folder as runs
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import training_sources
-from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.optimizers import paths
 from satxlate_jax.training.step import TrainState, jit_train_step
@@ -357,42 +352,3 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
         compiled.add(cycles)
         step += 1
         progress.add(step, metrics)
-
-
-def _parse_steps(text: str) -> range:
-    first, _, end = text.partition("-")
-    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no range of steps such as 100-105")
-    return range(int(first), int(end))
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the subcommand `train`."""
-    parser = CommandParser(
-        prog="satxlate train",
-        description="Train a translator, or continue a run: the same command does both.",
-        epilog="--config=FILE.py names the configuration; --config.FIELD=VALUE overrides any field of it, for example "
-        "--config.data.dir=DATA --config.steps=1000 (configs/default.py lists and explains them all).",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--workdir", type=user_path, required=True, metavar="RUN", help="folder for checkpoints and TensorBoard events")
-    add("--profile", type=_parse_steps, default=range(0), metavar="A-B", help="write a profiler's trace of those steps")
-    add("--allow_other_data", action="store_true", help="continue a run on other data than those it began with")
-    sharding.add_distributed_arguments(parser)
-    arguments, words = parser.parse_known_args(argv)
-    config = load_config(words)
-    sharding.start(arguments)
-    with sharding.exiting_at_once():
-        step = train(config, arguments.workdir, arguments.profile, arguments.allow_other_data)
-    if jax.process_index() == 0:
-        again = shlex.join(["python", "-m", "satxlate_jax", "train", *argv])
-        checkpoint = PlainPath(arguments.workdir) / "checkpoints" / str(step)
-        if step < config.steps:
-            print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
-        else:
-            most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
-            run = shlex.quote(arguments.workdir)
-            print(f"the run has all its {step} steps; the checkpoint is {checkpoint}")
-            print(f"next: python -m satxlate_jax translate --checkpoint {run} --to {most} INPUT... --output OUT")
-    return 0

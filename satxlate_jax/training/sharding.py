@@ -32,23 +32,6 @@ _cache: str | None = None  # the folder of compiled programs that this process h
 # ---------------------------------------------------------------- start
 
 
-def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which of several processes this one is; `start` takes them."""
-    group = parser.add_argument_group("several processes (the same command in each)")
-    group.add_argument(
-        "--distributed",
-        action="store_true",
-        help="find the other processes by itself: Cloud TPU pods, GKE, Slurm, Open MPI",
-    )
-    for name, kind, metavar, variable, text in (
-        ("coordinator", str, "HOST:PORT", "JAX_COORDINATOR_ADDRESS", "where process 0 listens"),
-        ("num_processes", int, "N", "JAX_NUM_PROCESSES", "how many processes there are"),
-        ("process_id", int, "I", "JAX_PROCESS_ID", "which one this is, 0 to N - 1"),
-    ):
-        default, text = os.environ.get(variable), f"{text} (default: {variable})"
-        group.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
-
-
 def start(arguments: argparse.Namespace) -> None:
     """Join the processes and turn the compilation cache on; call it before anything else of JAX.
 

@@ -12,6 +12,7 @@ import pytest
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
+from satxlate_jax.training.command import add_distributed_arguments
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -66,7 +67,7 @@ def test_a_batch_that_does_not_divide_is_one_clear_line():
 
 def _arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    sharding.add_distributed_arguments(parser)
+    add_distributed_arguments(parser)
     return parser.parse_args(words)
 
 
