@@ -1,6 +1,7 @@
 """Plots of the report, each with its axes, colour bar and unit; matplotlib without global state."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,14 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation.baselines import MODEL, method_name
+from satxlate_jax.evaluation.baselines import COARSE, MODEL, method_name
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
 from satxlate_jax.evaluation.metrics import Calibration, JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
+from satxlate_jax.translation.finer import FITTED_KM
 
 _STYLES = {
     "model": ("#1b6ca8", "o"),
+    "model_2km": ("#74b3e0", "o"),
     "linear": ("#d1495b", "s"),
     "band_copy": ("#e09f3e", "D"),
     "quadratic": ("#8f5aa8", "^"),
@@ -248,6 +251,23 @@ def draw_spectra(results: Results) -> Figure | None:
         axes.legend(frameon=False, fontsize=6.5)
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("power over the truth's")
+    return figure
+
+
+def draw_detail(results: Results, example: Example, band: Band) -> Figure | None:
+    """The middle of a tile on a grid finer than 2 km: the model at 2 km, the model, truth; else None."""
+    if COARSE not in example.predictions or band.native_resolution_km >= FITTED_KM:
+        return None
+    size = len(example.lat) // 6
+    middle = slice(2 * size, 3 * size)
+    place = replace(example, lat=example.lat[middle], lon=example.lon[middle])
+    fields = {method_name(method): example.predictions[method][band.number] for method in (COARSE, MODEL)}
+    shown = {title: field[middle, middle] for title, field in (fields | {"truth": example.truth[band.number]}).items()}
+    figure, panels = maps.new_figure(10.5, 3.8, len(shown))
+    scale = maps.grey_scale(band, maps.value_range(list(shown.values())))
+    for axes, (title, field) in zip(panels, shown.items(), strict=True):
+        image = maps.show_map(axes, place, field, title, **scale)
+    maps.add_colour_bar(image, panels, maps.unit_label(band))
     return figure
 
 

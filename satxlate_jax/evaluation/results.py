@@ -17,7 +17,7 @@ from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import metrics
-from satxlate_jax.evaluation.baselines import BASELINES, MODEL, PAIRED, method_name
+from satxlate_jax.evaluation.baselines import BASELINES, COARSE, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
 from satxlate_jax.instruments import Band, get_satellite
@@ -232,7 +232,7 @@ def best_baseline(rmse: pd.DataFrame, *, paired: bool = False) -> tuple[pd.Serie
       rmse: a column for each method, in the bands' units; NaN is no answer. The model is passed over.
       paired: among the baselines fitted on coincident files, which are given more than the model; default the others.
     """
-    order = [name for name in dict.fromkeys([*BASELINES, *rmse]) if name in rmse and name != MODEL]
+    order = [name for name in dict.fromkeys([*BASELINES, *rmse]) if name in rmse and name not in (MODEL, COARSE)]
     rivals = rmse[[name for name in order if (name in PAIRED) == paired]].assign(**{"": math.nan})
     written = rivals.map(_as_written)
     is_smallest = written.le(written.min(axis=1) * (1 + 1e-4) + 1e-6, axis=0)
