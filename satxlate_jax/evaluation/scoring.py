@@ -1,6 +1,6 @@
 """Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -99,7 +99,6 @@ def evaluate(
       InputError: no case had a pixel to score, or a file is of another viewpoint than the comparison's.
     """
     fit_baselines(comparison, baselines)
-    place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
     results = Results(comparison, methods, samples, coastlines=coastlines)
     # times of one tile follow each other
@@ -107,6 +106,29 @@ def evaluate(
     n_cases = len(comparison.cases)
     total, per_file = empty_sums(), []
     before: Example | None = None
+    for index, example in _predict_all(translator, results, comparison, baselines, seed):
+        sums = _sum_up(results, example)
+        _add_changes(results, before, example)
+        before = example
+        is_total = sums.index.get_level_values("file") == ""
+        total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
+        per_file.append(sums[~is_total])
+        results.files.append((example.case.source.path.name, example.case.truth.path.name))
+        if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
+            results.examples.append(example)
+    results.files.sort()  # by time and tile, as their names begin
+    results.add(pd.concat([total, *per_file]), {})
+    if not results.scored_bands and not may_be_empty:
+        name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
+        raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
+    return results
+
+
+def _predict_all(
+    translator: TileTranslator, results: Results, comparison: Comparison, baselines: Sequence[Baseline], seed: int
+) -> Iterator[tuple[int, Example]]:
+    """The place and the example of every case that can be used; the others are noted in the results."""
+    place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
     reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
@@ -116,25 +138,9 @@ def evaluate(
         try:
             if isinstance(tiles, InputError):
                 raise tiles
-            example = _predict(translator, results, case, tiles, baselines, seed)
+            yield index, _predict(translator, results, case, tiles, baselines, seed)
         except InputError as error:
             results.left_out.append((case.source.path.name, str(error)))
-            continue
-        sums = _sum_up(results, example)
-        _add_changes(results, before, example)
-        before = example
-        is_total = sums.index.get_level_values("file") == ""
-        total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
-        per_file.append(sums[~is_total])
-        results.files.append((case.source.path.name, case.truth.path.name))
-        if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
-            results.examples.append(example)
-    results.files.sort()  # by time and tile, as their names begin
-    results.add(pd.concat([total, *per_file]), {})
-    if not results.scored_bands and not may_be_empty:
-        name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
-        raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
-    return results
 
 
 def _requests(comparison: Comparison, case: Case) -> list[Request]:
