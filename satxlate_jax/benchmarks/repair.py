@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import ndimage
 from tqdm import tqdm
 
 from satxlate_jax import cli
@@ -20,7 +19,7 @@ from satxlate_jax.l1g.reader import read_tile
 from satxlate_jax.models.spectral_base import monomials
 from satxlate_jax.regression import ridge
 from satxlate_jax.translation.load import load
-from satxlate_jax.translation.missing import fill_missing
+from satxlate_jax.translation.repair import interpolate
 
 BLOCK, BLOCKS = 40, 8  # pixels of a side, and how many in a file
 PIXELS, FILES = 500, 200  # of a file, and files, that regressions learn from
@@ -37,15 +36,6 @@ def fit_regression(pixels: np.ndarray, channel: int, degree: int) -> Callable[[n
 
     weights, offset = ridge(features(pixels), pixels[:, [channel]], PENALTY)
     return lambda x: (features(x) @ weights + offset)[:, 0]
-
-
-def interpolate(field: np.ndarray) -> np.ndarray:
-    """A field [h, w] whose gaps continue what is around them, smoothly."""
-    gaps = ~np.isfinite(field)
-    filled = fill_missing(field[..., None])[0][..., 0]
-    for width in (20, 8, 3):
-        filled = np.where(gaps, ndimage.gaussian_filter(filled, width), filled)
-    return filled
 
 
 def _stack(tile: xr.Dataset, names: Sequence[str]) -> np.ndarray:

@@ -122,6 +122,8 @@ class Consistency:
 
     def add_cycle(self, translator: TileTranslator, x: np.ndarray, source: str, target: str) -> None:
         """Adds a tile [h, w, source band], physical units, NaN where missing: to the target and back."""
+        if not translator.can_translate(target, source):
+            return
         back = translator.translate(translator.translate(x, target, source=source), source, source=target)
         rows = [
             band_sums(back[..., channel], x[..., channel], DATA_RANGE[band.kind]).rename({ALL: band.number})

@@ -138,9 +138,13 @@ class FlowTranslator(TileTranslator):
         ours, target = super()._domains(source, to)
         if self.network.axis.are_alternatives(ours, target):
             raise InputError(f"{ours} and {target} are choices of one satellite's bands; name another satellite")
-        if not self.network.can_translate(self.params, ours, target):
+        if not self.can_translate(ours, target):
             raise InputError(f"run '{self.run}' does not know how bands of {target} follow from those of {ours}")
         return ours, target
+
+    def can_translate(self, source: str, target: str) -> bool:
+        """Tell if what a target has and a source has not can be inferred."""
+        return self.network.can_translate(self.params, source, target)
 
     def can_adopt(self, satellite: str, as_instrument: bool = False) -> bool:
         """Tell if the run can translate a satellite that it does not know: of its instruments, or with its bands."""

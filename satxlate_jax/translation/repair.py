@@ -1,7 +1,7 @@
 """Fill what a satellite's own image lacks: bands, and pixels that are missing in some bands but not in others.
 
 The bands that are there tell the others at each scale (models/likelihood.py). Where a band is measured around a hole,
-what its estimate gets wrong there is taken off, less with distance. Measured values stay as they are.
+what its estimate gets wrong there is continued into the hole and taken off. Measured values stay as they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,7 @@ from scipy import ndimage
 from satxlate_jax.translation.missing import fill_missing
 
 SETS = 24  # sets of missing bands of one image that are each inferred from exactly what is there, the most frequent
-REACH = 6.0  # pixels, of the error that is taken off
-FAR = 0.05  # the weight of no error, beside 1 amid measured pixels
+WIDTHS = (20, 8, 3)  # pixels, of the Gaussians by which gaps are smoothed
 
 Infer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -39,15 +38,18 @@ def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.
             places = pixels & filled[..., band]
             estimate = mean[..., band]
             if not absent[band]:
-                measured = ~holes[..., band]
-                error = _smooth(np.where(measured, whole[..., band] - estimate, 0))
-                estimate = estimate + error / (_smooth(measured.astype(float)) + FAR)
+                estimate = estimate + interpolate(x[..., band] - estimate)
             values[places, band], std[places, band] = estimate[places], deviation[places, band]
     return values, std, filled
 
 
-def _smooth(field: np.ndarray) -> np.ndarray:
-    return ndimage.gaussian_filter(field, REACH, mode="constant")
+def interpolate(field: np.ndarray) -> np.ndarray:
+    """A field [h, w] whose gaps, NaN, continue what is around them, smoothly."""
+    gaps = ~np.isfinite(field)
+    filled = fill_missing(field[..., None])[0][..., 0]
+    for width in WIDTHS:
+        filled = np.where(gaps, ndimage.gaussian_filter(filled, width), filled)
+    return filled
 
 
 def _sets(holes: np.ndarray, absent: np.ndarray, lost: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -56,6 +56,10 @@ class TileTranslator:
         """The translator; a spectral flow also translates satellites that it does not know."""
         return self.adopt(satellite) if as_instrument else self
 
+    def can_translate(self, source: str, target: str) -> bool:
+        """Tell if one satellite's images can be made of another's: of the networks that were trained, any."""
+        return {source, target} <= {*self.satellites}
+
     @property
     def facts(self) -> Mapping[str, Any]:
         """The former name of `metadata`."""
