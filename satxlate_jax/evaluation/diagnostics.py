@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band
-from satxlate_jax.evaluation.metrics import DATA_RANGE, band_sums, merge_sums
+from satxlate_jax.evaluation.metrics import DATA_RANGE, SUMS, band_sums, merge_sums
 from satxlate_jax.geometry import DAY_ENDS, NIGHT_BEGINS, view_angles
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.regression import Moments
@@ -117,7 +117,7 @@ class Consistency:
       latent: moments [channel, 2] of the latent fields of two satellites' coincident tiles; None without any.
     """
 
-    cycle: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cycle: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUMS), dtype=np.float64))
     latent: Moments | None = None
 
     def add_cycle(self, translator: TileTranslator, x: np.ndarray, source: str, target: str) -> None:

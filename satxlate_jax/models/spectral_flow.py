@@ -171,18 +171,19 @@ class SpectralFlow(EqualByStructure):
             }
         return base
 
-    def adopt(self, params: Params, satellite: str, like: str | None) -> Params:
+    def adopt(self, params: Params, satellite: str, like: str | None, alike: str | None) -> Params:
         """Parameters for a satellite that no training saw, the last of this flow's.
 
         Args:
           params: of a flow without it.
           satellite: its name.
           like: a satellite of its instrument, whose parts serve it.
+          alike: one whose windows' bands respond as its own do, whose adapter serves it.
         """
-        parts = {name: params.get(name, {}) for name in ("adapters", "usual")}
-        shared = {name: part | {satellite: part[like]} for name, part in parts.items() if like in part}
+        parts = {name: (params.get(name, {}), one) for name, one in (("adapters", alike), ("usual", like))}
+        shared = {name: part | {satellite: part[one]} for name, (part, one) in parts.items() if one in part}
         adopted = {}
-        for target, usual in parts["usual"].items():
+        for target, usual in parts["usual"][0].items():
             pattern, own = self.axis.given(satellite, target), {*self.axis.of_satellite(target)}
             if (
                 own - {*pattern}
@@ -404,8 +405,9 @@ class SpectralFlow(EqualByStructure):
             return Distribution(mean, jnp.broadcast_to(std, mean.shape), jnp.zeros(x.shape[:-1], bool))
         if name_pattern(pattern) not in params["base"]:
             alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
-            made = self.infer(params, x, source, target, params["adopted"][source][target])
-            return Distribution(made[0], made[1], jnp.full(x.shape[:-1], not alike))
+            mean, std = self.infer(params, x, source, target, params["adopted"][source][target])
+            std = std + self._adapter_std(params, source, target)
+            return Distribution(mean, std, jnp.full(x.shape[:-1], not alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         missing = ~self.mask(pattern)

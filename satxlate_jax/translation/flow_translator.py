@@ -23,7 +23,7 @@ from satxlate_jax.translation.finer import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.repair import fill_image
 from satxlate_jax.translation.translate import TileTranslator
-from satxlate_jax.wavelength_axis import assign_channels
+from satxlate_jax.wavelength_axis import RESPONSE_TOLERANCE, assign_channels
 
 LIMITS = (-100.0, 3000.0)
 """Bits that surprise is limited to, so that a file can pack them."""
@@ -180,7 +180,14 @@ class FlowTranslator(TileTranslator):
             entry = {"bands": numbers, "mean": mean.tolist(), "std": std.tolist()}
         metadata = {**self.metadata, "satellites": {**known, satellite: entry}}
         network: Any = make_translator(metadata["config"], metadata["satellites"])
-        params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, like)
+        needed = dict(network.axis.adapted)[satellite]
+        waves = {name: _wavelengths(network, name) for name in network.bands}
+        ours = np.array([waves[satellite][channel] for channel in needed])
+        alike = like
+        for name in () if like else known:
+            theirs = np.array([waves[name].get(channel, np.inf) for channel in needed])
+            alike = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else alike
+        params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, like, alike)
         return FlowTranslator(params, metadata, self.run, self.block)
 
     def check_surprise(self, satellite: str) -> None:
@@ -323,3 +330,9 @@ class FlowTranslator(TileTranslator):
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
         raise InputError("a spectral flow has no latent field beside its bands; use to_latent")
+
+
+def _wavelengths(network: Any, satellite: str) -> dict[int, float]:
+    """Channel -> central wavelength of a satellite's band there, um."""
+    bands = [get_satellite(satellite).band(number) for number in network.bands[satellite]]
+    return {channel: band.wavelength for channel, band in zip(network.axis.of_satellite(satellite), bands, strict=True)}
