@@ -102,8 +102,7 @@ def evaluate(
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
     results = Results(comparison, methods, samples, coastlines=coastlines)
-    # times of one tile follow each other
-    comparison = replace(comparison, cases=sorted(comparison.cases, key=lambda one: (one.source.tile, one.source.time)))
+    comparison = _by_tile(comparison)
     n_cases = len(comparison.cases)
     total, per_file = empty_sums(), []
     before: Example | None = None
@@ -121,8 +120,7 @@ def evaluate(
             results.left_out.append((case.source.path.name, str(error)))
             continue
         sums = _sum_up(results, example)
-        _add_changes(results, before, example)
-        before = example
+        before = _add_changes(results, before, example)
         is_total = sums.index.get_level_values("file") == ""
         total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
         per_file.append(sums[~is_total])
@@ -135,6 +133,11 @@ def evaluate(
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
         raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
     return results
+
+
+def _by_tile(comparison: Comparison) -> Comparison:
+    """The same, where times of one tile follow each other."""
+    return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
 
 
 def _requests(comparison: Comparison, case: Case) -> list[Request]:
@@ -281,11 +284,11 @@ def _sum_up(results: Results, example: Example) -> pd.DataFrame:
     return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)
 
 
-def _add_changes(results: Results, before: Example | None, after: Example) -> None:
-    """Adds what changes from one case to the next of its tile, where they are neighbours in time."""
+def _add_changes(results: Results, before: Example | None, after: Example) -> Example:
+    """Adds what changes between two cases, where they are neighbours in time of one tile; returns the latter."""
     cases = [example.case.source for example in (before, after) if example]
     if len(cases) < 2 or cases[0].tile != cases[1].tile or cases[1].time - cases[0].time > NEIGHBOURS:
-        return
+        return after
     assert before
     kinds = {
         "flicker": (before.predictions, after.predictions),
@@ -297,3 +300,4 @@ def _add_changes(results: Results, before: Example | None, after: Example) -> No
                 changes = results.distributions.setdefault((kind, method, number), metrics.Flicker())
                 truth = np.stack([before.truth[number], after.truth[number]])
                 changes.update(np.stack([earlier[method][number], values]), truth)
+    return after
