@@ -101,11 +101,9 @@ def evaluate(
     fit_baselines(comparison, baselines)
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
-    results = Results(comparison, methods, samples, coastlines=coastlines)
-    comparison = _by_tile(comparison)
-    n_cases = len(comparison.cases)
-    total, per_file = empty_sums(), []
-    before: Example | None = None
+    results = Results(_by_tile(comparison), methods, samples, coastlines=coastlines)
+    comparison, n_cases = results.comparison, len(comparison.cases)
+    total, per_file, before = empty_sums(), [], None
     reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
