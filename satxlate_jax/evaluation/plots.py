@@ -280,12 +280,15 @@ def draw_flicker(results: Results) -> Figure:
     for method, rows in shown.items():
         places = [[band.number for band in bands].index(number) for number in rows["band"]]
         colour, marker = _STYLES.get(method, _OTHER_STYLE)
-        axes.plot(places, rows["change_ratio"], marker, color=colour, label=method_name(method))
+        look = {"color": colour, "label": method_name(method), "zorder": 4 if method == MODEL else 2}
+        axes.plot(places, rows["change_ratio"], marker, **look)
         if rows["change_ratio_sample"].notna().any():
-            axes.plot(places, rows["change_ratio_sample"], "o", color="#74b3e0", label="one sample")
+            axes.plot(
+                places, rows["change_ratio_sample"], "o", color="#74b3e0", label="one sample", zorder=5, markersize=3
+            )
     axes.axhline(1, color="#444444", linewidth=0.8)
     axes.set_xticks(range(len(bands)), [f"{band.number}\n{band.wavelength:g}" for band in bands])
-    axes.set(xlabel="band, µm", ylabel="RMS change over the truth's", ylim=(0, None))
+    axes.set(xlabel="band, µm", ylabel="RMS change over the truth's")
     axes.legend(frameon=False, fontsize=8, ncols=2)
     _plain(axes)
     return figure

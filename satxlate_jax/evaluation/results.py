@@ -311,7 +311,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     pairs = [file for pair in comparison.fit_pairs for file in pair]
     fitted = sorted(file.path.name for file in [*comparison.fit_files, *comparison.fit_sources, *pairs])
     made_of = {"run": run, "step": step, **asdict(comparison.task), "truth": comparison.truth}
-    made_of |= {"methods": list(results.methods), "samples": results.samples, "resolution_km": comparison.resolution_km}
+    made_of |= {"resolution_km": comparison.resolution_km, "methods": list(results.methods), "samples": results.samples}
     made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
     about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
     arrays = {"about": np.array(json.dumps(about))}

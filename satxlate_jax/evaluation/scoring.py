@@ -100,16 +100,12 @@ def evaluate(
     """
     fit_baselines(comparison, baselines)
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
-    results = Results(comparison, methods, samples, coastlines=coastlines)
-    # times of one tile follow each other
-    comparison = replace(comparison, cases=sorted(comparison.cases, key=lambda one: (one.source.tile, one.source.time)))
-    n_cases = len(comparison.cases)
-    total, per_file = empty_sums(), []
-    before: Example | None = None
+    results = Results(_by_tile(comparison), methods, samples, coastlines=coastlines)
+    comparison, n_cases = results.comparison, len(comparison.cases)
+    total, per_file, before = empty_sums(), [], None
     for index, example in _predict_all(translator, results, comparison, baselines, seed):
         sums = _sum_up(results, example)
-        _add_changes(results, before, example)
-        before = example
+        before = _add_changes(results, before, example)
         is_total = sums.index.get_level_values("file") == ""
         total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
         per_file.append(sums[~is_total])
@@ -141,6 +137,11 @@ def _predict_all(
             yield index, _predict(translator, results, case, tiles, baselines, seed)
         except InputError as error:
             results.left_out.append((case.source.path.name, str(error)))
+
+
+def _by_tile(comparison: Comparison) -> Comparison:
+    """The same, where times of one tile follow each other."""
+    return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
 
 
 def _requests(comparison: Comparison, case: Case) -> list[Request]:
@@ -287,11 +288,11 @@ def _sum_up(results: Results, example: Example) -> pd.DataFrame:
     return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)
 
 
-def _add_changes(results: Results, before: Example | None, after: Example) -> None:
-    """Adds what changes from one case to the next of its tile, where they are neighbours in time."""
+def _add_changes(results: Results, before: Example | None, after: Example) -> Example:
+    """Adds what changes between two cases, where they are neighbours in time of one tile; returns the latter."""
     cases = [example.case.source for example in (before, after) if example]
     if len(cases) < 2 or cases[0].tile != cases[1].tile or cases[1].time - cases[0].time > NEIGHBOURS:
-        return
+        return after
     assert before
     kinds = {
         "flicker": (before.predictions, after.predictions),
@@ -303,3 +304,4 @@ def _add_changes(results: Results, before: Example | None, after: Example) -> No
                 changes = results.distributions.setdefault((kind, method, number), metrics.Flicker())
                 truth = np.stack([before.truth[number], after.truth[number]])
                 changes.update(np.stack([earlier[method][number], values]), truth)
+    return after
