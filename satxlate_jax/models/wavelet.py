@@ -105,12 +105,8 @@ def _energies(size: int, levels: int) -> np.ndarray:
     They are averaged over the distance between two coefficients.
     """
     with jax.ensure_compile_time_eval():
-        x = jnp.eye(size, dtype=jnp.float32)
-        sizes = [size]
-        for _ in range(levels - 1):
-            sizes.append(-(-sizes[-1] // 2))
-        for length in reversed(sizes):
-            x = x.at[:length].set(_inverse(x[:length], 0))
+        # compiled in one go: eagerly, each of some hundred operations would be a program
+        x = jax.jit(inverse, static_argnums=1)(jnp.eye(size, dtype=jnp.float32)[:, None], levels)[:, 0]
     before, after = 2**levels // 2, 2**levels - 2**levels // 2 - 1
     padded = np.pad(np.asarray(x) ** 2, ((before, after), (0, 0)), mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(padded, 2**levels, axis=0).mean(-1)
