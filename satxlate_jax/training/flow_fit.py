@@ -26,7 +26,8 @@ BLOCKS = 4
 RIDGE_REFLECTIVE = 0.01  # times config.flow.ridge
 WEAKER = (1, 1e-2, 1e-4)  # times the penalty, tried where the data are of many days
 AIR_MASS = 0.04  # the part of the squared error on blocks left out that it must save
-OTHER_KIND = 0.05  # likewise for thermal channels from reflective ones too, or the reverse: views and seasons differ
+# likewise for thermal channels (True) from reflective ones too, and the reverse: views and seasons differ
+OTHER_KIND = {True: 0.05, False: 0.2}
 RIDGE_ADAPTER = 1e-6
 DOUBLE_DIFFERENCE = 0.5  # its error over that of the regressions it is made of, on simulated scenes
 SHARES = np.arange(0.2, 1.41, 0.1)  # of 2.25 um reflectance at 3.9 um, tried
@@ -233,7 +234,7 @@ class BaseFit:
             for rank, (name, (fit, moments)) in enumerate(fits.items()):
                 for with_air_mass in (False, True)[: 1 + (views_differ and thermal)]:
                     for weaker in WEAKER[: len(WEAKER) if views_differ else 1]:
-                        gain = (1 - OTHER_KIND * bool(rank)) * (1 - AIR_MASS * with_air_mass)
+                        gain = (1 - OTHER_KIND[thermal] * bool(rank)) * (1 - AIR_MASS * with_air_mass)
                         choice = _Choice(name, with_air_mass, penalty * weaker)
                         errors[choice] = fit.error(moments, *choice[1:]) / gain if len(moments) > 1 else len(errors)
             self._choices[key] = min(errors, key=lambda choice: errors[choice])
