@@ -25,6 +25,7 @@ CONTENTS = """
 :caption: Guides
 docs/tutorial
 docs/public_data
+docs/more
 docs/your_own_satellite
 docs/from_pytorch
 docs/pod
@@ -33,6 +34,8 @@ launch/README
 ```{toctree}
 :hidden:
 :caption: Reference
+docs/how_it_works
+docs/results
 docs/api
 docs/configurations
 The data set <datasets/geonex_l1g/README>

@@ -38,6 +38,8 @@ NOT_RUN = {
     r"python3 -m venv .* -m satxlate_jax demo": "makes an environment; the demo's stages are those of the tutorial",
     r"python -m satxlate_jax demo --output": "its stages are those of the tutorial",
     r"python -m satxlate_jax (simulate|evaluate) .*VIEW_H8": "as the tutorial's, from Himawari-8's place",
+    r"python -m satxlate_jax (simulate|evaluate) .*(UNSEEN|VIEW_G18|FINE)": "its options are tested elsewhere",
+    r"(python -m satxlate_jax simulate|tfds build) .*SIM\b": "the tutorial's, larger",
     r"python3 -m venv .*pytest": ".ci/run types it",
     r"python3 -m venv .* pip install -e '.\[dev\]'$": "makes an environment, as .ci/run does",
     r"sphinx-build": "tests/test_site.py runs it",
@@ -55,6 +57,18 @@ RUN_ELSEWHERE = {
     r"tfds build .*FnApiRunner": "datasets/geonex_l1g/geonex_l1g_dataset_builder_test.py::"
     "test_beam_gives_the_same_examples_in_the_same_order_and_the_same_manifest",
     r"python -m satxlate_jax train --config=configs/real_g16g17_ir": "tests/test_configs.py::test_every_file_loads",
+    r"python -m satxlate_jax train --config=configs/drop_band_flow": "tests/test_configs.py::test_every_file_loads",
+    r"python -m satxlate_jax info RUN": "tests/translation/test_info.py::test_a_run_says_what_it_is",
+    r"python -m satxlate_jax translate .*--repair": "tests/translation/test_repair.py::test_files_are_mended",
+    r"python -m satxlate_jax bench repair": "tests/benchmarks/test_bench_repair.py::test_repaired_bands_are_scored",
+    r"python -m satxlate_jax translate .*--as_instrument": "tests/translation/test_unseen_satellites.py::"
+    "test_it_must_be_asked_for",
+    r"python -m satxlate_jax translate .*--resolution_km": "tests/translation/test_finer.py::"
+    "test_details_are_those_of_the_finer_bands_and_their_means_the_2_km_translation",
+    r"python -m satxlate_jax translate .*--surprise": "tests/translation/test_surprise.py::"
+    "test_files_hold_it_where_it_is_asked_for",
+    r"python -m satxlate_jax evaluate .*--likelihood": "tests/translation/test_surprise.py::"
+    "test_evaluate_tells_how_usual_files_are_and_which_faults_stand_out",
     r"python -m satxlate_jax (translate|evaluate) .*REAL": "tests/evaluation/test_evaluate.py::test_the_real_benchmark",
     r"python -m satxlate_jax quicklook .*REAL": "tests/evaluation/test_pictures.py::"
     "test_a_real_tile_is_drawn_in_every_way_its_bands_allow",
