@@ -53,7 +53,7 @@ def score_file(translator: Any, tile: xr.Dataset, fits: dict, random: np.random.
         for kind, hole in (("whole", np.ones_like(blocks)), ("blocks", blocks)):
             holed = tile.assign({name: tile[name].where(~xr.DataArray(hole, dims=tile[name].dims))})
             made = translator.repair(holed)
-            known = np.isfinite(truth).all(-1) & hole
+            known = np.isfinite(truth).all(-1) & hole & np.isfinite(made[name].values)  # none of reflectance at night
             estimates = {f"{fit} regression": fits[index, fit](truth[known]) for fit in ("linear", "quadratic")}
             estimates["repair"] = made[name].values[known]
             if kind == "blocks":
