@@ -34,17 +34,20 @@ COMMANDS = [
     "quicklook {} --output {} --against {} --green {}",
     "animate {} --l1g {} --output {}",
     "path configs",
+    "info {}",
+    "runs --pack {} --output {}",
     "demo --output {}",
     "import-torch {} --config {} --output {}",
     "bench build --l1g {}",
     "bench input --data {}",
     "bench satellites --output {}",
+    "bench repair --checkpoint {} --l1g {} --satellite G17",
     "bench train",
     "bench logging",
 ]
 # what an option that is a path puts in its place in --help, and what one that is none does
 PLACES = {"DIR", "ROOT", "RUN", "OUT", "FILE", "FILE.png", "CSV", "NC", "YAML", "INPUT", "PART", "CHECKPOINT"}
-PLACES |= {"G16,G17 | LIST.csv"}
+PLACES |= {"G16,G17 | LIST.csv", "RUN|FILE.nc"}
 NAME = "a [1]*? b"
 
 

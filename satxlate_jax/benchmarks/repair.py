@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     """
     parser = cli.CommandParser(prog="satxlate bench repair", description=__doc__)
     parser.add_argument("--checkpoint", type=cli.user_path, required=True, metavar="RUN", help="a spectral flow's run")
-    parser.add_argument("--l1g", type=cli.user_path, required=True, metavar="L1G_ROOT", help="folder of L1G tiles")
+    parser.add_argument("--l1g", type=cli.user_path, required=True, metavar="DIR", help="folder of L1G tiles")
     parser.add_argument("--satellite", required=True, help="whose files to mend, such as G17")
     parser.add_argument("--max_files", type=cli.at_least(1), default=8, metavar="N", help="score N files (8)")
     cli.add_archive_filters(parser)
