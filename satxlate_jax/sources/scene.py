@@ -259,7 +259,7 @@ def read_scene(
 
 
 def scene_bands(scene: Any) -> tuple[Satellite, dict[int, Any]]:
-    """The satellite of a Scene, and its bands that are loaded: number -> DataArray.
+    """The satellite of a Scene, and its bands that are loaded: number -> DataArray, ascending.
 
     Raises:
       InputError: there is none, or they are of several satellites or of one that is unknown.
@@ -271,7 +271,7 @@ def scene_bands(scene: Any) -> tuple[Satellite, dict[int, Any]]:
         raise InputError(f"the Scene must hold bands of one satellite; it has {names}")
     satellite = satellites.pop()
     found = {band.number: array for array in arrays if (band := find_band(satellite, array.attrs["wavelength"]))}
-    return satellite, found
+    return satellite, dict(sorted(found.items()))  # satpy's order is chance, and the first band's times are the tile's
 
 
 def row_times(array: Any, y: np.ndarray) -> np.ndarray:
@@ -366,7 +366,7 @@ def grid_scan(
       InputError: the Scene holds no band of one known satellite, or there is no such tile.
     """
     satellite, found = scene_bands(scene)
-    wanted = found if bands is None else {number: found[number] for number in bands if number in found}
+    wanted = found if bands is None else {number: found[number] for number in found if number in {*bands}}
     first = next(iter(found.values()))
     size = geometry.PIXELS[2.0]
     rows, _ = _place(first, tile, size)
@@ -375,7 +375,7 @@ def grid_scan(
     latitude, longitude = geometry.tile_grid(tile, size)
     angles = geometry.solar_position(row_times(first, y), latitude[:, None], longitude[None])
     arrays, faults = {}, {}
-    for number, array in sorted(wanted.items()):
+    for number, array in wanted.items():
         band, size = satellite.band(number), _size_of(array)
         try:
             values = interpolate(array, *_place(array, tile, size))

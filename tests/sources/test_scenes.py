@@ -77,6 +77,19 @@ def test_a_tile_becomes_a_scene_and_comes_back(scene):
     np.testing.assert_allclose(longitude[0], tile["lon"].values, atol=1e-9)
 
 
+def test_the_order_of_bands_in_a_scene_does_not_matter(scene):
+    """satpy's differs from one process to the next; the sun is that of the first band's rows, which differ in size."""
+    from satpy import Scene
+
+    tiles = []
+    for names in (("C05", "C07", "C16"), ("C16", "C07", "C05")):
+        some = Scene()
+        for name in names:
+            some[name] = scene[name]
+        tiles.append(grid_tile(some, "h09v03"))
+    xr.testing.assert_identical(*tiles)
+
+
 def test_granules_are_translated_without_tiles_between(realdata_dir, tmp_path, monkeypatch, capsys):
     """On the sensor's own grid, whose corners are where satpy has them; and on a tile, as of the L1G file."""
     granules = realdata_dir / "abi_l1b"
