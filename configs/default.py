@@ -90,7 +90,7 @@ def _flow() -> ConfigDict:
     flow.members = 1  # networks from as many seeds, trained side by side; their spread adds to the standard deviation
     flow.solar = True  # add sunlight at 3.9 um by physics, where 2.25 um tells the reflectance
     flow.adapters = True  # double differences between instruments whose responses differ (8.5 and 12.3 um)
-    flow.surprise = True  # keep what measured bands are usually like, which `translate --surprise` compares with
+    flow.surprise = True  # keep what measured bands are usually like: for --surprise, --repair, unseen satellites
     return flow
 
 

@@ -77,7 +77,7 @@ def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -
     return wavelet.inverse(x + deviation * z, levels) + part["mean"], jnp.sqrt(variance)
 
 
-def known_to(usual: Params, given: np.ndarray) -> Params:
-    """What `infer` takes where those channels, bool [channel], of a satellite are given."""
+def condition(usual: Params, given: np.ndarray) -> Params:
+    """The part that `infer` takes where those channels, bool [channel], of a satellite are given."""
     gains, std = conditional(usual, given)
     return {"mean": usual["mean"], "gains": gains, "std": std * np.asarray(usual["factor"])}

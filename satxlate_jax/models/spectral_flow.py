@@ -171,16 +171,16 @@ class SpectralFlow(EqualByStructure):
             }
         return base
 
-    def adopt(self, params: Params, satellite: str, like: str | None, alike: str | None) -> Params:
+    def adopt(self, params: Params, satellite: str, twin: str | None, adapter_of: str | None) -> Params:
         """Parameters for a satellite that no training saw, the last of this flow's.
 
         Args:
           params: of a flow without it.
           satellite: its name.
-          like: a satellite of its instrument, whose parts serve it.
-          alike: one whose windows' bands respond as its own do, whose adapter serves it.
+          twin: a satellite of its instrument, where there is one.
+          adapter_of: a satellite whose bands respond as its own do, whose adapter serves it.
         """
-        parts = {name: (params.get(name, {}), one) for name, one in (("adapters", alike), ("usual", like))}
+        parts = {name: (params.get(name, {}), one) for name, one in (("adapters", adapter_of), ("usual", twin))}
         shared = {name: part | {satellite: part[one]} for name, (part, one) in parts.items() if one in part}
         adopted = {}
         for target, usual in parts["usual"][0].items():
@@ -192,7 +192,7 @@ class SpectralFlow(EqualByStructure):
                 and usual["precision"].any()
             ):
                 given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
-                adopted[target] = jax.tree.map(jnp.float32, likelihood.known_to(usual, given))
+                adopted[target] = jax.tree.map(jnp.float32, likelihood.condition(usual, given))
         return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
 
     def can_translate(self, params: Params, source: str, target: str) -> bool:
@@ -404,10 +404,10 @@ class SpectralFlow(EqualByStructure):
             mean, std = self.from_axis(params, y, target), self._adapter_std(params, source, target)
             return Distribution(mean, jnp.broadcast_to(std, mean.shape), jnp.zeros(x.shape[:-1], bool))
         if name_pattern(pattern) not in params["base"]:
-            alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
+            responds_alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
             mean, std = self.infer(params, x, source, target, params["adopted"][source][target])
             std = std + self._adapter_std(params, source, target)
-            return Distribution(mean, std, jnp.full(x.shape[:-1], not alike))
+            return Distribution(mean, std, jnp.full(x.shape[:-1], not responds_alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         missing = ~self.mask(pattern)

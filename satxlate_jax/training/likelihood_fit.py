@@ -1,4 +1,4 @@
-"""Fit what a satellite's wavelet coefficients are usually like, for `models.likelihood.surprise`."""
+"""Fit what a satellite's wavelet coefficients are usually like: for surprise, repair and unseen satellites."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.likelihood import infer, known_to
+from satxlate_jax.models.likelihood import condition, infer
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training.flow_fit import label_blocks
 from satxlate_jax.training.input import Examples
@@ -26,7 +26,7 @@ def fit_usual(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
     has its bands; without one its 'precision' is zero.
     """
     moments = {
-        name: _Moments(flow, params, name, each, label_blocks(examples)[name]) for name, each in examples.items()
+        name: _Coefficients(flow, params, name, each, label_blocks(examples)[name]) for name, each in examples.items()
     }
     instruments, n, found = dict(flow.axis.instruments), flow.axis.size, {}
     for satellite in flow.bands:
@@ -43,8 +43,8 @@ def fit_usual(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
     return found
 
 
-class _Moments:
-    """Means [block, channel] of a satellite's images and covariances [block, subband, channel, channel]."""
+class _Coefficients:
+    """A satellite's images on the axis, their means [image, channel] and squares [image, subband, channel, channel]."""
 
     def __init__(self, flow: SpectralFlow, params: Tree, satellite: str, examples: Examples, blocks: np.ndarray):
         self.flow, self.blocks = flow, blocks
@@ -52,13 +52,7 @@ class _Moments:
         self.images = [np.asarray(to_axis(image)) for image in examples.images]
         self.means = np.stack([image.mean((0, 1), np.float64) for image in self.images])
         centre = self.means.mean(0)
-        self.squares = np.stack([np.asarray(self._squares(image - centre)) for image in self.images])
-
-    @partial(jax.jit, static_argnums=0)
-    def _squares(self, y: jax.Array) -> jax.Array:
-        x, bands = wavelet.transform(y, self.flow.levels), wavelet.subbands(y.shape[:2], self.flow.levels)
-        parts = (x[band.rows, band.columns] for band in bands)
-        return jnp.stack([jnp.einsum("ijc,ijd->cd", one, one, precision="highest") / one[..., 0].size for one in parts])
+        self.squares = np.stack([np.asarray(_mean_squares(image - centre, flow.levels)) for image in self.images])
 
     def usual(self, satellite: str, without: int | None = None) -> Tree:
         """The mean and precision of a satellite's channels, of the images of all blocks but one."""
@@ -80,10 +74,18 @@ class _Moments:
             ratios = []
             for block in sorted(set(self.blocks.tolist())):
                 usual = self.usual(satellite, block)
-                part = known_to(usual | {"factor": 1.0}, np.arange(n) != channel)
+                part = condition(usual | {"factor": 1.0}, np.arange(n) != channel)
                 for index in np.flatnonzero(self.blocks == block)[::8]:
                     y = self.images[index][None]
                     mean, std = apply(part, y, self.flow.levels)
                     ratios.append((np.abs(mean - y) / std)[0, ::4, 1::4, channel])
             found[channel] = max(float(np.quantile(ratios, 0.6827)), 1e-3)
         return found
+
+
+@partial(jax.jit, static_argnums=1)
+def _mean_squares(y: jax.Array, levels: int) -> jax.Array:
+    """Mean products [subband, channel, channel] of an image's wavelet coefficients."""
+    x = wavelet.transform(y, levels)
+    parts = (x[band.rows, band.columns] for band in wavelet.subbands(y.shape[:2], levels))
+    return jnp.stack([jnp.einsum("ijc,ijd->cd", one, one, precision="highest") / one[..., 0].size for one in parts])

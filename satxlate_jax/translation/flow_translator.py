@@ -47,7 +47,7 @@ class FlowTranslator(TileTranslator):
     def translate_tiles(self, tiles: Sequence[xr.Dataset], to: str, **options: Any) -> list[xr.Dataset]:
         """As of both families, also of a satellite that the run does not know but whose instrument it does."""
         ready = self.ready_for(options.get("source") or tiles[0].attrs.get("satellite"))
-        return super(FlowTranslator, ready).translate_tiles(tiles, to, **options)
+        return TileTranslator.translate_tiles(ready, tiles, to, **options)
 
     def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "FlowTranslator":
         """The translator, or, where it does not know a satellite but can adopt it, one that has."""
@@ -105,7 +105,7 @@ class FlowTranslator(TileTranslator):
         Returns:
           `latent` [row, column, channel] on the wavelength axis, network units, 0 where the satellite has no band.
         """
-        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        source = self._source(source or tile.attrs.get("satellite"))
         if given is None:
             given = min(self.satellites, key=lambda name: len(self.network.axis.given(name, source)) or 1_000)
         given = self.domain(given)
@@ -168,9 +168,9 @@ class FlowTranslator(TileTranslator):
         if not self.can_adopt(satellite, as_instrument=True):
             raise InputError(f"run '{self.run}' has no use for {satellite}: it knows it, or shares no band with it")
         known, instrument = self.metadata["satellites"], get_satellite(satellite).instrument
-        like = next((name for name in known if get_satellite(name).instrument == instrument), None)
-        if like:
-            entry = known[like]
+        twin = next((name for name in known if get_satellite(name).instrument == instrument), None)
+        if twin:
+            entry = known[twin]
         else:
             every = [band.number for band in get_satellite(satellite).bands]
             bands = {name: list(each["bands"]) for name, each in known.items()}
@@ -183,11 +183,11 @@ class FlowTranslator(TileTranslator):
         needed = dict(network.axis.adapted)[satellite]
         waves = {name: _wavelengths(network, name) for name in network.bands}
         ours = np.array([waves[satellite][channel] for channel in needed])
-        alike = like
-        for name in () if like else known:
+        adapter_of = twin
+        for name in () if twin else known:
             theirs = np.array([waves[name].get(channel, np.inf) for channel in needed])
-            alike = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else alike
-        params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, like, alike)
+            adapter_of = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else adapter_of
+        params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, twin, adapter_of)
         return FlowTranslator(params, metadata, self.run, self.block)
 
     def check_surprise(self, satellite: str) -> None:
@@ -213,7 +213,7 @@ class FlowTranslator(TileTranslator):
         Raises:
           InputError: as `translate`, or the run does not know what is usual.
         """
-        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)
         x, layout = stack_bands(tile, self.bands(source))
         filled, missing = self._fill(x[None], source)
@@ -244,7 +244,7 @@ class FlowTranslator(TileTranslator):
         Raises:
           InputError: no band of the run is there, or the run does not know what is usual for that satellite.
         """
-        source = self._domains(source or tile.attrs.get("satellite"), self.satellites[0])[0]
+        source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)
         bands = self.bands(source)
         there = [band for band in bands if band.name in tile and np.isfinite(tile[band.name].values).any()]
@@ -267,7 +267,9 @@ class FlowTranslator(TileTranslator):
         for index, band in enumerate(bands):
             dims, is_filled = layout.put_back(filled[..., index])
             _, as_measured = layout.put_back(x[..., index])
-            made[band.name] = (dims, np.where(is_filled, made[band.name].values, as_measured), made[band.name].attrs)
+            attributes = made[band.name].attrs
+            attributes["long_name"] = attributes["long_name"].replace("synthesised", "filled where it was missing")
+            made[band.name] = (dims, np.where(is_filled, made[band.name].values, as_measured), attributes)
         bits = 2 ** np.arange(len(bands), dtype=np.int32)
         described = {
             "long_name": "bands whose value was inferred, not measured",

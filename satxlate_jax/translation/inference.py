@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from satxlate_jax.models.likelihood import known_to
+from satxlate_jax.models.likelihood import condition
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
 
@@ -345,7 +345,7 @@ class FlowProgram:
         """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
         known = np.ones(self.flow.axis.size, bool)
         known[list(self.flow.axis.of_satellite(satellite))] = given
-        part = known_to(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
+        part = condition(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
         program = _program(_infer, self.flow, (1, *x.shape), satellite)
         mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
         return np.asarray(mean)[0], np.asarray(std)[0]

@@ -137,7 +137,11 @@ def describe_translation(path: str) -> list[str]:
         unit = f" {band.unit}".replace(" 1", "")
         about = "all missing" if bool(values.isnull().all()) else f"mean {float(values.mean()):.4g}{unit}"
         about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{unit}"
-        lines.append(f"  {_of_band(target, number)}: {'passed on' if number in passed else 'inferred'}, {about}")
+        origin = "passed on" if number in passed else "inferred"
+        if "filled" in tile:
+            filled = (tile["filled"].values >> network.bands[target].index(number)) % 2
+            origin = f"measured, {filled.mean():.1%} of the pixels filled"
+        lines.append(f"  {_of_band(target, number)}: {origin}, {about}")
     shares = {name: float(((tile["quality"].astype(int) & bit) != 0).mean()) for name, bit in FLAGS.items()}
     if "extrapolated" in tile:
         shares["extrapolated"] = float((tile["extrapolated"] == 1).mean())

@@ -62,13 +62,18 @@ def describe_tile(tile: xr.Dataset, metadata: Mapping[str, Any], command: str) -
     known, target = tile.attrs, tile.attrs.get("satellite", "")
     satellite = SATELLITES.get(target)
     instrument = satellite.instrument if satellite else ""
+    title = f"{target} {instrument} bands synthesised from {known.get('source_satellite', '')} observations"
+    comment = "Synthesised values, not measurements; `quality` says where they are missing or limited."
+    if "filled" in tile:
+        title = f"{target} {instrument} bands, what was missing filled in"
+        comment = "Measured values, and where `filled` has a band's bit inferred ones."
     described.attrs = {
         "Conventions": "CF-1.8",
-        "title": f"{target} {instrument} bands synthesised from {known.get('source_satellite', '')} observations",
+        "title": title,
         "source": f"satellite-to-satellite translation of {known.get('source', '')}",
         "history": f"{now} satxlate_jax {__version__}" + (f": {command}" if command else ""),
         "references": "Vandal et al., IEEE TGRS 2021, arXiv 2010.06045",
-        "comment": "Synthesised values, not measurements; `quality` says where they are missing or limited.",
+        "comment": comment,
         "satellite": target,
         "instrument": instrument,
         **(satellite.platform if satellite else {}),

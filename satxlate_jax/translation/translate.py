@@ -193,10 +193,14 @@ class TileTranslator:
             "checkpoint_step": self.step,
         }
 
-    def _domains(self, source: str | None, to: str) -> tuple[str, str]:
-        if source is None:
+    def _source(self, satellite: str | None) -> str:
+        """The domain of a tile's satellite."""
+        if satellite is None:
             raise InputError("the tile does not say which satellite saw it; pass source=, or set attrs['satellite']")
-        return self.domain(source), self.domain(to)
+        return self.domain(satellite)
+
+    def _domains(self, source: str | None, to: str) -> tuple[str, str]:
+        return self._source(source), self.domain(to)
 
     def _statistics(self, domain: str) -> tuple[np.ndarray, np.ndarray]:
         statistics = self.metadata["satellites"][domain]

@@ -159,3 +159,12 @@ def test_sunlight_is_planck_s_law():
     temperature = np.array([220.0, 300.0, 400.0])
     assert radiance(300.0, 10.0, np.exp) == pytest.approx(9.924, rel=1e-3)  # W m-2 sr-1 um-1
     np.testing.assert_allclose(brightness_temperature(radiance(temperature, 3.9, np.exp), 3.9, np.log), temperature)
+
+
+def test_choices_of_one_satellites_bands_make_no_pattern():
+    """GOES-16 without band 3 and without band 5: to GOES-17 each has a pattern, to one another there is no need."""
+    bands = {"G16_no3": tuple(b for b in ALL if b != 3), "G16_no5": tuple(b for b in ALL if b != 5), "G17": ALL}
+    flow = make_flow(bands)
+    expected = {flow.axis.given(name, "G17") for name in ("G16_no3", "G16_no5")}
+    assert set(flow.patterns) == expected
+    assert flow.axis.are_alternatives("G16_no3", "G16_no5") and not flow.axis.are_alternatives("G16_no3", "G17")

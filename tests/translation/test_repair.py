@@ -92,11 +92,16 @@ def test_files_are_mended(tmp_path, capsys):
     assert main(words) == 0
     with xr.open_dataset(tmp_path / "out" / f"{source.stem}_repaired.nc") as made:
         assert made.attrs["satellite"] == made.attrs["source_satellite"] == "G16"
+        assert "synthesised" not in made.attrs["title"] + made["BAND08"].attrs["long_name"]
         np.testing.assert_allclose(made["BAND08"], tile["BAND08"], atol=0.011)
         error = (made["BAND11"] - tile["BAND11"]).values / STD[11]
         assert np.sqrt(np.mean(error**2)) < 1.5 * tiny_flow.NOISE and (made["filled"] == 2**5).all()
     capsys.readouterr()
     assert main(words) == 0 and "0 written, 1 already there" in capsys.readouterr().out
+    assert not main(["info", str(tmp_path / "out" / f"{source.stem}_repaired.nc")])
+    assert (
+        "um): measured, 100.0% of the pixels filled" in capsys.readouterr().out.partition("  11 (")[2].splitlines()[0]
+    )
 
 
 def test_what_cannot_be_mended_is_one_line(tmp_path, translator, capsys):
