@@ -253,19 +253,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> None:
-    """Runs the subcommand.
-
-    Raises:
-      InputError: a folder that holds no prepared data set, or output that cannot be written.
-    """
+    """Runs the subcommand; InputError where a folder holds no prepared data set."""
     arguments = _parser().parse_args(argv)
     table = tabulate(arguments.data, arguments.split)
     print(describe(table, arguments.split))
     output = Path(arguments.output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to '{output}' ({error.strerror or error})") from error
+    output.mkdir(parents=True, exist_ok=True)
     stored = table.drop(columns=["satellite", "kind", "histogram"])
     atomic.write_text(output / TABLE, stored.to_csv(index=False, lineterminator="\r\n"))
     draw_histograms(table, output / FIGURE)
