@@ -100,10 +100,7 @@ def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
 
 @lru_cache(maxsize=256)
 def _energies(size: int, levels: int) -> np.ndarray:
-    """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient], smoothed.
-
-    They are averaged over the distance between two coefficients.
-    """
+    """Squared synthesis functions along an axis, float32 [pixel, coefficient], averaged over a coefficient's width."""
     with jax.ensure_compile_time_eval():
         # compiled in one go: eagerly, each of some hundred operations would be a program
         x = jax.jit(inverse, static_argnums=1)(jnp.eye(size, dtype=jnp.float32)[:, None], levels)[:, 0]
