@@ -19,9 +19,9 @@ MAY_IMPORT = {
     "dataset": {"archive", "l1g"},
     "models": set(),
     "checkpoints": set(),
-    "training": {"dataset", "models", "checkpoints"},
-    "translation": {"archive", "l1g", "sources", "models", "checkpoints"},
-    "evaluation": {"archive", "l1g", "translation"},
+    "training": {"dataset", "models", "checkpoints", "program_cache"},
+    "translation": {"archive", "l1g", "sources", "models", "checkpoints", "program_cache"},
+    "evaluation": {"archive", "l1g", "translation", "program_cache"},
     "simulator": {"archive", "l1g"},
 }
 WITHOUT_JAX = ("archive", "l1g", "sources", "dataset", "simulator", *EVERYWHERE)

@@ -23,6 +23,7 @@ from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
@@ -58,6 +59,7 @@ def main(options: argparse.Namespace) -> None:
     """Run the subcommand `evaluate`."""
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
+    use_program_cache()
     translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))

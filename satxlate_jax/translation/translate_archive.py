@@ -17,6 +17,7 @@ from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, read_isolated
+from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
 from satxlate_jax.translation.load import load
@@ -38,6 +39,7 @@ def main(options: argparse.Namespace) -> int:
     Raises:
       InputError: a mistake of the user, or every input failed.
     """
+    use_program_cache()
     translator = load(options.checkpoint, options.step, block=options.block or BLOCK)
     translator.check_samples(options.samples)
     if options.repair and (options.samples or options.zarr or options.surprise):
