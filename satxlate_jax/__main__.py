@@ -6,13 +6,13 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 
 from satxlate_jax import __version__
 from satxlate_jax.cli import InputError
+from satxlate_jax.options import parse
 
-# subcommand -> (module with main(argv) or module:function, its description). Only the module that is used is imported.
+# subcommand -> (module with main(options), or module:function, and its description); only what is used is imported
 SUBCOMMANDS = {
     "simulate": ("satxlate_jax.simulator.simulate", "write L1G files of scenes as several satellites see them"),
     "tiles": ("satxlate_jax.sources.tiles", "turn public Level-1b granules into L1G tiles"),
@@ -61,10 +61,11 @@ def _device_error(error: Exception) -> str:
     return f"no device of JAX_PLATFORMS={platforms} ({reason or 'no plugin for it'}); {advice}"
 
 
-def find_main(name: str) -> Callable[[list[str]], int | None]:
-    """The function that runs a subcommand, which imports its module."""
+def run_subcommand(name: str, words: list[str]) -> int | None:
+    """Run a subcommand: understand its words, then import what does it; the names under `bench` do so themselves."""
+    options = words if name == "bench" else parse(name, words)
     module, _, function = SUBCOMMANDS[name][0].partition(":")
-    return getattr(import_module(module), function or "main")
+    return getattr(import_module(module), function or "main")(options)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     code = 2
     try:
-        return find_main(name)(arguments) or 0
+        return run_subcommand(name, arguments) or 0
     except InputError as error:
         complaint = str(error)
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ class InputError(ValueError):
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises InputError, and names a misspelt option before what is then missing."""
 
+    takes_config = False
     _words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -104,6 +105,13 @@ def expanded(text: str) -> str:
 
 user_path = option_type(expanded)
 """The type of an option that is a path: `~` is the home folder in `--option=~/x` too, which no shell expands."""
+
+
+def take_config(parser: CommandParser) -> None:
+    """Leave the words that the parser does not know to a training configuration."""
+    parser.takes_config, parser.allow_abbrev = True, False
+    parser.epilog = "--config=FILE.py names the configuration; --config.FIELD=VALUE overrides any field of it, for "
+    parser.epilog += "example --config.data.dir=DATA --config.steps=1000 (configs/default.py lists and explains them)."
 
 
 def add_archive_filters(parser: Any) -> None:

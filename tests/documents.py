@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from satxlate_jax.__main__ import SUBCOMMANDS, find_main, main
+from satxlate_jax.__main__ import SUBCOMMANDS, main, run_subcommand
 from satxlate_jax.cli import CommandParser
 from tests.tiny_run import once
 
@@ -131,7 +131,7 @@ def parse(words: Sequence[str]) -> Parsed:
         patch.setattr(CommandParser, "parse_args", all_and_stop)
         subcommand, *arguments = words
         try:
-            find_main(subcommand)(arguments)
+            run_subcommand(subcommand, arguments)
         except Parsed as parsed:
             return parsed
     raise AssertionError(f"{words} was not parsed")

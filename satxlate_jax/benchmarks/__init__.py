@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from satxlate_jax.cli import CommandParser, InputError
+from satxlate_jax.cli import CommandParser, InputError, take_config
 
 # name -> (module and function that takes its options, description)
 BENCHMARKS = {
@@ -35,5 +35,6 @@ def main(argv: Sequence[str]) -> int | None:
 
 def config_parser(command: str, description: str | None) -> CommandParser:
     """The parser of a command that takes a training configuration as `satxlate train` does."""
-    epilog = "--config=FILE.py and --config.FIELD=VALUE as in `satxlate train`."
-    return CommandParser(prog=f"satxlate {command}", description=description, epilog=epilog, allow_abbrev=False)
+    parser = CommandParser(prog=f"satxlate {command}", description=description)
+    take_config(parser)
+    return parser

@@ -15,24 +15,15 @@ from typing import Any
 
 import pandas as pd
 
-from satxlate_jax.cli import (
-    CommandParser,
-    InputError,
-    add_archive_filters,
-    add_part,
-    archive_filters,
-    at_least,
-    parse_names,
-    user_path,
-)
+from satxlate_jax.cli import InputError, archive_filters, parse_names
 from satxlate_jax.evaluation.anomalies import score_likelihood
-from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
+from satxlate_jax.evaluation.baselines import make_baselines
 from satxlate_jax.evaluation.cases import Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
-from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
+from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.geometry import PIXELS
+from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
@@ -53,54 +44,6 @@ _SAME = {
 """Keys that must be the same in all parts, in words."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate evaluate",
-        description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
-        "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further metrics and a LaTeX "
-        "table beside it, OUT/figures/*.png, OUT/sums.npz for `satxlate pool`, and OUT/failures.jsonl: files that "
-        "could not be scored.",
-    )
-    add = parser.add_argument
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
-    add("--step", type=int, help="which checkpoint (default: the newest)")
-    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
-    add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
-    add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
-    add("--output", type=user_path, required=True, metavar="OUT", help="folder for scores, report and figures")
-    files = parser.add_argument_group("which files")
-    add = files.add_argument
-    add("--preset", choices=PRESETS, help="paper: 2019, days 32-53, 00:00 UTC; other filters narrow it")
-    add_archive_filters(files)
-    add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
-    add_part(files, "score only the Kth of N parts of these files (see `pool`)")
-    add = parser.add_argument_group("how").add_argument
-    truth = "compare with the target's file of the same tile and time (default), with bands of the same instrument "
-    truth += "that the source's file holds and the network is not given, or with simulated files of the target's "
-    truth += "instrument in the source's place, without parallax"
-    add("--truth", choices=TRUTHS, default="coincident", help=truth)
-    simulated = "root of what `simulate --viewpoint SOURCE` wrote, for --truth same_view"
-    add("--truth_l1g", type=user_path, metavar="ROOT", help=simulated)
-    other = "--output of an evaluation against another truth, whose RMSE the report's first table shows beside its own"
-    add("--beside", type=user_path, metavar="OUT", help=other)
-    add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
-    slow = f"all but the slow ones, {' and '.join(SLOW)}"
-    add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
-    add("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
-    grid = "of the grid (2); finer, the translation at 2 km, interpolated, is scored beside, as model_2km"
-    add("--resolution_km", type=float, default=2.0, choices=tuple(PIXELS), help=grid)
-    add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
-    add("--seed", type=int, default=0, help="of files and ensemble members (0)")
-    add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
-    unlike = "the source is of an instrument that the run does not know, whose bands have its wavelengths"
-    add("--as_instrument", action="store_true", help=unlike)
-    likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "
-    likelihood += "(OUT/likelihood.csv, OUT/faults.csv; of the spectral flow)"
-    add("--likelihood", action="store_true", help=likelihood)
-    add("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
-    return parser
-
-
 def _filters(options: argparse.Namespace) -> dict[str, Any]:
     preset: dict[str, Any] = PRESETS.get(options.preset or "", {})
     given = {name: values for name, values in archive_filters(options).items() if values is not None}
@@ -112,11 +55,11 @@ def _filters(options: argparse.Namespace) -> dict[str, Any]:
     return preset | given | narrowed
 
 
-def main(argv: list[str]) -> None:
-    """Runs `evaluate`."""
-    options = _parser().parse_args(argv)
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `evaluate`."""
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
+    use_program_cache()
     translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
@@ -159,7 +102,7 @@ def main(argv: list[str]) -> None:
     if options.likelihood:
         paths, domain = [case.source.path for case in cases], translator.domain(options.source)
         print(score_likelihood(translator, paths, domain, output, options.seed))
-    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]), beside)
+    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *options.words]), beside)
     if results.left_out:
         name, reason = results.left_out[0]
         count = f"{len(results.left_out)} of {len(comparison.cases)} files"
@@ -206,17 +149,8 @@ def add_up(parts: Mapping[str, Results]) -> Results:
     return total
 
 
-def pool(argv: list[str]) -> None:
-    """Runs `pool`."""
-    parser = CommandParser(
-        prog="satxlate pool",
-        description="Pool evaluations of parts of an archive (evaluate --part K/N): OUT/scores.csv and the other "
-        "tables, as if all had been evaluated at once.",
-    )
-    add = parser.add_argument
-    add("parts", type=user_path, nargs="+", metavar="PART", help="the --output of `evaluate --part K/N`, for each K")
-    add("--output", type=user_path, required=True, metavar="OUT", help="folder for the tables")
-    options = parser.parse_args(argv)
+def pool(options: argparse.Namespace) -> None:
+    """Run the subcommand `pool`."""
     if twice := [name for name in options.parts if options.parts.count(name) > 1]:
         raise InputError(f"'{twice[0]}' is given twice; give each part once")
     parts = {name: read_sums(name) for name in options.parts}

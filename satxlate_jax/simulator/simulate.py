@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.cli import CommandParser, InputError, parse_names, parse_numbers, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
@@ -264,30 +264,9 @@ def simulate_archive(
     return sorted(paths)
 
 
-def main(argv: list[str]) -> None:
-    """Runs the subcommand `simulate`."""
-    parser = CommandParser(
-        prog="satxlate simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    option = parser.add_argument
-    option("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
-    option("--satellites", default="G16,G17,H8", help="names, separated by commas (default %(default)s)")
-    tiles = "tiles in all, shared out to groups of satellites that overlap, at least one each (default %(default)s)"
-    option("--tiles", type=int, default=4, metavar="N", help=tiles)
-    option("--times", type=int, default=6, metavar="N", help="times, each on its own day (default %(default)s)")
-    option("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
-    option("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
-    place = "write what the other satellites' instruments would see from this one's place; give a root of its own"
-    option("--viewpoint", metavar="SATELLITE", help=place)
-    sequence = "times that follow each other, in the test period, in the place of days of their own"
-    option("--minutes_apart", type=int, metavar="N", help=sequence)
-    finer = "reflective bands no coarser than this (default: each at its own resolution)"
-    option("--resolution_km", type=float, choices=tuple(geometry.PIXELS), help=finer)
-    option("--days", metavar="A-B", help="of these times only those on such days of the year (32-53: the test period)")
-    options = vars(parser.parse_args(argv))
-    options["satellites"] = parse_names(options["satellites"])
-    options["days"] = options["days"] and parse_numbers(options["days"])
-    paths = simulate_archive(**options)
-    names = [name for name in options["satellites"] if name != options["viewpoint"]]
-    place = f" in the place of {options['viewpoint']}" if options["viewpoint"] else ""
-    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options['output']}")
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `simulate`."""
+    paths = simulate_archive(**{name: value for name, value in vars(options).items() if name != "words"})
+    names = [name for name in options.satellites if name != options.viewpoint]
+    place = f" in the place of {options.viewpoint}" if options.viewpoint else ""
+    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options.output}")

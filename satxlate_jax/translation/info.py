@@ -1,8 +1,9 @@
 """`satxlate info`: what a run or a translated file is, on one screen; `satxlate runs`: those that are shipped."""
 
+import argparse
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.checkpoints import Archive
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
@@ -156,24 +157,17 @@ def _domain(satellites: Mapping[str, Any], name: str) -> str:
     return name if name in satellites else next(each for each in satellites if each.split("_", 1)[0] == name)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(options: argparse.Namespace) -> None:
     """Run the subcommand `info`."""
-    parser = CommandParser(prog="satxlate info", description="Say what a run or a translated file is.")
-    what = "a training run's folder, pretrained:NAME, or a netCDF file of `satxlate translate`"
-    parser.add_argument("what", type=user_path, metavar="RUN|FILE.nc", help=what)
-    what = parser.parse_args(argv).what
+    what = options.what
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME or a translated file")
     print("\n".join(describe_run(what) if is_run else describe_translation(what)))
 
 
-def runs(argv: Sequence[str]) -> None:
+def runs(options: argparse.Namespace) -> None:
     """Run the subcommand `runs`."""
-    parser = CommandParser(prog="satxlate runs", description="List the runs that come with the package, or pack one.")
-    parser.add_argument("--pack", type=user_path, metavar="RUN", help="write this run's generator as one file")
-    parser.add_argument("--output", type=user_path, metavar="NAME.npz", help="the file that --pack writes")
-    options = parser.parse_args(argv)
     if (options.pack is None) != (options.output is None):
         raise InputError("--pack RUN and --output NAME.npz go together")
     if options.pack is None:

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
-from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, read_isolated
+from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
 from satxlate_jax.translation.load import load
@@ -30,60 +30,7 @@ FAILURES = "failures.jsonl"
 """Beside the outputs: one JSON object (file, reason) per input that the last run could not translate."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.CommandParser(
-        prog="satxlate translate",
-        description="Turn one satellite's L1G tiles into another's: one CF-1.8 netCDF per input. Started again, it "
-        "skips what is complete. Files that cannot be used are named (also in OUT/failures.jsonl), the rest goes on; "
-        "the exit code is 0 where at least one file was translated.",
-    )
-    add, path, numbers = parser.add_argument, cli.user_path, cli.option_type(cli.parse_numbers)
-    add(
-        "inputs",
-        type=path,
-        nargs="+",
-        metavar="INPUT",
-        help="L1G files, folders to search for them, or Level-1b granules (files, folders, URLs)",
-    )
-    add("--checkpoint", type=path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
-    add("--step", type=int, help="which checkpoint (default: the newest)")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--to", metavar="SATELLITE", help="the satellite to make, such as H8")
-    repair = "fill bands that a file lacks and pixels missing in some bands only, of its own satellite"
-    what.add_argument("--repair", action="store_true", help=f"{repair}; of the spectral flow")
-    add("--output", type=path, required=True, metavar="OUT", help="folder for the translations; made if absent")
-    choice = parser.add_argument_group("which files of the folders")
-    cli.add_archive_filters(choice)
-    choice.add_argument("--source", metavar="SATELLITE", help="only files of this one (default: all others)")
-    pairs = "only files in this list (`satxlate catalog L1G_ROOT --pairs G16,H8` makes one)"
-    unlike = "also files of instruments that the run does not know, whose bands have its wavelengths"
-    choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
-    choice.add_argument("--pairs", type=path, metavar="CSV", help=pairs)
-    cli.add_part(choice, "only the Kth of N parts of the files, for a process of its own")
-    from_zero = cli.option_type(partial(cli.parse_part, first=0))
-    choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
-    add = parser.add_argument_group("output").add_argument
-    add("--bands", type=numbers, help="write only these bands, such as 2,7-9 (default: all)")
-    add(
-        "--samples",
-        type=cli.at_least(0),
-        default=0,
-        help="of the spectral flow: write N draws of its distribution beside the mean; "
-        "of the VAE-GAN: mean and spread of an ensemble over the latent noise",
-    )
-    add("--seed", type=int, default=0, help="of the ensemble")
-    surprise = "also write how unusual each pixel's measurements are (bits), of the spectral flow"
-    add("--surprise", action="store_true", help=surprise)
-    add("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
-    add("--resolution_km", type=float, default=2.0, choices=(2.0, 1.0, 0.5), help="of the grid (2)")
-    add("--overwrite", action="store_true", help="make outputs again that are complete")
-    add = parser.add_argument_group("how").add_argument
-    add("--workers", type=cli.at_least(1), default=count_cpus(), help="processes that read (default: the job's CPUs)")
-    add("--block", type=cli.at_least(1), default=BLOCK, help=f"pixels of a side computed at once ({BLOCK})")
-    return parser
-
-
-def main(argv: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run the subcommand `translate`.
 
     Returns:
@@ -92,13 +39,13 @@ def main(argv: list[str]) -> int:
     Raises:
       InputError: a mistake of the user, or every input failed.
     """
-    options = _parser().parse_args(argv)
-    translator = load(options.checkpoint, options.step, block=options.block)
+    use_program_cache()
+    translator = load(options.checkpoint, options.step, block=options.block or BLOCK)
     translator.check_samples(options.samples)
     if options.repair and (options.samples or options.zarr or options.surprise):
         raise InputError("--samples, --surprise and --zarr are not for --repair")
     target = "" if options.repair else translator.domain(options.to)
-    command = shlex.join(["satxlate", "translate", *argv])
+    command = shlex.join(["satxlate", "translate", *options.words])
     if are_granules(options.inputs):
         return _translate_granules(translator, options, command)
     translator = adopt_others(translator, options.as_instrument)
