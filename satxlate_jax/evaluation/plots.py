@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.baselines import COARSE, MODEL, method_name
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
-from satxlate_jax.evaluation.metrics import Calibration, JointHistogram
+from satxlate_jax.evaluation.distributions import Calibration, JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 from satxlate_jax.translation.finer import FITTED_KM

@@ -6,7 +6,7 @@ import numpy as np
 
 from satxlate_jax.evaluation.cases import Task
 from satxlate_jax.evaluation.composites import GREEN_FORMULAS, find_band, formula_green, green_band
-from satxlate_jax.evaluation.metrics import BINS
+from satxlate_jax.evaluation.distributions import BINS
 from satxlate_jax.instruments import get_satellite
 
 
