@@ -18,6 +18,11 @@ class InputError(ValueError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """An exception's kind and message, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises InputError, and names a misspelt option before what is then missing."""
 

@@ -13,8 +13,6 @@ import pytest
 
 from configs.default import get_config, ordered
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.manifest import SplitCount
-from satxlate_jax.dataset.statistics import BandCounts
 from satxlate_jax.training.input import training_batches, validation_batches
 from tests.archives import build_data_set, compressed_streams, write_archive
 
@@ -136,8 +134,6 @@ def test_a_damaged_angle_that_nobody_needs_is_told(tmp_path):
     assert manifest["faults"] == {"damaged solar angles": 1}
     (faulty,) = manifest["faulty"]
     assert (tmp_path / "l1g" / faulty["file"]) == files[2] and faulty["fault"].startswith("Solar_Zenith is damaged")
-    count = SplitCount(BandCounts(2), faulty=[("a", "b")])
-    assert SplitCount.from_bytes(count.to_bytes()).faulty == [("a", "b")]  # as Beam's workers tell it
 
 
 @pytest.fixture(scope="module")

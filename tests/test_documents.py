@@ -190,7 +190,7 @@ def test_the_collection_finds_what_it_should():
         "--config.data.datasets.G16=NAME",
         "--config.data.dir=DATA",
     } <= overrides
-    assert {"satxlate_jax/dataset/build_hint.py", "datasets/geonex_l1g/README.md"} <= {
+    assert {"satxlate_jax/dataset/selection.py", "datasets/geonex_l1g/README.md"} <= {
         text for text, _ in named_overrides()
     }
 

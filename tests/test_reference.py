@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.checkpoints import check_same_leaves
 from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import cut_patches, patch_offsets
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.l1g.resampling import resample
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
-from satxlate_jax.training.torch_reference import check_same_structure, config_from_released_yaml, to_nested
+from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
 from satxlate_jax.translation.inference import run_network
 
 FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))
@@ -151,9 +152,9 @@ def assert_close(actual, expected, tolerance, what):
 def test_the_networks_have_the_released_parameters(case):
     objective = case.objective
     expected = jax.eval_shape(objective.translator.init, jax.random.key(0))
-    check_same_structure(case.generator or expected, expected, case.name)
+    check_same_leaves(case.name, case.generator or expected, expected)
     expected = jax.eval_shape(objective.discriminator.init, jax.random.key(0))
-    check_same_structure(case.discriminator or expected, expected, case.name)
+    check_same_leaves(case.name, case.discriminator or expected, expected)
 
 
 @for_cases(names_with("x"))

@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.cpus import count_cpus
 
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
@@ -303,7 +303,7 @@ def _answer(function: Callable, argument: Any) -> Any:
     except InputError as error:  # its message is one for the user
         return Failure("error", " ".join(str(error).split()))
     except Exception as error:
-        return Failure("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Failure("error", one_line(error))
 
 
 def _send(connection: socket.socket, message: Any) -> None:

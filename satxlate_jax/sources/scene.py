@@ -21,7 +21,7 @@ import xarray as xr
 from scipy import ndimage
 
 from satxlate_jax import geometry
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.instruments import SATELLITES, Band, Satellite, is_same_wavelength
 from satxlate_jax.l1g.resampling import resample, resample_angle
 from satxlate_jax.l1g.tile import ANGLES, make_tile
@@ -147,7 +147,7 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
                     satpy.Scene(**options | {"filenames": [file]})
                     good.append(file)
                 except Exception as error:
-                    faults[granule.name] = f"cannot be opened ({_in_a_line(error)}); fetch it again"
+                    faults[granule.name] = f"cannot be opened ({one_line(error)[:200]}); fetch it again"
             if not good:
                 raise InputError(f"{scan.title}: {next(iter(faults))} {next(iter(faults.values()))}") from None
             scene = satpy.Scene(**options | {"filenames": good})
@@ -183,10 +183,6 @@ def _satellite_of(scan: Scan, scene: Any) -> Satellite:
     identity = next(one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None)
     scene.load([identity], pad_data=False)
     return find_satellite(scene[identity].attrs["platform_name"])
-
-
-def _in_a_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
 
 
 def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
@@ -380,7 +376,7 @@ def grid_scan(
         try:
             values = interpolate(array, *_place(array, tile, size))
         except Exception as error:  # a damaged granule: satpy raises whatever its libraries do
-            faults[band.name] = f"cannot be read ({_in_a_line(error)}); fetch it again"
+            faults[band.name] = f"cannot be read ({one_line(error)[:200]}); fetch it again"
             continue
         if band.kind == "reflectance":
             values = _to_reflectance(

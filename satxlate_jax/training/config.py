@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import CommandParser, InputError, expanded, one_line
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
 from satxlate_jax.shipped import CONFIGS
@@ -243,16 +243,12 @@ def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) ->
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
     """The file that `--config=FILE` or `--config FILE` names, the last where there are several, and the other words."""
-    files, others, waiting = [], [], False
-    for word in words:
-        if waiting or word.startswith("--config="):
-            files.append(word if waiting else word.partition("=")[2])
-        elif word != "--config":
-            others.append(word)
-        waiting = word == "--config" and not waiting
-    if not files or not files[-1]:
+    parser = CommandParser(prog="satxlate train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    given, others = parser.parse_known_args(words)
+    if not given.config:
         raise InputError("name a configuration: --config=configs/NAME.py")
-    name, colon, argument = files[-1].partition(":")
+    name, colon, argument = given.config.partition(":")
     return expanded(name) + colon + argument, others
 
 
@@ -271,8 +267,7 @@ def _read(file: str) -> ConfigDict:
         except InputError:
             raise
         except Exception as error:  # whatever a file of one's own raises
-            reason = " ".join(str(error).split())
-            raise InputError(f"the configuration {file} fails: {type(error).__name__}: {reason}") from None
+            raise InputError(f"the configuration {file} fails: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config() of {file} gives a {type(config).__name__}, not a ConfigDict")
     return config

@@ -9,8 +9,8 @@ import numpy as np
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.dataset.build_hint import DATASET, describe_build
 from satxlate_jax.dataset.record_reader import FILE_FORMATS
+from satxlate_jax.dataset.selection import DATASET, Selection, describe_build
 from satxlate_jax.dataset.statistics import NAME as STATISTICS
 from satxlate_jax.dataset.statistics import read_statistics
 from satxlate_jax.instruments import get_satellite
@@ -151,8 +151,6 @@ def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
     if not folder:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    from satxlate_jax.dataset.selection import Selection  # here, for the same reason
-
     built = _read_manifest(folder)
     kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}
     if kept.get("stride", 0) > config.data.patch_size:

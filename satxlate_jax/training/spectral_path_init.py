@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from satxlate_jax.instruments import change_of_units
 from satxlate_jax.models.network import Network
 from satxlate_jax.models.spectral_path import HiddenUnits, spectral_features
 from satxlate_jax.regression import Moments, least_squares
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import training_sources, wavelength_channels
 from satxlate_jax.training.input import Batch, data_metadata, training_batches, validation_batches
+from satxlate_jax.wavelength_axis import WavelengthAxis
 
 PATCHES = 2_048
 """Patches of each satellite that the regressions are fitted on, and that hidden units are checked on: at most so many
@@ -80,34 +80,21 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, silent: boo
 
 def _fit(config: Any) -> Maps:
     """The maps, of one process's own reading and computing; float32."""
-    channels = wavelength_channels(config)
-    scales = _channel_scales(data_metadata(config), channels)
-    n_channels = 1 + max(channel for numbers in channels.values() for channel in numbers)
+    axis, channels = WavelengthAxis.of(data_metadata(config)), wavelength_channels(config)
+    scales = {satellite: tuple(np.array(pairs).T) for satellite, pairs in axis.scales}
     path = config.generator.spectral_path
     maps: Maps = {"encoders": {}, "decoders": {}}
     for satellite, (slope, offset) in scales.items():
-        own = np.eye(n_channels)[channels[satellite]]  # [band, channel]
-        infers = path == "quadratic" and len(own) < n_channels
+        own = np.eye(axis.size)[channels[satellite]]  # [band, channel]
+        infers = path == "quadratic" and len(own) < axis.size
         products = spectral_features(np.zeros((1, len(own))), infers).shape[1] - len(own)
-        kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_channels))])
+        kernel = np.concatenate([own * slope[:, None], np.zeros((products, axis.size))])
         maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
     regressions = [] if path == "copy" else _plan(config, channels, scales)
     if regressions:
         _fill(config, maps["encoders"], regressions)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
-
-
-def _channel_scales(metadata: Mapping[str, Mapping[str, list]], channels: Mapping[str, list[int]]) -> Scales:
-    """Satellite -> slope and offset [band] from its network units to those of the wavelength channels."""
-    units: dict[int, tuple[float, float]] = {}  # mean and deviation that the channel's first satellite is normalised by
-    scales = {}
-    for satellite, numbers in channels.items():
-        mean, std = np.array(metadata[satellite]["mean"]), np.array(metadata[satellite]["std"])
-        for channel, *unit in zip(numbers, mean, std, strict=True):
-            units.setdefault(channel, tuple(unit))
-        scales[satellite] = change_of_units(mean, std, *np.array([units[channel] for channel in numbers]).T)
-    return scales
 
 
 def _plan(config: Any, channels: Mapping[str, list[int]], scales: Scales) -> list["_Regression"]:

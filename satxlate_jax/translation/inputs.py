@@ -7,8 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from satxlate_jax.archive.catalog import find_tiles, parse_name
-from satxlate_jax.archive.pair_lists import locate_pairs, read_pairs
+from satxlate_jax.archive.catalog import find_tiles, locate_pairs, parse_name, read_pairs
 from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import parse_tile
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile

@@ -12,7 +12,7 @@ from satxlate_jax import load
 from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.translator import build_translator
+from satxlate_jax.models.translator import Translator
 from satxlate_jax.training import spectral_path_init as spectral_start_module
 from satxlate_jax.training.assembly import build_networks, build_objective
 from satxlate_jax.training.channels import wavelength_channels
@@ -163,7 +163,7 @@ def test_the_path_takes_no_noise(config):
 def test_without_it_nothing_changes(config):
     """The same parameters, the same image: the path only adds."""
     with_path, _ = build_networks(config)
-    plain = build_translator(config.generator, with_path.bands)
+    plain = Translator(config.generator, with_path.bands)
     params = with_path.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
     z = with_path.encode(params, x, "H8")
