@@ -10,7 +10,18 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "satxlate_jax"
 
-EVERYWHERE = {"cli", "atomic", "cpus", "instruments", "geometry", "regression", "options", "shipped", "wavelength_axis"}
+EVERYWHERE = {
+    "cli",
+    "atomic",
+    "cpus",
+    "instruments",
+    "geometry",
+    "options",
+    "regression",
+    "run_card",
+    "shipped",
+    "wavelength_axis",
+}
 # package -> the packages that it may import beside itself; EVERYWHERE may be imported by all
 MAY_IMPORT = {
     "archive": set(),
