@@ -176,7 +176,13 @@ def translate(parser: CommandParser) -> None:
     add = parser.add_argument
     inputs = "L1G files, folders to search for them, or Level-1b granules (files, folders, URLs)"
     add("inputs", type=user_path, nargs="+", metavar="INPUT", help=inputs)
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add(
+        "--checkpoint",
+        type=user_path,
+        required=True,
+        metavar="RUN",
+        help="a training run's folder (its --workdir), or pretrained:NAME",
+    )
     add("--step", type=int, help="which checkpoint (default: the newest)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--to", metavar="SATELLITE", help="the satellite to make, such as H8")
@@ -217,7 +223,13 @@ def evaluate(parser: CommandParser) -> None:
     files that could not be scored.
     """
     add = parser.add_argument
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add(
+        "--checkpoint",
+        type=user_path,
+        required=True,
+        metavar="RUN",
+        help="a training run's folder (its --workdir), or pretrained:NAME",
+    )
     add("--step", type=int, help="which checkpoint (default: the newest)")
     add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
     add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")

@@ -242,7 +242,8 @@ def read_scene(
     import_satpy()
     inputs = [files_or_urls] if isinstance(files_or_urls, str | Path) else files_or_urls
     granules, _ = find_granules([str(one) for one in inputs], reader)
-    scans = [scan.select(bands) for scan in group_scans(granules)]
+    bands = None if bands is None else tuple(bands)
+    scans = [scan.require(bands) for scan in group_scans(granules)]
     if len(scans) != 1:
         titles = ", ".join(scan.title for scan in scans[:3])
         raise InputError(f"a Scene is one scan; these files are of {len(scans)} ({titles}); name the files of one")
