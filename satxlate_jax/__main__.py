@@ -1,12 +1,15 @@
 """`python -m satxlate_jax SUBCOMMAND ...`, the same program as the console script `satxlate`."""
 
+import atexit
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
 from importlib import import_module
+from typing import Any
 
 from satxlate_jax import __version__
 from satxlate_jax.cli import InputError
@@ -65,7 +68,16 @@ def run_subcommand(name: str, words: list[str]) -> int | None:
     """Run a subcommand: understand its words, then import what does it; the names under `bench` do so themselves."""
     options = words if name == "bench" else parse(name, words)
     module, _, function = SUBCOMMANDS[name][0].partition(":")
-    return getattr(import_module(module), function or "main")(options)
+    work = getattr(import_module(module), function or "main")
+    if signal.getsignal(signal.SIGINT) is _stop_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return work(options)
+
+
+def _stop_at_once(*_: Any) -> None:
+    """End the program while it imports: some libraries catch a KeyboardInterrupt there and go on."""
+    print("satxlate: interrupted", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,8 +118,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def run() -> int:
     """The program `satxlate`: `main`, and exit code 141 in silence when the reader of its output goes away."""
+    code = 1  # of an exception
+    # registered first, called last: the interpreter would take half a second to take itself apart
+    atexit.register(lambda: os._exit(code))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop_at_once)
     try:
-        code = main()
+        try:
+            code = main()
+        except SystemExit:  # argparse has printed --help
+            code = 0
         sys.stdout.flush()
         if code:  # the reason is printed; messages of a failed run's background threads add nothing
             logging.disable()
@@ -115,7 +135,7 @@ def run() -> int:
             warnings.simplefilter("ignore")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
-        return 141  # as of a program that SIGPIPE ended
+        code = 141  # as of a program that SIGPIPE ended
     return code
 
 

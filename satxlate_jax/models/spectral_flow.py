@@ -23,7 +23,7 @@ import numpy as np
 
 from satxlate_jax.models import likelihood, wavelet
 from satxlate_jax.models.flow_network import FlowNetwork
-from satxlate_jax.models.network import EqualByStructure, Network, Params
+from satxlate_jax.models.network import EqualByStructure, Params, find_network
 from satxlate_jax.models.spectral_base import (
     Group,
     brightness_temperature,
@@ -97,7 +97,7 @@ class SpectralFlow(EqualByStructure):
         self.patterns = axis.patterns()
         dtype = jnp.bfloat16 if precision == "bfloat16" else None
         sizes = flow["width"], flow["blocks"], flow["levels"], dtype
-        self._network = Network(partial(FlowNetwork, axis.size, *sizes), remat=remat)
+        self._network = find_network(FlowNetwork, axis.size, *sizes, remat=remat)
         places = range(axis.size)
         inside = [
             lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)

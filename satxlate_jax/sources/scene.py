@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported on first use
 import xarray as xr
-from scipy import ndimage
 
 from satxlate_jax import geometry
 from satxlate_jax.cli import InputError, one_line
@@ -338,7 +338,7 @@ def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
     with dask_here():
         values = np.asarray(window.data, np.float32)
     places = np.where(inside, rows - top, -9), np.where(inside, columns - left, -9)
-    return ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
+    return scipy.ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
 
 
 def dask_here() -> Any:
