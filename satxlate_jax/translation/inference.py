@@ -132,7 +132,7 @@ def on_local_devices(tree: Any, *, by_row: bool) -> Any:
 
 
 def images_at_once(pixels: int, block: int | None) -> int:
-    """Images of so many pixels that one call takes: one for each local device, of accelerators as many as have together a block's pixels."""
+    """Images that one call takes: one for each local device; of accelerators as many as have a block's pixels."""
     devices = jax.local_devices()
     fitting = block**2 // pixels if block and devices[0].platform != "cpu" else 1
     return len(devices) * max(fitting, 1)
