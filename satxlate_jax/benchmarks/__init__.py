@@ -9,6 +9,7 @@ from satxlate_jax.cli import CommandParser, InputError, take_config
 BENCHMARKS = {
     "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
+    "torch": ("beside_torch.main", "the same step in PyTorch, in turn with ours"),
     "logging": ("logging.main", "what logging every step costs"),
     "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
     "input": ("input.main", "patches per second that training reads"),

@@ -132,7 +132,7 @@ def on_local_devices(tree: Any, *, by_row: bool) -> Any:
 
 
 def images_at_once(pixels: int, block: int | None) -> int:
-    """How many images of so many pixels one call takes: one a device, on accelerators as many as fill a block."""
+    """Images that one call takes: one for each local device; of accelerators as many as have a block's pixels."""
     devices = jax.local_devices()
     fitting = block**2 // pixels if block and devices[0].platform != "cpu" else 1
     return len(devices) * max(fitting, 1)
