@@ -150,7 +150,7 @@ def test_same_view_truth_has_no_parallax(made, tmp_path):
     assert main(beside) == 0
     report = html.unescape((tmp_path / "both" / "report.html").read_text())
     same, own = (rows(tmp_path / name / "scores.csv") for name in ("same", "own"))
-    assert "two viewpoints: model RMSE" in report and "price of the other place" in report
+    assert "two viewpoints: RMSE" in report and "price of the other place" in report
     shown = [float(part.split('"')[0]) for part in report.partition("/table")[0].split('data-value="')[1:]]
     for scores in (same, own):
         for method in ("model", "band_copy"):
