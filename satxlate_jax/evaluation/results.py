@@ -211,6 +211,12 @@ class Results:
         """Bands for which the model was scored on at least one pixel."""
         return [self.band(number) for number in self.total["band"][self.total["method"] == MODEL]]
 
+    @property
+    def calibrations(self) -> dict[int, metrics.Calibration]:
+        """The calibration of the model's standard deviation in each scored band that has one."""
+        found = {band.number: self.distributions.get(("calibration", MODEL, band.number)) for band in self.scored_bands}
+        return {number: sums for number, sums in found.items() if sums}
+
     def rmse(self, *, by_area: bool = False) -> pd.DataFrame:
         """RMSE in the band's unit of each scored band, [band, method]; NaN where a method has no answer."""
         table = self.total.pivot(index="band", columns="method", values="rmse_area" if by_area else "rmse")
