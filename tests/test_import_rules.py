@@ -47,7 +47,7 @@ ONLY_IN = {
     "zarr": "translation/zarr.py",
 }
 MODELS_MAY_USE = {"jax", "flax", "numpy", "satxlate_jax"} | set(
-    "collections dataclasses functools itertools operator typing".split()
+    "collections dataclasses functools itertools math operator typing".split()
 )
 
 

@@ -16,15 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from satxlate_jax import atomic, geometry
-from satxlate_jax.archive.catalog import (
-    Pair,
-    TileFile,
-    coincident,
-    find_tiles,
-    locate_pairs,
-    read_pairs,
-    write_pairs,
-)
+from satxlate_jax.archive.catalog import Pair, TileFile, coincident, find_tiles, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.archive.folder_walk import FolderIndex
 from satxlate_jax.cli import InputError, archive_filters, parse_names
 from satxlate_jax.instruments import get_satellite

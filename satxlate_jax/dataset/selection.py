@@ -198,17 +198,13 @@ def draw_files(files: Sequence[TileFile], count: int, seed: int) -> list[TileFil
 
 
 def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> dict[str, str]:
-    """Group (a day or a tile) -> split.
-
-    A group's split follows from its own name and the seed, so that a growing archive keeps its splits and a day
-    falls into the same split for every satellite. Only where that leaves a split empty, as with a handful of groups,
-    is a group moved: first training gets one, then validation, then testing.
-    """
+    """Group (a day or a tile) -> split, by its name and the seed alone: a growing archive keeps its splits."""
     fractions = {name: _fraction_of(name, seed) for name in groups - set(always_test)}
     splits = dict.fromkeys(groups, "test")
     for name, fraction in fractions.items():
         in_test = VALIDATION_SHARE <= fraction < VALIDATION_SHARE + TEST_SHARE
         splits[name] = "validation" if fraction < VALIDATION_SHARE else "test" if in_test else "train"
+    # where that leaves a split empty, as with a handful of groups, training gets one first, then validation, testing
     free = sorted(fractions, key=lambda name: (fractions[name], name))
     if free and "train" not in splits.values():
         splits[free[-1]] = "train"

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32, upsample_nearest
+from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_path import FromWavelengths, ToWavelengths
 
@@ -60,7 +60,7 @@ class Decoder(nnx.Module):
         for index in range(self.depth[1]):
             z = getattr(self, f"res_block_{index}")(z)
         for index in range(self.depth[0]):
-            z = getattr(self, f"up_{index}")(upsample_nearest(z))
+            z = getattr(self, f"up_{index}")(z.repeat(2, axis=1).repeat(2, axis=2))
         if self.skips:
             if source is None:
                 raise ValueError(f"this decoder needs the {self.skips} skip channels of the source image")

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import itertools
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _SKIPS = Rule(
     "None, a number, a list or '5,7'",
-    lambda value: value is None or isinstance(value, str) or _is_whole(value) or _each(_is_whole)(value),
+    lambda value: value is None or _each(_is_whole)(value) or bool(re.fullmatch(r" *\d+ *(, *\d+ *)*", str(value))),
 )
 _COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
     objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
@@ -275,14 +276,10 @@ def _read(file: str) -> ConfigDict:
 
 @contextlib.contextmanager
 def _configs_importable(name: str) -> Iterator[None]:
-    """Let a configuration, wherever it lies, say `from configs.default import ...`.
-
-    A file in a folder called configs means its neighbours by that first, any other the project's alone; whatever else
-    is called configs and can be imported is not meant. What was imported is forgotten, since the next file may mean
-    others.
-    """
+    """Let a configuration, wherever it lies, say `from configs.default import ...`, and forget what it imported."""
     folder = Path(name).resolve().parent
     package = ModuleType(CONFIGS.name)
+    # a file in a folder called configs means its neighbours first, any other the project's alone
     package.__path__ = [str(place) for place in (folder, CONFIGS) if place.name == CONFIGS.name]
     before = {name: sys.modules.pop(name) for name in _imported_configs()}
     sys.modules[CONFIGS.name] = package

@@ -140,10 +140,7 @@ def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath)
 
 
 def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **options: Any) -> str:
-    """The command that builds what the configuration wants, with further options of the data set.
-
-    Of the data set in `folder`, which is there and will not do, the selection is kept.
-    """
+    """The command that builds what the configuration wants; of an unfit data set in `folder` the selection is kept."""
     name, origin, data_dir = _dataset_name(config, satellite), get_satellite(satellite).name, _data_root(config)
     if not folder and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
         return describe_build(name, None, data_dir)

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import yaml
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from satxlate_jax.checkpoints import Checkpoints, check_same_leaves
@@ -163,17 +164,10 @@ def to_nested(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
 
     Kernels become [height, width, in, out] of [out, in, height, width]; batch norm's running statistics are left out.
     """
-    nested: dict[str, Any] = {}
-    for name, value in state.items():
-        if not is_parameter(name):
-            continue
-        *sections, leaf = parameter_path(name, config)
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        value = np.asarray(value)
-        place[leaf] = np.ascontiguousarray(value.transpose(2, 3, 1, 0)) if value.ndim == 4 else value
-    return nested
+    arrays = {parameter_path(name, config): np.asarray(state[name]) for name in state if is_parameter(name)}
+    return unflatten_dict(
+        {path: np.ascontiguousarray(x.transpose(2, 3, 1, 0)) if x.ndim == 4 else x for path, x in arrays.items()}
+    )
 
 
 # ---------------------------------------------------------------- checkpoints

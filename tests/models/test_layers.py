@@ -14,7 +14,6 @@ from satxlate_jax.models.layers import (
     Norm,
     add_bias,
     average_pool,
-    upsample_nearest,
 )
 from satxlate_jax.models.translator import Translator
 
@@ -99,11 +98,6 @@ def test_average_pool_counts_only_pixels_inside(size):
     rows, columns = -(-size[0] // 2), -(-size[1] // 2)
     expected = [[np.nanmean(padded[2 * r : 2 * r + 3, 2 * c : 2 * c + 3]) for c in range(columns)] for r in range(rows)]
     np.testing.assert_allclose(average_pool(jnp.asarray(x, jnp.float32))[0, ..., 0], expected, atol=1e-6)
-
-
-def test_upsampling_repeats_pixels():
-    x = np.arange(12.0).reshape(1, 2, 3, 2)
-    np.testing.assert_array_equal(upsample_nearest(jnp.asarray(x)), x.repeat(2, axis=1).repeat(2, axis=2))
 
 
 @pytest.mark.parametrize("n_res", [0, 2])
