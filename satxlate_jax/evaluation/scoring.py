@@ -141,7 +141,7 @@ def _predict_all(
 ) -> Iterator[tuple[int, Example]]:
     """The place and the example of every case that can be used; the others are noted in the results."""
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
-    reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
+    reading = read_cases(comparison)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
         if not isinstance(tiles, InputError):
@@ -161,13 +161,17 @@ def _by_tile(comparison: Comparison) -> Comparison:
     return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
 
 
-def _requests(comparison: Comparison, case: Case) -> list[Request]:
-    """The source's file and, where it is another, the truth's, each with all bands that are needed of it."""
+def read_cases(comparison: Comparison) -> Iterator[list[xr.Dataset] | InputError]:
+    """Reads the cases ahead, see `read_groups`: the source's file and, where it is another, the truth's."""
     task, wanted = comparison.task, list(comparison.truth_bands.values())
     to_read = [*task.source_bands, *grouping_bands(task.source)]
-    if comparison.truth == "source":
-        return [(case.source.path, [*to_read, *wanted])]
-    return [(case.source.path, to_read), (case.truth.path, wanted)]
+    groups: list[list[Request]] = [
+        [(case.source.path, to_read), (case.truth.path, wanted)]
+        if comparison.truth != "source"
+        else [(case.source.path, [*to_read, *wanted])]
+        for case in comparison.cases
+    ]
+    return read_groups(groups, comparison.resolution_km)
 
 
 def _predict(
