@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import operator
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
     choice.add_argument("--pairs", type=path, metavar="CSV", help=pairs)
     cli.add_part(choice, "only the Kth of N parts of the files, for a process of its own")
+    cli.add_beam(choice)
     from_zero = cli.option_type(partial(cli.parse_part, first=0))
     choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
     add = parser.add_argument_group("output").add_argument
@@ -107,6 +109,8 @@ def main(argv: list[str]) -> int:
     for satellite in satellites if options.repair else ():
         translator.check_surprise(satellite)
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
+    if options.beam_pipeline_options:
+        return _translate_on_beam(options, argv, len(files))
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
     made = satellites if options.repair else [options.to]
@@ -135,6 +139,30 @@ def main(argv: list[str]) -> int:
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
+
+
+def _translate_on_beam(options: argparse.Namespace, argv: list[str], files: int) -> int:
+    from satxlate_jax.beam import run_parts
+
+    if options.part or options.share:
+        raise InputError("--part and --share are for a translation without --beam_pipeline_options")
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    count, how = min(options.beam_parts, files), options.beam_pipeline_options
+    failed = run_parts(partial(_translate_part, argv), count, operator.add, how, output)
+    print(f"{count} parts of {files} files, {len(failed)} without an output; their counts and reasons are in {output}")
+    if len(failed) == count:
+        raise InputError(failed[0])
+    return 0
+
+
+def _translate_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """What a worker of Beam does; the reason where the part has no output."""
+    try:
+        main(cli.words_of_part(argv, part))
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
