@@ -145,3 +145,15 @@ def parse_part(text: str, first: int = 1) -> tuple[int, int]:
 def add_part(group: Any, meaning: str) -> None:
     """Add --part K/N to a parser or one of its groups; its value is (K, N)."""
     group.add_argument("--part", type=option_type(parse_part), metavar="K/N", help=f"{meaning}, 1/N to N/N")
+
+
+def add_beam(group: Any) -> None:
+    """Add --beam_pipeline_options and --beam_parts to a parser or one of its groups."""
+    words = "do it on Apache Beam's workers, such as runner=FlinkRunner,flink_master=HOST:8081 (launch/README.md)"
+    group.add_argument("--beam_pipeline_options", default="", metavar="KEY=VALUE,...", help=words)
+    group.add_argument("--beam_parts", type=at_least(1), default=8, metavar="N", help="in how many parts (8)")
+
+
+def words_of_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """A command's words with which a worker of Beam does one part."""
+    return [*argv, "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}"]

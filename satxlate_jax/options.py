@@ -12,6 +12,7 @@ from typing import Any
 from satxlate_jax.cli import (
     CommandParser,
     add_archive_filters,
+    add_beam,
     add_part,
     at_least,
     option_type,
@@ -197,6 +198,7 @@ def translate(parser: CommandParser) -> None:
     choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
     choice.add_argument("--pairs", type=user_path, metavar="CSV", help=pairs)
     add_part(choice, "only the Kth of N parts of the files, for a process of its own")
+    add_beam(choice)
     from_zero = option_type(partial(parse_part, first=0))
     choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
     add = parser.add_argument_group("output").add_argument
@@ -241,6 +243,7 @@ def evaluate(parser: CommandParser) -> None:
     add_archive_filters(files)
     add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
     add_part(files, "score only the Kth of N parts of these files (see `pool`)")
+    add_beam(files)
     add = parser.add_argument_group("how").add_argument
     truth = "compare with the target's file of the same tile and time (default), with bands of the same instrument "
     truth += "that the source's file holds and the network is not given, or with simulated files of the target's "

@@ -11,6 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "satxlate_jax"
 
 EVERYWHERE = {
+    "beam",
     "cli",
     "atomic",
     "cpus",
@@ -43,7 +44,7 @@ ONLY_IN = {
     "tensorflow": "training/input.py",
     "tensorflow_datasets": "training/input.py",
     "torch": "training/torch_reference.py benchmarks/torch_step.py",
-    "apache_beam": "dataset/beam.py",
+    "apache_beam": "beam.py dataset/beam.py",
     "zarr": "translation/zarr.py",
 }
 MODELS_MAY_USE = {"jax", "flax", "numpy", "satxlate_jax"} | set(

@@ -7,6 +7,7 @@ from satxlate_jax.cli import CommandParser, InputError, take_config
 
 # name -> (module and function that takes its options, description)
 BENCHMARKS = {
+    "evaluate": ("evaluate.main", "seconds to score a pair of files, set against reading and translating it"),
     "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
     "torch": ("beside_torch.main", "the same step in PyTorch, in turn with ours"),

@@ -129,11 +129,12 @@ class PowerSpectrum(_Summed):
         """
         seen = np.isfinite(prediction) & np.isfinite(truth)
         modes = Modes.of(truth.shape, float(np.mean(lat)), pixel_degrees)
-        if modes.can_use(seen):
-            self.add(modes, *(modes.transform(values, seen) for values in (prediction, truth)))
+        self.add(modes, *(modes.transform(values, seen) for values in (prediction, truth)))
 
-    def add(self, modes: "Modes", prediction: np.ndarray, truth: np.ndarray) -> None:
+    def add(self, modes: "Modes", prediction: np.ndarray | None, truth: np.ndarray | None) -> None:
         """Adds a tile's modes, as `Modes.transform` gives them."""
+        if prediction is None or truth is None:
+            return
         self.power += [modes.power(values) for values in (truth, prediction, prediction - truth)]
         self.n += modes.counts
         self.tiles += 1
@@ -199,13 +200,10 @@ class Modes:
         counts = np.bincount(bins[inside], minlength=len(_CENTRES_KM))
         return cls(np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None], order, counts)
 
-    @staticmethod
-    def can_use(seen: np.ndarray) -> bool:
-        """Tell if enough of an image is seen, bool [h, w]."""
-        return bool(seen.mean() >= 1 - _MOST_MISSING)
-
-    def transform(self, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """The modes [mode] of an image, in order of their bins; where it is not seen it is set to its mean."""
+    def transform(self, values: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+        """The modes [mode] of an image, its mean where it is not seen; None where too little is."""
+        if seen.mean() < 1 - _MOST_MISSING:
+            return None
         mean = float(np.mean(values, where=seen, dtype=np.float64))
         return fft.rfft2(np.where(seen, values - mean, 0.0) * self.window).ravel()[self.order]
 

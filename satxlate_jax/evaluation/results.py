@@ -212,7 +212,7 @@ class Results:
         return [self.band(number) for number in self.total["band"][self.total["method"] == MODEL]]
 
     @property
-    def calibrations(self) -> dict[int, metrics.Calibration]:
+    def calibrations(self) -> dict[int, distributions.Calibration]:
         """The calibration of the model's standard deviation in each scored band that has one."""
         found = {band.number: self.distributions.get(("calibration", MODEL, band.number)) for band in self.scored_bands}
         return {number: sums for number, sums in found.items() if sums}

@@ -5,6 +5,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -140,7 +141,7 @@ def _predict_all(
 ) -> Iterator[tuple[int, Example]]:
     """The place and the example of every case that can be used; the others are noted in the results."""
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
-    reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
+    reading = read_cases(comparison)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
         if not isinstance(tiles, InputError):
@@ -160,13 +161,17 @@ def _by_tile(comparison: Comparison) -> Comparison:
     return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
 
 
-def _requests(comparison: Comparison, case: Case) -> list[Request]:
-    """The source's file and, where it is another, the truth's, each with all bands that are needed of it."""
+def read_cases(comparison: Comparison) -> Iterator[list[xr.Dataset] | InputError]:
+    """Reads the cases ahead, see `read_groups`: the source's file and, where it is another, the truth's."""
     task, wanted = comparison.task, list(comparison.truth_bands.values())
     to_read = [*task.source_bands, *grouping_bands(task.source)]
-    if comparison.truth == "source":
-        return [(case.source.path, [*to_read, *wanted])]
-    return [(case.source.path, to_read), (case.truth.path, wanted)]
+    groups: list[list[Request]] = [
+        [(case.source.path, to_read), (case.truth.path, wanted)]
+        if comparison.truth != "source"
+        else [(case.source.path, [*to_read, *wanted])]
+        for case in comparison.cases
+    ]
+    return read_groups(groups, comparison.resolution_km)
 
 
 def _predict(
@@ -306,23 +311,27 @@ def _sum_up_band(
     if not seen.any():
         return {}
     band, std, sums = results.band(number), example.std.get(number), {}
+    measured: list[tuple[Any, ...]] = []
     scored = metrics.BandTruth(truth, seen, regions, metrics.DATA_RANGE[band.kind])
-    bins = JointHistogram.of(band).bins(scored.values)
     modes = Modes.of(truth.shape, float(np.mean(example.lat)), abs(float(example.lat[1] - example.lat[0])))
-    fields = {("spectrum", method): values[number] for method, values in example.predictions.items()}
-    if number in example.sample:
-        fields["sample_spectrum", MODEL] = example.sample[number]
-    true_modes = modes.transform(truth, seen) if modes.can_use(seen) else None
-    for (kind, method), values in fields.items():
-        if not np.isfinite(values).any():
+    true_modes, true_bins = modes.transform(truth, seen), JointHistogram.of(band).bins(scored.values)
+    for method, fields in example.predictions.items():
+        values = scored.pick(fields[number])
+        if np.isnan(values[0]):
             continue  # it has no answer; who has one has it wherever the model has
-        spectrum = found.setdefault((kind, method, number), PowerSpectrum())
-        if true_modes is not None:
-            spectrum.add(modes, modes.transform(values, seen), true_modes)
-        if kind == "spectrum":
-            sums[method, number] = scored.sums(values, std if method == MODEL else None)
-            histogram = found.setdefault(("histogram", method, number), JointHistogram.of(band))
-            histogram.add(histogram.bins(scored.pick(values)), bins)
+        has_std = std is not None and method == MODEL
+        same = next((each for each in measured if np.array_equal(each[0], values)), None)
+        histogram = found.setdefault(("histogram", method, number), JointHistogram.of(band))
+        if same is None:  # many a band passes unchanged
+            rows = scored.sums(fields[number], std if has_std else None)
+            same = values, histogram.bins(values), modes.transform(fields[number], seen), rows
+            measured += [same] * (not has_std)
+        _, bins, transform, sums[method, number] = same
+        histogram.add(bins, true_bins)
+        found.setdefault(("spectrum", method, number), PowerSpectrum()).add(modes, transform, true_modes)
+    if number in example.sample:
+        spectrum = found.setdefault(("sample_spectrum", MODEL, number), PowerSpectrum())
+        spectrum.add(modes, modes.transform(example.sample[number], seen), true_modes)
     if std is not None:
         calibration = found.setdefault(("calibration", MODEL, number), Calibration())
         calibration.update(example.predictions[MODEL][number], std, truth)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import operator
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, overlap, read_isolated
+from satxlate_jax.options import parse
 from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
@@ -58,6 +60,8 @@ def main(options: argparse.Namespace) -> int:
     for satellite in satellites if options.repair else ():
         translator.check_surprise(satellite)
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
+    if options.beam_pipeline_options:
+        return _translate_on_beam(options, len(files))
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
     made = satellites if options.repair else [options.to]
@@ -86,6 +90,37 @@ def main(options: argparse.Namespace) -> int:
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
+
+
+def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
+    from satxlate_jax.beam import run_parts
+
+    if options.part or options.share:
+        raise InputError("--part and --share are for a translation without --beam_pipeline_options")
+    output = Path(options.output).absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    count, kept = min(options.beam_parts, files), output / "parts_without_output.json"
+    do, how = partial(_translate_part, options.words), options.beam_pipeline_options
+    run_parts(do, count, operator.add, partial(_keep_reasons, kept), how)
+    failed = json.loads(kept.read_text())
+    kept.unlink()
+    print(f"{count} parts of {files} files, {len(failed)} without an output; their counts and reasons are in {output}")
+    if len(failed) == count:
+        raise InputError(failed[0])
+    return 0
+
+
+def _keep_reasons(path: Path, reasons: list[str]) -> None:
+    atomic.write_text(path, json.dumps(reasons))
+
+
+def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """What a worker of Beam does; the reason where the part has no output."""
+    try:
+        main(parse("translate", cli.words_of_part(words, part)))
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
