@@ -20,6 +20,7 @@ from satxlate_jax.evaluation import distributions, metrics
 from satxlate_jax.evaluation.baselines import BASELINES, COARSE, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
+from satxlate_jax.evaluation.distributions import Calibration
 from satxlate_jax.instruments import Band, get_satellite
 
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
@@ -58,7 +59,7 @@ LACKING = {
 
 LABELS = ["file", "group", "method", "band"]
 """The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
-_KINDS = {"histogram": distributions.JointHistogram, "calibration": distributions.Calibration}
+_KINDS = {"histogram": distributions.JointHistogram, "calibration": Calibration}
 _KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), distributions.PowerSpectrum)
 _KINDS |= dict.fromkeys(("flicker", "sample_flicker"), distributions.Flicker)
 
@@ -212,7 +213,7 @@ class Results:
         return [self.band(number) for number in self.total["band"][self.total["method"] == MODEL]]
 
     @property
-    def calibrations(self) -> dict[int, distributions.Calibration]:
+    def calibrations(self) -> dict[int, Calibration]:
         """The calibration of the model's standard deviation in each scored band that has one."""
         found = {band.number: self.distributions.get(("calibration", MODEL, band.number)) for band in self.scored_bands}
         return {number: sums for number, sums in found.items() if sums}
