@@ -37,7 +37,14 @@ def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     start = time.monotonic()
     with log.open("w") if log else contextlib.nullcontext() as file:
-        code = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # which a terminal sends to the command as well, to end as it does
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.terminate()
+            raise
     if code:
         where = f"; its output is in {log}" if log else ""
         raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -128,8 +129,13 @@ class IsolatedCalls(AbstractContextManager):
         return server
 
     def close(self) -> None:
-        """Ends all processes."""
+        """Ends all processes; what writes has half a second to remove what it wrote in part."""
         self._closed = True
+        for server in list(self._all):
+            server.kill(signal.SIGTERM)
+        deadline = time.monotonic() + 0.5
+        while any(server.lives for server in list(self._all)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         for server in list(self._all):
             server.kill()
         while self._idle:
@@ -226,11 +232,16 @@ class _Server:
             return Failure("crash", f"ended the process that read it ({how}{words})"), False
         return answer[0], True
 
-    def kill(self) -> None:
+    def kill(self, how: int = signal.SIGKILL) -> None:
         """Ends the processes at once, from any thread; a `call` that waits for an answer gets a Failure."""
         with suppress(ProcessLookupError, PermissionError):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            if self.lives:
+                os.killpg(self._process.pid, how)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the server is there, which ends after its worker."""
+        return self._process.poll() is None
 
     def end(self, patience: float = 0.0) -> None:
         """Ends the processes, giving them `patience` seconds to end by themselves."""
@@ -253,6 +264,7 @@ def serve(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=descriptor)
     work = _receive(connection)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker answers it
     _send(connection, "ready")
     while True:
         worker = os.fork()
@@ -273,6 +285,7 @@ def _work(connection: socket.socket, function: Callable, timeout: float, memory:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit, hard = pages * resource.getpagesize() + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what cleans up
     files, is_fresh = len(os.listdir("/dev/fd")), True
     try:
         while True:

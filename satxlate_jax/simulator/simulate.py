@@ -12,14 +12,13 @@ of `satxlate_jax.simulator` name their sources.
 """
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -29,6 +28,7 @@ from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
+from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
 from satxlate_jax.simulator.geometry import PIXELS, view_position
@@ -38,6 +38,7 @@ _LARGEST_VIEW_ZENITH = 66.0  # degrees, of a tile's centre; slanter views are ne
 # Days to choose from: the paper's test period, which data sets keep for testing, and the rest, which they do not.
 _FIRST_TEST_DAY, _TEST_DAYS = datetime(2019, 2, 1), 22
 _FIRST_OTHER_DAY, _OTHER_DAYS = datetime(2019, 3, 1), 672
+_SECONDS, _MEMORY = 3600.0, 8 * 1024**3  # of one scene, as all satellites see it
 _A_YEAR = 337  # of the other days; what comes later is only used where these do not suffice
 _TEST_SHARE = 0.08
 # Local solar hours and how far around them: mostly near noon, some night, morning or evening twilight.
@@ -180,6 +181,10 @@ def simulate_scene(
     return paths
 
 
+def _simulate(output: str, scene: tuple[list[str], str, datetime], **options: Any) -> list[Path]:
+    return simulate_scene(output, *scene, **options)
+
+
 def _plan_scenes(
     satellites: Sequence[str],
     tiles: int,
@@ -244,18 +249,19 @@ def simulate_archive(
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    simulate = partial(simulate_scene, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
+    simulate = partial(_simulate, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
     paths: list[Path] = []
     with ExitStack() as stack:
         files = sum(len(seen) for seen, _, _ in plan)
         progress = stack.enter_context(tqdm(total=files, desc="simulate", unit="file", disable=None))
         if workers == 1:
-            finished = (simulate(*scene) for scene in plan)
+            finished = ((scene, simulate(scene)) for scene in plan)
         else:
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")))
-            stack.callback(pool.shutdown, cancel_futures=True)
-            finished = (future.result() for future in as_completed([pool.submit(simulate, *scene) for scene in plan]))
-        for written in finished:
+            calls = IsolatedCalls(simulate, workers=workers, timeout=_SECONDS, memory=_MEMORY)
+            finished = stack.enter_context(calls).map(plan)
+        for (_, tile, time), written in finished:
+            if isinstance(written, Failure):
+                raise written.as_error(f"{tile} {time:%Y-%m-%d %H:%M}")
             paths += written
             progress.update(len(written))
     return sorted(paths)
