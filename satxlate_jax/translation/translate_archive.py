@@ -18,7 +18,7 @@ from tqdm import tqdm
 from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
-from satxlate_jax.l1g.isolation import Failure, overlap, read_isolated
+from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.options import parse
 from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK, images_at_once
@@ -78,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         needed = ["filled"] if options.repair else names
         sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
-    skipped, failures = _translate_archive(translator, files, sink, names, options)
+    skipped, failures = translate_files(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
     name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
     write_failures(failures, output, name)
@@ -144,13 +144,13 @@ Sink = NetcdfFolder | ZarrFolder
 Item = tuple[Path, xr.Dataset | Failure]
 
 
-def _translate_archive(
+def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
 ) -> tuple[int, list[dict[str, str]]]:
     """Translate files; complete outputs are left alone, a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and of tiles on their way at most AHEAD for each process that reads, TRANSLATING + 1 calls' and WRITING + 1.
+    and `tiles_in_memory`.
 
     Args:
       translator: what to translate with.
@@ -199,6 +199,11 @@ def _translate_archive(
                     tqdm.write(f"skipped: {output}")
             bar.update()
     return len(files) - len(waiting), failures
+
+
+def tiles_in_memory(workers: int, at_once: int) -> int:
+    """Most tiles on their way: read ahead, translated `at_once`, not yet written; of one satellite and shape."""
+    return workers * AHEAD + (TRANSLATING + 3) * at_once + WRITING + 1
 
 
 def _group(items: Iterable[Item], at_once: Callable[[xr.Dataset], int]) -> Iterator[list[Item]]:
