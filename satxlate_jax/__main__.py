@@ -1,18 +1,21 @@
 """`python -m satxlate_jax SUBCOMMAND ...`, the same program as the console script `satxlate`."""
 
+import atexit
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from satxlate_jax import __version__
 from satxlate_jax.cli import InputError
+from satxlate_jax.options import parse
 
-# subcommand -> (module with main(argv) or module:function, its description). Only the module that is used is imported.
+# subcommand -> (module with main(options), or module:function, and its description); only what is used is imported
 SUBCOMMANDS = {
     "simulate": ("satxlate_jax.simulator.simulate", "write L1G files of scenes as several satellites see them"),
     "tiles": ("satxlate_jax.sources.tiles", "turn public Level-1b granules into L1G tiles"),
@@ -57,14 +60,24 @@ def _device_error(error: Exception) -> str:
     if "initialize backend" not in str(error) and not raised_in.endswith("xla_bridge.py"):
         return ""
     platforms, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())[:200]
-    advice = "unset it, set it to cpu, or install the extra `gpu` or `tpu` on a machine that has one"
+    advice = "unset it, set it to cpu, or install the extra `cuda12`, `cuda13` or `tpu` on a machine that has one"
     return f"no device of JAX_PLATFORMS={platforms} ({reason or 'no plugin for it'}); {advice}"
 
 
-def find_main(name: str) -> Callable[[list[str]], int | None]:
-    """The function that runs a subcommand, which imports its module."""
+def run_subcommand(name: str, words: list[str]) -> int | None:
+    """Run a subcommand: understand its words, then import what does it; the names under `bench` do so themselves."""
+    options = words if name == "bench" else parse(name, words)
     module, _, function = SUBCOMMANDS[name][0].partition(":")
-    return getattr(import_module(module), function or "main")
+    work = getattr(import_module(module), function or "main")
+    if signal.getsignal(signal.SIGINT) is _stop_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return work(options)
+
+
+def _stop_at_once(*_: Any) -> None:
+    """End the program while it imports: some libraries catch a KeyboardInterrupt there and go on."""
+    print("satxlate: interrupted", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     code = 2
     try:
-        return find_main(name)(arguments) or 0
+        return run_subcommand(name, arguments) or 0
     except InputError as error:
         complaint = str(error)
     except KeyboardInterrupt:
@@ -105,8 +118,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def run() -> int:
     """The program `satxlate`: `main`, and exit code 141 in silence when the reader of its output goes away."""
+    code = 1  # of an exception
+    # registered first, called last: the interpreter would take half a second to take itself apart
+    atexit.register(lambda: os._exit(code))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop_at_once)
     try:
-        code = main()
+        try:
+            code = main()
+        except SystemExit:  # argparse has printed --help
+            code = 0
         sys.stdout.flush()
         if code:  # the reason is printed; messages of a failed run's background threads add nothing
             logging.disable()
@@ -114,7 +135,7 @@ def run() -> int:
             warnings.simplefilter("ignore")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
-        return 141  # as of a program that SIGPIPE ended
+        code = 141  # as of a program that SIGPIPE ended
     return code
 
 

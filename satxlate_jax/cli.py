@@ -26,6 +26,7 @@ def one_line(error: BaseException) -> str:
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises InputError, and names a misspelt option before what is then missing."""
 
+    takes_config = False
     _words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -111,6 +112,13 @@ user_path = option_type(expanded)
 """The type of an option that is a path: `~` is the home folder in `--option=~/x` too, which no shell expands."""
 
 
+def take_config(parser: CommandParser) -> None:
+    """Leave the words that the parser does not know to a training configuration."""
+    parser.takes_config, parser.allow_abbrev = True, False
+    parser.epilog = "--config=FILE.py names the configuration; --config.FIELD=VALUE overrides any field of it, for "
+    parser.epilog += "example --config.data.dir=DATA --config.steps=1000 (configs/default.py lists and explains them)."
+
+
 def add_archive_filters(parser: Any) -> None:
     """Add --tiles, --year, --days and --hours to a parser or group; `archive_filters` reads them."""
     names, numbers = option_type(parse_names), option_type(parse_numbers)
@@ -137,3 +145,15 @@ def parse_part(text: str, first: int = 1) -> tuple[int, int]:
 def add_part(group: Any, meaning: str) -> None:
     """Add --part K/N to a parser or one of its groups; its value is (K, N)."""
     group.add_argument("--part", type=option_type(parse_part), metavar="K/N", help=f"{meaning}, 1/N to N/N")
+
+
+def add_beam(group: Any) -> None:
+    """Add --beam_pipeline_options and --beam_parts to a parser or one of its groups."""
+    words = "do it on Apache Beam's workers, such as runner=FlinkRunner,flink_master=HOST:8081 (launch/README.md)"
+    group.add_argument("--beam_pipeline_options", default="", metavar="KEY=VALUE,...", help=words)
+    group.add_argument("--beam_parts", type=at_least(1), default=8, metavar="N", help="in how many parts (8)")
+
+
+def words_of_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """A command's words with which a worker of Beam does one part."""
+    return [*argv, "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}"]

@@ -3,6 +3,7 @@
 It runs the commands that a user types, one after the other, and prints each before it runs.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from satxlate_jax.archive.catalog import coincident, find_tiles
-from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
+from satxlate_jax.cli import InputError, parse_numbers
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.shipped import BUILDER, CONFIGS, typed_path
 
@@ -36,7 +37,14 @@ def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     start = time.monotonic()
     with log.open("w") if log else contextlib.nullcontext() as file:
-        code = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # which a terminal sends to the command as well, to end as it does
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.terminate()
+            raise
     if code:
         where = f"; its output is in {log}" if log else ""
         raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")
@@ -106,24 +114,10 @@ def _check_family(run: Path) -> None:
         )
 
 
-def main(argv: Sequence[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run the subcommand `demo`."""
-    parser = CommandParser(
-        prog="satxlate demo",
-        description="Simulate, build, train, translate and evaluate on simulated tiles, small. It takes minutes on "
-        "two CPU cores; given the same --output again, it continues.",
-    )
-    parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="folder for everything it makes")
-    for name, default, text in (
-        ("tiles", 4, "simulated tiles"),
-        ("times", 6, "simulated times"),
-        ("steps", 200, "training steps"),
-        ("seed", 0, "another seed is another planet"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})")
-    options = vars(parser.parse_args(argv))
-    output = Path(options.pop("output"))
-    report = run_demo(output, **options)
+    output = Path(options.output)
+    report = run_demo(output, options.tiles, options.times, options.steps, options.seed)
     print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{output}/run'])}")
     print(f"open the report: {report}")
     return 0

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from satxlate_jax.cli import InputError, parse_names
+from satxlate_jax.cli import InputError
 
 TILE_DEGREES = 6.0
 COLUMNS = 60
@@ -50,14 +50,6 @@ def parse_tile(tile: str) -> tuple[int, int]:
     if h >= COLUMNS or v >= ROWS:
         raise InputError(f"there is no tile '{tile}'; h is 00 to {COLUMNS - 1}, v is 00 to {ROWS - 1}")
     return h, v
-
-
-def parse_tiles(text: str) -> tuple[str, ...]:
-    """Names of tiles separated by commas, each once; InputError where there is none, or one is no tile's."""
-    tiles = tuple(dict.fromkeys(parse_names(text)))
-    for tile in tiles:
-        parse_tile(tile)
-    return tiles
 
 
 def tile_bounds(tile: str) -> tuple[float, float]:

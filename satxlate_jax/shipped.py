@@ -5,10 +5,10 @@
 In a checkout both lie at its root; a wheel holds copies in satxlate_jax/share (setup.py).
 """
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
 
-from satxlate_jax.cli import CommandParser, InputError
+from satxlate_jax.cli import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE / "share" if (_PACKAGE / "share").is_dir() else _PACKAGE.parent
@@ -21,11 +21,9 @@ def typed_path(path: Path) -> str:
     return str(path.relative_to(ROOT) if Path.cwd() == ROOT else path)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run the subcommand `path`."""
-    parser = CommandParser(prog="satxlate path", description="Print where a shipped file or folder lies.")
-    parser.add_argument("name", help="configs, configs/NAME.py or datasets/geonex_l1g")
-    name = parser.parse_args(argv).name
+    name = options.name
     found = [path for path in (CONFIGS, BUILDER, *sorted(CONFIGS.glob("*.py"))) if path == ROOT / name]
     if not found:
         raise InputError(f"'{name}' is not shipped; there are configs, configs/NAME.py and datasets/geonex_l1g")

@@ -70,9 +70,9 @@ def test_a_process_bound_to_one_cpu_starts_one_reader():
     program = (
         "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n"
         "from satxlate_jax.l1g.isolation import IsolatedCalls\n"
-        "from satxlate_jax.translation.translate_archive import _parser\n"
+        "from satxlate_jax.options import parse\n"
         "words = ['--checkpoint', 'a', '--to', 'G16', '--output', 'b', 'c']\n"
-        "print(IsolatedCalls(os.getpid).workers, _parser().parse_args(words).workers)"
+        "print(IsolatedCalls(os.getpid).workers, parse('translate', words).workers)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["1", "1"]

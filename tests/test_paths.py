@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import jax
 import pytest
 
+from satxlate_jax import program_cache
 from satxlate_jax.__main__ import SUBCOMMANDS, main
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.benchmarks import BENCHMARKS
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import user_path
-from satxlate_jax.training import sharding
 from tests import tiny_run
 from tests.archives import build_data_set, write_archive
 from tests.documents import parse
@@ -44,6 +44,9 @@ COMMANDS = [
     "bench repair --checkpoint {} --l1g {} --satellite G17",
     "bench train",
     "bench logging",
+    "bench torch --torch_python {}",
+    "bench gpu --output {} --torch_python {}",
+    "bench translate",
 ]
 # what an option that is a path puts in its place in --help, and what one that is none does
 PLACES = {"DIR", "ROOT", "RUN", "OUT", "FILE", "FILE.png", "CSV", "NC", "YAML", "INPUT", "PART", "CHECKPOINT"}
@@ -171,11 +174,11 @@ def test_commands_to_go_on_with_can_be_typed(home, data, capsys):
 def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeypatch):
     """JAX makes room in its cache with a pattern, in a folder of such a name never."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-    monkeypatch.setattr(sharding, "_cache", None)
+    monkeypatch.setattr(program_cache, "_cache", None)
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        sharding.use_program_cache()
+        program_cache.use_program_cache()
         assert jax.config.jax_compilation_cache_dir is None and not list(home.iterdir())
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

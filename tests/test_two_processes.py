@@ -144,7 +144,7 @@ import argparse, hashlib, json, sys
 import jax
 from tests import tiny_run
 from satxlate_jax.training import sharding
-from satxlate_jax.training.command import add_distributed_arguments
+from satxlate_jax.options import add_distributed_arguments
 from satxlate_jax.training import spectral_path_init as spectral_start
 from satxlate_jax.training.input import check_records
 parser = argparse.ArgumentParser()

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from satxlate_jax import atomic, geometry
 from satxlate_jax.archive.catalog import Pair, TileFile, coincident, find_tiles, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.archive.folder_walk import FolderIndex
-from satxlate_jax.cli import CommandParser, InputError, add_archive_filters, archive_filters, parse_names, user_path
+from satxlate_jax.cli import InputError, archive_filters, parse_names
 from satxlate_jax.instruments import get_satellite
 
 INDEX = "index.jsonl"
@@ -30,30 +30,6 @@ _COLOURS = "YlGnBu"
 _GAP = "#e8743b"  # a day without a file between days that have some
 _VIEW = "#e9e9e9"  # tiles that the satellite sees
 _MAP_INCHES, _YEAR_INCHES = 2.4, 1.2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate catalog",
-        description="Lists what a tree of L1G files holds: a table with gaps on the screen; in the output folder a "
-        f"figure ({FIGURE}), a table of tiles ({TABLE}) and, with --pairs, coincident files ({PAIRS}). Only names are "
-        f"read; what was read is remembered ({INDEX}), so that an interrupted or repeated search is short.",
-    )
-    parser.add_argument("root", type=user_path, help="root of the tree, or any folder above or in it")
-    parser.add_argument(
-        "--output", type=user_path, default="catalog", metavar="DIR", help="where to write (default: %(default)s)"
-    )
-    parser.add_argument("--satellites", metavar="G16,H8", help="only these satellites (default: all)")
-    add_archive_filters(parser)
-    parser.add_argument(
-        "--pairs",
-        type=user_path,
-        metavar="G16,G17 | LIST.csv",
-        help="two satellites, to find their coincident files; or a list of pairs (columns timestamp, tile, year1 ... "
-        "file1 ... file2), to find its files in the tree",
-    )
-    parser.add_argument("--tolerance", type=float, default=0.0, metavar="MINUTES", help="between a pair's times")
-    return parser
 
 
 def tabulate(files: Iterable[TileFile]) -> pd.DataFrame:
@@ -209,23 +185,21 @@ def _find_pairs(
     return pairs, f"{' and '.join(request)}: {len(pairs):,} coincident pairs in {tiles} tiles"
 
 
-def main(argv: list[str]) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Runs the subcommand; InputError for a mistake in what was handed in, or where nothing was found."""
-    arguments = _parser().parse_args(argv)
     if arguments.tolerance < 0:
         raise InputError(f"--tolerance {arguments.tolerance:g} is negative")
     if not os.path.isdir(arguments.root):
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)
-    satellites = None if arguments.satellites is None else parse_names(arguments.satellites)
-    for name in satellites or ():
+    for name in arguments.satellites or ():
         get_satellite(name)
     filters = archive_filters(arguments)
     for tile in filters["tiles"] or ():
         geometry.parse_tile(tile)
     request = _read_request(arguments.pairs) if arguments.pairs else None  # before a search that may take minutes
     with FolderIndex(output / INDEX) as index:
-        files = find_tiles(arguments.root, satellites=satellites, **filters, index=index, progress=True)
+        files = find_tiles(arguments.root, satellites=arguments.satellites, **filters, index=index, progress=True)
     if not files:
         raise InputError(f"'{arguments.root}' holds no L1G file that was asked for")
     table = tabulate(files)

@@ -191,15 +191,15 @@ def describe(stages: Sequence[float], builds: Mapping[int, BuildTime]) -> list[s
     return lines
 
 
-def simulate_tiles(root: Path, tiles: int, count: int) -> None:
-    """Simulates some tiles (a multiple of 4) of G16, and makes an archive of `count` links to them, one a minute."""
+def simulate_tiles(root: Path, tiles: int, count: int, satellite: str = "G16") -> None:
+    """Simulates some tiles (a multiple of 4), and makes an archive of `count` links to them, one a minute."""
     print(f"simulating {tiles} tiles ...", flush=True)
     originals = root.with_name("originals")
-    simulate_archive(originals, ["G16"], 4, tiles // 4, workers=count_cpus())
+    simulate_archive(originals, [satellite], 4, tiles // 4, workers=count_cpus())
     files = find_tiles(originals)
     for index in range(count):
         original = files[index % len(files)]
-        path = root / relative_path("G16", original.tile, datetime(2020, 6, 1) + timedelta(minutes=index))
+        path = root / relative_path(satellite, original.tile, datetime(2020, 6, 1) + timedelta(minutes=index))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(original.path.resolve())
 

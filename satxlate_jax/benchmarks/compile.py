@@ -6,6 +6,7 @@ Nothing runs; the compiler's numbers (memory, operations, bytes, collectives) ar
 Needs the extra `tpu` (the libtpu wheel) and no data. Also `satxlate bench satellites`, on this machine.
 """
 
+import argparse
 import importlib.util
 import math
 import os
@@ -136,15 +137,9 @@ def describe(step: Any, chip: Chip, chips: int, patches: int) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the subcommand `compile`."""
-    description = "Compile the training step for TPU chips that need not be there: what does it cost each of them?"
-    parser = config_parser("compile", description)
-    parser.add_argument("--topology", required=True, metavar="CHIP:SHAPE", help="such as v5e:16x16, v6e:4x4, v5p:2x2x4")
-    batch = "sets config.batch_size to N times the number of chips"
-    parser.add_argument("--batch_per_chip", type=int, metavar="N", help=batch)
-    arguments, words = parser.parse_known_args(argv)
-    config = load_config(words)
+def main(arguments: argparse.Namespace) -> None:
+    """Run the subcommand `compile`."""
+    config = load_config(arguments.config)
     kind = arguments.topology.partition(":")[0]
     if kind not in CHIPS:
         raise InputError(f"unknown chip '{kind}' in --topology {arguments.topology}; there are {', '.join(CHIPS)}")

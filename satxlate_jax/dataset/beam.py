@@ -1,4 +1,4 @@
-"""Read tiles with Apache Beam's workers, on one machine or many. The only module that imports apache_beam."""
+"""Read tiles with Apache Beam's workers, on one machine or many."""
 
 import json
 import pickle

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from satxlate_jax import atomic
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 
@@ -235,26 +235,8 @@ def draw_histograms(table: "pd.DataFrame", path: str | os.PathLike) -> None:
         figure.savefig(temporary, format="png", dpi=100)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate statistics",
-        description="Prints the statistics per band that `tfds build` stored beside the data, next to the published "
-        f"mean and deviation, and writes them as a table ({TABLE}) and histograms ({FIGURE}).",
-    )
-    parser.add_argument(
-        "data", type=user_path, nargs="+", help="a data set's folder, or any folder above, such as tfds' data_dir"
-    )
-    splits = ("train", "validation", "test")
-    parser.add_argument("--split", choices=splits, default="train", help="default: %(default)s")
-    parser.add_argument(
-        "--output", type=user_path, default="statistics", metavar="DIR", help="where to write (default: %(default)s)"
-    )
-    return parser
-
-
-def main(argv: list[str]) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Runs the subcommand; InputError where a folder holds no prepared data set."""
-    arguments = _parser().parse_args(argv)
     table = tabulate(arguments.data, arguments.split)
     print(describe(table, arguments.split))
     output = Path(arguments.output)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import TileFile, find_tiles, parse_name
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import find_band, green_band, infrared_band, true_colour
 from satxlate_jax.evaluation.quicklook import View, read_view
@@ -252,26 +252,8 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
     return count
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate animate",
-        description="Animate translated tiles of one place: what was observed beside what was synthesised, and how "
-        "much a band of each changes from one time to the next.",
-    )
-    add = parser.add_argument
-    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="netCDF files that translate wrote, or their folder")
-    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the L1G files they were made from")
-    add("--output", type=user_path, required=True, metavar="FILE", help="a .gif, or an .mp4 (needs imageio-ffmpeg)")
-    add("--truth", metavar="SATELLITE", help="also show this satellite's own files of the same times")
-    add("--kind", choices=("infrared", "true_colour"), default="infrared", help="(infrared)")
-    add("--fps", type=float, default=4.0, help="frames per second (4)")
-    add("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
-    return parser
-
-
-def main(argv: list[str]) -> None:
-    """Runs `animate`."""
-    options = _parser().parse_args(argv)
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `animate`."""
     frames = find_frames(options.inputs, Path(options.l1g), options.truth)
     coast = "" if options.no_coastlines else maps.COAST
     failures: list[InputError] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from satxlate_jax.cli import CommandParser, InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, PAIRED, REGRESSIONS, method_name
 from satxlate_jax.evaluation.maps import new_figure, save_figure
 from satxlate_jax.evaluation.plots import colour_of
@@ -142,23 +142,8 @@ def draw_ratios(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate compare",
-        description="Collect the scores of many evaluations, such as one per withheld band: the model's RMSE against "
-        "the best baseline that is given no more than it, and in how many bands it is ahead. Only bands that the "
-        "network had to synthesise count. Writes DIR/comparison.csv and DIR/comparison.png.",
-    )
-    add = parser.add_argument
-    add("scores", type=user_path, nargs="+", metavar="OUT", help="folders that `satxlate evaluate` wrote as --output")
-    add("--output", type=user_path, required=True, metavar="DIR", help="for comparison.csv and comparison.png")
-    add("--all_bands", action="store_true", help="also bands that the network was given")
-    return parser
-
-
-def main(argv: list[str]) -> None:
-    """Runs `compare`."""
-    options = _parser().parse_args(argv)
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `compare`."""
     table = read_all(options.scores, all_bands=options.all_bands)
     output = Path(options.output)
     try:

@@ -7,33 +7,29 @@ but for rounding. Pictures and the report stay with the parts.
 
 import argparse
 import dataclasses
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from satxlate_jax.cli import (
-    CommandParser,
-    InputError,
-    add_archive_filters,
-    add_part,
-    archive_filters,
-    at_least,
-    parse_names,
-    user_path,
-)
+from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
 from satxlate_jax.evaluation.anomalies import score_likelihood
-from satxlate_jax.evaluation.baselines import BASELINES, SLOW, make_baselines
-from satxlate_jax.evaluation.cases import Task, find_comparison
+from satxlate_jax.evaluation.baselines import make_baselines
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
-from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, TRUTHS, Results, read_sums, write_sums, write_tables
+from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
-from satxlate_jax.geometry import PIXELS
+from satxlate_jax.options import parse
+from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.load import load
+from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
@@ -53,54 +49,6 @@ _SAME = {
 """Keys that must be the same in all parts, in words."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate evaluate",
-        description="Score a run's translations against what was measured, beside baselines. Writes OUT/report.html (a "
-        "page that opens offline), OUT/scores.csv, scores by file and by group of pixels, further metrics and a LaTeX "
-        "table beside it, OUT/figures/*.png, OUT/sums.npz for `satxlate pool`, and OUT/failures.jsonl: files that "
-        "could not be scored.",
-    )
-    add = parser.add_argument
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
-    add("--step", type=int, help="which checkpoint (default: the newest)")
-    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
-    add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
-    add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
-    add("--output", type=user_path, required=True, metavar="OUT", help="folder for scores, report and figures")
-    files = parser.add_argument_group("which files")
-    add = files.add_argument
-    add("--preset", choices=PRESETS, help="paper: 2019, days 32-53, 00:00 UTC; other filters narrow it")
-    add_archive_filters(files)
-    add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
-    add_part(files, "score only the Kth of N parts of these files (see `pool`)")
-    add = parser.add_argument_group("how").add_argument
-    truth = "compare with the target's file of the same tile and time (default), with bands of the same instrument "
-    truth += "that the source's file holds and the network is not given, or with simulated files of the target's "
-    truth += "instrument in the source's place, without parallax"
-    add("--truth", choices=TRUTHS, default="coincident", help=truth)
-    simulated = "root of what `simulate --viewpoint SOURCE` wrote, for --truth same_view"
-    add("--truth_l1g", type=user_path, metavar="ROOT", help=simulated)
-    other = "--output of an evaluation against another truth, whose RMSE the report's first table shows beside its own"
-    add("--beside", type=user_path, metavar="OUT", help=other)
-    add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
-    slow = f"all but the slow ones, {' and '.join(SLOW)}"
-    add("--baselines", help=f"of {', '.join(BASELINES)}; or all, or none (default: {slow})")
-    add("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
-    grid = "of the grid (2); finer, the translation at 2 km, interpolated, is scored beside, as model_2km"
-    add("--resolution_km", type=float, default=2.0, choices=tuple(PIXELS), help=grid)
-    add("--samples", type=int, default=0, metavar="N", help="score the mean and standard deviation of N members")
-    add("--seed", type=int, default=0, help="of files and ensemble members (0)")
-    add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
-    unlike = "the source is of an instrument that the run does not know, whose bands have its wavelengths"
-    add("--as_instrument", action="store_true", help=unlike)
-    likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "
-    likelihood += "(OUT/likelihood.csv, OUT/faults.csv; of the spectral flow)"
-    add("--likelihood", action="store_true", help=likelihood)
-    add("--coastlines", action="store_true", help="draw them (simulated scenes have their own land)")
-    return parser
-
-
 def _filters(options: argparse.Namespace) -> dict[str, Any]:
     preset: dict[str, Any] = PRESETS.get(options.preset or "", {})
     given = {name: values for name, values in archive_filters(options).items() if values is not None}
@@ -112,11 +60,11 @@ def _filters(options: argparse.Namespace) -> dict[str, Any]:
     return preset | given | narrowed
 
 
-def main(argv: list[str]) -> None:
-    """Runs `evaluate`."""
-    options = _parser().parse_args(argv)
+def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, list[Baseline]]:
+    """The model, what is to be compared of this part, and baselines to fit; a mistake is told before any work."""
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
+    use_program_cache()
     translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
@@ -134,41 +82,75 @@ def main(argv: list[str]) -> None:
         resolution_km=options.resolution_km,
         **_filters(options),
     )
-    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     part, n_parts = options.part or (1, 1)
     cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
     if not cases:
         raise InputError(f"part {part}/{n_parts} of {len(comparison.cases)} files is empty; choose fewer parts")
-    comparison = dataclasses.replace(comparison, cases=cases)
     chosen = [] if options.baselines == "none" else parse_names(options.baselines) if options.baselines else None
-    baselines = make_baselines(comparison.task, chosen)
-    output = Path(options.output)
+    return translator, dataclasses.replace(comparison, cases=cases), make_baselines(comparison.task, chosen)
+
+
+def _score(options: argparse.Namespace, *prepared: Any) -> Results:
+    how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
+    return evaluate(*prepared, **how, may_be_empty=bool(options.part))
+
+
+def _score_part(words: Sequence[str], part: tuple[int, int]) -> Results:
+    """What a worker of Beam does."""
+    options = parse("evaluate", [*words_of_part(words, part), "--pictures=0"])
+    return _score(options, *_prepare(options))
+
+
+def _keep(output: Path, run: str, step: int, part: tuple[int, int], results: Results) -> None:
+    """Write the sums, for `pool`, and what could not be scored."""
+    results.files.sort()  # by time and tile, as their names begin
+    write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
+    write_sums(results, run, step, output, part)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `evaluate`."""
+    on_beam, output = options.beam_pipeline_options, Path(options.output)
+    if on_beam and (options.part or options.likelihood or options.beside):
+        raise InputError("--part, --likelihood and --beside are for an evaluation without --beam_pipeline_options")
+    translator, comparison, baselines = _prepare(options)
+    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     try:
         (output / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
-    results = evaluate(translator, comparison, baselines, **how, may_be_empty=bool(options.part))
-    write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
-    write_sums(results, translator.run, translator.step, output, (part, n_parts))
+    keep = partial(_keep, output.absolute(), translator.run, translator.step, options.part or (1, 1))
+    if on_beam:
+        from satxlate_jax.beam import run_parts
+
+        count = min(options.beam_parts, len(comparison.cases))
+        run_parts(partial(_score_part, options.words), count, merge, keep, on_beam)
+        results = read_sums(output)
+    else:
+        results = _score(options, translator, comparison, baselines)
+        keep(results)
     if not results.scored_bands:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
     print(headline(results))
     if options.likelihood:
-        paths, domain = [case.source.path for case in cases], translator.domain(options.source)
+        paths, domain = [case.source.path for case in comparison.cases], translator.domain(options.source)
         print(score_likelihood(translator, paths, domain, output, options.seed))
-    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *argv]), beside)
-    if results.left_out:
-        name, reason = results.left_out[0]
-        count = f"{len(results.left_out)} of {len(comparison.cases)} files"
-        reason = reason if name in reason else f"{name}: {reason}"
-        print(f"{count} could not be scored, the report and {FAILURES} list them; the first: {reason}")
+    undrawn = []
+    if not on_beam:
+        undrawn = write_report(
+            results, translator, output, shlex.join(["satxlate", "evaluate", *options.words]), beside
+        )
+    if lost := len(comparison.cases) - len(results.files):
+        first = json.loads((output / FAILURES).read_text().splitlines()[0])
+        reason = first["reason"] if first["file"] in first["reason"] else f"{first['file']}: {first['reason']}"
+        listed = f"{FAILURES} lists" if on_beam else f"the report and {FAILURES} list"
+        print(f"{lost} of {len(comparison.cases)} files could not be scored, {listed} them; the first: {reason}")
     if undrawn:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")
-    print(f"report: {output / 'report.html'}")
+    print(f"scores: {output / 'scores.csv'}" if on_beam else f"report: {output / 'report.html'}")
 
 
 def _read_beside(folder: str, task: Task) -> pd.DataFrame:
@@ -178,6 +160,14 @@ def _read_beside(folder: str, task: Task) -> pd.DataFrame:
         pair = f"{task.source} to {task.target}"
         raise InputError(f"--beside '{folder}' is not of {pair}, or of a version that did not name its truth")
     return table
+
+
+def merge(total: Results, part: Results) -> Results:
+    """Adds the sums of other files to the first, in place, and returns it."""
+    total.files += part.files
+    total.left_out += part.left_out
+    total.add(part.sums, part.distributions)
+    return total
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:
@@ -198,25 +188,15 @@ def add_up(parts: Mapping[str, Results]) -> Results:
         if twice := sorted(scored_by.keys() & dict(part.files)):
             raise InputError(f"'{name}' and '{scored_by[twice[0]]}' both scored {twice[0]}; give each part once")
         scored_by |= dict.fromkeys(dict(part.files), name)
-        total.files += part.files
-        total.add(part.sums, part.distributions)
+        merge(total, part)
     total.files.sort()  # by time and tile, as their names begin
     if not total.scored_bands:
         raise InputError("in none of these parts could a file be scored")
     return total
 
 
-def pool(argv: list[str]) -> None:
-    """Runs `pool`."""
-    parser = CommandParser(
-        prog="satxlate pool",
-        description="Pool evaluations of parts of an archive (evaluate --part K/N): OUT/scores.csv and the other "
-        "tables, as if all had been evaluated at once.",
-    )
-    add = parser.add_argument
-    add("parts", type=user_path, nargs="+", metavar="PART", help="the --output of `evaluate --part K/N`, for each K")
-    add("--output", type=user_path, required=True, metavar="OUT", help="folder for the tables")
-    options = parser.parse_args(argv)
+def pool(options: argparse.Namespace) -> None:
+    """Run the subcommand `pool`."""
     if twice := [name for name in options.parts if options.parts.count(name) > 1]:
         raise InputError(f"'{twice[0]}' is given twice; give each part once")
     parts = {name: read_sums(name) for name in options.parts}

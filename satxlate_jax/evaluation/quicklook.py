@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax.cli import CommandParser, InputError, parse_numbers, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.composites import (
     GAMMA,
@@ -182,28 +182,6 @@ def draw_difference(view: View, against: View, coast: str) -> Figure:
     return figure
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="satxlate quicklook",
-        description="Draw tiles, L1G files or translated netCDF: true colour, infrared and water vapour as the bands "
-        "allow, and the difference to another view of the same tile. One PNG per kind: OUT/NAME_KIND.png. Files that "
-        "cannot be read are named, the rest is drawn.",
-    )
-    add = parser.add_argument
-    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files")
-    add("--output", type=user_path, required=True, metavar="OUT", help="folder for the pictures; made if absent")
-    add("--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band")
-    add(
-        "--green",
-        type=user_path,
-        metavar="NC",
-        help="a translation of INPUT with a green band (0.51 um), such as to H8",
-    )
-    add("--bands", help="draw these instead, such as 7,12: every INPUT on one scale")
-    add("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
-    return parser
-
-
 def _common_ranges(calls: IsolatedCalls, inputs: Sequence[Path], bands: Sequence[int]) -> Ranges:
     """Of each band over all inputs, read one at a time, so that their pictures can be compared."""
     ends: dict[int, list[float]] = {number: [] for number in bands}
@@ -218,14 +196,13 @@ def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[lis
     """Names of the pictures written, and why inputs gave none."""
     inputs, output = [Path(text) for text in options.inputs], Path(options.output)
     green, against = (calls.read(Path(name)) if name else None for name in (options.green, options.against))
-    bands = parse_numbers(options.bands) if options.bands else ()
-    ranges = _common_ranges(calls, inputs, bands)
+    ranges = _common_ranges(calls, inputs, options.bands)
     coast = "" if options.no_coastlines else maps.COAST
     written, failures = [], []
     for path in tqdm(inputs, desc="quicklook", unit="file", disable=None):
         try:
             view = calls.read(path)
-            figures = draw_views(view, green, coast, bands, ranges)
+            figures = draw_views(view, green, coast, options.bands, ranges)
             if against is not None:
                 figures["difference"] = draw_difference(view, against, coast)
             if not figures:
@@ -240,13 +217,12 @@ def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[lis
     return written, failures
 
 
-def main(argv: list[str]) -> None:
-    """Runs `quicklook`.
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `quicklook`.
 
     Raises:
       InputError: a mistake in what was handed in, or no input could be drawn.
     """
-    options = _parser().parse_args(argv)
     if (options.against or options.green) and len(options.inputs) > 1:
         raise InputError("--against and --green belong to one INPUT; draw several one at a time")
     with IsolatedCalls(read_view, workers=1) as calls:

@@ -18,9 +18,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from satxlate_jax.cpus import count_cpus
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
 MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
 _START_SECONDS = 300.0  # importing from a network file system on a busy machine
-_AHEAD = 4  # files per worker that may be done before they are asked for
+AHEAD = 4  # files per worker that may be done before they are asked for
 _REPLACE = 75  # exit code of a worker that asks to be replaced
 _SOCKET_BYTES = 1024**2  # fewer switches between the processes than with the system's default
 _SIZE = struct.Struct(">Q")
@@ -106,23 +107,14 @@ class IsolatedCalls(AbstractContextManager):
 
     def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
-        waiting: deque[tuple[Any, Future]] = deque()
-        threads = ThreadPoolExecutor(self.workers, "isolated")
-        try:
-            for argument in arguments:
-                waiting.append((argument, threads.submit(self.call, argument)))
-                if len(waiting) > self.workers * _AHEAD:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-            if waiting:  # left early: what is being done is of no use
-                self.close()
-            threads.shutdown()
+        with ThreadPoolExecutor(self.workers, "isolated") as threads:
+            is_left_early = True
+            try:
+                yield from overlap(threads, self.call, arguments, self.workers * AHEAD)
+                is_left_early = False
+            finally:
+                if is_left_early:  # what is being done is of no use
+                    self.close()
 
     def _take(self) -> "_Server":
         if self._closed:
@@ -137,8 +129,13 @@ class IsolatedCalls(AbstractContextManager):
         return server
 
     def close(self) -> None:
-        """Ends all processes."""
+        """Ends all processes; what writes has half a second to remove what it wrote in part."""
         self._closed = True
+        for server in list(self._all):
+            server.kill(signal.SIGTERM)
+        deadline = time.monotonic() + 0.5
+        while any(server.lives for server in list(self._all)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         for server in list(self._all):
             server.kill()
         while self._idle:
@@ -148,7 +145,26 @@ class IsolatedCalls(AbstractContextManager):
         self.close()
 
 
-def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Iterator[tuple[Any, Any]]:
+def overlap(
+    threads: ThreadPoolExecutor, function: Callable, arguments: Iterable[Any], ahead: int
+) -> Iterator[tuple[Any, Any]]:
+    """(argument, result) for each argument, in their order; at most `ahead` are begun before they are asked for."""
+    waiting: deque[tuple[Any, Future]] = deque()
+    try:
+        for argument in arguments:
+            waiting.append((argument, threads.submit(function, argument)))
+            if len(waiting) > ahead:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Generator[tuple[Any, Any], None, None]:
     """(path, result or Failure) for each path, in their order; arguments are those of `IsolatedCalls`."""
     with IsolatedCalls(function, **limits) as calls:
         yield from calls.map(paths)
@@ -216,11 +232,16 @@ class _Server:
             return Failure("crash", f"ended the process that read it ({how}{words})"), False
         return answer[0], True
 
-    def kill(self) -> None:
+    def kill(self, how: int = signal.SIGKILL) -> None:
         """Ends the processes at once, from any thread; a `call` that waits for an answer gets a Failure."""
         with suppress(ProcessLookupError, PermissionError):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            if self.lives:
+                os.killpg(self._process.pid, how)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the server is there, which ends after its worker."""
+        return self._process.poll() is None
 
     def end(self, patience: float = 0.0) -> None:
         """Ends the processes, giving them `patience` seconds to end by themselves."""
@@ -243,6 +264,7 @@ def serve(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=descriptor)
     work = _receive(connection)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker answers it
     _send(connection, "ready")
     while True:
         worker = os.fork()
@@ -263,6 +285,7 @@ def _work(connection: socket.socket, function: Callable, timeout: float, memory:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit, hard = pages * resource.getpagesize() + memory, resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what cleans up
     files, is_fresh = len(os.listdir("/dev/fd")), True
     try:
         while True:

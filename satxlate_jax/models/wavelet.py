@@ -9,7 +9,7 @@ Sources: Le Gall & Tabatabai, ICASSP 1988; Sweldens, SIAM J. Math. Anal. 29 (199
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,39 +38,39 @@ def subbands(shape: Sequence[int], levels: int) -> Iterator[Subband]:
     yield Subband(levels, slice(0, height), slice(0, width), (False, False))
 
 
-def _split(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    return (jax.lax.slice_in_dim(x, start, None, 2, axis) for start in (0, 1))  # type: ignore[return-value]
+def _part(x: Any, axis: int, *limits: int | None) -> Any:
+    """Part of one axis; this and its inverse work on arrays of numpy as well, where nothing is compiled."""
+    return x[(slice(None),) * axis + (slice(*limits),)]
 
 
-def _neighbours(x: jax.Array, count: int, axis: int, *, before: bool) -> jax.Array:
+def _neighbours(x: Any, count: int, axis: int, *, before: bool) -> Any:
     """The sum of each place's two neighbours among `x`; beyond the ends the image is mirrored."""
-    first, last = jax.lax.slice_in_dim(x, 0, 1, axis=axis), jax.lax.slice_in_dim(x, -1, None, axis=axis)
-    padded = jnp.concatenate([first, x, last] if before else [x, last], axis)
-    return sum(jax.lax.slice_in_dim(padded, start, start + count, axis=axis) for start in (0, 1))  # type: ignore[return-value]
+    first, last = _part(x, axis, 0, 1), _part(x, axis, -1, None)
+    padded = x.__array_namespace__().concatenate([first, x, last] if before else [x, last], axis)
+    return sum(_part(padded, axis, start, start + count) for start in (0, 1))
 
 
 def _forward(x: jax.Array, axis: int) -> jax.Array:
     if x.shape[axis] == 1:
         return x
-    even, odd = _split(x, axis)
+    even, odd = (_part(x, axis, start, None, 2) for start in (0, 1))
     odd = odd - _neighbours(even, odd.shape[axis], axis, before=False) / 2
     even = even + _neighbours(odd, even.shape[axis], axis, before=True) / 4
     return jnp.concatenate([even, odd], axis)
 
 
-def _inverse(x: jax.Array, axis: int) -> jax.Array:
-    size = x.shape[axis]
+def _inverse(x: Any, axis: int) -> Any:
+    size, library = x.shape[axis], x.__array_namespace__()
     if size == 1:
         return x
-    even, odd = jnp.split(x, [-(-size // 2)], axis)
+    even, odd = library.split(x, [-(-size // 2)], axis)
     even = even - _neighbours(odd, even.shape[axis], axis, before=True) / 4
     odd = odd + _neighbours(even, odd.shape[axis], axis, before=False) / 2
-    padded = jnp.concatenate(
-        [odd, jnp.zeros_like(jax.lax.slice_in_dim(even, 0, even.shape[axis] - odd.shape[axis], axis=axis))], axis
+    padded = library.concatenate(
+        [odd, library.zeros_like(_part(even, axis, 0, even.shape[axis] - odd.shape[axis]))], axis
     )
-    pairs = jnp.stack([even, padded], axis + 1)
-    joined = pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :])
-    return jax.lax.slice_in_dim(joined, 0, size, axis=axis)
+    pairs = library.stack([even, padded], axis + 1)
+    return _part(pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :]), axis, 0, size)
 
 
 def _sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
@@ -100,12 +100,15 @@ def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
 
 @lru_cache(maxsize=256)
 def _energies(size: int, levels: int) -> np.ndarray:
-    """Squared synthesis functions along an axis, float32 [pixel, coefficient], averaged over a coefficient's width."""
-    with jax.ensure_compile_time_eval():
-        # compiled in one go: eagerly, each of some hundred operations would be a program
-        x = jax.jit(inverse, static_argnums=1)(jnp.eye(size, dtype=jnp.float32)[:, None], levels)[:, 0]
+    """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient], smoothed.
+
+    They are averaged over the distance between two coefficients.
+    """
+    x = np.eye(size, dtype=np.float32)
+    for length, _ in reversed(_sizes(size, 1, levels)):
+        x[:length] = _inverse(x[:length], 0)
     before, after = 2**levels // 2, 2**levels - 2**levels // 2 - 1
-    padded = np.pad(np.asarray(x) ** 2, ((before, after), (0, 0)), mode="symmetric")
+    padded = np.pad(x**2, ((before, after), (0, 0)), mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(padded, 2**levels, axis=0).mean(-1)
 
 

@@ -12,14 +12,13 @@ of `satxlate_jax.simulator` name their sources.
 """
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,8 +26,9 @@ from tqdm import tqdm
 
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.cli import CommandParser, InputError, parse_names, parse_numbers, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
+from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
 from satxlate_jax.simulator.geometry import PIXELS, view_position
@@ -38,6 +38,7 @@ _LARGEST_VIEW_ZENITH = 66.0  # degrees, of a tile's centre; slanter views are ne
 # Days to choose from: the paper's test period, which data sets keep for testing, and the rest, which they do not.
 _FIRST_TEST_DAY, _TEST_DAYS = datetime(2019, 2, 1), 22
 _FIRST_OTHER_DAY, _OTHER_DAYS = datetime(2019, 3, 1), 672
+_SECONDS, _MEMORY = 3600.0, 8 * 1024**3  # of one scene, as all satellites see it
 _A_YEAR = 337  # of the other days; what comes later is only used where these do not suffice
 _TEST_SHARE = 0.08
 # Local solar hours and how far around them: mostly near noon, some night, morning or evening twilight.
@@ -180,6 +181,10 @@ def simulate_scene(
     return paths
 
 
+def _simulate(output: str, scene: tuple[list[str], str, datetime], **options: Any) -> list[Path]:
+    return simulate_scene(output, *scene, **options)
+
+
 def _plan_scenes(
     satellites: Sequence[str],
     tiles: int,
@@ -244,47 +249,27 @@ def simulate_archive(
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    simulate = partial(simulate_scene, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
+    simulate = partial(_simulate, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
     paths: list[Path] = []
     with ExitStack() as stack:
         files = sum(len(seen) for seen, _, _ in plan)
         progress = stack.enter_context(tqdm(total=files, desc="simulate", unit="file", disable=None))
         if workers == 1:
-            finished = (simulate(*scene) for scene in plan)
+            finished = ((scene, simulate(scene)) for scene in plan)
         else:
-            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")))
-            stack.callback(pool.shutdown, cancel_futures=True)
-            finished = (future.result() for future in as_completed([pool.submit(simulate, *scene) for scene in plan]))
-        for written in finished:
+            calls = IsolatedCalls(simulate, workers=workers, timeout=_SECONDS, memory=_MEMORY)
+            finished = stack.enter_context(calls).map(plan)
+        for (_, tile, time), written in finished:
+            if isinstance(written, Failure):
+                raise written.as_error(f"{tile} {time:%Y-%m-%d %H:%M}")
             paths += written
             progress.update(len(written))
     return sorted(paths)
 
 
-def main(argv: list[str]) -> None:
-    """Runs the subcommand `simulate`."""
-    parser = CommandParser(
-        prog="satxlate simulate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    option = parser.add_argument
-    option("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
-    option("--satellites", default="G16,G17,H8", help="names, separated by commas (default %(default)s)")
-    tiles = "tiles in all, shared out to groups of satellites that overlap, at least one each (default %(default)s)"
-    option("--tiles", type=int, default=4, metavar="N", help=tiles)
-    option("--times", type=int, default=6, metavar="N", help="times, each on its own day (default %(default)s)")
-    option("--seed", type=int, default=0, help="another seed is another planet (default %(default)s)")
-    option("--workers", type=int, default=1, metavar="N", help="processes (default %(default)s)")
-    place = "write what the other satellites' instruments would see from this one's place; give a root of its own"
-    option("--viewpoint", metavar="SATELLITE", help=place)
-    sequence = "times that follow each other, in the test period, in the place of days of their own"
-    option("--minutes_apart", type=int, metavar="N", help=sequence)
-    finer = "reflective bands no coarser than this (default: each at its own resolution)"
-    option("--resolution_km", type=float, choices=tuple(geometry.PIXELS), help=finer)
-    option("--days", metavar="A-B", help="of these times only those on such days of the year (32-53: the test period)")
-    options = vars(parser.parse_args(argv))
-    options["satellites"] = parse_names(options["satellites"])
-    options["days"] = options["days"] and parse_numbers(options["days"])
-    paths = simulate_archive(**options)
-    names = [name for name in options["satellites"] if name != options["viewpoint"]]
-    place = f" in the place of {options['viewpoint']}" if options["viewpoint"] else ""
-    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options['output']}")
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `simulate`."""
+    paths = simulate_archive(**{name: value for name, value in vars(options).items() if name != "words"})
+    names = [name for name in options.satellites if name != options.viewpoint]
+    place = f" in the place of {options.viewpoint}" if options.viewpoint else ""
+    print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options.output}")

@@ -166,6 +166,13 @@ class Scan:
             kept = [one for one in kept if first <= one.segment <= last]
         return Scan(tuple(kept))
 
+    def require(self, bands: Iterable[int] | None) -> "Scan":
+        """As `select`; InputError where none of the bands is there."""
+        found = self.select(bands)
+        if not found.granules:
+            raise InputError(f"{self.title} holds none of bands {', '.join(map(str, sorted(bands or ())))}")
+        return found
+
 
 def is_url(place: str) -> bool:
     """Tell if a place is a URL, not a path."""

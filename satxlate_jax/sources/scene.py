@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # its parts are imported on first use
 import xarray as xr
-from scipy import ndimage
 
 from satxlate_jax import geometry
 from satxlate_jax.cli import InputError, one_line
@@ -232,7 +232,8 @@ def read_scene(
     import_satpy()
     inputs = [files_or_urls] if isinstance(files_or_urls, str | Path) else files_or_urls
     granules, _ = find_granules([str(one) for one in inputs], reader)
-    scans = [scan.select(bands) for scan in group_scans(granules)]
+    bands = None if bands is None else tuple(bands)
+    scans = [scan.require(bands) for scan in group_scans(granules)]
     if len(scans) != 1:
         titles = ", ".join(scan.title for scan in scans[:3])
         raise InputError(f"a Scene is one scan; these files are of {len(scans)} ({titles}); name the files of one")
@@ -327,7 +328,7 @@ def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
     with dask_here():
         values = np.asarray(window.data, np.float32)
     places = np.where(inside, rows - top, -9), np.where(inside, columns - left, -9)
-    return ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
+    return scipy.ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
 
 
 def dask_here() -> Any:

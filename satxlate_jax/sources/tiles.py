@@ -19,10 +19,9 @@ import xarray as xr
 from filelock import FileLock
 from tqdm import tqdm
 
-from satxlate_jax import atomic, cli, geometry
+from satxlate_jax import atomic, geometry
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
-from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
@@ -52,45 +51,7 @@ class Task:
         return json.dumps([inputs, self.tiles, options])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.CommandParser(
-        prog="satxlate tiles",
-        description="Turn public Level-1b granules (GOES ABI, Himawari AHI, GK-2A AMI, Meteosat FCI and SEVIRI) into "
-        "L1G tiles, one file per scan and tile. Started again, it skips what is complete. What gives nothing is named, "
-        "also in L1G_ROOT/manifest.json, and the rest goes on. Needs the extra l1b.",
-    )
-    add, numbers = parser.add_argument, cli.option_type(cli.parse_numbers)
-    add(
-        "inputs",
-        type=cli.user_path,
-        nargs="*",
-        metavar="INPUT",
-        help="files, folders, or URLs such as s3://noaa-goes18/...",
-    )
-    add("--output", type=cli.user_path, metavar="ROOT", help="the L1G root; made if absent")
-    add("--reader", metavar="NAME", help="satpy's reader (default: by the names of the files)")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--tiles", type=cli.option_type(geometry.parse_tiles), metavar="h09v03,...", help="only these")
-    region = "only tiles that touch this part of the Earth, degrees; west and south are negative"
-    choice.add_argument("--region", type=float, nargs=4, metavar=("W", "S", "E", "N"), help=region)
-    add("--bands", type=numbers, metavar="7-16", help="only these bands (default: all)")
-    add(
-        "--min_cover",
-        type=float,
-        default=0.5,
-        metavar="FRACTION",
-        help="of a tile's pixels that a scan must show (0.5)",
-    )
-    low = "reflectance where the sun is lower than 5 degrees (zero)"
-    add("--night", choices=("zero", "missing"), default="zero", help=low)
-    add("--workers", type=cli.at_least(1), default=count_cpus(), help="processes (default: the job's CPUs)")
-    add("--overwrite", action="store_true", help="make tiles again that are complete")
-    add("--dry_run", action="store_true", help="name scans, tiles and bytes, and do nothing")
-    add("--describe", metavar="READER", help="print the block for instruments.py of an imager that satpy reads")
-    return parser
-
-
-def main(argv: list[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run the subcommand `tiles`.
 
     Returns:
@@ -99,7 +60,6 @@ def main(argv: list[str]) -> int:
     Raises:
       InputError: a mistake of the user, or nothing could be made.
     """
-    options = _parser().parse_args(argv)
     scenes.import_satpy()
     if options.describe:
         print(describe_reader(options.describe))
@@ -140,10 +100,12 @@ def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) ->
     """The tiles of those names or that touch (west, south, east, north), degrees; None is all in view.
 
     Raises:
-      InputError: the region is none, or no tile touches it.
+      InputError: a name is no tile's, the region is none, or no tile touches it.
     """
+    for name in names or ():
+        geometry.parse_tile(name)
     if region is None:
-        return tuple(names) if names else None
+        return tuple(dict.fromkeys(names)) if names else None
     west, south, east, north = region
     if not (-180 <= west <= 360 and -180 <= east <= 360 and -90 <= south < north <= 90):
         raise InputError(

@@ -25,17 +25,22 @@ from satxlate_jax.training.step import TrainStep
 Satellites = Mapping[str, Mapping[str, Any]]
 
 
-def build_networks(
-    config: Mapping[str, Any], satellites: Satellites | None = None
-) -> tuple[AnyTranslator, Discriminator]:
-    """The translator and the discriminators of a configuration; the spectral flow has none of these."""
+def satellite_entries(config: Mapping[str, Any], satellites: Satellites | None = None) -> dict[str, dict[str, Any]]:
+    """What a run's metadata hold of its satellites: bands, mean, std (by default the published ones), skips, slots."""
     bands, statistics = satellite_bands(config), satellites or _published(config)
     entries: dict[str, dict[str, Any]] = {name: {**statistics[name], "bands": bands[name]} for name in bands}
     for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
         for name, found in channels.items():
             entries[name][key] = found
-    translator = make_translator(config, entries)
-    judged = {} if isinstance(translator, SpectralFlow) else bands
+    return entries
+
+
+def build_networks(
+    config: Mapping[str, Any], satellites: Satellites | None = None
+) -> tuple[AnyTranslator, Discriminator]:
+    """The translator and the discriminators of a configuration; the spectral flow has none of these."""
+    translator = make_translator(config, satellite_entries(config, satellites))
+    judged = {} if isinstance(translator, SpectralFlow) else satellite_bands(config)
     settings = {name: config[name] for name in ("precision", "remat")}
     return translator, Discriminator(config["discriminator"], judged, **settings)
 

@@ -5,7 +5,6 @@ device or a pod; `jit` with these shardings lets the compiler put in the all-red
 """
 
 import argparse
-import glob
 import json
 import os
 import sys
@@ -14,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +21,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.program_cache import use_program_cache
 
 AXIS = "data"
-CACHE_SIZE = 4 * 2**30  # bytes of compiled programs; the least recently used are evicted
-_cache: str | None = None  # the folder of compiled programs that this process has set
 
 
 # ---------------------------------------------------------------- start
@@ -54,36 +51,6 @@ def start(arguments: argparse.Namespace) -> None:
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"the processes did not find each other ({reason}); check {options}") from error
-
-
-def use_program_cache() -> None:
-    """Set JAX's cache of compiled programs, in the user's cache folder; JAX_COMPILATION_CACHE_DIR names another.
-
-    JAX writes an entry in place: a process that is killed meanwhile, or a full disk, leaves one that no run can read
-    and none replaces. With a limit of size JAX notes the time of use beside each entry that it has written whole, so
-    those without that note are the damaged ones, and are removed.
-    """
-    global _cache
-    given = jax.config.jax_compilation_cache_dir
-    if given not in (None, _cache):
-        return
-    try:
-        import filelock  # here, because steps are timed without it as well
-
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = Path(given) if given else home / "satxlate_jax" / "programs"
-        if glob.escape(str(cache)) != str(cache):
-            return  # JAX would take the path for a pattern, see no entry and never evict one
-        cache.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(cache / ".lockfile", timeout=10):  # the one that JAX takes to write
-            for entry in cache.glob("*-cache"):
-                if not entry.with_name(entry.name.removesuffix("-cache") + "-atime").exists():
-                    entry.unlink(missing_ok=True)
-    except (OSError, RuntimeError, ImportError):  # filelock.Timeout is an OSError
-        return  # no home that can be written, or no lock: each run compiles for itself
-    _cache = str(cache)
-    jax.config.update("jax_compilation_cache_max_size", CACHE_SIZE)
-    jax.config.update("jax_compilation_cache_dir", _cache)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Written from the layout of the files that the release wrote (YAML keys, names an
 code.
 """
 
+import argparse
 import contextlib
 import re
 import shlex
@@ -19,7 +20,7 @@ from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from satxlate_jax.checkpoints import Checkpoints, check_same_leaves
-from satxlate_jax.cli import CommandParser, InputError, expanded, user_path
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import default_config, flatten, validate
 from satxlate_jax.training.optimizers import learning_rate
@@ -273,16 +274,8 @@ def _warn_of_another_rate(optimizer: Mapping[str, Any], count: np.int32, config:
         )
 
 
-def main(argv: list[str]) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Run the subcommand `import-torch`."""
-    parser = CommandParser(
-        prog="satxlate import-torch",
-        description="Turn a checkpoint of the PyTorch release into a run: `translate` uses it, `train` continues it.",
-    )
-    parser.add_argument("checkpoint", type=user_path, metavar="CHECKPOINT", help="the release's file, *.pth.tar")
-    parser.add_argument("--config", type=user_path, required=True, metavar="YAML", help="the YAML it was trained with")
-    parser.add_argument("--output", type=user_path, required=True, metavar="RUN", help="folder of the run to write")
-    arguments = parser.parse_args(argv)
     step = import_checkpoint(Path(arguments.checkpoint), Path(arguments.config), Path(arguments.output))
     print(f"imported step {step} into {arguments.output}")
     config, run = (shlex.quote(path) for path in (arguments.config, arguments.output))

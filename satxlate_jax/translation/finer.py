@@ -11,8 +11,8 @@ extrapolated: from each octave to the next finer one it changes as between the t
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts are imported on first use
 import xarray as xr
-from scipy import ndimage
 
 from satxlate_jax.geometry import PIXELS, TILE_DEGREES
 from satxlate_jax.instruments import get_satellite
@@ -44,7 +44,7 @@ def _repeat(x: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _interpolate(x: np.ndarray, factor: int) -> np.ndarray:
-    return ndimage.zoom(x, (1, factor, factor, 1), order=1, mode="nearest", grid_mode=True)
+    return scipy.ndimage.zoom(x, (1, factor, factor, 1), order=1, mode="nearest", grid_mode=True)
 
 
 class FinerProgram:

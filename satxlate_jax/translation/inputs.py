@@ -42,7 +42,9 @@ def find_inputs(
             if not found:
                 where = f" that '{pairs}' lists" if pairs else ""
                 names = ", ".join(satellites)
-                raise InputError(f"'{path}' holds no L1G file of {names} that passes the filters{where}")
+                raise InputError(
+                    f"'{path}' holds no Level-1b granule, and no L1G file of {names} that passes the filters{where}"
+                )
             paths = [file.path for file in found]
         elif path.exists():
             paths = [path]

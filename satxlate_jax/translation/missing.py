@@ -7,7 +7,7 @@ the nearest observed value in its place a missing pixel costs only itself.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are imported on first use
 
 from satxlate_jax.instruments import Band
 
@@ -33,7 +33,7 @@ def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         holes = missing[..., channel]
         key = holes.tobytes()
         if key not in nearest:
-            rows, columns = ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
+            rows, columns = scipy.ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
             nearest[key] = rows[holes], columns[holes]
         filled[..., channel][holes] = values[..., channel][nearest[key]]
     return filled, missing.any(-1)

@@ -7,7 +7,7 @@ what its estimate gets wrong there is continued into the hole and taken off. Mea
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are imported on first use
 
 from satxlate_jax.translation.missing import fill_missing
 
@@ -48,7 +48,7 @@ def interpolate(field: np.ndarray) -> np.ndarray:
     gaps = ~np.isfinite(field)
     filled = fill_missing(field[..., None])[0][..., 0]
     for width in WIDTHS:
-        filled = np.where(gaps, ndimage.gaussian_filter(filled, width), filled)
+        filled = np.where(gaps, scipy.ndimage.gaussian_filter(filled, width), filled)
     return filled
 
 

@@ -9,7 +9,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.sources.scene import LOW_SUN, row_times, scene_bands
 from satxlate_jax.sources.scene_output import KEPT, to_scene
-from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, describe_band
+from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
 
 def translate_scene(translator: Any, scene: Any, to: str) -> Any:
@@ -63,8 +63,10 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     block = _Block(translator, source, to, seconds[0], names, [array.attrs.get("modifiers", ()) for array in arrays])
     made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
-    described = {band.name: describe_band(band, target) for band in translator.bands(to)}
-    described |= {f"{band.name}_std": {"units": band.unit} for band in translator.bands(to)}
+    described, copied = {}, {theirs for _, theirs in translator.network.copied(source, target)}
+    for index, band in enumerate(translator.bands(to)):
+        described[band.name] = describe_band(band, target, index in copied)
+        described[f"{band.name}_std"] = describe_std(band, target, STD_TITLE)
     described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}

@@ -9,10 +9,10 @@ of two satellites, go into two folders. One process writes a store at a time (`-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
@@ -154,12 +154,16 @@ class ZarrFolder(OutputFolder):
         return template.assign(crs=described["crs"]).assign_attrs(attributes)
 
 
-def _open_arrays(path: Path) -> zarr.Group:
+def _open_arrays(path: Path) -> Any:
+    import zarr  # here and below, because few translations need it
+
     return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
 
 
 def _set_times(path: Path, times: Mapping[int, tuple[int, str]]) -> None:
     """Lengthen every array along time; a process killed before the end leaves the old axis in force."""
+    import zarr
+
     store = _open_arrays(path)
     for _, array in store.arrays():
         if array.attrs["_ARRAY_DIMENSIONS"][:1] == ["time"]:

@@ -9,7 +9,7 @@ from tests.tiny_run import PROJECT, environment
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
-from satxlate_jax.training.sharding import use_program_cache
+from satxlate_jax.program_cache import use_program_cache
 use_program_cache()
 if len(sys.argv) > 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))

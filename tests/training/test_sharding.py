@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.options import add_distributed_arguments
 from satxlate_jax.training import sharding
-from satxlate_jax.training.command import add_distributed_arguments
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -13,9 +13,9 @@ from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation.evaluate import _parser as evaluate_parser
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import published_statistics
+from satxlate_jax.options import parse
 from satxlate_jax.training.config import load_config
 from satxlate_jax.translation.load import SHIPPED
 from tests import tiny_flow
@@ -128,7 +128,7 @@ def test_the_command_that_makes_it_again_is_understood():
         16,
     )
     for command in commands[1:3]:
-        assert evaluate_parser().parse_args(command[1:]).tiles == ["h09v03"]
+        assert parse(command[0], command[1:]).tiles == ["h09v03"]
     assert commands[3][1:] == ["--pack", "WORK/goes_thermal", "--output", "satxlate_jax/pretrained/goes_thermal.npz"]
     assert subprocess.run([str(SHIPPED / "goes_thermal.sh"), "L1G"], capture_output=True).returncode == 2
 
