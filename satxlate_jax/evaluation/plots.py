@@ -150,7 +150,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
         shown.append((title, error, red, maps.COAST_ON_DIFFERENCES))
     columns = 3 if len(shown) > 4 else len(shown)
     rows = -(-len(shown) // columns)
-    figure, panels = maps.new_figure(3 * columns, 3.9 * rows, columns, rows)
+    figure, panels = maps.new_figure(3 * columns, 4.2 * rows - 0.2, columns, rows)
     images = [
         maps.show_map(axes, example, field, title, coast=coast * results.coastlines, **scale)
         for axes, (title, field, scale, coast) in zip(panels, shown, strict=False)

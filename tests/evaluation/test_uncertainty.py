@@ -178,7 +178,9 @@ def test_the_report_tells_of_it(results):
     for said in ("It was calibrated on data left out", "would see from G17's place", "50.0 % here", "CRPS"):
         assert said in report
     assert "ensemble members" not in report
-    assert {"reliability.png", "calibration.png"} <= {path.name for path in (results[1] / "figures").iterdir()}
+    figures = {path.name: path.stat().st_size for path in (results[1] / "figures").iterdir()}
+    assert {"reliability.png", "calibration.png"} <= figures.keys()
+    assert len(report) < 0.6 * sum(figures.values())  # it was 1.4 times as much, with all of them in it
 
 
 def test_sums_hold_all_of_it(results):
