@@ -56,7 +56,7 @@ def test_results_come_in_order_and_few_are_begun_before_they_are_asked_for():
 
 
 def test_groups_give_what_single_tiles_give_and_no_odd_one_is_compiled(run, files, tmp_path, monkeypatch):
-    """Seven tiles and a damaged file among them, as on a device that takes three: the last group of one is no other program."""
+    """Seven tiles and a damaged file, as on a device that takes three: the last group of one is no other program."""
     damaged, last = (tmp_path / files[3].name.replace("_1800_", f"_{hour}00_") for hour in (18, 19))
     damaged.write_bytes(files[3].read_bytes()[:3000])
     last.write_bytes(files[3].read_bytes())
