@@ -29,7 +29,7 @@ def satellite_entries(config: Mapping[str, Any], satellites: Satellites | None =
     """What a run's metadata hold of its satellites: bands, mean, std (by default the published ones), skips, slots."""
     entries: dict[str, dict[str, Any]] = {}
     for name, numbers in satellite_bands(config).items():
-        statistics = dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
+        statistics = dict(zip(("mean", "std"), (x.tolist() for x in published_statistics(name, numbers)), strict=True))
         entries[name] = {**(satellites[name] if satellites else statistics), "bands": numbers}
     for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
         for name, found in channels.items():
