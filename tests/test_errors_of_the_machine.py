@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import datetime
 
+import jax
 import pytest
 
 from satxlate_jax.__main__ import main
@@ -32,14 +33,18 @@ def place(tmp_path_factory):
 def full_disk(size=4096):
     """No file may grow beyond `size` bytes: what a program sees of a full disk, without filling one.
 
-    Around the command only: pytest's own output may be a longer file.
+    Around the command only: pytest's own output may be a longer file. Nor are compiled programs kept meanwhile: half a
+    one would be what other tests find.
     """
+    least = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e9)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 
 FULL = [
