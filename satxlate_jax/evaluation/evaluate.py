@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import shlex
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,7 @@ def main(options: argparse.Namespace) -> None:
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
     use_program_cache()
     translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
+    translator.check_samples(options.samples)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
     comparison = find_comparison(
@@ -70,7 +70,7 @@ def main(options: argparse.Namespace) -> None:
         options.target,
         truth=options.truth,
         truth_root=options.truth_l1g,
-        tolerance=timedelta(minutes=options.tolerance),
+        tolerance=options.tolerance,
         max_files=options.max_files,
         fit_files=options.fit_files,
         seed=options.seed,
@@ -87,7 +87,7 @@ def main(options: argparse.Namespace) -> None:
     baselines = make_baselines(comparison.task, chosen)
     output = Path(options.output)
     try:
-        (output / "figures").mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
     how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
@@ -98,6 +98,7 @@ def main(options: argparse.Namespace) -> None:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
+    (output / "figures").mkdir(exist_ok=True)
     print(headline(results))
     if options.likelihood:
         paths, domain = [case.source.path for case in cases], translator.domain(options.source)
