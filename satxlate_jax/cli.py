@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -84,14 +85,24 @@ def parse_numbers(text: str) -> tuple[int, ...]:
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number not below `smallest`."""
+    """The type of an option that is a whole number of 64 bits not below `smallest`."""
 
     def parse(text: str) -> int:
-        if re.fullmatch(r"\s*[+-]?\d+\s*", text) is None or int(text) < smallest:
+        if re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) is None or int(text) < smallest:
             raise InputError(f"'{text}' is not a whole number from {smallest} up")
         return int(text)
 
     return option_type(parse)
+
+
+def _parse_minutes(text: str) -> timedelta:
+    if re.fullmatch(r"\d{1,6}(\.\d*)?|\.\d+", text.strip(), re.ASCII) is None:
+        raise InputError(f"'{text}' is not a number of minutes, such as 2.5")
+    return timedelta(minutes=float(text))
+
+
+minutes = option_type(_parse_minutes)
+"""The type of an option that is a tolerance in minutes."""
 
 
 def expanded(text: str) -> str:

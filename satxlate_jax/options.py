@@ -7,7 +7,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from satxlate_jax.cli import (
     CommandParser,
@@ -15,6 +14,7 @@ from satxlate_jax.cli import (
     add_beam,
     add_part,
     at_least,
+    minutes,
     option_type,
     parse_names,
     parse_numbers,
@@ -111,7 +111,7 @@ def catalog(parser: CommandParser) -> None:
     pairs = "two satellites, to find their coincident files; or a list of pairs (columns timestamp, tile, year1 ... "
     pairs += "file1 ... file2), to find its files in the tree"
     add("--pairs", type=user_path, metavar="G16,G17 | LIST.csv", help=pairs)
-    add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="between a pair's times")
+    add("--tolerance", type=minutes, default="0", metavar="MINUTES", help="between a pair's times")
 
 
 def statistics(parser: CommandParser) -> None:
@@ -197,16 +197,16 @@ def translate(parser: CommandParser) -> None:
     unlike = "also files of instruments that the run does not know, whose bands have its wavelengths"
     choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
     choice.add_argument("--pairs", type=user_path, metavar="CSV", help=pairs)
-    add_part(choice, "only the Kth of N parts of the files, for a process of its own")
+    part, from_zero = choice.add_mutually_exclusive_group(), option_type(partial(parse_part, first=0))
+    add_part(part, "only the Kth of N parts of the files, for a process of its own")
+    part.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
     add_beam(choice)
-    from_zero = option_type(partial(parse_part, first=0))
-    choice.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
     add = parser.add_argument_group("output").add_argument
     add("--bands", type=_numbers, help="write only these bands, such as 2,7-9 (default: all)")
     samples = "of the spectral flow: write N draws of its distribution beside the mean; "
     samples += "of the VAE-GAN: mean and spread of an ensemble over the latent noise"
     add("--samples", type=at_least(0), default=0, help=samples)
-    add("--seed", type=int, default=0, help="of the ensemble")
+    add("--seed", type=at_least(0), default=0, help="of the ensemble")
     surprise = "also write how unusual each pixel's measurements are (bits), of the spectral flow"
     add("--surprise", action="store_true", help=surprise)
     add("--zarr", action="store_true", help="one Zarr store per satellite and tile, with a time axis")
@@ -253,7 +253,7 @@ def evaluate(parser: CommandParser) -> None:
     add("--truth_l1g", type=user_path, metavar="ROOT", help=simulated)
     other = "--output of an evaluation against another truth, whose RMSE the report's first table shows beside its own"
     add("--beside", type=user_path, metavar="OUT", help=other)
-    add("--tolerance", type=float, default=0.0, metavar="MINUTES", help="of coincidence (default: 0)")
+    add("--tolerance", type=minutes, default="0", metavar="MINUTES", help="of coincidence (default: 0)")
     named = "such as band_copy,linear; or all, or none (default: all but the slow ones, trees and cnn)"
     add("--baselines", metavar="NAME,...", help=named)
     add("--fit_files", type=at_least(1), default=64, metavar="N", help="fit baselines on at most N files (64)")
@@ -346,9 +346,13 @@ def demo(parser: CommandParser) -> None:
     It takes minutes on two CPU cores; given the same --output again, it continues.
     """
     parser.add_argument("--output", type=user_path, required=True, metavar="DIR", help="folder for everything it makes")
-    counts: Any = (("tiles", 4, "simulated tiles"), ("times", 6, "simulated times"), ("steps", 200, "training steps"))
-    for name, default, text in (*counts, ("seed", 0, "another seed is another planet")):
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} ({default})")
+    for name, least, default, text in (
+        ("tiles", 1, 4, "simulated tiles"),
+        ("times", 1, 6, "simulated times"),
+        ("steps", 0, 200, "training steps"),
+        ("seed", 0, 0, "another seed is another planet"),
+    ):
+        parser.add_argument(f"--{name}", type=at_least(least), default=default, metavar="N", help=f"{text} ({default})")
 
 
 def import_torch(parser: CommandParser) -> None:

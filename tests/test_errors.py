@@ -19,6 +19,7 @@ from tests.random_run import save_random_run
 BANDS = {"G16": (8, 16), "G17": (8, 16)}
 TILE = "l1g/GOES16/GEONEX-L1G/h09v03/2019/036/GO16_ABI05_20190205_1800_GLBG_h09v03_02.hdf"
 TO = "--checkpoint run --to G17"
+FLOW = "pretrained:goes_thermal"
 SCORE = "--checkpoint run --l1g l1g --source G16 --target G17"
 
 
@@ -120,6 +121,38 @@ WRONG = [
     (f"translate {TO} {TILE} --block 0 --output new", "block"),
     (f"translate {TO} --samples 1 {TILE} --output new", "samples"),
     (f"evaluate {SCORE} --max_files 0 --output new", "max_files"),
+    (f"evaluate {SCORE} --tolerance nan --output new", "'nan' is not a number of minutes"),
+    ("catalog l1g --pairs G16,G17 --tolerance inf --output new", "'inf' is not a number of minutes"),
+    (f"translate {TO} {TILE} --block 3 --output new", "blocks of 3 pixels are too small"),
+    (f"translate {TO} {TILE} --seed {10**30} --output new", "--seed"),
+    (f"translate {TO} {TILE} --resolution_km nan --output new", "--resolution_km"),
+    (f"evaluate {SCORE} --samples 1 --output new", "samples is 1"),
+    ("demo --times 0 --output new", "--times"),
+    ("tiles file --min_cover nan --output new", "--min_cover is nan"),
+    # options that contradict each other, or are of the other family
+    (f"translate {TO} --part 1/2 --share 0/2 l1g --output new", "not allowed with"),
+    (f"translate {TO} --surprise {TILE} --output new", "is a VAE-GAN"),
+    (f"translate {TO} --as_instrument {TILE} --output new", "is a VAE-GAN"),
+    (f"translate --checkpoint run --repair {TILE} --output new", "is a VAE-GAN"),
+    (f"translate --checkpoint {FLOW} --repair --zarr {TILE} --output new", "--zarr are not for --repair"),
+    (f"translate --checkpoint {FLOW} --repair --to G17 {TILE} --output new", "not allowed with"),
+    (f"translate --checkpoint {FLOW} --repair --source H8 {TILE} --output new", "not 'H8'"),
+    (f"evaluate {SCORE} --likelihood --output new", "is a VAE-GAN"),
+    (f"evaluate {SCORE} --as_instrument --output new", "is a VAE-GAN"),
+    (f"evaluate {SCORE} --truth same_view --output new", "go together"),
+    (f"evaluate {SCORE} --truth same_view --truth_l1g l1g --output new", "from its own place"),
+    # Level-1b files, runs and files to describe or pack, what is shipped
+    ("tiles empty --output new", "'empty' does not exist"),
+    ("tiles file --output new", "'file'"),
+    ("tiles file --reader moon --output new", "no reader 'moon'"),
+    ("info nowhere", "'nowhere' does not exist"),
+    ("info empty", "'empty' is not a run"),
+    ("info file.nc", "neither a run nor a netCDF file"),
+    ("info pretrained:moon", "no run 'pretrained:moon'"),
+    ("runs --pack run", "go together"),
+    ("runs --pack empty --output new.npz", "'empty' is not a run"),
+    (f"runs --pack {FLOW} --output nowhere/new.npz", "cannot write nowhere/new.npz"),
+    ("path configs/moon.py", "'configs/moon.py' is not shipped"),
 ]
 
 

@@ -180,15 +180,13 @@ def _find_pairs(
         pairs = locate_pairs(request, files)
         return pairs, f"{arguments.pairs}: {len(pairs):,} of its {len(request):,} pairs are here"
     first, second = ([file for file in files if file.satellite == name] for name in request)
-    pairs = coincident(first, second, timedelta(minutes=arguments.tolerance))
+    pairs = coincident(first, second, arguments.tolerance)
     tiles = len({file.tile for file, _ in pairs})
     return pairs, f"{' and '.join(request)}: {len(pairs):,} coincident pairs in {tiles} tiles"
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs the subcommand; InputError for a mistake in what was handed in, or where nothing was found."""
-    if arguments.tolerance < 0:
-        raise InputError(f"--tolerance {arguments.tolerance:g} is negative")
     if not os.path.isdir(arguments.root):
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)

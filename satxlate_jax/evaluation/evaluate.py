@@ -10,7 +10,6 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +65,7 @@ def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, l
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
     use_program_cache()
     translator = load(options.checkpoint, options.step).ready_for(options.source, options.as_instrument)
+    translator.check_samples(options.samples)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
     comparison = find_comparison(
@@ -75,7 +75,7 @@ def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, l
         options.target,
         truth=options.truth,
         truth_root=options.truth_l1g,
-        tolerance=timedelta(minutes=options.tolerance),
+        tolerance=options.tolerance,
         max_files=options.max_files,
         fit_files=options.fit_files,
         seed=options.seed,
@@ -116,7 +116,7 @@ def main(options: argparse.Namespace) -> None:
     translator, comparison, baselines = _prepare(options)
     beside = _read_beside(options.beside, comparison.task) if options.beside else None
     try:
-        (output / "figures").mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
     keep = partial(_keep, output.absolute(), translator.run, translator.step, options.part or (1, 1))
@@ -133,6 +133,7 @@ def main(options: argparse.Namespace) -> None:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return
     write_tables(results, output)  # before anything is drawn: scores outlive a fault of drawing
+    (output / "figures").mkdir(exist_ok=True)
     print(headline(results))
     if options.likelihood:
         paths, domain = [case.source.path for case in comparison.cases], translator.domain(options.source)

@@ -60,9 +60,9 @@ class Plots:
             picture, packed = save_figure(figure, self._folder / f"{name}.png"), io.BytesIO()
             kind = "map" if any(axes.images for axes in figure.axes) else "chart"
             if kind == "map":
-                picture.save(packed, "webp", quality=60)
+                picture.save(packed, "webp", quality=40)
             else:
-                picture.quantize(64, Quantize.FASTOCTREE, dither=Dither.NONE).save(packed, "webp", lossless=True)
+                picture.quantize(64, Quantize.MAXCOVERAGE, dither=Dither.NONE).save(packed, "webp", lossless=True)
             return {"source": f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", "kind": kind}
         except InputError:
             raise

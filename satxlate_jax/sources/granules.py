@@ -196,7 +196,7 @@ def _list(place: str) -> list[tuple[str, int]]:
         try:
             found = system.glob(path, detail=True) if any(letter in path for letter in "*?[") else {}
             found = found or system.find(path, detail=True)
-        except OSError as error:
+        except Exception as error:  # every kind of file system has errors of its own
             raise InputError(f"'{place}' cannot be listed ({' '.join(str(error).split()) or error!r})") from error
         return [(system.unstrip_protocol(name), int(info["size"])) for name, info in found.items()]
     local = Path(place)

@@ -68,6 +68,8 @@ def main(options: argparse.Namespace) -> int:
         raise InputError("name granules (files, folders or URLs) and an --output")
     if not 0 <= options.min_cover <= 1:
         raise InputError(f"--min_cover is {options.min_cover:g}; it is a part, from 0 to 1")
+    if options.reader:
+        scenes.reader_bands(options.reader)  # InputError where satpy has none
     granules, strange = find_granules(options.inputs, options.reader)
     bands = set(options.bands) if options.bands else None
     scans = [scan for one in group_scans(granules) if (scan := one.select(bands)).granules]

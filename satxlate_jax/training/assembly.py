@@ -48,7 +48,7 @@ def build_networks(
 def _published(config: Mapping[str, Any]) -> Satellites:
     """The published statistics of the configured bands."""
     return {
-        name: dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
+        name: dict(zip(("mean", "std"), (part.tolist() for part in published_statistics(name, numbers)), strict=True))
         for name, numbers in satellite_bands(config).items()
     }
 

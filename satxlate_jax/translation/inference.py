@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from satxlate_jax.cli import InputError
 from satxlate_jax.models.likelihood import condition
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
@@ -151,7 +152,7 @@ def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tup
       First pixel and weights, float32 [length], of each block, weights summing to 1 at every pixel; and the length.
 
     Raises:
-      ValueError: a block would be all rim.
+      InputError: a block would be all rim.
     """
     if size <= block:
         return [(0, np.ones(size, np.float32))], size
@@ -159,7 +160,7 @@ def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tup
     rim = -(-rim // stride) * stride
     advance = (length - 2 * rim - RAMP) // stride * stride
     if advance < stride:
-        raise ValueError(f"blocks of {block} pixels are too small: the network sees {rim} pixels to each side")
+        raise InputError(f"blocks of {block} pixels are too small: the network sees {rim} pixels to each side")
     pixels, total, blocks = np.arange(length) + 0.5, np.zeros(size), []
     for start in range(0, size - length + advance, advance):
         start = min(start, size - length)

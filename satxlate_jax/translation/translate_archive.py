@@ -125,9 +125,9 @@ def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
     tiles_only = (options.samples, options.surprise, options.zarr, options.part, options.share, options.pairs)
-    if any((*tiles_only, options.repair)):
+    if any((*tiles_only, options.repair, options.resolution_km != 2)):
         raise InputError(
-            "--repair, --samples, --surprise, --zarr, --part and --pairs are for L1G tiles; "
+            "--repair, --samples, --surprise, --zarr, --part, --pairs and --resolution_km are for L1G tiles; "
             "make some with `satxlate tiles`"
         )
     output, names = Path(options.output), made_variables(translator, options.to, options.bands)

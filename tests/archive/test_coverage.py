@@ -100,7 +100,7 @@ def test_filters_of_the_subcommand(archive, tmp_path, capsys):
         (["--pairs", "G16,G15"], "G15"),
         (["--pairs", "G16,G16"], "twice"),
         (["--pairs", "nowhere.csv"], "nowhere.csv"),
-        (["--tolerance", "-1"], "negative"),
+        (["--tolerance", "-1"], "minutes"),
         (["--tiles", "h09v03,h9"], "'h9' is not a tile"),
         (["--tiles", " , "], "names nothing"),
         (["--tiles", ""], "names nothing"),
