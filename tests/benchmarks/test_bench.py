@@ -75,3 +75,16 @@ def test_bench_logging_compares_with_and_without(tmp_path):
     result = tiny_run.run_training(command, tiny_run.environment())
     off, on, ratio = numbers_in(result.stdout, r"([\d.]+) steps/s without.* ([\d.]+) with every.* ([\d.]+)%")
     assert off > 0 and ratio == pytest.approx(100 * on / off, rel=0.05)
+
+
+@pytest.mark.slow
+def test_bench_translate_sets_the_whole_against_its_slowest_stage(capsys):
+    assert main(["bench", "translate", f"--config={tiny_run.__file__}", "--tiles=12"]) == 0
+    printed = capsys.readouterr().out
+    stages = [
+        numbers_in(printed, rf"\n  {name}, \d \w+ +([\d.]+) ti")[0] for name in ("reading", "translating", "writing")
+    ]
+    (whole,) = numbers_in(printed, r"the whole +([\d.]+) tiles/s")
+    ratio, verdict = re.search(r"([\d.]+) times as long as the slowest stage \(target 1.15: (\w+)", printed).groups()
+    assert float(ratio) == pytest.approx(min(stages) / whole, rel=0.05)
+    assert verdict == ("met" if float(ratio) <= 1.15 else "missed")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from configs.base_g16g17 import get_config
 from satxlate_jax.__main__ import main
 from satxlate_jax.benchmarks import beside_torch, gpu
 from satxlate_jax.shipped import CONFIGS
@@ -92,11 +91,7 @@ def test_a_table_goes_on_where_a_line_fails(tmp_path, monkeypatch, capsys):
     words = ["bench", "gpu", "--batches=2,4", "--precisions=tf32", "--output=table.md"]
     assert main(words) == 0
     table = Path("table.md").read_text()
-    assert table in capsys.readouterr().out or table.startswith("Measured on: torch on a card, train on a card")
+    assert table.startswith("Measured on: torch on a card, train on a card, translate on a card")
+    assert set(table.splitlines()) <= set(capsys.readouterr().out.splitlines())
     assert "| PyTorch compiled | 2 | tf32 |  |  | 0.5000 |  | 2.00 |  |" in table
     assert "| spectral flow | 4 | tf32 |  |  |  |  |  | out of memory |" in table
-
-
-def test_the_published_step_is_what_is_asked_for():
-    config = get_config()
-    assert (config.generator.dim, config.generator.n_res, config.discriminator.dim) == (64, 4, 64)
