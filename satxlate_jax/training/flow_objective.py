@@ -150,21 +150,23 @@ class FlowObjective:
 
     def withheld(self, params: Any, batch: Images) -> dict[str, Withheld]:
         """'G16-G17' -> the images of G16 as those of its bands that G17 has too give them."""
-        return {
-            f"{k}-{q}": self._withheld(params, x, k, pattern)
-            for k, x in batch.items()
-            for q in self.translator.satellites
-            if (pattern := self.translator.axis.given(q, k)) in usable_patterns(self.translator, k)
-        }
+        flow, found = self.translator, {}  # type: SpectralFlow, dict[str, Withheld]
+        z = flow.noise(jax.random.key(0), (*next(iter(batch.values())).shape[1:3], flow.axis.size))
+        for k, x in batch.items():
+            patterns = {q: flow.axis.given(q, k) for q in flow.satellites}
+            needed = sorted({*patterns.values()} & {*usable_patterns(flow, k)})  # compiling each takes seconds
+            made = {pattern: self._withheld(params, x, k, pattern, z) for pattern in needed}
+            found |= {f"{k}-{q}": made[pattern] for q, pattern in patterns.items() if pattern in made}
+        return found
 
-    def _withheld(self, params: Any, x: jax.Array, satellite: str, pattern: Pattern) -> Withheld:
+    def _withheld(self, params: Any, x: jax.Array, satellite: str, pattern: Pattern, z: jax.Array) -> Withheld:
         flow, observed, angles = self.translator, x[..., : -len(ANGLES)], x[..., -len(ANGLES) :]
         y, own = flow.to_axis(params, observed, satellite), flow.axis.of_satellite(satellite)
         filled, unlike = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
         means, sigma = flow.coefficients(params, filled, pattern)
         mean, std = flow.moments(params, filled, unlike, means, sigma, pattern)
-        noise = flow.smooth(params, flow.noise(jax.random.key(0), y.shape[1:]), pattern)
-        sample = jnp.where(flow.mask(pattern), y, filled + wavelet.inverse(means[0] + sigma[0] * noise, flow.levels))
+        drawn = means[0] + sigma[0] * flow.smooth(params, z, pattern)
+        sample = jnp.where(flow.mask(pattern), y, filled + wavelet.inverse(drawn, flow.levels))
         z = (wavelet.transform(y - filled, flow.levels) - means) / sigma
         terms = -0.5 * z**2 - jnp.log(sigma) - 0.5 * np.log(2 * np.pi)
         inferred, parts = jnp.array([channel for channel in own if channel not in pattern]), defaultdict(list)
