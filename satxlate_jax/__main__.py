@@ -60,7 +60,7 @@ def _device_error(error: Exception) -> str:
     if "initialize backend" not in str(error) and not raised_in.endswith("xla_bridge.py"):
         return ""
     platforms, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())[:200]
-    advice = "unset it, set it to cpu, or install the extra `gpu` or `tpu` on a machine that has one"
+    advice = "unset it, set it to cpu, or install the extra `cuda12`, `cuda13` or `tpu` on a machine that has one"
     return f"no device of JAX_PLATFORMS={platforms} ({reason or 'no plugin for it'}); {advice}"
 
 

@@ -97,7 +97,7 @@ class Checkpoints:
                     raise CheckpointError(f"{path}: holds no '{only}', only {', '.join(found)}")
                 found = {only: found[only]}
             wanted = found if like is None else like if only is None else {only: like}
-            _check_same_leaves(path, found, wanted)
+            check_same_leaves(path, found, wanted)
             types = jax.tree.map(_restore_arguments, wanted)
             arguments = ocp.args.PyTreeRestore(wanted, restore_args=types, partial_restore=True)
             with _reading(path):
@@ -208,7 +208,7 @@ class Archive:
 
     def restore(self, step: int | None = None, *, like: Tree, only: str = "generator") -> dict[str, Any]:
         """The generator's parameters; CheckpointError where they are not those of `like`."""
-        _check_same_leaves(self.path, self._leaves, like)
+        check_same_leaves(self.path, self._leaves, like)
         return jax.tree.map_with_path(lambda keys, _: self._leaves[_path_of(keys)], like)
 
     def close(self) -> None:
@@ -241,8 +241,12 @@ def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
     return ocp.RestoreArgs(restore_type=np.ndarray)
 
 
-def _check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
-    """Orbax would return what is missing as an abstract leaf, without a word."""
+def check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
+    """Compare the arrays of two nested dicts by name, shape and type; Orbax returns what is missing without a word.
+
+    Raises:
+      CheckpointError: naming `path` and the first array that is missing in `found`, unexpected, or another.
+    """
     ours, theirs = (
         {_path_of(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)} for tree in (wanted, found)
     )

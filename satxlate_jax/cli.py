@@ -19,6 +19,11 @@ class InputError(ValueError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """An exception's kind and message, without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises InputError, and names a misspelt option before what is then missing."""
 
@@ -151,3 +156,15 @@ def parse_part(text: str, first: int = 1) -> tuple[int, int]:
 def add_part(group: Any, meaning: str) -> None:
     """Add --part K/N to a parser or one of its groups; its value is (K, N)."""
     group.add_argument("--part", type=option_type(parse_part), metavar="K/N", help=f"{meaning}, 1/N to N/N")
+
+
+def add_beam(group: Any) -> None:
+    """Add --beam_pipeline_options and --beam_parts to a parser or one of its groups."""
+    words = "do it on Apache Beam's workers, such as runner=FlinkRunner,flink_master=HOST:8081 (launch/README.md)"
+    group.add_argument("--beam_pipeline_options", default="", metavar="KEY=VALUE,...", help=words)
+    group.add_argument("--beam_parts", type=at_least(1), default=8, metavar="N", help="in how many parts (8)")
+
+
+def words_of_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """A command's words with which a worker of Beam does one part."""
+    return [*argv, "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}"]

@@ -11,6 +11,7 @@ from functools import partial
 from satxlate_jax.cli import (
     CommandParser,
     add_archive_filters,
+    add_beam,
     add_part,
     at_least,
     minutes,
@@ -176,7 +177,13 @@ def translate(parser: CommandParser) -> None:
     add = parser.add_argument
     inputs = "L1G files, folders to search for them, or Level-1b granules (files, folders, URLs)"
     add("inputs", type=user_path, nargs="+", metavar="INPUT", help=inputs)
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add(
+        "--checkpoint",
+        type=user_path,
+        required=True,
+        metavar="RUN",
+        help="a training run's folder (its --workdir), or pretrained:NAME",
+    )
     add("--step", type=int, help="which checkpoint (default: the newest)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--to", metavar="SATELLITE", help="the satellite to make, such as H8")
@@ -193,6 +200,7 @@ def translate(parser: CommandParser) -> None:
     part, from_zero = choice.add_mutually_exclusive_group(), option_type(partial(parse_part, first=0))
     add_part(part, "only the Kth of N parts of the files, for a process of its own")
     part.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
+    add_beam(choice)
     add = parser.add_argument_group("output").add_argument
     add("--bands", type=_numbers, help="write only these bands, such as 2,7-9 (default: all)")
     samples = "of the spectral flow: write N draws of its distribution beside the mean; "
@@ -217,7 +225,13 @@ def evaluate(parser: CommandParser) -> None:
     files that could not be scored.
     """
     add = parser.add_argument
-    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder (its --workdir)")
+    add(
+        "--checkpoint",
+        type=user_path,
+        required=True,
+        metavar="RUN",
+        help="a training run's folder (its --workdir), or pretrained:NAME",
+    )
     add("--step", type=int, help="which checkpoint (default: the newest)")
     add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
     add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
@@ -229,6 +243,7 @@ def evaluate(parser: CommandParser) -> None:
     add_archive_filters(files)
     add("--max_files", type=at_least(1), metavar="N", help="score only N files, drawn with --seed")
     add_part(files, "score only the Kth of N parts of these files (see `pool`)")
+    add_beam(files)
     add = parser.add_argument_group("how").add_argument
     truth = "compare with the target's file of the same tile and time (default), with bands of the same instrument "
     truth += "that the source's file holds and the network is not given, or with simulated files of the target's "

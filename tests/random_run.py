@@ -8,7 +8,7 @@ import numpy as np
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.translator import build_translator
+from satxlate_jax.models.translator import Translator
 
 GENERATOR = {"family": "vae_gan", "dim": 8, "n_downsample": 0, "n_res": 1, "activation": "lrelu", "padding": "zero"}
 
@@ -25,7 +25,7 @@ def save_random_run(
 ) -> Path:
     """Saves a translator with random weights as `run`/checkpoints/`step`."""
     section = GENERATOR | generator
-    translator = build_translator(section, bands, skips=skips, wavelength_channels=slots)
+    translator = Translator(section, bands, skips=skips, wavelength_channels=slots)
     random = np.random.default_rng(seed)
     # from the shapes alone, which is faster than the networks' own initialisation
     params = jax.tree.map(

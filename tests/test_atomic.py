@@ -16,9 +16,8 @@ from etils import epath
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from satxlate_jax import atomic
-from satxlate_jax.archive.catalog import parse_name
+from satxlate_jax.archive.catalog import parse_name, write_pairs
 from satxlate_jax.archive.coverage import draw_coverage, tabulate
-from satxlate_jax.archive.pair_lists import write_pairs
 from satxlate_jax.benchmarks.compile import draw
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import maps

@@ -353,8 +353,7 @@ def get_config():
 """
 
 
-@pytest.mark.parametrize("folder", ["elsewhere", "configs", "a [1]*? b"])
-@pytest.mark.parametrize("around", ["", "project/"])
+@pytest.mark.parametrize(("folder", "around"), [("elsewhere", "project/"), ("configs", ""), ("a [1]*? b", "project/")])
 def test_a_configuration_of_ones_own_from_anywhere(folder, around, tmp_path, monkeypatch):
     """It imports the project's, wherever it lies and wherever the command is given, also beside another configs/."""
     (tmp_path / around / folder).mkdir(parents=True)

@@ -44,6 +44,9 @@ COMMANDS = [
     "bench repair --checkpoint {} --l1g {} --satellite G17",
     "bench train",
     "bench logging",
+    "bench torch --torch_python {}",
+    "bench gpu --output {} --torch_python {}",
+    "bench translate",
 ]
 # what an option that is a path puts in its place in --help, and what one that is none does
 PLACES = {"DIR", "ROOT", "RUN", "OUT", "FILE", "FILE.png", "CSV", "NC", "YAML", "INPUT", "PART", "CHECKPOINT"}

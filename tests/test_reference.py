@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from satxlate_jax.checkpoints import check_same_leaves
 from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.patches import cut_patches, patch_offsets
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.l1g.resampling import resample
 from satxlate_jax.training.assembly import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
-from satxlate_jax.training.torch_reference import check_same_structure, config_from_released_yaml, to_nested
+from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
 from satxlate_jax.translation.inference import run_network
 
 FOLDER = Path(os.environ.get("SATXLATE_FIXTURES", Path(__file__).resolve().parents[2] / "shared" / "fixtures"))
@@ -151,9 +152,9 @@ def assert_close(actual, expected, tolerance, what):
 def test_the_networks_have_the_released_parameters(case):
     objective = case.objective
     expected = jax.eval_shape(objective.translator.init, jax.random.key(0))
-    check_same_structure(case.generator or expected, expected, case.name)
+    check_same_leaves(case.name, case.generator or expected, expected)
     expected = jax.eval_shape(objective.discriminator.init, jax.random.key(0))
-    check_same_structure(case.discriminator or expected, expected, case.name)
+    check_same_leaves(case.name, case.discriminator or expected, expected)
 
 
 @for_cases(names_with("x"))
@@ -341,8 +342,11 @@ def steps_config(case, arrays):
     return config
 
 
-def run_steps(config, case, arrays, dtype):
+@functools.cache
+def run_steps(name, dtype):
     """Takes the recorded steps; returns the states after each, their metrics and cycles."""
+    case, arrays = case_of(name), Arrays(f"{name}_steps")
+    config = steps_config(case, arrays)
     step = build_train_step(config)
     cast = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
     state = step.init(cast(case.generator), cast(case.discriminator))
@@ -380,7 +384,7 @@ def test_steps(case):
     """Parameters, losses, learning rates and cycles of full steps: both updates, Adam, decay."""
     arrays, double = Arrays(f"{case.name}_steps"), Arrays(f"{case.name}_f64")
     config = steps_config(case, arrays)
-    states, metrics, all_cycles = run_steps(config, case, arrays, jnp.float32)
+    states, metrics, all_cycles = run_steps(case.name, jnp.float32)
     assert all_cycles == arrays["cycles"].tolist()
     for index, values in enumerate(metrics):
         tolerance = 1e-5 if index == 0 else 1e-4
@@ -395,16 +399,15 @@ def test_steps(case):
         # float32 decides by chance, in the release too; the release in double, which has to be there, is the judge.
         assert double.below("steps/after1/gen"), worst(found)
         with jax.enable_x64(True):
-            states, _, _ = run_steps(config, case, arrays, jnp.float64)
+            states, _, _ = run_steps(case.name, jnp.float64)
         found = differences(states, double, "steps/", case.config)
     assert worst(found)[1] <= 2e-6, worst(found)
 
 
 @for_cases(additions())
 def test_frozen_parameters_stay_bit_identical(case):
-    arrays = Arrays(f"{case.name}_steps")
     assert case.is_addition
-    states, _, _ = run_steps(steps_config(case, arrays), case, arrays, jnp.float32)
+    states, _, _ = run_steps(case.name, jnp.float32)
     new = list(case.config.data.satellites)[-1]
     after = dict(leaves(states[-1].generator))
     for path, value in leaves(case.generator):

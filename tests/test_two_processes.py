@@ -154,7 +154,7 @@ arguments = parser.parse_args()
 sharding.start(arguments)
 config = tiny_run.get_config()
 config.data.dir = arguments.data
-config.generator.spectral_path, config.generator.spectral_hidden = "quadratic", 4
+config.generator.spectral_path, config.generator.spectral_hidden, spectral_start._FIT_STEPS = "quadratic", 4, 20
 check_records(config)
 before = tiny_run.bytes_read()
 maps = spectral_start.spectral_start(config)

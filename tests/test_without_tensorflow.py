@@ -78,6 +78,12 @@ def test_bench_train(words, tmp_path):
     assert re.search(r"patches per second +[\d.]+", output) and "peak memory" in output
 
 
+def test_bench_translate_measures_the_network(tmp_path):
+    output = run_blocked(VERB, "bench", "translate", f"--config={tiny_run.__file__}", "--tiles=10", tmp_path=tmp_path)
+    assert re.search(r"the network +[\d.]+ tiles/s +1 of 300 x 300", output)
+    assert re.search("not measured, there is no (pyhdf|xarray|tqdm|pandas|psutil|scipy|netCDF4)", output)
+
+
 STEP = """
 import jax, numpy as np
 from tests import tiny_run

@@ -3,23 +3,29 @@
 Layout: ROOT/SATELLITE FOLDER/GEONEX-L1G/TILE/YEAR/DAY OF YEAR/CODE_YYYYMMDD_HHMM_GLBG_TILE_VERSION.hdf.
 Only a file's name counts; what the folders above are called does not (archives differ). No file is opened or
 even looked at: a million names take seconds.
+
+Lists of coincident files are CSV in the format of the paper's published lists. One row per pair: timestamp, tile, then
+year1, dayofyear1, hour1, minute1, file1 of the first satellite's file and the same with 2 of the second's. Only the
+files' names count; their folders may be another machine's, Windows included.
 """
 
+import csv
 import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tqdm import tqdm
 
-from satxlate_jax import geometry
+from satxlate_jax import atomic, geometry
 from satxlate_jax.archive.folder_walk import FolderIndex, walk
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
@@ -32,6 +38,10 @@ _NAME = re.compile(
     rf"({'|'.join(_SATELLITE_OF_CODE)})_(\d{{8}})_(\d\d)(\d\d)_GLBG_(h[0-5]\dv[01]\d)_([0-9A-Za-z]+)\.hdf", re.ASCII
 )
 _TILE_FOLDER = re.compile(r"h\d\dv\d\d", re.ASCII)
+
+_PAIR_SIDE = ("year", "dayofyear", "hour", "minute", "file")
+PAIR_COLUMNS = ("timestamp", "tile", *(f"{name}{side}" for side in (1, 2) for name in _PAIR_SIDE))
+_PAIR_NEEDED = ("timestamp", "tile", "file1", "file2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,9 @@ class TileFile:
     def hour(self) -> int:
         """Hour of the day in [0, 23], UTC."""
         return self.time.hour
+
+
+Pair = tuple[TileFile, TileFile]
 
 
 def _order(file: TileFile) -> tuple:
@@ -187,7 +200,7 @@ def newest_versions(files: Iterable[TileFile]) -> list[TileFile]:
 
 def coincident(
     first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta = timedelta(0)
-) -> list[tuple[TileFile, TileFile]]:
+) -> list[Pair]:
     """Files of two satellites that show the same tile at the same time.
 
     Args:
@@ -207,7 +220,7 @@ def coincident(
         begin = bisect_left(others, file.time - tolerance, key=lambda other: other.time)
         end = bisect_right(others, file.time + tolerance, key=lambda other: other.time)
         options += [(abs(file.time - other.time), file, other) for other in others[begin:end]]
-    pairs: list[tuple[TileFile, TileFile]] = []
+    pairs: list[Pair] = []
     taken: set[Path] = set()
     options.sort(key=lambda option: (option[0], _order(option[1]), _order(option[2])))
     for _, file, other in options:
@@ -227,3 +240,63 @@ def describe_inventory(files: Sequence[TileFile]) -> str:
         span = days[0] + (f" to {days[-1]}" if len(days) > 1 else "")
         parts.append(f"{len(own)} of {name} ({len(tiles)} tiles such as {tiles[0]}, days {span})")
     return ", ".join(parts)
+
+
+# ---------------------------------------------------------------- lists of coincident files
+
+
+def write_pairs(pairs: Iterable[Pair], path: str | os.PathLike) -> None:
+    """Writes a list; the timestamp is the first file's, UTC."""
+    with (
+        atomic.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(PAIR_COLUMNS)
+        for first, second in pairs:
+            sides = ((one.year, one.day_of_year, one.hour, one.time.minute, one.path) for one in (first, second))
+            writer.writerow([first.time.isoformat(" "), first.tile, *chain(*sides)])
+
+
+def read_pairs(path: str | os.PathLike) -> list[Pair]:
+    """Reads a list; columns other than timestamp, tile, file1 and file2 may be there or not.
+
+    Returns:
+      Pairs in the list's order, with the paths as they stand there.
+
+    Raises:
+      InputError: the file cannot be read or is no such list.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            rows = csv.DictReader(file)
+            lacking = [name for name in _PAIR_NEEDED if name not in (rows.fieldnames or ())]
+            if lacking:
+                raise InputError(
+                    f"'{path}' is not a list of pairs: it lacks the column {lacking[0]}; "
+                    "such a list has timestamp, tile, year1 ... file1 ... year2 ... file2 ..."
+                )
+            return [_pair(row, f"'{path}' line {rows.line_num}") for row in rows]
+    except (OSError, csv.Error) as error:
+        raise InputError(f"the list of pairs '{path}' cannot be read ({error})") from error
+
+
+def _pair(row: dict[str, str | None], where: str) -> Pair:
+    files, tile = [], (row["tile"] or "").strip()
+    for column in ("file1", "file2"):
+        path = (row[column] or "").strip()
+        file = parse_name(PureWindowsPath(path).name)  # the last name after a slash, a backslash or a drive's colon
+        if file is None:
+            raise InputError(f"{where}: {column} is '{path}', which does not name an L1G file")
+        if file.tile != tile:
+            raise InputError(f"{where}: {column} shows tile {file.tile}, the row says '{tile}'")
+        files.append(replace(file, path=Path(path)))
+    return files[0], files[1]
+
+
+def locate_pairs(pairs: Iterable[Pair], files: Iterable[TileFile]) -> list[Pair]:
+    """Those of the pairs whose two files are among `files`, wherever these lie, in their newest version there."""
+    present = {(file.satellite, file.tile, file.time): file for file in newest_versions(files)}
+    keys = ([(side.satellite, side.tile, side.time) for side in pair] for pair in pairs)
+    return [(present[first], present[second]) for first, second in keys if first in present and second in present]

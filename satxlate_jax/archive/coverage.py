@@ -16,9 +16,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from satxlate_jax import atomic, geometry
-from satxlate_jax.archive.catalog import TileFile, coincident, find_tiles
+from satxlate_jax.archive.catalog import Pair, TileFile, coincident, find_tiles, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.archive.folder_walk import FolderIndex
-from satxlate_jax.archive.pair_lists import Pair, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.cli import InputError, archive_filters, parse_names
 from satxlate_jax.instruments import get_satellite
 
@@ -187,11 +186,7 @@ def _find_pairs(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Run the subcommand `catalog`.
-
-    Raises:
-      InputError: a mistake in what was handed in, or nothing was found.
-    """
+    """Runs the subcommand; InputError for a mistake in what was handed in, or where nothing was found."""
     if not os.path.isdir(arguments.root):
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)
@@ -201,27 +196,22 @@ def main(arguments: argparse.Namespace) -> None:
     for tile in filters["tiles"] or ():
         geometry.parse_tile(tile)
     request = _read_request(arguments.pairs) if arguments.pairs else None  # before a search that may take minutes
-    try:
-        with FolderIndex(output / INDEX) as index:
-            files = find_tiles(arguments.root, satellites=arguments.satellites, **filters, index=index, progress=True)
-        if not files:
-            raise InputError(f"'{arguments.root}' holds no L1G file that was asked for")
-        table = tabulate(files)
-        print(describe(table))
-        atomic.write_text(output / TABLE, summarize_tiles(table).to_csv(lineterminator="\r\n"))
-        written = [output / TABLE]
-        if request is not None:
-            pairs, sentence = _find_pairs(request, files, arguments)
-            print(f"\n{sentence}")
-            for first, second in pairs[:10]:
-                print(f"  {first.tile}  {first.time:%Y-%m-%d %H:%M}  {first.path.name}  {second.path.name}")
-            if len(pairs) > 10:
-                print(f"  ... and {len(pairs) - 10:,} more")
-            write_pairs(pairs, output / PAIRS)
-            written.append(output / PAIRS)
-        draw_coverage(table, output / FIGURE)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to '{output}' ({error.strerror or error}); check free space and permissions"
-        ) from error
+    with FolderIndex(output / INDEX) as index:
+        files = find_tiles(arguments.root, satellites=arguments.satellites, **filters, index=index, progress=True)
+    if not files:
+        raise InputError(f"'{arguments.root}' holds no L1G file that was asked for")
+    table = tabulate(files)
+    print(describe(table))
+    atomic.write_text(output / TABLE, summarize_tiles(table).to_csv(lineterminator="\r\n"))
+    written = [output / TABLE]
+    if request is not None:
+        pairs, sentence = _find_pairs(request, files, arguments)
+        print(f"\n{sentence}")
+        for first, second in pairs[:10]:
+            print(f"  {first.tile}  {first.time:%Y-%m-%d %H:%M}  {first.path.name}  {second.path.name}")
+        if len(pairs) > 10:
+            print(f"  ... and {len(pairs) - 10:,} more")
+        write_pairs(pairs, output / PAIRS)
+        written.append(output / PAIRS)
+    draw_coverage(table, output / FIGURE)
     print(f"\nwritten: {', '.join(map(str, [*written, output / FIGURE]))}")

@@ -7,12 +7,16 @@ from satxlate_jax.cli import CommandParser, InputError, take_config
 
 # name -> (module and function that takes its options, description)
 BENCHMARKS = {
+    "evaluate": ("evaluate.main", "seconds to score a pair of files, set against reading and translating it"),
     "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
     "logging": ("logging.main", "what logging every step costs"),
     "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
     "input": ("input.main", "patches per second that training reads"),
     "repair": ("repair.main", "errors of repaired bands, beside regressions and interpolation"),
+    "torch": ("beside_torch.main", "the same step in PyTorch, in turn with ours"),
+    "gpu": ("gpu.main", "all of it on one GPU beside PyTorch, as one table"),
+    "translate": ("translate.main", "tiles per second of each stage of translating, and of all together"),
 }
 
 

@@ -25,7 +25,7 @@ from satxlate_jax.cli import CommandParser, InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.dataset.manifest import NAME as MANIFEST
 from satxlate_jax.dataset.selection import Selection
-from satxlate_jax.dataset.tile_patches import read_packed, serialized_outcome
+from satxlate_jax.dataset.tile_patches import read_packed, tile_outcome
 from satxlate_jax.geometry import pixels_of
 from satxlate_jax.l1g import reader as l1g
 from satxlate_jax.l1g.isolation import Failure, read_isolated
@@ -135,7 +135,7 @@ def measure_stages(files: Sequence[TileFile], repeats: int) -> list[float]:
         lambda file: l1g.decode(file.path),
         lambda file: l1g.read_arrays(file.path, None, pixels_of(2.0), (), _resample),
         lambda file: read_packed(file.path, selection.bands),
-        lambda file: serialized_outcome(file, selection),
+        lambda file: tile_outcome(file, selection, serialized=True),
     )
     seconds = np.empty((repeats, len(stages)))
     with tqdm(total=seconds.size * len(files), desc="stages", unit="file", disable=None) as progress:
@@ -191,15 +191,15 @@ def describe(stages: Sequence[float], builds: Mapping[int, BuildTime]) -> list[s
     return lines
 
 
-def simulate_tiles(root: Path, tiles: int, count: int) -> None:
-    """Simulates some tiles (a multiple of 4) of G16, and makes an archive of `count` links to them, one a minute."""
+def simulate_tiles(root: Path, tiles: int, count: int, satellite: str = "G16") -> None:
+    """Simulates some tiles (a multiple of 4), and makes an archive of `count` links to them, one a minute."""
     print(f"simulating {tiles} tiles ...", flush=True)
     originals = root.with_name("originals")
-    simulate_archive(originals, ["G16"], 4, tiles // 4, workers=count_cpus())
+    simulate_archive(originals, [satellite], 4, tiles // 4, workers=count_cpus())
     files = find_tiles(originals)
     for index in range(count):
         original = files[index % len(files)]
-        path = root / relative_path("G16", original.tile, datetime(2020, 6, 1) + timedelta(minutes=index))
+        path = root / relative_path(satellite, original.tile, datetime(2020, 6, 1) + timedelta(minutes=index))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(original.path.resolve())
 

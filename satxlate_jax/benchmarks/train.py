@@ -155,6 +155,32 @@ def describe_parts(parts: dict[str, tuple[float, int, float]]) -> str:
     return "\n".join(lines)
 
 
+def describe_devices() -> str:
+    """Number and name of the devices."""
+    return f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
+
+
+def describe_step(compiled: float, operations: float, seconds: float, steps: int, patches: int) -> str:
+    """What `bench train` and `bench torch` tell of a step in the same form, seconds and operations."""
+    return f"""\
+  compiled in            {compiled:10.1f} s
+  operations per step    {operations / 1e12:10.3f} T
+  seconds per step       {seconds:10.4f}    median of {steps}
+  patches per second     {patches / seconds:10.2f}    of all satellites
+  rate                   {operations / seconds / 1e9:10.1f} G/s"""
+
+
+def describe_peak(peak: float) -> str:
+    """The line on the most memory used, of a GPU or else of the process, bytes."""
+    return f"  peak memory            {peak / 2**30:10.2f} GiB"
+
+
+def peak_memory() -> float:
+    """Bytes that were most in use: of a device that counts them, else of this process."""
+    counted = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return counted or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
     parser = config_parser("bench train", __doc__)
@@ -171,7 +197,6 @@ def main(argv: Sequence[str]) -> None:
     step = load_step(config, compiled, mesh)
     seconds = _seconds(step, arguments.steps)
     parts = measure_parts(compiled.as_text(), step) if arguments.parts else {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     width = config.flow.width if carries_angles(config) else config.generator.dim
     rates = convolution_rates(config.batch_size, config.data.patch_size, width, repeats=9)
     # of the program as written: compiled for a CPU, convolutions may be library calls that count as nothing
@@ -181,15 +206,10 @@ def main(argv: Sequence[str]) -> None:
     variant = f"{config.precision}, " + (
         "spectral flow" if carries_angles(config) else f"{config.objective.discriminator_fakes} fakes"
     )
-    devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
-    print(f"{', '.join(training_sources(config))}: {network}, {variant}; {devices}")
-    print(f"  compiled in            {compile_seconds:10.1f} s")
-    print(f"  operations per step    {operations / 1e12:10.3f} T")
-    print(f"  seconds per step       {seconds:10.3f}    median of {arguments.steps}")
-    print(f"  patches per second     {patches / seconds:10.2f}    of all satellites")
-    print(f"  rate                   {operations / seconds / 1e9:10.1f} G/s")
+    print(f"{', '.join(training_sources(config))}: {network}, {variant}; {describe_devices()}")
+    print(describe_step(compile_seconds, operations, seconds, arguments.steps, patches))
     for name, rate in rates.items():
         print(f"  of its convolution's   {operations / seconds / rate:10.1%}    {name}: {rate / 1e9:.1f} G/s")
-    print(f"  peak memory            {peak / 2**30:10.2f} GiB of this process")
+    print(describe_peak(peak_memory()))
     if parts:
         print(describe_parts(parts))

@@ -1,10 +1,13 @@
-"""Select the files, bands and patches of an archive for a data set, and assign files to splits.
+"""Select the files, bands and patches of an archive for a data set, assign files to splits, and name its build command.
 
 Whole days or whole tiles go to one split, never parts of them.
 """
 
 import dataclasses
 import hashlib
+import json
+import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,9 @@ from satxlate_jax.dataset.patches import patch_offsets
 from satxlate_jax.geometry import PIXELS, parse_tile
 from satxlate_jax.instruments import SATELLITES, Band
 from satxlate_jax.l1g.resampling import METHODS, Method
+from satxlate_jax.shipped import BUILDER, typed_path
 
+DATASET = "geonex_l1g"
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1
@@ -193,17 +198,13 @@ def draw_files(files: Sequence[TileFile], count: int, seed: int) -> list[TileFil
 
 
 def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> dict[str, str]:
-    """Group (a day or a tile) -> split.
-
-    A group's split follows from its own name and the seed, so that a growing archive keeps its splits and a day
-    falls into the same split for every satellite. Only where that leaves a split empty, as with a handful of groups,
-    is a group moved: first training gets one, then validation, then testing.
-    """
+    """Group (a day or a tile) -> split, by its name and the seed alone: a growing archive keeps its splits."""
     fractions = {name: _fraction_of(name, seed) for name in groups - set(always_test)}
     splits = dict.fromkeys(groups, "test")
     for name, fraction in fractions.items():
         in_test = VALIDATION_SHARE <= fraction < VALIDATION_SHARE + TEST_SHARE
         splits[name] = "validation" if fraction < VALIDATION_SHARE else "test" if in_test else "train"
+    # where that leaves a split empty, as with a handful of groups, training gets one first, then validation, testing
     free = sorted(fractions, key=lambda name: (fractions[name], name))
     if free and "train" not in splits.values():
         splits[free[-1]] = "train"
@@ -257,3 +258,35 @@ def _find_empty(splits: Mapping[str, Sequence[TileFile]], split_by: str, seed: i
     if {"train", "validation"} <= set(split_files(files, other, seed)):
         return EmptySplits(empty, f"{reason}; split them by {other}", {"split_by": other})
     return EmptySplits(empty, f"{reason}; files of other days, or of more tiles, are needed", {})
+
+
+def describe_build(
+    name: str,
+    options: Mapping[str, Any] | None,
+    data_dir: str | os.PathLike,
+    *,
+    root: str | os.PathLike = "L1G_ROOT",
+    domain: str | None = None,
+    again: bool = False,
+) -> str:
+    """The command that builds a data set, and how training finds it where that is not plain.
+
+    Args:
+      name: of the data set.
+      options: those of `Selection`; None where the name is that of a built-in configuration, which shall be built.
+      data_dir: tfds' data_dir.
+      root: the archive.
+      domain: the satellite as training calls it, such as 'H8_15'; default the data set's satellite.
+      again: whether a data set of that name may be there, to be replaced.
+    """
+    use, config = "", name
+    if options is not None:
+        if name in SATELLITES:  # the built-in configuration's options are fixed
+            name = f"{options['satellite']}_custom"
+            use = f" and train with --config.data.datasets.{domain or options['satellite']}={name}"
+        config = shlex.quote(json.dumps({"name": name, **options}))
+    root, data_dir = shlex.quote(os.fspath(root)), shlex.quote(os.fspath(data_dir))
+    command = (
+        f"tfds build {shlex.quote(typed_path(BUILDER))} --config={config} --manual_dir={root} --data_dir={data_dir}"
+    )
+    return command + (" --overwrite" if again else "") + use

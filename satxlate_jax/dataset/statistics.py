@@ -236,18 +236,11 @@ def draw_histograms(table: "pd.DataFrame", path: str | os.PathLike) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Run the subcommand `statistics`.
-
-    Raises:
-      InputError: a folder that holds no prepared data set, or output that cannot be written.
-    """
+    """Runs the subcommand; InputError where a folder holds no prepared data set."""
     table = tabulate(arguments.data, arguments.split)
     print(describe(table, arguments.split))
     output = Path(arguments.output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to '{output}' ({error.strerror or error})") from error
+    output.mkdir(parents=True, exist_ok=True)
     stored = table.drop(columns=["satellite", "kind", "histogram"])
     atomic.write_text(output / TABLE, stored.to_csv(index=False, lineterminator="\r\n"))
     draw_histograms(table, output / FIGURE)

@@ -93,8 +93,7 @@ class TileReader(IsolatedCalls):
 
     def __init__(self, selection: Selection, workers: int | None = None, *, serialized: bool = False):
         """Prepares; `serialized` outcomes hold records instead of tiles, which spares the process that writes them."""
-        read = serialized_outcome if serialized else tile_outcome
-        super().__init__(partial(read, selection=selection), workers=workers)
+        super().__init__(partial(tile_outcome, selection=selection, serialized=serialized), workers=workers)
 
     def call(self, argument: TileFile) -> TileOutcome:
         """The outcome of one file."""
@@ -141,8 +140,8 @@ def read_packed(
     return packed, read.arrays.get("solar_zenith"), read.faults, read.impossible
 
 
-def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
-    """Reads a file and cuts it into patches.
+def tile_outcome(file: TileFile, selection: Selection, *, serialized: bool = False) -> TileOutcome:
+    """Reads a file and cuts it into patches; `serialized`, with records instead of the tile.
 
     A patch is kept when all selected bands are finite in every pixel (an exact 0 is a value) and, with
     `daylight_only`, when the sun is up over all of it. A file that cannot be read is a reason, never an exception;
@@ -156,20 +155,14 @@ def tile_outcome(file: TileFile, selection: Selection) -> TileOutcome:
             with_zenith=selection.daylight_only,
             viewpoint=selection.viewpoint,
         )
-    except ViewpointError as error:
-        return TileOutcome(file, reason=VIEWPOINT, detail=str(error))
-    except MissingBandError as error:
-        return TileOutcome(file, reason=MISSING_BANDS, detail=str(error))
     except InputError as error:
-        return TileOutcome(file, reason=UNREADABLE, detail=str(error))
+        reasons: dict[type, str] = {ViewpointError: VIEWPOINT, MissingBandError: MISSING_BANDS}
+        return TileOutcome(file, reason=reasons.get(type(error), UNREADABLE), detail=str(error))
     if selection.daylight_only and zenith is None:
         return TileOutcome(file, reason=NO_ANGLES, detail="daylight_only needs Solar_Zenith, which the file lacks")
-    return replace(_cut(file, packed, zenith, selection), fault="; ".join(faults), impossible=+Counter(impossible))
-
-
-def serialized_outcome(file: TileFile, selection: Selection) -> TileOutcome:
-    """The same as `tile_outcome`, with records instead of the tile."""
-    return tile_outcome(file, selection).serialized()
+    outcome = _cut(file, packed, zenith, selection)
+    outcome = replace(outcome, fault="; ".join(faults), impossible=+Counter(impossible))
+    return outcome.serialized() if serialized else outcome
 
 
 def _cut(file: TileFile, packed: np.ndarray, zenith: np.ndarray | None, selection: Selection) -> TileOutcome:

@@ -200,4 +200,4 @@ def _advice(root: str | Path, truth: str, filters: Mapping) -> str:
 
 def stack(tile: xr.Dataset, bands: Sequence[int]) -> np.ndarray:
     """A tile's bands as [h, w, band], in the order asked for."""
-    return np.stack([tile[f"BAND{band:02d}"].values for band in bands], axis=-1)
+    return np.moveaxis(np.stack([tile[f"BAND{band:02d}"].values for band in bands]), 0, -1)

@@ -7,23 +7,28 @@ but for rounding. Pictures and the report stay with the parts.
 
 import argparse
 import dataclasses
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from satxlate_jax.cli import InputError, archive_filters, parse_names
+from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
 from satxlate_jax.evaluation.anomalies import score_likelihood
 from satxlate_jax.evaluation.baselines import make_baselines
-from satxlate_jax.evaluation.cases import Task, find_comparison
+from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.options import parse
 from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.load import load
+from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures
 
 PRESETS = {"paper": {"years": (2019,), "days": tuple(range(32, 54)), "hours": (0,), "minutes": (0,)}}
@@ -54,8 +59,8 @@ def _filters(options: argparse.Namespace) -> dict[str, Any]:
     return preset | given | narrowed
 
 
-def main(options: argparse.Namespace) -> None:
-    """Run the subcommand `evaluate`."""
+def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, list[Baseline]]:
+    """The model, what is to be compared of this part, and baselines to fit; a mistake is told before any work."""
     if (options.truth == "same_view") != (options.truth_l1g is not None):
         raise InputError("--truth same_view and --truth_l1g ROOT (what `simulate --viewpoint` wrote) go together")
     use_program_cache()
@@ -77,23 +82,53 @@ def main(options: argparse.Namespace) -> None:
         resolution_km=options.resolution_km,
         **_filters(options),
     )
-    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     part, n_parts = options.part or (1, 1)
     cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
     if not cases:
         raise InputError(f"part {part}/{n_parts} of {len(comparison.cases)} files is empty; choose fewer parts")
-    comparison = dataclasses.replace(comparison, cases=cases)
     chosen = [] if options.baselines == "none" else parse_names(options.baselines) if options.baselines else None
-    baselines = make_baselines(comparison.task, chosen)
-    output = Path(options.output)
+    return translator, dataclasses.replace(comparison, cases=cases), make_baselines(comparison.task, chosen)
+
+
+def _score(options: argparse.Namespace, *prepared: Any) -> Results:
+    how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
+    return evaluate(*prepared, **how, may_be_empty=bool(options.part))
+
+
+def _score_part(words: Sequence[str], part: tuple[int, int]) -> Results:
+    """What a worker of Beam does."""
+    options = parse("evaluate", [*words_of_part(words, part), "--pictures=0"])
+    return _score(options, *_prepare(options))
+
+
+def _keep(output: Path, run: str, step: int, part: tuple[int, int], results: Results) -> None:
+    """Write the sums, for `pool`, and what could not be scored."""
+    results.files.sort()  # by time and tile, as their names begin
+    write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
+    write_sums(results, run, step, output, part)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `evaluate`."""
+    on_beam, output = options.beam_pipeline_options, Path(options.output)
+    if on_beam and (options.part or options.likelihood or options.beside):
+        raise InputError("--part, --likelihood and --beside are for an evaluation without --beam_pipeline_options")
+    translator, comparison, baselines = _prepare(options)
+    beside = _read_beside(options.beside, comparison.task) if options.beside else None
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
-    how = {name: getattr(options, name) for name in ("pictures", "coastlines", "samples", "seed")}
-    results = evaluate(translator, comparison, baselines, **how, may_be_empty=bool(options.part))
-    write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
-    write_sums(results, translator.run, translator.step, output, (part, n_parts))
+    keep = partial(_keep, output.absolute(), translator.run, translator.step, options.part or (1, 1))
+    if on_beam:
+        from satxlate_jax.beam import run_parts
+
+        count = min(options.beam_parts, len(comparison.cases))
+        run_parts(partial(_score_part, options.words), count, merge, keep, on_beam)
+        results = read_sums(output)
+    else:
+        results = _score(options, translator, comparison, baselines)
+        keep(results)
     if not results.scored_bands:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return
@@ -101,18 +136,22 @@ def main(options: argparse.Namespace) -> None:
     (output / "figures").mkdir(exist_ok=True)
     print(headline(results))
     if options.likelihood:
-        paths, domain = [case.source.path for case in cases], translator.domain(options.source)
+        paths, domain = [case.source.path for case in comparison.cases], translator.domain(options.source)
         print(score_likelihood(translator, paths, domain, output, options.seed))
-    undrawn = write_report(results, translator, output, shlex.join(["satxlate", "evaluate", *options.words]), beside)
-    if results.left_out:
-        name, reason = results.left_out[0]
-        count = f"{len(results.left_out)} of {len(comparison.cases)} files"
-        reason = reason if name in reason else f"{name}: {reason}"
-        print(f"{count} could not be scored, the report and {FAILURES} list them; the first: {reason}")
+    undrawn = []
+    if not on_beam:
+        undrawn = write_report(
+            results, translator, output, shlex.join(["satxlate", "evaluate", *options.words]), beside
+        )
+    if lost := len(comparison.cases) - len(results.files):
+        first = json.loads((output / FAILURES).read_text().splitlines()[0])
+        reason = first["reason"] if first["file"] in first["reason"] else f"{first['file']}: {first['reason']}"
+        listed = f"{FAILURES} lists" if on_beam else f"the report and {FAILURES} list"
+        print(f"{lost} of {len(comparison.cases)} files could not be scored, {listed} them; the first: {reason}")
     if undrawn:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")
-    print(f"report: {output / 'report.html'}")
+    print(f"scores: {output / 'scores.csv'}" if on_beam else f"report: {output / 'report.html'}")
 
 
 def _read_beside(folder: str, task: Task) -> pd.DataFrame:
@@ -122,6 +161,14 @@ def _read_beside(folder: str, task: Task) -> pd.DataFrame:
         pair = f"{task.source} to {task.target}"
         raise InputError(f"--beside '{folder}' is not of {pair}, or of a version that did not name its truth")
     return table
+
+
+def merge(total: Results, part: Results) -> Results:
+    """Adds the sums of other files to the first, in place, and returns it."""
+    total.files += part.files
+    total.left_out += part.left_out
+    total.add(part.sums, part.distributions)
+    return total
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:
@@ -142,8 +189,7 @@ def add_up(parts: Mapping[str, Results]) -> Results:
         if twice := sorted(scored_by.keys() & dict(part.files)):
             raise InputError(f"'{name}' and '{scored_by[twice[0]]}' both scored {twice[0]}; give each part once")
         scored_by |= dict.fromkeys(dict(part.files), name)
-        total.files += part.files
-        total.add(part.sums, part.distributions)
+        merge(total, part)
     total.files.sort()  # by time and tile, as their names begin
     if not total.scored_bands:
         raise InputError("in none of these parts could a file be scored")

@@ -53,16 +53,16 @@ def pixels_of(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def save_figure(figure: Figure, path: Path) -> bytes:
-    """Writes a figure as PNG and returns its bytes.
+def save_figure(figure: Figure, path: Path) -> Image.Image:
+    """Writes a figure as PNG and returns the picture.
 
     Raises:
       InputError: it cannot be written.
     """
-    packed = io.BytesIO()
-    Image.fromarray(pixels_of(figure)).save(packed, format="png")
+    picture, packed = Image.fromarray(pixels_of(figure)), io.BytesIO()
+    picture.save(packed, format="png")
     atomic.write_bytes(path, packed.getvalue())
-    return packed.getvalue()
+    return picture
 
 
 def band_label(band: Band) -> str:

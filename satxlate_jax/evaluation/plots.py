@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.baselines import COARSE, MODEL, method_name
 from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
-from satxlate_jax.evaluation.metrics import Calibration, JointHistogram
+from satxlate_jax.evaluation.distributions import JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 from satxlate_jax.translation.finer import FITTED_KM
@@ -129,56 +129,64 @@ def _when(example: Example) -> str:
 
 
 def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
-    """One band of one case: truth, model, and the errors of the model and of the best baseline on one scale."""
-    truth, model = example.truth[band.number], example.predictions[MODEL][band.number]
-    names = [name for name in (MODEL, _best(results, band.number)) if name]
-    errors = [example.predictions[name][band.number] - truth for name in names]
-    figure, panels = maps.new_figure(13.2, 3.6, 2 + len(errors))
-    titles = f"{_truth_of(results)} observed (truth)", f"model, from {results.comparison.task.source}"
-    scale = maps.grey_scale(band, maps.value_range([truth, model]))
-    for axes, values, title in zip(panels[:2], (truth, model), titles, strict=True):
-        image = maps.show_map(axes, example, values, title, coast=maps.COAST * results.coastlines, **scale)
-    maps.add_colour_bar(image, panels[:2], maps.unit_label(band))
-    scale = maps.difference_scale(errors)
-    for axes, name, error in zip(panels[2:], names, errors, strict=True):
+    """One band of one case: truth, the model's answer, one sample and standard deviation; errors on one scale."""
+    number, truth, std = band.number, example.truth[band.number], example.std.get(band.number)
+    model, names = example.predictions[MODEL][number], [name for name in (MODEL, _best(results, number)) if name]
+    values = {f"{_truth_of(results)} observed": truth, f"model, from {results.comparison.task.source}": model}
+    if std is not None and number in example.sample:
+        values |= {"model, one sample": example.sample[number]}
+    errors = {name: example.predictions[name][number] - truth for name in names}
+    grey, red = (
+        maps.grey_scale(band, maps.value_range(list(values.values()))),
+        maps.difference_scale([*errors.values()]),
+    )
+    shown = [(title, field, grey, maps.COAST) for title, field in values.items()]
+    if std is not None:
+        heat = {"cmap": "viridis", "vmin": 0, "vmax": maps.value_range([std])[1]}
+        shown.append(("model, standard deviation", std, heat, maps.COAST))
+    for name, error in errors.items():
         rmse = np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
         title = f"{method_name(name)} minus observed\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
-        image = maps.show_map(
-            axes, example, error, title, coast=maps.COAST_ON_DIFFERENCES * results.coastlines, **scale
-        )
-    maps.add_colour_bar(image, panels[2:], f"error, {maps.unit_label(band)}", extend="both")
+        shown.append((title, error, red, maps.COAST_ON_DIFFERENCES))
+    columns = 3 if len(shown) > 4 else len(shown)
+    rows = -(-len(shown) // columns)
+    figure, panels = maps.new_figure(3 * columns, 4.2 * rows - 0.2, columns, rows)
+    images = [
+        maps.show_map(axes, example, field, title, coast=coast * results.coastlines, **scale)
+        for axes, (title, field, scale, coast) in zip(panels, shown, strict=False)
+    ]
+    first, last = len(values), len(shown) - len(errors)
+    maps.add_colour_bar(images[0], panels[:first], maps.unit_label(band), below=True)
+    if std is not None:
+        maps.add_colour_bar(images[first], panels[first:last], maps.unit_label(band), below=True)
+    maps.add_colour_bar(images[-1], panels[last : len(shown)], maps.unit_label(band), below=True, extend="both")
+    for axes in panels[len(shown) :]:
+        axes.set_visible(False)
     figure.suptitle(f"{_truth_of(results)} {maps.band_label(band)}: {_when(example)}", fontsize=10)
     return figure
 
 
 def draw_scatter(results: Results, band: Band) -> Figure:
-    """Density of predicted against observed over all files, for the model and the best baseline, and their errors."""
-    scores = results.total.set_index(["method", "band"])
-    methods = [method for method in (MODEL, _best(results, band.number)) if method]
-    histograms = [results.distributions["histogram", method, band.number] for method in methods]
-    first, last = _occupied(histograms)
-    edges = histograms[0].edges[first : last + 2]
-    figure, panels = maps.new_figure(13.2, 4.1, 3)
-    norm = LogNorm(1, max(2, *(int(histogram.counts.max()) for histogram in histograms)))
-    for axes, method, histogram in zip(panels, methods, histograms, strict=False):
-        counts = histogram.counts[first : last + 1, first : last + 1]
-        image = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=norm, cmap="magma_r")
-        axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
-        score, name = scores.loc[(method, band.number)], method_name(method)
-        words = f"RMSE {score['rmse']:.3g}, bias {score['bias']:+.3g}, r {score['correlation']:.3f}"
-        labels = {"xlabel": f"observed {maps.unit_label(band)}", "ylabel": f"{name} {maps.unit_label(band)}"}
-        axes.set(title=f"{name}\n{words}", aspect="equal", **labels)
-        _plain(axes, spines=True)
-    maps.add_colour_bar(image, panels[: len(methods)], "pixels per bin")
-    for axes in panels[len(methods) : 2]:
-        axes.set_visible(False)
-    _draw_error_histogram(results, band, panels[2], methods)
-    figure.suptitle(f"{results.comparison.task.target} {maps.band_label(band)}, all files", fontsize=10)
+    """Density of the model's values against the observed over all files, and the errors of every method."""
+    score = results.total.set_index(["method", "band"]).loc[(MODEL, band.number)]
+    histogram = results.distributions["histogram", MODEL, band.number]
+    first, last = _occupied(histogram)
+    edges, counts = histogram.edges[first : last + 2], histogram.counts[first : last + 1, first : last + 1]
+    figure, (axes, beside) = maps.new_figure(9.6, 4.1, 2)
+    norm = LogNorm(1, max(2, int(counts.max())))
+    image = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=norm, cmap="magma_r")
+    axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
+    words = f"RMSE {score['rmse']:.3g}, bias {score['bias']:+.3g}, r {score['correlation']:.3f}"
+    labels = {"xlabel": f"observed {maps.unit_label(band)}", "ylabel": f"model {maps.unit_label(band)}"}
+    axes.set(title=f"model, all files\n{words}", aspect="equal", **labels)
+    _plain(axes, spines=True)
+    maps.add_colour_bar(image, [axes], "pixels per bin")
+    _draw_error_histogram(results, band, beside)
     return figure
 
 
-def _draw_error_histogram(results: Results, band: Band, axes: Axes, best: Sequence[str]) -> None:
-    """Share of pixels by error, every method that has an answer; errors beyond those of the best are cut."""
+def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
+    """Share of pixels by error, every method that has an answer; cut beyond those of the model and the best."""
     limits = [0.0]
     for method in reversed(results.methods):
         histogram = results.distributions.get(("histogram", method, band.number))
@@ -186,7 +194,7 @@ def _draw_error_histogram(results: Results, band: Band, axes: Axes, best: Sequen
             continue
         errors, counts = histogram.errors()
         share = counts / counts.sum()
-        if method in best:
+        if method in (MODEL, _best(results, band.number)):
             limits += [abs(errors[np.searchsorted(share.cumsum(), level)]) for level in (0.005, 0.995)]
         axes.step(errors, 100 * share, where="mid", color=colour_of(method), linewidth=1.4)
         axes.plot([], [], color=colour_of(method), label=method_name(method))
@@ -206,9 +214,9 @@ def _plain(axes: Axes, *, spines: bool = False) -> None:
     axes.spines[["top", "right"]].set_visible(spines)
 
 
-def _occupied(histograms: Sequence[JointHistogram]) -> tuple[int, int]:
+def _occupied(histogram: JointHistogram) -> tuple[int, int]:
     """First and last bin that hold all but the outermost 0.01 % of either axis."""
-    shares = [h.counts.sum(axis).cumsum() / max(h.counts.sum(), 1) for h in histograms for axis in (0, 1)]
+    shares = [histogram.counts.sum(axis).cumsum() / max(histogram.counts.sum(), 1) for axis in (0, 1)]
     first = min(int(np.searchsorted(share, 1e-4, side="right")) for share in shares)
     last = max(int(np.searchsorted(share, 1 - 1e-4)) for share in shares)
     return max(first - 1, 0), min(max(last, first) + 1, len(shares[0]) - 1)
@@ -240,17 +248,19 @@ def draw_spectra(results: Results) -> Figure | None:
         for method in (best, MODEL) if best not in ("", "constant") else (MODEL,):
             spectrum, colour = spectra[method, band.number], colour_of(method)
             power, noise = spectrum.over_truth()
-            axes.plot(spectrum.wavelengths, power, color=colour, label=f"{method_name(method)}: power")
-            axes.plot(spectrum.wavelengths, noise, color=colour, linestyle=":", label="its error's power")
+            axes.plot(spectrum.wavelengths, power, color=colour, label=method_name(method))
+            axes.plot(spectrum.wavelengths, noise, color=colour, linestyle=":")
             right.plot(spectrum.wavelengths, spectrum.coherence(), color=colour, linestyle="--", linewidth=1)
         if sample := results.distributions.get(("sample_spectrum", MODEL, band.number)):
-            axes.plot(sample.wavelengths, sample.over_truth()[0], color="#74b3e0", label="power of one sample")
+            axes.plot(sample.wavelengths, sample.over_truth()[0], color="#74b3e0", label="one sample")
         axes.axhline(1, color="#444444", linewidth=0.8)
         axes.set(title=maps.band_label(band), xlabel="wavelength (km)", xscale="log", yscale="log", ylim=(1e-3, 1e1))
         axes.invert_xaxis()
-        axes.legend(frameon=False, fontsize=6.5)
+        axes.minorticks_off(), right.minorticks_off()
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("power over the truth's")
+    lines = {line.get_label(): line for axes in panels for line in axes.lines if line.get_label()[0] != "_"}
+    figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=6, frameon=False, fontsize=9)
     return figure
 
 
@@ -294,21 +304,16 @@ def draw_flicker(results: Results) -> Figure:
     return figure
 
 
-def _calibrations(results: Results) -> list[tuple[Band, Calibration]]:
-    found = [(band, results.distributions.get(("calibration", MODEL, band.number))) for band in results.scored_bands]
-    return [(band, calibration) for band, calibration in found if calibration]
-
-
 def draw_reliability(results: Results) -> Figure:
     """Share of pixels within k standard deviations against a Gaussian's, a panel per band."""
-    calibrations = _calibrations(results)
-    figure, panels = _small_multiples(len(calibrations))
-    for axes, (band, calibration) in zip(panels, calibrations, strict=True):
+    figure, panels = _small_multiples(len(results.calibrations))
+    for axes, (number, calibration) in zip(panels, results.calibrations.items(), strict=True):
         gaussian, found = calibration.reliability()
         axes.plot([0, 1], [0, 1], color="#444444", linewidth=0.8)
         axes.plot(gaussian, found, color=colour_of(MODEL))
         axes.plot(gaussian[[10, 20]], found[[10, 20]], "o", color=colour_of(MODEL))  # one and two
-        axes.set(title=maps.band_label(band), xlabel="share of a Gaussian", xlim=(0, 1), ylim=(0, 1))
+        label = maps.band_label(results.band(number))
+        axes.set(title=label, xlabel="share of a Gaussian", xlim=(0, 1), ylim=(0, 1), aspect="equal")
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("share of pixels")
     return figure
@@ -316,17 +321,15 @@ def draw_reliability(results: Results) -> Figure:
 
 def draw_calibration(results: Results) -> Figure:
     """Error against the standard deviation, a panel per band; on the line it is calibrated."""
-    calibrations = _calibrations(results)
-    figure, panels = _small_multiples(len(calibrations))
-    for axes, (band, calibration) in zip(panels, calibrations, strict=True):
+    figure, panels = _small_multiples(len(results.calibrations))
+    for axes, (number, calibration) in zip(panels, results.calibrations.items(), strict=True):
         std, error = calibration.error_by_std()
         both = np.concatenate([std, error])
         ends = np.array([both.min() / 1.5, both.max() * 1.5]) if both.size else np.array([0.1, 1.0])
         axes.plot(ends, ends, color="#444444", linewidth=0.8)
         axes.plot(std, error, marker="o", markersize=3, color=colour_of(MODEL))
-        scores = calibration.scores()
-        shares = f"{scores['within_1']:.0%} within 1, {scores['within_2']:.0%} within 2"
-        axes.set(title=f"{maps.band_label(band)}\n{shares}", xlabel=f"standard deviation ({band.unit})")
+        band, mean = results.band(number), f"{calibration.scores()['std_to_error']:.2f} of the error"
+        axes.set(title=f"{maps.band_label(band)}\n{mean}", xlabel=f"standard deviation ({band.unit})")
         axes.set(xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))

@@ -1,6 +1,7 @@
 """The HTML report, from templates/report.html.j2, and its plain-language summary."""
 
 import base64
+import io
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL.Image import Dither, Quantize
 
 from satxlate_jax import __version__, atomic
 from satxlate_jax.cli import InputError
@@ -29,8 +31,7 @@ from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (docs/results.md shows by how much)."""
-_MAPS = 8  # error maps of bands to show, more only if there are more bands: each takes half a second and 200 kB
-_FILE_ROWS = 2000
+_MAPS = 8  # figures of maps to draw, more only if there are more bands: each takes half a second and 60 kB
 
 
 class Plots:
@@ -46,7 +47,8 @@ class Plots:
         One that cannot be drawn costs only itself: the page and stderr say so, and the report goes on.
 
         Returns:
-          'source', the image as a data URL, or 'error'; nothing where there is nothing to draw.
+          'source', the image as a data URL, and 'kind', 'map' or 'chart'; or 'error'; nothing where there is nothing to
+          draw. A chart, which dark pages invert, keeps its edges and 64 colours; a map loses what the eye misses.
 
         Raises:
           InputError: the disk does not take it, or drawing says so.
@@ -55,8 +57,13 @@ class Plots:
             figure = function(*arguments)
             if figure is None:
                 return {}
-            written = save_figure(figure, self._folder / f"{name}.png")
-            return {"source": f"data:image/png;base64,{base64.b64encode(written).decode()}"}
+            picture, packed = save_figure(figure, self._folder / f"{name}.png"), io.BytesIO()
+            kind = "map" if any(axes.images for axes in figure.axes) else "chart"
+            if kind == "map":
+                picture.save(packed, "webp", quality=40)
+            else:
+                picture.quantize(64, Quantize.MAXCOVERAGE, dither=Dither.NONE).save(packed, "webp", lossless=True)
+            return {"source": f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", "kind": kind}
         except InputError:
             raise
         except Exception as error:  # whatever the drawing library raises: hours of scoring wait for their report
@@ -114,10 +121,12 @@ def write_report(
         "beside": beside,
         "groups": _groups(results),
         "cycle": _cycle(results),
-        "calibration": _calibration(results),
         "is_calibrated": getattr(translator.network, "is_calibrated", False),
-        "apart": results.by_group[(results.by_group["method"] == MODEL) & results.by_group["group"].isin(FLAGS)],
-        "files": per_file[per_file["method"].isin(results.shown_methods)].head(_FILE_ROWS),
+        "apart": results.by_group[results.by_group["group"].isin(FLAGS) & results.by_group["coverage_1sd"].notna()],
+        "files": per_file[per_file["method"].isin(results.shown_methods)],
+        "bands": sorted(
+            results.scored_bands, key=lambda band: (task.is_given(band.number), band.number not in results.calibrations)
+        ),
         "n_maps": max(1, _MAPS // len(results.scored_bands)),
         "settings": json.dumps(settings, indent=1, default=str),
         "file_names": json.dumps(files, indent=1),
@@ -128,22 +137,20 @@ def write_report(
 
 
 def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
-    """The ranking with the other columns of the first table."""
-    others = pd.DataFrame(columns=["band", "model", "best"]) if beside is None else beside
-    others = others.set_index("band").reindex(results.ranking.index)
-    area, table = results.rmse(by_area=True), results.ranking.reset_index()
-    pairs = zip(table["band"], table["best_name"], strict=True)
-    return table.assign(
-        wavelength_um=[band.wavelength for band in results.scored_bands],
-        unit=[band.unit for band in results.scored_bands],
-        given=["yes" if results.comparison.task.is_given(number) else "no" for number in table["band"]],
-        model_area=area[MODEL].to_numpy(),
-        best_area=[area[name][band] if name else math.nan for band, name in pairs],
-        model_beside=others["model"].to_numpy(float),
-        best_beside=others["best"].to_numpy(float),
-        constant=results.rmse().reindex(columns=["constant"]).to_numpy(),
+    """The first table: the ranking, other scores of the model, its standard deviation over files, scores `beside`."""
+    model, files = (table[table["method"] == MODEL] for table in (results.total, results.per_file))
+    scores = ["wavelength_um", "unit", "coverage_1sd", "coverage_2sd", "power_ratio", "power_ratio_sample"]
+    others = pd.DataFrame() if beside is None else beside.set_index("band")[["model", "best"]].add_suffix("_beside")
+    table = results.ranking.join([model.set_index("band")[scores], others]).assign(
+        spread=files.groupby("band")["rmse"].std(),
+        std_to_error=pd.Series(
+            {number: sums.scores()["std_to_error"] for number, sums in results.calibrations.items()}
+        ),
+    )
+    return table.reset_index().assign(
+        given=["given" if results.comparison.task.is_given(number) else "inferred" for number in table.index],
         verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
-        good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna(""),
+        good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna("").to_list(),
     )
 
 
@@ -160,16 +167,6 @@ def _cycle(results: Results) -> pd.DataFrame:
     scores = band_scores(results.consistency.cycle).rename_axis("band").sort_index().reset_index()
     bands = [get_satellite(results.comparison.task.source).band(number) for number in scores["band"]]
     return scores.assign(unit=[band.unit for band in bands], wavelength_um=[band.wavelength for band in bands])
-
-
-def _calibration(results: Results) -> pd.DataFrame:
-    """The calibration of the model's standard deviation by band; without a row where it has none."""
-    sums = {
-        band.number: results.distributions.get(("calibration", MODEL, band.number)) for band in results.scored_bands
-    }
-    rows = {number: calibration.scores() for number, calibration in sums.items() if calibration}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("band").reset_index()
-    return table.assign(wavelength_um=[results.band(number).wavelength for number in table["band"]])
 
 
 def format_number(value: float, digits: int = 4) -> str:

@@ -16,10 +16,11 @@ import pandas as pd
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation import metrics
+from satxlate_jax.evaluation import distributions, metrics
 from satxlate_jax.evaluation.baselines import BASELINES, COARSE, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
+from satxlate_jax.evaluation.distributions import Calibration
 from satxlate_jax.instruments import Band, get_satellite
 
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
@@ -58,9 +59,9 @@ LACKING = {
 
 LABELS = ["file", "group", "method", "band"]
 """The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
-_KINDS = {"histogram": metrics.JointHistogram, "calibration": metrics.Calibration}
-_KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), metrics.PowerSpectrum)
-_KINDS |= dict.fromkeys(("flicker", "sample_flicker"), metrics.Flicker)
+_KINDS = {"histogram": distributions.JointHistogram, "calibration": Calibration}
+_KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), distributions.PowerSpectrum)
+_KINDS |= dict.fromkeys(("flicker", "sample_flicker"), distributions.Flicker)
 
 
 def empty_sums() -> pd.DataFrame:
@@ -180,9 +181,9 @@ class Results:
             histogram, spectrum = (self.distributions[kind, method, band] for kind in ("histogram", "spectrum"))
             row = (*histogram.error_percentiles((50, 90, 99)), histogram.distance())
             resolved = spectrum.effective_resolution(), spectrum.coherence_below()
-            sample = self.distributions.get(("sample_spectrum", method, band), metrics.PowerSpectrum())
+            sample = self.distributions.get(("sample_spectrum", method, band), distributions.PowerSpectrum())
             change, drawn = (
-                self.distributions.get((kind, method, band), metrics.Flicker())
+                self.distributions.get((kind, method, band), distributions.Flicker())
                 for kind in ("flicker", "sample_flicker")
             )
             changes = change.change_ratio(), drawn.change_ratio(), change.change_rmse()
@@ -210,6 +211,12 @@ class Results:
     def scored_bands(self) -> list[Band]:
         """Bands for which the model was scored on at least one pixel."""
         return [self.band(number) for number in self.total["band"][self.total["method"] == MODEL]]
+
+    @property
+    def calibrations(self) -> dict[int, Calibration]:
+        """The calibration of the model's standard deviation in each scored band that has one."""
+        found = {band.number: self.distributions.get(("calibration", MODEL, band.number)) for band in self.scored_bands}
+        return {number: sums for number, sums in found.items() if sums}
 
     def rmse(self, *, by_area: bool = False) -> pd.DataFrame:
         """RMSE in the band's unit of each scored band, [band, method]; NaN where a method has no answer."""

@@ -1,6 +1,7 @@
 """Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,19 +14,22 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import COARSE, MODEL
 from satxlate_jax.evaluation.baselines.simple import Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, Task, stack
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
+from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, Modes, PowerSpectrum
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.finer import FITTED_KM
-from satxlate_jax.translation.missing import limit
 from satxlate_jax.translation.translate import TileTranslator
 
+EXAMINED = 32
+"""Most cases, evenly over all, on which the model's consistency is measured: that costs a translation each."""
 _SAMPLE = "sample"  # one of the model, among the answers of methods
 NEIGHBOURS = timedelta(hours=1)
 """Files of one tile are neighbours in time up to so far apart."""
@@ -102,9 +106,11 @@ def evaluate(
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
     results = Results(_by_tile(comparison), methods, samples, coastlines=coastlines)
     comparison, n_cases = results.comparison, len(comparison.cases)
-    total, per_file, before = empty_sums(), [], None
-    for index, example in _predict_all(translator, results, comparison, baselines, seed):
-        sums = _sum_up(results, example)
+    total, per_file, before = empty_sums(), [empty_sums()], None
+
+    def add(index: int, example: Example) -> None:
+        nonlocal total, before
+        sums = _sum_up(results, example, bands)
         before = _add_changes(results, before, example)
         is_total = sums.index.get_level_values("file") == ""
         total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
@@ -112,6 +118,16 @@ def evaluate(
         results.files.append((example.case.source.path.name, example.case.truth.path.name))
         if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
             results.examples.append(example)
+
+    # one case is summed up while the next is translated
+    with ThreadPoolExecutor(1, "sum up") as summing, ThreadPoolExecutor(count_cpus(), "band") as bands:
+        adding: Future | None = None
+        for index, example in _predict_all(translator, results, comparison, baselines, seed):
+            if adding:
+                adding.result()
+            adding = summing.submit(add, index, example)
+        if adding:
+            adding.result()
     results.files.sort()  # by time and tile, as their names begin
     results.add(pd.concat([total, *per_file]), {})
     if not results.scored_bands and not may_be_empty:
@@ -125,7 +141,7 @@ def _predict_all(
 ) -> Iterator[tuple[int, Example]]:
     """The place and the example of every case that can be used; the others are noted in the results."""
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
-    reading = read_groups([_requests(comparison, case) for case in comparison.cases], comparison.resolution_km)
+    reading = read_cases(comparison)
     for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
         tiles = next(reading)
         if not isinstance(tiles, InputError):
@@ -134,7 +150,8 @@ def _predict_all(
         try:
             if isinstance(tiles, InputError):
                 raise tiles
-            yield index, _predict(translator, results, case, tiles, baselines, seed)
+            is_examined = index % -(-len(comparison.cases) // EXAMINED) == 0
+            yield index, _predict(translator, results, case, tiles, baselines, seed, is_examined)
         except InputError as error:
             results.left_out.append((case.source.path.name, str(error)))
 
@@ -144,13 +161,17 @@ def _by_tile(comparison: Comparison) -> Comparison:
     return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
 
 
-def _requests(comparison: Comparison, case: Case) -> list[Request]:
-    """The source's file and, where it is another, the truth's, each with all bands that are needed of it."""
+def read_cases(comparison: Comparison) -> Iterator[list[xr.Dataset] | InputError]:
+    """Reads the cases ahead, see `read_groups`: the source's file and, where it is another, the truth's."""
     task, wanted = comparison.task, list(comparison.truth_bands.values())
     to_read = [*task.source_bands, *grouping_bands(task.source)]
-    if comparison.truth == "source":
-        return [(case.source.path, [*to_read, *wanted])]
-    return [(case.source.path, to_read), (case.truth.path, wanted)]
+    groups: list[list[Request]] = [
+        [(case.source.path, to_read), (case.truth.path, wanted)]
+        if comparison.truth != "source"
+        else [(case.source.path, [*to_read, *wanted])]
+        for case in comparison.cases
+    ]
+    return read_groups(groups, comparison.resolution_km)
 
 
 def _predict(
@@ -160,14 +181,20 @@ def _predict(
     tiles: Sequence[xr.Dataset],
     baselines: Sequence[Baseline],
     seed: int,
+    is_examined: bool,
 ) -> Example:
-    """All methods on one case, on equal terms; InputError where the truth file holds no band to compare."""
+    """All methods on one case, on equal terms; InputError where the truth file holds no band to compare.
+
+    The model's consistency is measured where the case is to be examined.
+    """
     comparison, task = results.comparison, results.comparison.task
     tile, truth_tile = tiles[0], tiles[-1]
     truth = {ours: truth_tile[f"BAND{theirs:02d}"].values for ours, theirs in comparison.truth_bands.items()}
     if not any(np.isfinite(values).any() for values in truth.values()):
         raise InputError(f"{case.truth.path.name} lacks all bands to compare with")
-    made = translator.translate(tile, task.target, source=task.source, samples=results.samples, seed=seed)
+    draws = getattr(translator.network, "is_calibrated", False)
+    samples = max(results.samples, 1) if draws else results.samples
+    made = translator.translate(tile, task.target, source=task.source, samples=samples, seed=seed)
     x = stack(tile, task.source_bands)
     answers = {MODEL: {number: made[f"BAND{number:02d}"].values for number in truth}}
     if COARSE in results.methods:
@@ -175,13 +202,12 @@ def _predict(
     for baseline in baselines:
         values = baseline.predict(x)
         answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in truth}
-    if getattr(translator.network, "is_calibrated", False):
-        model: Any = translator
-        drawn = model.sample(tile, task.target, source=task.source, seed=seed)
-        answers[_SAMPLE] = {number: drawn[f"BAND{number:02d}"].values for number in truth}
+    if draws:
+        answers[_SAMPLE] = {number: made[f"BAND{number:02d}_samples"].values[0] for number in truth}
     predictions = equalize(answers, [results.band(number) for number in truth])
-    results.consistency.add_cycle(translator, x, task.source, task.target)
-    if comparison.truth != "source" and hasattr(translator.network, "noisy"):
+    if is_examined:
+        results.consistency.add_cycle(translator, x, task.source, task.target)
+    if is_examined and comparison.truth != "source" and hasattr(translator.network, "noisy"):
         _add_latent(translator, results, x, stack(truth_tile, task.target_bands))
     return Example(
         case=case,
@@ -232,7 +258,8 @@ def equalize(
     equal: dict[str, dict[int, np.ndarray]] = {method: {} for method in answers}
     for band in bands:
         fields = {
-            method: limit(values[band.number][..., None], [band])[0][..., 0] for method, values in answers.items()
+            method: np.clip(values[band.number].astype(np.float64), *band.valid_range)
+            for method, values in answers.items()
         }
         seen = {method: np.isfinite(fields[MODEL]) & np.isfinite(values) for method, values in fields.items()}
         common = np.all([mask for method, mask in seen.items() if method == MODEL or mask.any()], axis=0)
@@ -253,7 +280,7 @@ def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, tru
     results.consistency.add_latent(*fields)
 
 
-def _sum_up(results: Results, example: Example) -> pd.DataFrame:
+def _sum_up(results: Results, example: Example, threads: Executor) -> pd.DataFrame:
     """Adds one case to the distributions; returns its sums by group as those of all files, and in all as its own."""
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
     if results.comparison.truth == "coincident":
@@ -261,31 +288,54 @@ def _sum_up(results: Results, example: Example) -> pd.DataFrame:
         groups |= view_groups({task.source: example.source, task.target: example.truth}, example.lat, example.lon)
     if example.extrapolated is not None:
         groups |= dict(zip(FLAGS, (example.extrapolated, ~example.extrapolated), strict=True))
-    pixel = abs(float(example.lat[1] - example.lat[0]))
-    area = np.cos(np.radians(example.lat))[:, None]  # of a grid in degrees, on the sphere, against the equator's
-    tables, found = {}, results.distributions
+    # of a grid in degrees, on the sphere, against the equator's
+    regions = metrics.Regions(groups, np.cos(np.radians(example.lat))[:, None])
+    found: dict[tuple[str, int], np.ndarray] = {}
+    for of_band in threads.map(partial(_sum_up_band, results, example, regions), example.truth):
+        found |= of_band
+    labels = [("", group, *key) for key in found for group in regions.names]
+    rows = np.reshape(list(found.values()), (-1, len(metrics.SUMS)))
+    own = [(example.case.source.path.name, *label[1:]) for label in labels if label[1] == ALL]
+    is_own = np.array([label[1] == ALL for label in labels], bool)
+    index = pd.MultiIndex.from_tuples(labels + own, names=LABELS) if labels else empty_sums().index
+    table = pd.DataFrame(np.concatenate([rows, rows[is_own]]), index, list(metrics.SUMS))
+    return table[table["n"] > 0]
+
+
+def _sum_up_band(
+    results: Results, example: Example, regions: metrics.Regions, number: int
+) -> dict[tuple[str, int], np.ndarray]:
+    """One band of a case: (method, band) -> sums [group, column], where anything is scored."""
+    truth, found = example.truth[number], results.distributions
+    seen = np.isfinite(truth) & np.isfinite(example.predictions[MODEL][number])
+    if not seen.any():
+        return {}
+    band, std, sums = results.band(number), example.std.get(number), {}
+    measured: list[tuple[Any, ...]] = []
+    scored = metrics.BandTruth(truth, seen, regions, metrics.DATA_RANGE[band.kind])
+    modes = Modes.of(truth.shape, float(np.mean(example.lat)), abs(float(example.lat[1] - example.lat[0])))
+    true_modes, true_bins = modes.transform(truth, seen), JointHistogram.of(band).bins(scored.values)
     for method, fields in example.predictions.items():
-        for number, prediction in fields.items():
-            truth, band = example.truth[number], results.band(number)
-            std = example.std.get(number) if method == MODEL else None
-            tables[method, number] = table = metrics.band_sums(
-                prediction, truth, metrics.DATA_RANGE[band.kind], groups, area, std
-            )
-            if len(table):
-                found.setdefault(("histogram", method, number), metrics.JointHistogram.of(band)).update(
-                    prediction, truth
-                )
-                spectrum = found.setdefault(("spectrum", method, number), metrics.PowerSpectrum())
-                spectrum.update(prediction, truth, example.lat, pixel)
-    for number, std in example.std.items():
-        calibration = found.setdefault(("calibration", MODEL, number), metrics.Calibration())
-        calibration.update(example.predictions[MODEL][number], std, example.truth[number])
-    for number, sample in example.sample.items():
-        spectrum = found.setdefault(("sample_spectrum", MODEL, number), metrics.PowerSpectrum())
-        spectrum.update(sample, example.truth[number], example.lat, pixel)
-    sums = pd.concat(tables, names=["method", "band", "group"])
-    own = sums[sums.index.get_level_values("group") == ALL]
-    return pd.concat({"": sums, example.case.source.path.name: own}, names=["file"]).reorder_levels(LABELS)
+        values = scored.pick(fields[number])
+        if np.isnan(values[0]):
+            continue  # it has no answer; who has one has it wherever the model has
+        has_std = std is not None and method == MODEL
+        same = next((each for each in measured if np.array_equal(each[0], values)), None)
+        histogram = found.setdefault(("histogram", method, number), JointHistogram.of(band))
+        if same is None:  # many a band passes unchanged
+            rows = scored.sums(fields[number], std if has_std else None)
+            same = values, histogram.bins(values), modes.transform(fields[number], seen), rows
+            measured += [same] * (not has_std)
+        _, bins, transform, sums[method, number] = same
+        histogram.add(bins, true_bins)
+        found.setdefault(("spectrum", method, number), PowerSpectrum()).add(modes, transform, true_modes)
+    if number in example.sample:
+        spectrum = found.setdefault(("sample_spectrum", MODEL, number), PowerSpectrum())
+        spectrum.add(modes, modes.transform(example.sample[number], seen), true_modes)
+    if std is not None:
+        calibration = found.setdefault(("calibration", MODEL, number), Calibration())
+        calibration.update(example.predictions[MODEL][number], std, truth)
+    return sums
 
 
 def _add_changes(results: Results, before: Example | None, after: Example) -> Example:
@@ -301,7 +351,7 @@ def _add_changes(results: Results, before: Example | None, after: Example) -> Ex
     for kind, (earlier, later) in kinds.items():
         for method, fields in later.items():
             for number, values in fields.items():
-                changes = results.distributions.setdefault((kind, method, number), metrics.Flicker())
+                changes = results.distributions.setdefault((kind, method, number), Flicker())
                 truth = np.stack([before.truth[number], after.truth[number]])
                 changes.update(np.stack([earlier[method][number], values]), truth)
     return after

@@ -20,9 +20,7 @@ HEAD = 512  # bytes that tell the kind of a file
 _HDF4_MAGIC = b"\x0e\x03\x13\x01"
 _MAGICS = {
     b"\x89HDF\r\n\x1a\n": ("netCDF-4 or HDF5", "`satxlate translate` writes such files, L1G is HDF4"),
-    b"CDF\x01": ("netCDF-3", "L1G is HDF4"),
-    b"CDF\x02": ("netCDF-3", "L1G is HDF4"),
-    b"CDF\x05": ("netCDF-3", "L1G is HDF4"),
+    **dict.fromkeys((b"CDF\x01", b"CDF\x02", b"CDF\x05"), ("netCDF-3", "L1G is HDF4")),
     b"\x1f\x8b": ("packed by gzip", "unpack it (gunzip)"),
     b"\x1f\x9d": ("packed by compress", "unpack it (uncompress)"),
     b"BZh": ("packed by bzip2", "unpack it (bunzip2)"),

@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.cpus import count_cpus
 
 TIMEOUT = 60.0  # seconds for one file; a tile takes a twentieth of one
 MEMORY = 2 * 1024**3  # bytes on top of a worker's own; a tile takes some tens of millions
 _START_SECONDS = 300.0  # importing from a network file system on a busy machine
-_AHEAD = 4  # files per worker that may be done before they are asked for
+AHEAD = 4  # files per worker that may be done before they are asked for
 _REPLACE = 75  # exit code of a worker that asks to be replaced
 _SOCKET_BYTES = 1024**2  # fewer switches between the processes than with the system's default
 _SIZE = struct.Struct(">Q")
@@ -107,23 +107,14 @@ class IsolatedCalls(AbstractContextManager):
 
     def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
-        waiting: deque[tuple[Any, Future]] = deque()
-        threads = ThreadPoolExecutor(self.workers, "isolated")
-        try:
-            for argument in arguments:
-                waiting.append((argument, threads.submit(self.call, argument)))
-                if len(waiting) > self.workers * _AHEAD:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
-            if waiting:  # left early: what is being done is of no use
-                self.close()
-            threads.shutdown()
+        with ThreadPoolExecutor(self.workers, "isolated") as threads:
+            is_left_early = True
+            try:
+                yield from overlap(threads, self.call, arguments, self.workers * AHEAD)
+                is_left_early = False
+            finally:
+                if is_left_early:  # what is being done is of no use
+                    self.close()
 
     def _take(self) -> "_Server":
         if self._closed:
@@ -154,7 +145,26 @@ class IsolatedCalls(AbstractContextManager):
         self.close()
 
 
-def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Iterator[tuple[Any, Any]]:
+def overlap(
+    threads: ThreadPoolExecutor, function: Callable, arguments: Iterable[Any], ahead: int
+) -> Iterator[tuple[Any, Any]]:
+    """(argument, result) for each argument, in their order; at most `ahead` are begun before they are asked for."""
+    waiting: deque[tuple[Any, Future]] = deque()
+    try:
+        for argument in arguments:
+            waiting.append((argument, threads.submit(function, argument)))
+            if len(waiting) > ahead:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Generator[tuple[Any, Any], None, None]:
     """(path, result or Failure) for each path, in their order; arguments are those of `IsolatedCalls`."""
     with IsolatedCalls(function, **limits) as calls:
         yield from calls.map(paths)
@@ -306,7 +316,7 @@ def _answer(function: Callable, argument: Any) -> Any:
     except InputError as error:  # its message is one for the user
         return Failure("error", " ".join(str(error).split()))
     except Exception as error:
-        return Failure("error", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return Failure("error", one_line(error))
 
 
 def _send(connection: socket.socket, message: Any) -> None:

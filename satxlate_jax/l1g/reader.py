@@ -27,7 +27,7 @@ from pyhdf.SD import SD, SDC
 
 from satxlate_jax import atomic, geometry
 from satxlate_jax.archive import catalog
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g import packing
@@ -79,10 +79,6 @@ class TileArrays:
     faults: list[str] = field(default_factory=list)  # damage of angles that were not asked for, in words
 
 
-def _in_a_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[SD]:
     damage = find_damage(path)
@@ -99,7 +95,7 @@ def _opened(path: Path) -> Iterator[SD]:
         raise
     except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
         distrust_process()
-        raise L1GError(f"{str(path)!r} is damaged ({_in_a_line(error)})") from error
+        raise L1GError(f"{str(path)!r} is damaged ({one_line(error)})") from error
 
 
 def decode(path: str | os.PathLike) -> int:
@@ -177,7 +173,7 @@ def read_arrays(
         except _UnusableError as error:
             raise L1GError(f"{str(path)!r}: {name} {error}") from error
         except Exception as error:
-            raise L1GError(f"{str(path)!r}: {name} is damaged ({_in_a_line(error)})") from error
+            raise L1GError(f"{str(path)!r}: {name} is damaged ({one_line(error)})") from error
         unasked = [variable.title() for variable in ANGLES if variable not in angles]
         faults = [_find_fault(file, name, present[name]) for name in unasked if name in present]
         found.faults += filter(None, faults)
@@ -194,7 +190,7 @@ def _find_fault(file: SD, name: str, index: int) -> str:
         return f"{name} {error}"
     except Exception as error:
         distrust_process()
-        return f"{name} is damaged ({_in_a_line(error)})"
+        return f"{name} is damaged ({one_line(error)})"
     return ""
 
 
@@ -334,5 +330,5 @@ def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["
         finally:
             os.close(folder)
     except (HDF4Error, OSError, ValueError) as error:  # ValueError: a full disk in pyhdf's words; atomic's has a cause
-        reason = _in_a_line(error.__cause__ or error)
+        reason = one_line(error.__cause__ or error)
         raise L1GError(f"{str(path)!r} cannot be written ({reason}); check space and permissions") from error

@@ -5,8 +5,7 @@ Images are [batch, height, width, channel]; kernels are [height, width, in, out]
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import nnx
+from flax import linen, nnx
 
 PADDINGS = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 ACTIVATIONS = {
@@ -171,14 +170,4 @@ class ResidualBlock(nnx.Module):
 
 def average_pool(x: jax.Array) -> jax.Array:
     """3x3 stride-2 average over the pixels inside the image: [batch, h, w, c] -> [batch, ceil(h/2), ceil(w/2), c]."""
-    window, strides, around = (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
-    zero = np.zeros((), x.dtype)  # of numpy: of a traced zero JAX does not see that this is a sum, with a gradient
-    total = jax.lax.reduce_window(x, zero, jax.lax.add, window, strides, around)
-    inside = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
-    return total / jax.lax.reduce_window(inside, zero, jax.lax.add, window, strides, around)
-
-
-def upsample_nearest(x: jax.Array) -> jax.Array:
-    """Every pixel becomes 2 x 2: [batch, h, w, c] -> [batch, 2h, 2w, c]."""
-    n, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None, :], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+    return linen.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)), count_include_pad=False)

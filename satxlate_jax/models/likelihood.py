@@ -40,16 +40,16 @@ def surprise(usual: Params, y: jax.Array, levels: int) -> jax.Array:
     return total
 
 
-def conditional(usual: Params, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What given channels tell of a satellite's other coefficients, at each scale.
+def condition(usual: Params, given: np.ndarray) -> Params:
+    """What given channels tell of a satellite's other coefficients, at each scale: the part that `infer` takes.
 
     Args:
-      usual: as of `surprise`.
+      usual: as of `surprise`, and 'factor' [channel] of the standard deviations.
       given: bool [channel].
 
     Returns:
-      Gains [subband, channel, channel], from given coefficients to all, and standard deviations [subband, channel];
-      given channels pass.
+      'mean' [channel], 'gains' [subband, channel, channel], from given coefficients to all, and 'std' [subband,
+      channel]; given channels pass.
     """
     precision, known, lost = np.asarray(usual["precision"], np.float64), np.flatnonzero(given), np.flatnonzero(~given)
     inverse = np.linalg.inv(precision[:, lost[:, None], lost])
@@ -57,14 +57,14 @@ def conditional(usual: Params, given: np.ndarray) -> tuple[np.ndarray, np.ndarra
     gains[:, known, known] = 1
     gains[:, known[:, None], lost] = -np.swapaxes(inverse @ precision[:, lost[:, None], known], 1, 2)
     std[:, lost] = np.sqrt(np.einsum("smm->sm", inverse))
-    return gains, std
+    return {"mean": usual["mean"], "gains": gains, "std": std * np.asarray(usual["factor"])}
 
 
 def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -> tuple[jax.Array, jax.Array]:
     """The mean and the standard deviation [batch, h, w, channel] of images of which some channels are given.
 
     Args:
-      part: 'mean' [channel] of the satellite's images, and 'gains' and 'std' of `conditional`.
+      part: 'mean' [channel] of the satellite's images, and 'gains' and 'std' of `condition`.
       y: [batch, h, w, channel] on the wavelength axis; channels that are not given do not count.
       levels: of the wavelet.
       z: Gaussian coefficients [batch, h, w, channel], for a sample in the mean's place.
@@ -75,9 +75,3 @@ def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -
         deviation = deviation.at[:, band.rows, band.columns].set(std)
     variance = wavelet.pixel_variance(deviation**2, levels)
     return wavelet.inverse(x + deviation * z, levels) + part["mean"], jnp.sqrt(variance)
-
-
-def condition(usual: Params, given: np.ndarray) -> Params:
-    """The part that `infer` takes where those channels, bool [channel], of a satellite are given."""
-    gains, std = conditional(usual, given)
-    return {"mean": usual["mean"], "gains": gains, "std": std * np.asarray(usual["factor"])}

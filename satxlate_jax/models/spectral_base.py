@@ -1,6 +1,6 @@
 """The regression under the spectral flow: per pixel, from given channels to those that are not, and Planck's law."""
 
-import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,11 +23,6 @@ def monomials(x: Any, degree: int, concatenate: Any = jnp.concatenate) -> Any:
         blocks.append(blocks[-1][..., lower] * x[..., [term[-1] for term in following]])
         previous = following
     return concatenate(blocks, -1)
-
-
-def count_monomials(inputs: int, degree: int) -> int:
-    """The number of features that `monomials` gives."""
-    return sum(len(list(itertools.combinations_with_replacement(range(inputs), d))) for d in range(1, degree + 1))
 
 
 def radiance(temperature: Any, wavelength: float, exp: Any = jnp.exp) -> Any:
@@ -58,7 +53,8 @@ class Group(NamedTuple):
     @property
     def features(self) -> int:
         """The number of features, with the air mass's: itself, its square, its products with the inputs."""
-        return count_monomials(self.inputs, self.degree) + (2 + self.inputs) * self.thermal
+        monomials = math.comb(self.inputs + self.degree, self.degree) - 1
+        return monomials + (2 + self.inputs) * self.thermal
 
     def reference(self, given: Any) -> Any:
         """The mean of the given channels [..., channel] of the kind that is inferred, which outputs refer to; or 0."""

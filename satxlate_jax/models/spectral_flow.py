@@ -409,16 +409,18 @@ class SpectralFlow(EqualByStructure):
             std = std + self._adapter_std(params, source, target)
             return Distribution(mean, std, jnp.full(x.shape[:-1], not responds_alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
-        means, sigma = self.coefficients(params, filled, pattern)
-        missing = ~self.mask(pattern)
-        details = wavelet.inverse(means, self.levels)
-        mean = filled + jnp.where(missing, details.mean(0), 0)
+        mean, std = self.moments(params, filled, unlike, *self.coefficients(params, filled, pattern), pattern)
+        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        std = std[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
+        return Distribution(self.from_axis(params, mean, target), std, unlike[..., jnp.array(own)].any(-1))
+
+    def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
+        """Mean and standard deviation [batch, h, w, channel] of pixels, of what `base` and `coefficients` give."""
+        missing, details = ~self.mask(pattern), wavelet.inverse(means, self.levels)
         variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
         std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
-        std = jnp.where(unlike, INFLATION * std, std)
-        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
-        std = jnp.where(missing, std, 0)[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
-        return Distribution(self.from_axis(params, mean, target), std, unlike[..., jnp.array(own)].any(-1))
+        std = jnp.where(missing, jnp.where(unlike, INFLATION * std, std), 0)
+        return filled + jnp.where(missing, details.mean(0), 0), std
 
     def sample(
         self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
@@ -435,10 +437,15 @@ class SpectralFlow(EqualByStructure):
         z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
         if name_pattern(pattern) not in params["base"]:
             return self.infer(params, x, source, target, params["adopted"][source][target], z)[0]
-        factors = params["calibration"][name_pattern(pattern)]["draw"]
-        for band in wavelet.subbands(y.shape[1:3], self.levels):
-            z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
+        z = self.smooth(params, z, pattern)
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
+
+    def smooth(self, params: Params, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
+        """Independent coefficients z [batch, h, w, channel], made as smooth as the truth."""
+        factors = params["calibration"][name_pattern(pattern)]["draw"]
+        for band in wavelet.subbands(z.shape[1:3], self.levels):
+            z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
+        return z
 
     def surprise(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
         """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see likelihood.py."""
@@ -458,13 +465,10 @@ class SpectralFlow(EqualByStructure):
             size = 2 ** min(band.level + 1, self.levels)
             rows, columns = (jnp.arange(s.stop - s.start) for s in (band.rows, band.columns))
             places = (row // size + rows)[:, None] * 65_536 + (column // size + columns)[None]
-            draw = partial(self._draw, jax.random.fold_in(key, index), shape[2])
-            z = z.at[0, band.rows, band.columns].set(jax.vmap(jax.vmap(draw))(places))
+            keys = jax.vmap(jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, index))))(places)
+            draws = jax.vmap(jax.vmap(partial(jax.random.normal, shape=shape[2:])))(keys)
+            z = z.at[0, band.rows, band.columns].set(draws)
         return z
-
-    @staticmethod
-    def _draw(key: jax.Array, channels: int, place: jax.Array) -> jax.Array:
-        return jax.random.normal(jax.random.fold_in(key, place), (channels,))
 
     def to_latent(self, params: Params, x: jax.Array, satellite: str, given: str) -> jax.Array:
         """The latent image of an image [batch, h, w, band and angle]: given channels as they are, z in the others.

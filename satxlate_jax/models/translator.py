@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32, upsample_nearest
+from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import EqualByStructure, Network, Params
 from satxlate_jax.models.spectral_path import FromWavelengths, ToWavelengths
 
@@ -60,7 +60,7 @@ class Decoder(nnx.Module):
         for index in range(self.depth[1]):
             z = getattr(self, f"res_block_{index}")(z)
         for index in range(self.depth[0]):
-            z = getattr(self, f"up_{index}")(upsample_nearest(z))
+            z = getattr(self, f"up_{index}")(z.repeat(2, axis=1).repeat(2, axis=2))
         if self.skips:
             if source is None:
                 raise ValueError(f"this decoder needs the {self.skips} skip channels of the source image")
@@ -80,7 +80,15 @@ class Translator(EqualByStructure):
     any satellite has, made of the image's bands per pixel (spectral_path.py), and the decoder adds a 1 x 1 map of them
     to its image. The network learns what a map per pixel cannot do.
 
-    Args: see `build_translator`.
+    Args:
+      generator: that section of the configuration (configs/default.py says what its fields mean).
+      bands: satellite -> its bands, 1-based.
+      skips: satellite -> 0-based channels of its images that skip the latent space, equally many for each.
+      wavelength_channels: satellite -> for each of its channels the spectral path's channel of its wavelength, where
+        there is such a path; then n_downsample must be 0.
+      initialization: of the convolution kernels.
+      precision: 'float32' | 'bfloat16', of the arithmetic; parameters are float32.
+      remat: less memory for more time, see `Network`.
 
     Attributes:
       bands: satellite -> its bands (1-based), in the configured order.
@@ -97,12 +105,14 @@ class Translator(EqualByStructure):
         self,
         generator: Mapping[str, Any],
         bands: Mapping[str, Sequence[int]],
-        skips: Mapping[str, Sequence[int]],
-        wavelength_channels: Mapping[str, Sequence[int]],
-        initialization: str,
-        precision: str,
-        remat: bool,
+        *,
+        skips: Mapping[str, Sequence[int]] | None = None,
+        wavelength_channels: Mapping[str, Sequence[int]] | None = None,
+        initialization: str = "gaussian",
+        precision: str = "float32",
+        remat: bool = False,
     ):
+        skips, wavelength_channels = skips or {}, wavelength_channels or {}
         sizes = {name: generator[name] for name in SIZES}
         path = {
             "spectral_path": generator.get("spectral_path", "none"),
@@ -201,28 +211,3 @@ class Translator(EqualByStructure):
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""
         channels = self._skips.get(satellite, ())
         return x[..., jnp.array(channels)] if channels else None
-
-
-def build_translator(
-    generator: Mapping[str, Any],
-    bands: Mapping[str, Sequence[int]],
-    *,
-    skips: Mapping[str, Sequence[int]] | None = None,
-    wavelength_channels: Mapping[str, Sequence[int]] | None = None,
-    initialization: str = "gaussian",
-    precision: str = "float32",
-    remat: bool = False,
-) -> Translator:
-    """Build the translator of a configuration.
-
-    Args:
-      generator: that section of the configuration (configs/default.py says what its fields mean).
-      bands: satellite -> its bands, 1-based.
-      skips: satellite -> 0-based channels of its images that skip the latent space, equally many for each.
-      wavelength_channels: satellite -> for each of its channels the spectral path's channel of its wavelength, where
-        there is such a path; then n_downsample must be 0.
-      initialization: of the convolution kernels.
-      precision: 'float32' | 'bfloat16', of the arithmetic; parameters are float32.
-      remat: less memory for more time, see `Network`.
-    """
-    return Translator(generator, bands, skips or {}, wavelength_channels or {}, initialization, precision, remat)

@@ -136,10 +136,7 @@ def choose_times(tiles: Sequence[str], count: int, seed: int, minutes_apart: int
 def _observe(
     scene: Scene, satellite: Satellite, viewpoint: str | None, resolution_km: float | None = None
 ) -> xr.Dataset:
-    """The scene as the satellite's instrument measures it, each band at its native resolution.
-
-    With `resolution_km` reflective bands are no coarser than that.
-    """
+    """The scene as the instrument measures it, each band at its native resolution or finer, if `resolution_km` is."""
     view = build_view(scene, get_satellite(viewpoint) if viewpoint else satellite)
     reflective: dict[int, measurements.ReflectiveBands] = {}
     sun_height = np.cos(np.radians(scene.sun[0]))

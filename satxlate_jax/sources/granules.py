@@ -4,8 +4,6 @@ Sources: GOES-R PUG vol. 3 (ABI), Himawari Standard Data user's guide 1.3 (AHI),
 EUMETSAT MTG FCI L1c and MSG SEVIRI Level 1.5 product guides (FCI, SEVIRI): names of files.
 """
 
-import fnmatch
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -168,6 +166,13 @@ class Scan:
             kept = [one for one in kept if first <= one.segment <= last]
         return Scan(tuple(kept))
 
+    def require(self, bands: Iterable[int] | None) -> "Scan":
+        """As `select`; InputError where none of the bands is there."""
+        found = self.select(bands)
+        if not found.granules:
+            raise InputError(f"{self.title} holds none of bands {', '.join(map(str, sorted(bands or ())))}")
+        return found
+
 
 def is_url(place: str) -> bool:
     """Tell if a place is a URL, not a path."""
@@ -195,14 +200,8 @@ def _list(place: str) -> list[tuple[str, int]]:
             raise InputError(f"'{place}' cannot be listed ({' '.join(str(error).split()) or error!r})") from error
         return [(system.unstrip_protocol(name), int(info["size"])) for name, info in found.items()]
     local = Path(place)
-    if local.is_dir():
-        return [(str(file), file.stat().st_size) for file in sorted(local.rglob("*")) if file.is_file()]
-    if local.exists():
-        return [(place, local.stat().st_size)]
-    if local.parent.is_dir():
-        names = sorted(fnmatch.filter(os.listdir(local.parent), local.name))
-        return [(str(local.parent / name), (local.parent / name).stat().st_size) for name in names]
-    return []
+    files = [local] if local.is_file() else local.rglob("*") if local.is_dir() else local.parent.glob(local.name)
+    return [(str(file), file.stat().st_size) for file in sorted(files) if file.is_file()]
 
 
 def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule | None:

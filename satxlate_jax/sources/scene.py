@@ -21,7 +21,7 @@ import scipy  # its parts are imported on first use
 import xarray as xr
 
 from satxlate_jax import geometry
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.instruments import SATELLITES, Band, Satellite, is_same_wavelength
 from satxlate_jax.l1g.resampling import resample, resample_angle
 from satxlate_jax.l1g.tile import ANGLES, make_tile
@@ -147,46 +147,34 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
                     satpy.Scene(**options | {"filenames": [file]})
                     good.append(file)
                 except Exception as error:
-                    faults[granule.name] = f"cannot be opened ({_in_a_line(error)}); fetch it again"
+                    faults[granule.name] = f"cannot be opened ({one_line(error)[:200]}); fetch it again"
             if not good:
                 raise InputError(f"{scan.title}: {next(iter(faults))} {next(iter(faults.values()))}") from None
             scene = satpy.Scene(**options | {"filenames": good})
+        images = [one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None]
+        satellite = _satellite_of(scan, scene, images[0]) if images else None
+        held = {one["name"]: satellite and find_band(satellite, one["wavelength"]) for one in images}
         wanted = None if bands is None else set(bands)
-        names = []
-        satellite: Satellite | None = None
-        for identity in scene.available_dataset_ids():
-            words = identity.to_dict()
-            if words.get("wavelength") is None or words["name"] in names:
-                continue
-            satellite = satellite or _satellite_of(scan, scene)
-            band = find_band(satellite, words["wavelength"])
-            if band is not None and (wanted is None or band.number in wanted):
-                names.append(words["name"])
-        scene.load(names, pad_data=False)
-        if satellite is None or not names:
+        names = {band.number: name for name, band in held.items() if band and (wanted is None or band.number in wanted)}
+        if not names:
             raise InputError(f"{scan.title}: no band that is wanted")
-        for name in (name for name in names if name not in scene):
-            faults[f"{scan.title} {name}"] = "cannot be read by satpy; fetch it again"
-        for name in names:
+        scene.load(list(names.values()), pad_data=False)
+        for name in names.values():
             if name in scene:
                 _describe_rows(scene, name, reader.from_south)
-        held = {name: find_band(satellite, scene[name].attrs["wavelength"]) for name in names if name in scene}
-        numbers = {band.number: name for name, band in held.items() if band}
+            else:
+                faults[f"{scan.title} {name}"] = "cannot be read by satpy; fetch it again"
         opened = [pair for pair in zip(scan.granules, files, strict=True) if pair[0].name not in faults]
-        _mask_flagged(scene, opened, numbers)
+        _mask_flagged(scene, opened, names)
     return scene, faults
 
 
-def _satellite_of(scan: Scan, scene: Any) -> Satellite:
+def _satellite_of(scan: Scan, scene: Any, image: Any) -> Satellite:
+    """The satellite by the names of the files, or by what an image of the scene says."""
     if platform := scan.granules[0].platform:
         return SATELLITES[platform]
-    identity = next(one for one in scene.available_dataset_ids() if one.to_dict().get("wavelength") is not None)
-    scene.load([identity], pad_data=False)
-    return find_satellite(scene[identity].attrs["platform_name"])
-
-
-def _in_a_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    scene.load([image], pad_data=False)
+    return find_satellite(scene[image].attrs["platform_name"])
 
 
 def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
@@ -206,10 +194,7 @@ def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
 
 
 def _mask_flagged(scene: Any, opened: Iterable[tuple[Granule, Any]], names: Mapping[int, str]) -> None:
-    """Make pixels missing that ABI's quality flags call bad; satpy applies those of AMI and AHI itself.
-
-    0 is good, 1 usable; 2 saturated or out of range, 3 no value, 4 a focal plane that is too warm.
-    """
+    """Make pixels missing that ABI's quality flags call bad; satpy applies those of AMI and AHI itself."""
     import dask.array as da
 
     for granule, file in opened:
@@ -218,6 +203,7 @@ def _mask_flagged(scene: Any, opened: Iterable[tuple[Granule, Any]], names: Mapp
             source = file.open() if hasattr(file, "open") else file
             quality = xr.open_dataset(source, mask_and_scale=False, chunks={}, engine="h5netcdf")["DQF"].data
             data = scene[name]
+            # 0 is good, 1 usable; 2 saturated or out of range, 3 no value, 4 a focal plane that is too warm
             good = da.isin(quality.rechunk(data.data.chunks), [0, 1])
             scene[name] = data.copy(data=da.where(good, data.data, np.float32(np.nan)))
 
@@ -246,7 +232,8 @@ def read_scene(
     import_satpy()
     inputs = [files_or_urls] if isinstance(files_or_urls, str | Path) else files_or_urls
     granules, _ = find_granules([str(one) for one in inputs], reader)
-    scans = [scan.select(bands) for scan in group_scans(granules)]
+    bands = None if bands is None else tuple(bands)
+    scans = [scan.require(bands) for scan in group_scans(granules)]
     if len(scans) != 1:
         titles = ", ".join(scan.title for scan in scans[:3])
         raise InputError(f"a Scene is one scan; these files are of {len(scans)} ({titles}); name the files of one")
@@ -380,7 +367,7 @@ def grid_scan(
         try:
             values = interpolate(array, *_place(array, tile, size))
         except Exception as error:  # a damaged granule: satpy raises whatever its libraries do
-            faults[band.name] = f"cannot be read ({_in_a_line(error)}); fetch it again"
+            faults[band.name] = f"cannot be read ({one_line(error)[:200]}); fetch it again"
             continue
         if band.kind == "reflectance":
             values = _to_reflectance(

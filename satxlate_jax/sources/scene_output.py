@@ -7,7 +7,7 @@ import xarray as xr
 
 from satxlate_jax import geometry
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import Band, get_satellite
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.sources.scene import READER_OF, find_band, import_satpy, reader_bands
 
@@ -36,7 +36,8 @@ def to_scene(dataset: xr.Dataset) -> Any:
     satellite = get_satellite(str(dataset.attrs.get("satellite", "")))
     area = dataset.attrs.get("area")
     area = _tile_area(dataset) if area is None else area
-    names = {band.number: identity for band, identity in _identities(satellite.name)}
+    identities = [identity.to_dict() for identity in reader_bands(READER_OF[satellite.instrument])]
+    names = {band.number: one for one in identities if (band := find_band(satellite, one["wavelength"]))}
     zenith = dataset["solar_zenith"].data if "solar_zenith" in dataset else solar_zenith(dataset)
     cosine = None if zenith is None else np.cos(np.radians(zenith)).clip(0)
     shared = {key: dataset.attrs[key] for key in KEPT if key in dataset.attrs} | satellite.platform | {"area": area}
@@ -65,13 +66,6 @@ def to_scene(dataset: xr.Dataset) -> Any:
     if not any(name in dataset for name in bands):
         raise InputError(f"the dataset has no band of {satellite.name}")
     return scene
-
-
-def _identities(satellite: str) -> list[tuple[Band, dict[str, Any]]]:
-    known = get_satellite(satellite)
-    words = [identity.to_dict() for identity in reader_bands(READER_OF[known.instrument])]
-    pairs = ((find_band(known, one["wavelength"]), one) for one in words)
-    return [(band, one) for band, one in pairs if band is not None]
 
 
 def _tile_area(dataset: xr.Dataset) -> Any:

@@ -146,16 +146,17 @@ def _view_zenith(tile: str, satellite: str) -> float:
 
 def _disk_rows(tiles: Sequence[str], satellite: str) -> tuple[float, float]:
     """The part of a full disk's height, 0 north to 1 south, in which tiles lie, a little wider."""
-    heights = []
-    for tile in tiles:
-        latitude, longitude = (np.radians(part) for part in geometry.tile_grid(tile, 30))
-        away = longitude[None] - np.radians(SATELLITES[satellite].longitude)
-        reduced = np.arctan(0.993305616 * np.tan(latitude))[:, None]
-        radius = 6356.7523 / np.sqrt(1 - 0.00669438 * np.cos(reduced) ** 2)
-        near = 42164.16 - radius * np.cos(reduced) * np.cos(away)
-        heights.append(np.arctan(radius * np.sin(reduced) / near))
+    from pyproj import Proj
+
+    height = 35_786_023  # m above the ellipsoid
+    project = Proj(proj="geos", h=height, lon_0=SATELLITES[satellite].longitude, ellps="WGS84", sweep="x")
+    places = [np.meshgrid(*reversed(geometry.tile_grid(tile, 30))) for tile in tiles]
+    angles = np.array([project(*place)[1] for place in places]) / height  # radians north of the centre
+    seen = angles[np.isfinite(angles)]
+    if not seen.size:
+        return 0.0, 1.0
     half = 0.1546  # radians from the disk's centre to the edge of its image
-    low, high = 0.5 - np.max(heights) / half / 2, 0.5 - np.min(heights) / half / 2
+    low, high = 0.5 - seen.max() / half / 2, 0.5 - seen.min() / half / 2
     return max(0.0, float(low) - 0.01), min(1.0, float(high) + 0.01)
 
 

@@ -25,22 +25,32 @@ from satxlate_jax.training.step import TrainStep
 Satellites = Mapping[str, Mapping[str, Any]]
 
 
+def satellite_entries(config: Mapping[str, Any], satellites: Satellites | None = None) -> dict[str, dict[str, Any]]:
+    """What a run's metadata hold of its satellites: bands, mean, std (by default the published ones), skips, slots."""
+    bands, statistics = satellite_bands(config), satellites or _published(config)
+    entries: dict[str, dict[str, Any]] = {name: {**statistics[name], "bands": bands[name]} for name in bands}
+    for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
+        for name, found in channels.items():
+            entries[name][key] = found
+    return entries
+
+
 def build_networks(
     config: Mapping[str, Any], satellites: Satellites | None = None
 ) -> tuple[AnyTranslator, Discriminator]:
     """The translator and the discriminators of a configuration; the spectral flow has none of these."""
-    bands = satellite_bands(config)
-    entries: dict[str, dict[str, Any]] = {}
-    for name, numbers in bands.items():
-        statistics = dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
-        entries[name] = {**(satellites[name] if satellites else statistics), "bands": numbers}
-    for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
-        for name, found in channels.items():
-            entries[name][key] = found
-    translator = make_translator(config, entries)
-    judged = {} if isinstance(translator, SpectralFlow) else bands
+    translator = make_translator(config, satellite_entries(config, satellites))
+    judged = {} if isinstance(translator, SpectralFlow) else satellite_bands(config)
     settings = {name: config[name] for name in ("precision", "remat")}
     return translator, Discriminator(config["discriminator"], judged, **settings)
+
+
+def _published(config: Mapping[str, Any]) -> Satellites:
+    """The published statistics of the configured bands."""
+    return {
+        name: dict(zip(("mean", "std"), (part.tolist() for part in published_statistics(name, numbers)), strict=True))
+        for name, numbers in satellite_bands(config).items()
+    }
 
 
 def build_objective(config: Mapping[str, Any], satellites: Satellites | None = None) -> Objective | FlowObjective:
@@ -55,16 +65,13 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
     section, shared = config["objective"], shared_by_pair(config)
     if isinstance(translator, SpectralFlow):
         return FlowObjective(translator, discriminator, shared)
-    satellites = satellites or {
-        name: dict(zip(("mean", "std"), published_statistics(name, numbers), strict=True))
-        for name, numbers in translator.bands.items()
-    }
     released = section["variant"] == "released"
+    units = {k: dict.fromkeys(v) for k, v in shared.items()} if released else None
     return Objective(
         translator,
         discriminator,
         shared=shared,
-        units={k: dict.fromkeys(v) for k, v in shared.items()} if released else shared_units(shared, satellites),
+        units=units or shared_units(shared, satellites or _published(config)),
         weights={term: section[name] for term, name in WEIGHTS.items()},
         variant=section["variant"],
         gan_type=section["gan_type"],

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import itertools
+import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import CommandParser, InputError, expanded, one_line
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
 from satxlate_jax.shipped import CONFIGS
@@ -76,7 +77,7 @@ def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _SKIPS = Rule(
     "None, a number, a list or '5,7'",
-    lambda value: value is None or isinstance(value, str) or _is_whole(value) or _each(_is_whole)(value),
+    lambda value: value is None or _each(_is_whole)(value) or bool(re.fullmatch(r" *\d+ *(, *\d+ *)*", str(value))),
 )
 _COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
     objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
@@ -243,16 +244,12 @@ def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) ->
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
     """The file that `--config=FILE` or `--config FILE` names, the last where there are several, and the other words."""
-    files, others, waiting = [], [], False
-    for word in words:
-        if waiting or word.startswith("--config="):
-            files.append(word if waiting else word.partition("=")[2])
-        elif word != "--config":
-            others.append(word)
-        waiting = word == "--config" and not waiting
-    if not files or not files[-1]:
+    parser = CommandParser(prog="satxlate train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    given, others = parser.parse_known_args(words)
+    if not given.config:
         raise InputError("name a configuration: --config=configs/NAME.py")
-    name, colon, argument = files[-1].partition(":")
+    name, colon, argument = given.config.partition(":")
     return expanded(name) + colon + argument, others
 
 
@@ -271,8 +268,7 @@ def _read(file: str) -> ConfigDict:
         except InputError:
             raise
         except Exception as error:  # whatever a file of one's own raises
-            reason = " ".join(str(error).split())
-            raise InputError(f"the configuration {file} fails: {type(error).__name__}: {reason}") from None
+            raise InputError(f"the configuration {file} fails: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config() of {file} gives a {type(config).__name__}, not a ConfigDict")
     return config
@@ -280,14 +276,10 @@ def _read(file: str) -> ConfigDict:
 
 @contextlib.contextmanager
 def _configs_importable(name: str) -> Iterator[None]:
-    """Let a configuration, wherever it lies, say `from configs.default import ...`.
-
-    A file in a folder called configs means its neighbours by that first, any other the project's alone; whatever else
-    is called configs and can be imported is not meant. What was imported is forgotten, since the next file may mean
-    others.
-    """
+    """Let a configuration, wherever it lies, say `from configs.default import ...`, and forget what it imported."""
     folder = Path(name).resolve().parent
     package = ModuleType(CONFIGS.name)
+    # a file in a folder called configs means its neighbours first, any other the project's alone
     package.__path__ = [str(place) for place in (folder, CONFIGS) if place.name == CONFIGS.name]
     before = {name: sys.modules.pop(name) for name in _imported_configs()}
     sys.modules[CONFIGS.name] = package

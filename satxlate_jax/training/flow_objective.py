@@ -6,8 +6,9 @@ pairs of satellites, no discriminator: a step costs the same for each satellite,
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,19 @@ def from_first(fit: Callable[[], Any]) -> Any:
     """A fitted tree of the first process, in every process, so that it is the same for any number of them."""
     lists = sharding.from_first_process(lambda: jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), fit()))
     return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: not isinstance(leaf, dict))
+
+
+class Withheld(NamedTuple):
+    """A satellite's own images [n, h, w, band] as another's bands give them, network units.
+
+    `std` is 0 where a band is given; `log_likelihood` [level] of coefficients that are not, nats each.
+    """
+
+    observed: jax.Array
+    mean: jax.Array
+    std: jax.Array
+    sample: jax.Array
+    log_likelihood: jax.Array
 
 
 class FlowObjective:
@@ -131,17 +145,35 @@ class FlowObjective:
         return {satellite: x[..., : -len(ANGLES)] for satellite, x in batch.items()}
 
     def errors(self, params: Any, batch: Images, units: Any = None) -> dict[str, jax.Array]:
-        """Errors of a satellite's own images as another's bands give them: 'withheld/G16-G17' -> [n, h, w, band]."""
-        flow, errors = self.translator, {}
-        for k, x in batch.items():
-            for q in flow.satellites:
-                pattern = flow.axis.given(q, k)
-                if q != k and pattern in flow.patterns and pattern in usable_patterns(flow, k):
-                    y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], k), x[..., -len(ANGLES) :]
-                    known = y if flow.reflectance in pattern else None
-                    made = flow.synthesize(params, y, jnp.zeros_like(y), angles, pattern, known)
-                    errors[f"validation_withheld/{k}-{q}"] = flow.from_axis(params, made, k) - x[..., : -len(ANGLES)]
-        return errors
+        """Errors of reconstructions and cycles: none, they are exact."""
+        return {}
+
+    def withheld(self, params: Any, batch: Images) -> dict[str, Withheld]:
+        """'G16-G17' -> the images of G16 as those of its bands that G17 has too give them."""
+        return {
+            f"{k}-{q}": self._withheld(params, x, k, pattern)
+            for k, x in batch.items()
+            for q in self.translator.satellites
+            if (pattern := self.translator.axis.given(q, k)) in usable_patterns(self.translator, k)
+        }
+
+    def _withheld(self, params: Any, x: jax.Array, satellite: str, pattern: Pattern) -> Withheld:
+        flow, observed, angles = self.translator, x[..., : -len(ANGLES)], x[..., -len(ANGLES) :]
+        y, own = flow.to_axis(params, observed, satellite), flow.axis.of_satellite(satellite)
+        filled, unlike = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
+        means, sigma = flow.coefficients(params, filled, pattern)
+        mean, std = flow.moments(params, filled, unlike, means, sigma, pattern)
+        noise = flow.smooth(params, flow.noise(jax.random.key(0), y.shape[1:]), pattern)
+        sample = jnp.where(flow.mask(pattern), y, filled + wavelet.inverse(means[0] + sigma[0] * noise, flow.levels))
+        z = (wavelet.transform(y - filled, flow.levels) - means) / sigma
+        terms = -0.5 * z**2 - jnp.log(sigma) - 0.5 * np.log(2 * np.pi)
+        inferred, parts = jnp.array([channel for channel in own if channel not in pattern]), defaultdict(list)
+        for band in wavelet.subbands(y.shape[1:3], flow.levels):
+            parts[band.level].append(terms[..., band.rows, band.columns, inferred].ravel())
+        likelihood = jnp.stack([jnp.mean(jnp.concatenate(part)) for part in parts.values()])
+        mean, sample = (flow.from_axis(params, image, satellite) for image in (mean, sample))
+        slope = jnp.array([slope for slope, _ in dict(flow.axis.scales)[satellite]])
+        return Withheld(observed, mean, std[..., jnp.array(own)] / slope, sample, likelihood)
 
 
 class FlowStep(TrainStep):

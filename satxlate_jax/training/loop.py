@@ -294,6 +294,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         stack.callback(monitor.close)
         if saved < 0:
             monitor.write_run(metadata, state.tree())
+            monitor.write_card(0, train_step.objective.translator, state.translating, {})
         examples = config.batch_size * len(training_sources(config))
         progress = Progress(monitor, start, config.steps, config.log_every, examples)
         stack.callback(progress.close)
@@ -320,7 +321,11 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
     compiled = set()
     step = start
     while True:
-        # 1. The old state is evaluated. What was seen at the step that is resumed from is on record already.
+        # 1. What is fitted after the last step is, and the old state evaluated, with it. What was seen at the step that
+        # is resumed from is on record already.
+        if step >= config.steps and step != saved:
+            progress.drain()
+            state = run.finish(state)
         if step > start:
             with progress.measure("look"):
                 run.validation.evaluate(step, state.translating, run.monitor)
@@ -329,8 +334,6 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
         last = step >= config.steps or progress.stop_agreed
         if step != saved and (last or (step > 0 and step % config.checkpoint_every == 0)):
             progress.drain()
-            if step >= config.steps:
-                state = run.finish(state)
             check_finite(state.tree(), step)
             with progress.measure("save"):
                 run.monitor.flush()

@@ -13,6 +13,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
+from satxlate_jax.run_card import describe_run
 
 Images = Mapping[str, np.ndarray]
 # kind -> wavelengths (um), and the network units, around 0, that become 0 to 1; negative: cold is bright.
@@ -49,6 +50,30 @@ def make_pictures(
             pictures[f"{kind}/{caption}"] = np.concatenate(strip, axis=2)
         if not kinds:
             pictures[f"first_band/{caption}"] = np.concatenate([_draw(x, [0], 1, 3.0) for _, x in parts], axis=2)
+    return pictures
+
+
+def make_maps(maps: Mapping[str, Images], bands: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """One strip per patch and inferred band: observed, and mean, sample and standard deviation given another's bands.
+
+    Args:
+      maps: 'G16-G17' -> 'observed', 'mean', 'sample' and 'std' [n, h, w, band] of G16, published network units.
+      bands: satellite -> its bands, 1-based.
+
+    Returns:
+      'withheld/WHAT IS ON IT' -> [n, h, w * 4, 1], 0 to 1; the last part is white where the standard deviation is the
+      band's own or more.
+    """
+    pictures = {}
+    for route, parts in maps.items():
+        satellite, other = route.split("-")
+        for channel in np.flatnonzero(parts["std"].any((0, 1, 2))):
+            band = get_satellite(satellite).band(bands[satellite][channel])
+            scale = -3.0 if band.unit == "K" else 2.0
+            strip = [_draw(parts[name], [channel], 1, scale) for name in ("observed", "mean", "sample")]
+            strip.append(_draw(parts["std"] - 0.5, [channel], 1, 0.5))
+            caption = f"withheld/{satellite} {band.name} | mean from {other} | sample | standard deviation"
+            pictures[caption] = np.concatenate(strip, axis=2)
     return pictures
 
 
@@ -96,7 +121,7 @@ class Monitor:
     """
 
     def __init__(self, workdir: epath.Path, last_step: int, metadata: Mapping[str, Any]):
-        self._workdir = workdir
+        self._workdir, self._metadata = workdir, metadata
         self._satellites = metadata["satellites"]
         self._writer: Any = None
         if jax.process_index() == 0:
@@ -119,6 +144,13 @@ class Monitor:
         self._writer.write_texts(0, {"parameters": f"```\n{table}\n```"})
 
     @_reporting_a_full_disk
+    def write_card(self, step: int, network: Any, params: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+        """The run's card, as `satxlate info` prints it; `params` are the generator's, `scores` the newest scalars."""
+        name, metadata = self._workdir.resolve().name, {**self._metadata, "step": step}
+        card = "\n".join(describe_run(name, metadata, network, params, scores))
+        self._writer.write_texts(step, {"run": f"```\n{card}\n```"})
+
+    @_reporting_a_full_disk
     def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Scalars of the state after `step` steps."""
         self._writer.write_scalars(step, values)
@@ -129,15 +161,28 @@ class Monitor:
 
         So a grey means the same for every satellite and run. Arguments in the run's network units, see `make_pictures`.
         """
+        batch = {name: self._published(x, name) for name, x in batch.items()}
+        translations = {k: {q: self._published(x, q) for q, x in parts.items()} for k, parts in translations.items()}
+        self._writer.write_images(step, make_pictures(batch, translations, self._bands))
 
-        def published(x: np.ndarray, satellite: str) -> np.ndarray:
-            statistics = published_statistics(satellite, self._satellites[satellite]["bands"])
-            return normalize(self._physical(x, satellite), *statistics)
+    @_reporting_a_full_disk
+    def write_maps(self, step: int, maps: Mapping[str, Images]) -> None:
+        """Mean, sample and standard deviation of inferred bands; in the run's network units, see `make_maps`."""
+        published = {}
+        for route, parts in maps.items():
+            satellite = route.split("-")[0]
+            published[route] = {name: self._published(x, satellite, name == "std") for name, x in parts.items()}
+        self._writer.write_images(step, make_maps(published, self._bands))
 
-        bands = {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
-        batch = {name: published(x, name) for name, x in batch.items()}
-        translations = {k: {name: published(x, name) for name, x in parts.items()} for k, parts in translations.items()}
-        self._writer.write_images(step, make_pictures(batch, translations, bands))
+    @property
+    def _bands(self) -> dict[str, Sequence[int]]:
+        return {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
+
+    def _published(self, x: np.ndarray, satellite: str, is_deviation: bool = False) -> np.ndarray:
+        mean, std = published_statistics(satellite, self._satellites[satellite]["bands"])
+        if is_deviation:
+            return x * np.asarray(self._satellites[satellite]["std"]) / std
+        return normalize(self._physical(x, satellite), mean, std)
 
     def _physical(self, x: np.ndarray, satellite: str) -> np.ndarray:
         return denormalize(x, *(np.asarray(self._satellites[satellite][key]) for key in ("mean", "std")))

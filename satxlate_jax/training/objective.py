@@ -296,6 +296,10 @@ class Objective:
                     errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
         return errors
 
+    def withheld(self, generator: Any, batch: Images) -> dict[str, Any]:
+        """What a satellite's bands say of another's: nothing is known of how sure that is."""
+        return {}
+
     def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:
         """{k: {q: dec_q(z_k + n_k)}} of the satellites of the batch, for the discriminators."""
         return self.translate_all(generator, batch, noise, tuple(batch))[1]

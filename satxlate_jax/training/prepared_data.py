@@ -9,8 +9,8 @@ import numpy as np
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.dataset.build_hint import DATASET, describe_build
 from satxlate_jax.dataset.record_reader import FILE_FORMATS
+from satxlate_jax.dataset.selection import DATASET, Selection, describe_build
 from satxlate_jax.dataset.statistics import NAME as STATISTICS
 from satxlate_jax.dataset.statistics import read_statistics
 from satxlate_jax.instruments import get_satellite
@@ -140,10 +140,7 @@ def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath)
 
 
 def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **options: Any) -> str:
-    """The command that builds what the configuration wants, with further options of the data set.
-
-    Of the data set in `folder`, which is there and will not do, the selection is kept.
-    """
+    """The command that builds what the configuration wants; of an unfit data set in `folder` the selection is kept."""
     name, origin, data_dir = _dataset_name(config, satellite), get_satellite(satellite).name, _data_root(config)
     if not folder and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
         return describe_build(name, None, data_dir)
@@ -151,8 +148,6 @@ def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **
     wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
     if not folder:
         return describe_build(name, wanted, data_dir, domain=satellite)
-    from satxlate_jax.dataset.selection import Selection  # here, for the same reason
-
     built = _read_manifest(folder)
     kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}
     if kept.get("stride", 0) > config.data.patch_size:

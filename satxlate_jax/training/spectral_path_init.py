@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from satxlate_jax.instruments import change_of_units
 from satxlate_jax.models.network import Network
 from satxlate_jax.models.spectral_path import HiddenUnits, spectral_features
 from satxlate_jax.regression import Moments, least_squares
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import training_sources, wavelength_channels
+from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.input import Batch, data_metadata, training_batches, validation_batches
+from satxlate_jax.wavelength_axis import WavelengthAxis
 
 PATCHES = 2_048
 """Patches of each satellite that the regressions are fitted on, and that hidden units are checked on: at most so many
@@ -41,7 +41,6 @@ _PORTION = 65_536  # pixels whose products are in memory at a time
 _FIT_STEPS, _FIT_PIXELS, _LEARNING_RATE, _WEIGHT_DECAY = 3_000, 4_096, 2e-3, 1.0
 
 Maps = dict[str, dict[str, dict[str, Any]]]
-Scales = Mapping[str, tuple[np.ndarray, np.ndarray]]
 Pixels = Mapping[str, np.ndarray]
 Layers = dict[str, dict[str, np.ndarray]]
 
@@ -80,79 +79,57 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, silent: boo
 
 def _fit(config: Any) -> Maps:
     """The maps, of one process's own reading and computing; float32."""
-    channels = wavelength_channels(config)
-    scales = _channel_scales(data_metadata(config), channels)
-    n_channels = 1 + max(channel for numbers in channels.values() for channel in numbers)
-    path = config.generator.spectral_path
+    axis, path = WavelengthAxis.of(data_metadata(config)), config.generator.spectral_path
     maps: Maps = {"encoders": {}, "decoders": {}}
-    for satellite, (slope, offset) in scales.items():
-        own = np.eye(n_channels)[channels[satellite]]  # [band, channel]
-        infers = path == "quadratic" and len(own) < n_channels
+    for satellite, pairs in axis.scales:
+        slope, offset = np.array(pairs).T
+        own = np.eye(axis.size)[list(axis.of_satellite(satellite))]  # [band, channel]
+        infers = path == "quadratic" and len(own) < axis.size
         products = spectral_features(np.zeros((1, len(own))), infers).shape[1] - len(own)
-        kernel = np.concatenate([own * slope[:, None], np.zeros((products, n_channels))])
+        kernel = np.concatenate([own * slope[:, None], np.zeros((products, axis.size))])
         maps["encoders"][satellite] = {"kernel": kernel, "bias": offset @ own}
         maps["decoders"][satellite] = {"kernel": (own / slope[:, None]).T, "bias": -offset / slope}
-    regressions = [] if path == "copy" else _plan(config, channels, scales)
+    regressions = [] if path == "copy" else _plan(config, axis)
     if regressions:
         _fill(config, maps["encoders"], regressions)
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
 
 
-def _channel_scales(metadata: Mapping[str, Mapping[str, list]], channels: Mapping[str, list[int]]) -> Scales:
-    """Satellite -> slope and offset [band] from its network units to those of the wavelength channels."""
-    units: dict[int, tuple[float, float]] = {}  # mean and deviation that the channel's first satellite is normalised by
-    scales = {}
-    for satellite, numbers in channels.items():
-        mean, std = np.array(metadata[satellite]["mean"]), np.array(metadata[satellite]["std"])
-        for channel, *unit in zip(numbers, mean, std, strict=True):
-            units.setdefault(channel, tuple(unit))
-        scales[satellite] = change_of_units(mean, std, *np.array([units[channel] for channel in numbers]).T)
-    return scales
-
-
-def _plan(config: Any, channels: Mapping[str, list[int]], scales: Scales) -> list["_Regression"]:
+def _plan(config: Any, axis: WavelengthAxis) -> list["_Regression"]:
     """For each channel that a satellite lacks: the training source that shares most bands with it is the reference."""
-    everywhere = {channel for numbers in channels.values() for channel in numbers}
     regressions = []
-    for satellite, numbers in channels.items():
-        ours = set(numbers)
+    for satellite, own in axis.channels:
+        shared = {name: axis.given(satellite, name) for name in training_sources(config)}
         references: dict[str, list[int]] = {}
-        for channel in sorted(everywhere - ours):
-            able = [name for name in training_sources(config) if channel in channels[name] and ours & {*channels[name]}]
+        for channel in (channel for channel in range(axis.size) if channel not in own):
+            able = [name for name in shared if shared[name] and channel in axis.of_satellite(name)]
             if able:
-                reference = max(able, key=lambda name: len(ours & set(channels[name])))  # noqa: B023
+                reference = max(able, key=lambda name: len(shared[name]))  # noqa: B023
                 references.setdefault(reference, []).append(channel)
         quadratic = config.generator.spectral_path == "quadratic"
-        regressions += [
-            _Regression(satellite, reference, outputs, channels, scales, quadratic)
-            for reference, outputs in references.items()
-        ]
+        regressions += [_Regression(satellite, *reference, axis, quadratic) for reference in references.items()]
     return regressions
 
 
 @dataclass(frozen=True)
 class _Regression:
-    """Channels that a satellite lacks, from the bands it shares with a reference satellite that has them.
-
-    Inputs are the shared bands in the satellite's network units, outputs the lacking channels in theirs, so what is
-    fitted on the reference's images is the satellite's.
-    """
+    """Channels that a satellite lacks, from the bands (in its units) that it shares with a reference that has them."""
 
     satellite: str
     reference: str
     outputs: list[int]
-    channels: Mapping[str, list[int]]
-    scales: Scales
+    axis: WavelengthAxis
     quadratic: bool
 
     @property
     def _inputs(self) -> list[int]:
-        return [channel for channel in self.channels[self.satellite] if channel in self.channels[self.reference]]
+        shared = self.axis.given(self.satellite, self.reference)
+        return [channel for channel in self.axis.of_satellite(self.satellite) if channel in shared]
 
     @property
     def complete(self) -> bool:
         """True if the reference has all of the satellite's bands."""
-        return len(self._inputs) == len(self.channels[self.satellite])
+        return len(self._inputs) == len(self.axis.of_satellite(self.satellite))
 
     def fill(self, encoder: dict[str, Any], pixels: Pixels) -> None:
         """Fit on the reference's pixels and write weights and offsets into the satellite's map."""
@@ -164,8 +141,8 @@ class _Regression:
         """Bands [pixel, band] and what the map leaves [pixel, lacking channel]; NaN for other references' channels."""
         inputs, outputs = self._rows(pixels)
         weights = encoder["kernel"][np.ix_(self._feature_rows(), self.outputs)]
-        everywhere = {channel for numbers in self.channels.values() for channel in numbers}
-        lacking = sorted(everywhere - set(self.channels[self.satellite]))
+        own = self.axis.of_satellite(self.satellite)
+        lacking = [channel for channel in range(self.axis.size) if channel not in own]
         left = np.full((len(inputs), len(lacking)), np.nan, np.float32)
         predicted = predict(inputs, weights, encoder["bias"][self.outputs], self.quadratic)
         left[:, [lacking.index(channel) for channel in self.outputs]] = outputs - predicted
@@ -173,21 +150,20 @@ class _Regression:
 
     def _rows(self, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [pixel, band] and outputs [pixel, channel], float32."""
-        slope, offset = self.scales[self.reference]
-        own_slope, own_offset = (
-            part[self._places(self.satellite, self._inputs)] for part in self.scales[self.satellite]
-        )
+        scales = dict(self.axis.scales)
+        slope, offset = np.array(scales[self.reference]).T
+        own_slope, own_offset = np.array(scales[self.satellite])[self._places(self.satellite, self._inputs)].T
         found = pixels[self.reference] * slope + offset
         inputs = (found[:, self._places(self.reference, self._inputs)] - own_offset) / own_slope
         return inputs.astype(np.float32), found[:, self._places(self.reference, self.outputs)].astype(np.float32)
 
     def _places(self, satellite: str, channels: list[int]) -> list[int]:
         """The positions of channels among a satellite's bands."""
-        return [self.channels[satellite].index(channel) for channel in channels]
+        return [self.axis.of_satellite(satellite).index(channel) for channel in channels]
 
     def _feature_rows(self) -> list[int]:
         """The rows of the shared bands and their products among the features of all the satellite's bands."""
-        ours, n_bands = self._places(self.satellite, self._inputs), len(self.channels[self.satellite])
+        ours, n_bands = self._places(self.satellite, self._inputs), len(self.axis.of_satellite(self.satellite))
         if not self.quadratic:
             return ours
         pairs = {pair: n_bands + row for row, pair in enumerate(zip(*np.triu_indices(n_bands), strict=True))}
@@ -275,11 +251,7 @@ def whitening(bands: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _fit_units(pixels: tuple[np.ndarray, ...], units: int, seed: int) -> Layers:
-    """The layers of `HiddenUnits` from pixels: bands [pixel, band] and residuals [pixel, output], NaN if unknown.
-
-    AdamW (Loshchilov & Hutter, ICLR 2019) with a learning rate that falls as a cosine. The loss is the absolute error,
-    so that the edges of a few clouds do not steer it.
-    """
+    """The layers of `HiddenUnits` from pixels: bands [pixel, band] and residuals [pixel, output], NaN if unknown."""
     bands, residuals = pixels
     known = ~np.isnan(residuals)
     squares = np.where(known, residuals, 0) ** 2
@@ -299,10 +271,7 @@ def _first_layers(bands: int, units: int, outputs: int, seed: int) -> dict[str, 
 
     def layer(inputs: int) -> dict[str, np.ndarray]:
         limit = inputs**-0.5
-        return {
-            "kernel": random.uniform(-limit, limit, (inputs, units)),
-            "bias": random.uniform(-limit, limit, units),
-        }
+        return {"kernel": random.uniform(-limit, limit, (inputs, units)), "bias": random.uniform(-limit, limit, units)}
 
     last = {"kernel": np.zeros((units, outputs)), "bias": np.zeros(outputs)}
     return {"first": layer(bands), "second": layer(units), "last": last}
@@ -316,7 +285,7 @@ def _apply(layers: Any, bands: jax.Array) -> jax.Array:
 
 @jax.jit
 def _descend(layers: Any, white: Any, data: tuple[jax.Array, jax.Array], key: jax.Array) -> Any:
-    """All steps, the whitening as it is."""
+    """All steps of AdamW (Loshchilov & Hutter, ICLR 2019), the whitening as it is."""
     bands, residuals = data
     optimizer = optax.adamw(optax.cosine_decay_schedule(_LEARNING_RATE, _FIT_STEPS), weight_decay=_WEIGHT_DECAY)
 
@@ -324,7 +293,7 @@ def _descend(layers: Any, white: Any, data: tuple[jax.Array, jax.Array], key: ja
         wanted = residuals[chosen]
         known = ~jnp.isnan(wanted)
         error = _apply({"whitening": white, **layers}, bands[chosen]) - jnp.where(known, wanted, 0)
-        return jnp.sum(jnp.abs(error), where=known) / known.sum()
+        return jnp.sum(jnp.abs(error), where=known) / known.sum()  # the edges of a few clouds shall not steer it
 
     def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
         layers, moments = carry

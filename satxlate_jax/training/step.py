@@ -110,13 +110,7 @@ class TrainStep:
         return optax.apply_updates(params, updates), optimizer
 
     def update(
-        self,
-        state: TrainState,
-        batch: Images,
-        generator_noise: Images,
-        discriminator_noise: Images,
-        *,
-        cycles: int,
+        self, state: TrainState, batch: Images, generator_noise: Images, discriminator_noise: Images, *, cycles: int
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """One step with given noise, which `__call__` draws."""
         loss = jax.value_and_grad(self.objective.generator_loss, has_aux=True)

@@ -16,13 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 import yaml
+from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
-from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.checkpoints import Checkpoints, check_same_leaves
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.config import default_config, flatten, validate
-from satxlate_jax.training.optimizers import learning_rate, paths
+from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.run_folder import run_metadata
 
 _WEIGHTS = "gan_w recon_x_w recon_shared_w recon_x_cyc_w recon_z_cyc_w recon_kl_cyc_w cycle_step"
@@ -163,35 +164,10 @@ def to_nested(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
 
     Kernels become [height, width, in, out] of [out, in, height, width]; batch norm's running statistics are left out.
     """
-    nested: dict[str, Any] = {}
-    for name, value in state.items():
-        if not is_parameter(name):
-            continue
-        *sections, leaf = parameter_path(name, config)
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        value = np.asarray(value)
-        place[leaf] = np.ascontiguousarray(value.transpose(2, 3, 1, 0)) if value.ndim == 4 else value
-    return nested
-
-
-def check_same_structure(found: Mapping[str, Any], expected: Mapping[str, Any], what: str) -> None:
-    """Compare two nested dicts of arrays leaf by leaf.
-
-    Raises:
-      InputError: naming the first leaf that is missing, unexpected or of another shape.
-    """
-    ours, theirs = (dict(zip(paths(tree), jax.tree.leaves(tree), strict=True)) for tree in (expected, found))
-    for path, leaf in ours.items():
-        if path not in theirs:
-            raise InputError(f"{what} lacks the parameter {path}, which the configuration's network has")
-        if tuple(theirs[path].shape) != tuple(leaf.shape):
-            shapes = f"is {tuple(theirs[path].shape)}, the configuration wants {tuple(leaf.shape)}"
-            raise InputError(f"{what}: {path} {shapes}")
-    for path in theirs:
-        if path not in ours:
-            raise InputError(f"{what} has the parameter {path}, which the configuration's network lacks")
+    arrays = {parameter_path(name, config): np.asarray(state[name]) for name in state if is_parameter(name)}
+    return unflatten_dict(
+        {path: np.ascontiguousarray(x.transpose(2, 3, 1, 0)) if x.ndim == 4 else x for path, x in arrays.items()}
+    )
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -271,7 +247,7 @@ def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
         ("discriminator", "dis_state", "optimizer_dis", objective.discriminator),
     ):
         tree[part] = to_nested(content[key], config)
-        check_same_structure(tree[part], jax.eval_shape(network.init, jax.random.key(0)), f"{path} ({key})")
+        check_same_leaves(f"{path} ({key})", tree[part], jax.eval_shape(network.init, jax.random.key(0)))
         tree[f"{part}_optimizer"] = adam_state(
             content[optimizer_key], content[key], config, f"{path} ({optimizer_key})"
         )

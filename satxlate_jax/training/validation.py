@@ -1,8 +1,9 @@
 """Scores on patches withheld from training, while training runs.
 
 There is no paired truth here, so these are what can be had without: how well a satellite's own observations come
-back, directly and by way of another satellite, and how far shared bands change in a translation. The subcommand
-`evaluate` scores against coincident observations.
+back, directly and by way of another satellite, how far shared bands change in a translation, and of a spectral flow
+how well a satellite's own bands follow from those that another has too. The subcommand `evaluate` scores against
+coincident observations.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,52 +39,64 @@ class Validation:
         everywhere = sharding.replicated(mesh)
         compiled = {"out_shardings": everywhere, "compiler_options": compiler_options(jax.default_backend())}
         self._errors = jax.jit(self._batch_errors, **compiled)
+        self._withheld = jax.jit(self._batch_withheld, **compiled)
         self._translations = jax.jit(objective.translations, **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
         self._examples: Images | None = None
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
-        """Write scores, pictures and histograms, each when it is due.
+        """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores.
 
         `generator` holds the translator's parameters after `step` steps; `monitor` takes what there is to show.
         """
-        config = self._config
+        config, last = self._config, step == self._config.steps
         pictures, histograms, scores = (
-            bool(every) and step % every == 0
+            bool(every) and (last or step % every == 0)
             for every in (config.image_every, config.histogram_every, config.validate_every)
         )
+        found = self.scores(generator) if scores else {}
         if scores:
-            monitor.write_scalars(step, self.scores(generator))
+            monitor.write_scalars(step, found)
+        if scores or last:
+            monitor.write_card(step, self._objective.translator, generator, found)
         examples = self.examples(generator) if pictures or histograms else ()
         if pictures:
             monitor.write_pictures(step, *examples)
+            monitor.write_maps(step, self.maps(generator))
         if histograms:
             monitor.write_histograms(step, *examples)
 
     def scores(self, generator: Any) -> dict[str, float]:
-        """Mean and root mean square of the errors per band, in K or reflectance.
+        """Scores per band, in K or reflectance; named as the columns of `evaluate`'s table.
 
         Returns:
           'validation_reconstruction/G16/BAND07/rmse_K' and so on; 'validation_cycle/G16-H8-G16/...' is there and back,
           'validation_shared/G16-H8/...' the change of the bands both have in a translation (named as the source's),
-          'validation_withheld/G16-G17/...' of a spectral flow what G17's bands say of all of G16's own.
+          'validation_withheld/G16-G17/...' of a spectral flow what G17's bands say of all of G16's own: of those that
+          are inferred also 'crps_K', 'coverage_1sd', 'coverage_2sd', and 'validation_withheld/G16-G17/level_0/
+          log_likelihood', nats per coefficient of a level of the wavelet, the finest first.
         """
-        totals, count = None, 0
-        for batch in islice(self._validation_batches(), self._config.validation_batches):
-            errors = self._errors(generator, batch)
-            totals = errors if totals is None else jax.tree.map(jnp.add, totals, errors)
-            count += 1
+        batches = islice(self._validation_batches(), self._config.validation_batches)
+        found = [self._errors(generator, batch) | self._withheld(generator, batch)[0] for batch in batches]
         scores = {}
-        for name, (mean, square) in jax.device_get(totals).items():
+        for name, metrics in jax.tree.map(lambda *parts: np.mean(parts, 0), *jax.device_get(found)).items():
             satellite = name.split("/")[1].split("-")[0]
-            channels = self._channels_of(name)
-            for position, channel in enumerate(channels):
+            for level, value in enumerate(metrics.pop("log_likelihood", ())):
+                scores[f"{name}/level_{level}/log_likelihood"] = float(value)
+            for position, channel in enumerate(self._channels_of(name)):
                 band = get_satellite(satellite).band(self._satellites[satellite]["bands"][channel])
-                unit = "K" if band.unit == "K" else "reflectance"
-                scale = self._satellites[satellite]["std"][channel]
-                scores[f"{name}/{band.name}/bias_{unit}"] = float(mean[position] / count * scale)
-                scores[f"{name}/{band.name}/rmse_{unit}"] = float(np.sqrt(square[position] / count) * scale)
-        return scores
+                unit, scale = "K" if band.unit == "K" else "reflectance", self._satellites[satellite]["std"][channel]
+                for metric, values in metrics.items():
+                    if metric.startswith("coverage"):
+                        scores[f"{name}/{band.name}/{metric}"] = float(values[position])
+                    else:
+                        value = np.sqrt(values[position]) if metric == "rmse" else values[position]
+                        scores[f"{name}/{band.name}/{metric}_{unit}"] = float(value * scale)
+        return {tag: value for tag, value in scores.items() if not np.isnan(value)}
+
+    def maps(self, generator: Any) -> dict[str, dict[str, np.ndarray]]:
+        """'G16-G17' -> 'observed', 'mean', 'sample', 'std' [n, h, w, band] of a few patches, network units of G16."""
+        return jax.device_get(self._withheld(generator, next(self._validation_batches()))[1])
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
         """A few patches, the same every time, and their translations.
@@ -112,7 +125,28 @@ class Validation:
             return list(self._shared[first][others[0]])
         return list(range(len(self._satellites[first]["bands"])))
 
-    def _batch_errors(self, params: Any, batch: Images) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Name -> mean and mean square of the errors of one batch, [band], network units of the first satellite."""
-        errors, pixels = self._objective.errors(params, batch, self._units), (0, 1, 2)
-        return {name: (jnp.mean(e, axis=pixels), jnp.mean(e**2, axis=pixels)) for name, e in errors.items()}
+    def _batch_errors(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
+        """Name -> metric -> [band] of one batch, network units of the first satellite."""
+        return {name: _metrics(error) for name, error in self._objective.errors(params, batch, self._units).items()}
+
+    def _batch_withheld(self, params: Any, batch: Images) -> tuple[dict[str, dict[str, jax.Array]], Any]:
+        """The same of what is withheld, with the log-likelihoods [level]; and the maps of the first images."""
+        scores, maps = {}, {}
+        for route, found in self._objective.withheld(params, batch).items():
+            parts = found._asdict()
+            scores[f"validation_withheld/{route}"] = {"log_likelihood": parts.pop("log_likelihood")}
+            scores[f"validation_withheld/{route}"] |= _metrics(found.mean - found.observed, found.std)
+            maps[route] = {name: part[:EXAMPLES] for name, part in parts.items()}
+        return scores, maps
+
+
+def _metrics(error: jax.Array, std: jax.Array | None = None) -> dict[str, jax.Array]:
+    """Means over pixels, [band]; of standard deviations of 0 none. CRPS of a Gaussian: Gneiting & Raftery, 2007."""
+    values = {"bias": error, "rmse": error**2}
+    if std is not None:
+        std = jnp.where(std > 0, std, jnp.nan)
+        z = jnp.abs(error) / std
+        density = jnp.exp(-(z**2) / 2) * np.sqrt(2 / np.pi)
+        values["crps"] = std * (z * jax.scipy.special.erf(z / np.sqrt(2)) + density - 1 / np.sqrt(np.pi))
+        values |= {f"coverage_{k}sd": jnp.where(std > 0, z <= k, jnp.nan) for k in (1, 2)}
+    return {name: jnp.mean(value, axis=(0, 1, 2)) for name, value in values.items()}

@@ -43,6 +43,8 @@ QUALITY = {
     "flag_masks": np.array(list(FLAGS.values()), np.int8),
     "flag_meanings": " ".join(FLAGS),
 }
+STD_TITLE = "standard deviation, calibrated on what was left out of training"
+
 EXTRAPOLATED = {
     "long_name": "inputs unlike those of the training: the standard deviation is not calibrated there",
     "flag_values": np.array([0, 1], np.int8),
@@ -82,7 +84,7 @@ class Extras:
 
     std: np.ndarray | None = None
     std_name: str = "std"
-    std_title: str = "standard deviation, calibrated on what was left out of training"
+    std_title: str = STD_TITLE
     extrapolated: np.ndarray | None = None
     samples: np.ndarray | None = None
     copied: Sequence[int] = ()
@@ -263,12 +265,14 @@ def unstack_bands(
         field = values[..., channel].astype(np.float32)
         if band.kind == "reflectance" and not kept[channel]:
             field[night] = np.nan
-        attributes = describe_band(band, target) | {"limited_pixels": int(limited[..., channel].sum())}
+        attributes = describe_band(band, target, bool(kept[channel])) | {
+            "limited_pixels": int(limited[..., channel].sum())
+        }
         variables[band.name] = (*layout.put_back(field), attributes)
         if extras.std is not None:
             spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
-            name, title = f"{band.name}_{extras.std_name}", _title(band, target, extras.std_title)
-            variables[name] = (*layout.put_back(spread), {"long_name": title, "units": band.unit})
+            name = f"{band.name}_{extras.std_name}"
+            variables[name] = (*layout.put_back(spread), describe_std(band, target, extras.std_title))
             attributes["ancillary_variables"] = f"{name} quality"
         if extras.samples is not None:
             draws = [np.where(np.isnan(field), np.nan, draw[..., channel]) for draw in extras.samples]
@@ -288,10 +292,16 @@ def _title(band: Band, satellite: str, words: str) -> str:
     return f"{get_satellite(satellite).instrument} band {band.number} ({band.wavelength:g} um) {words}"
 
 
-def describe_band(band: Band, satellite: str) -> dict[str, Any]:
-    """The attributes of a synthesised band: CF's and satpy's, wavelength (um), valid range."""
+def describe_std(band: Band, satellite: str, title: str) -> dict[str, Any]:
+    """The attributes of a band's standard deviation, which the title is of."""
+    return {"long_name": _title(band, satellite, title), "units": band.unit}
+
+
+def describe_band(band: Band, satellite: str, passed_on: bool = False) -> dict[str, Any]:
+    """The attributes of a synthesised band, or one that is `passed_on`: CF's and satpy's, wavelength (um), range."""
+    origin = "as the source measured it" if passed_on else "synthesised"
     return {
-        "long_name": _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, synthesised"),
+        "long_name": _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}"),
         "standard_name": band.standard_name,
         "units": band.unit,
         "wavelength": band.wavelength,

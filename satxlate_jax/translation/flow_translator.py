@@ -1,7 +1,7 @@
 """A spectral flow that takes and gives physical units: translations with their distribution, and exact inverses."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -178,8 +178,7 @@ class FlowTranslator(TileTranslator):
             numbers = [band for band, channel in zip(every, channels, strict=True) if channel < self.network.axis.size]
             mean, std = published_statistics(satellite, numbers)
             entry = {"bands": numbers, "mean": mean.tolist(), "std": std.tolist()}
-        metadata = {**self.metadata, "satellites": {**known, satellite: entry}}
-        network: Any = make_translator(metadata["config"], metadata["satellites"])
+        metadata, network = self._knowing(satellite, entry)
         needed = dict(network.axis.adapted)[satellite]
         waves = {name: _wavelengths(network, name) for name in network.bands}
         ours = np.array([waves[satellite][channel] for channel in needed])
@@ -189,6 +188,24 @@ class FlowTranslator(TileTranslator):
             adapter_of = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else adapter_of
         params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, twin, adapter_of)
         return FlowTranslator(params, metadata, self.run, self.block)
+
+    def _knowing(self, satellite: str, entry: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """The metadata and the network with one more satellite."""
+        metadata = {**self.metadata, "satellites": {**self.metadata["satellites"], satellite: entry}}
+        return metadata, make_translator(metadata["config"], metadata["satellites"])
+
+    def with_bands(self, source: str, numbers: Collection[int], target: str) -> tuple[TileTranslator, str]:
+        """As of both families; what the target has beyond these bands is inferred at each scale (likelihood.py)."""
+        entry = self.metadata["satellites"][source]
+        kept = [place for place, number in enumerate(entry["bands"]) if number in numbers]
+        if len(kept) in (0, len(entry["bands"])):
+            return super().with_bands(source, numbers, target)
+        some = {key: [entry[key][place] for place in kept] for key in ("bands", "mean", "std")}
+        name = "_".join([source, "with", *map(str, some["bands"])])
+        metadata, network = self._knowing(name, some)
+        params = network.adopt(jax.tree.map(np.asarray, self.params), name, None, None)
+        made = FlowTranslator(params, metadata, self.run, self.block)
+        return (made, name) if made.can_translate(name, target) else super().with_bands(source, numbers, target)
 
     def check_surprise(self, satellite: str) -> None:
         """Raise InputError unless the run knows what that satellite's bands are usually like."""

@@ -8,6 +8,7 @@ hides the seam.
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache, partial
+from threading import RLock
 from typing import Any
 
 import jax
@@ -28,6 +29,9 @@ RAMP = 32
 
 PROGRAMS = 64
 """Most compiled programs that a process keeps; the least recently used is dropped first."""
+
+_running = RLock()
+"""Of several threads one runs the network, so that memory is that of one call, and nothing is compiled twice."""
 
 
 @lru_cache(maxsize=PROGRAMS)
@@ -128,6 +132,13 @@ def on_local_devices(tree: Any, *, by_row: bool) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("tile") if by_row else PartitionSpec()))
 
 
+def images_at_once(pixels: int, block: int | None) -> int:
+    """Images that one call takes: one for each local device; of accelerators as many as have a block's pixels."""
+    devices = jax.local_devices()
+    fitting = block**2 // pixels if block and devices[0].platform != "cpu" else 1
+    return len(devices) * max(fitting, 1)
+
+
 def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tuple[int, np.ndarray]], int]:
     """Cut one side of an image into equal overlapping blocks.
 
@@ -207,25 +218,27 @@ def _apply(
     coarser: int = 1,
     each: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Apply a function in blocks to images continued by reflection, as many at once as there are local devices.
+    """Apply a function in blocks to images continued by reflection, `images_at_once` of them together.
 
     `each` [n] is a last argument of the function, the part that belongs to the images that it gets.
     """
 
     def on_devices(of_group: tuple, piece: np.ndarray, row: int, column: int) -> np.ndarray:
-        return np.asarray(compute(on_local_devices(piece, by_row=len(piece) % devices == 0), row, column, *of_group))
+        with _running:
+            return np.asarray(compute(on_local_devices(piece, by_row=True), row, column, *of_group))
 
     margin = -(-margin // stride) * stride
     sides = [(margin, margin - (size + 2 * margin) % -stride) for size in x.shape[1:3]]
     rows, columns = (slice(margin // coarser, (margin + size) // coarser) for size in x.shape[1:3])
-    devices, outputs = len(jax.local_devices()), []
-    for start in range(0, len(x), devices):
-        group = slice(start, start + devices)
+    full, outputs = images_at_once(x.shape[1] * x.shape[2], block), []
+    for start in range(0, len(x), full):
+        # an odd group is filled up with its last image: all are of one shape, and compiled once
+        group = np.minimum(np.arange(start, start + full), len(x) - 1)
         apply = partial(on_devices, () if each is None else (each[group],))
         padded = np.pad(x[group], ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
         y = apply_in_blocks(apply, padded, block or max(padded.shape[1:3]), radius, stride, coarser)
         outputs.append(y[:, rows, columns])
-    return np.concatenate(outputs)
+    return np.concatenate(outputs)[: len(x)]
 
 
 def run_network(
@@ -340,16 +353,18 @@ class FlowProgram:
 
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
-        return np.asarray(_program(_surprise, self.flow, x.shape, satellite)(self.params, x))
+        with _running:
+            return np.asarray(_program(_surprise, self.flow, x.shape, satellite)(self.params, x))
 
     def infer(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
         known = np.ones(self.flow.axis.size, bool)
         known[list(self.flow.axis.of_satellite(satellite))] = given
         part = condition(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
-        program = _program(_infer, self.flow, (1, *x.shape), satellite)
-        mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
-        return np.asarray(mean)[0], np.asarray(std)[0]
+        with _running:
+            program = _program(_infer, self.flow, (1, *x.shape), satellite)
+            mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
+            return np.asarray(mean)[0], np.asarray(std)[0]
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from satxlate_jax.archive.catalog import find_tiles, parse_name
-from satxlate_jax.archive.pair_lists import locate_pairs, read_pairs
+from satxlate_jax.archive.catalog import find_tiles, locate_pairs, parse_name, read_pairs
 from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import parse_tile
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
@@ -43,7 +42,9 @@ def find_inputs(
             if not found:
                 where = f" that '{pairs}' lists" if pairs else ""
                 names = ", ".join(satellites)
-                raise InputError(f"'{path}' holds no L1G file of {names} that passes the filters{where}")
+                raise InputError(
+                    f"'{path}' holds no Level-1b granule, and no L1G file of {names} that passes the filters{where}"
+                )
             paths = [file.path for file in found]
         elif path.exists():
             paths = [path]

@@ -63,7 +63,7 @@ def describe_tile(tile: xr.Dataset, metadata: Mapping[str, Any], command: str) -
     satellite = SATELLITES.get(target)
     instrument = satellite.instrument if satellite else ""
     title = f"{target} {instrument} bands synthesised from {known.get('source_satellite', '')} observations"
-    comment = "Synthesised values, not measurements; `quality` says where they are missing or limited."
+    comment = "Bands called synthesised are not measurements; `quality` says where values are missing or limited."
     if "filled" in tile:
         title = f"{target} {instrument} bands, what was missing filled in"
         comment = "Measured values, and where `filled` has a band's bit inferred ones."

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.sources.scene import LOW_SUN, row_times, scene_bands
 from satxlate_jax.sources.scene_output import KEPT, to_scene
-from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, describe_band
+from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
 
 def translate_scene(translator: Any, scene: Any, to: str) -> Any:
@@ -30,17 +29,16 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
       `area`. Computing all variables at once computes each block once.
 
     Raises:
-      InputError: a band that the network needs is not loaded, or the run knows one of the satellites not.
+      InputError: the run knows one of the satellites not, or a VAE-GAN needs a band that is not loaded. A spectral flow
+        goes without: it infers what the target has from the bands that are there.
     """
     import dask.array as da
 
     satellite, found = scene_bands(scene)
     translator = translator.ready_for(satellite.name)
     source, target = translator.domain(satellite.name), translator.domain(to)
-    bands = translator.bands(source)
-    if absent := [band.name for band in bands if band.number not in found]:
-        raise InputError(f"the Scene lacks {', '.join(absent)} of {satellite.name}, which the network needs; load it")
-    arrays = [found[band.number] for band in bands]
+    translator, source = translator.with_bands(source, found, target)
+    arrays = [found[band.number] for band in translator.bands(source)]
     if len({array.shape for array in arrays}) > 1:
         names = [array.attrs["_satpy_id"] for array in arrays]
         coarsest = max((array.attrs["area"] for array in arrays), key=lambda area: abs(area.pixel_size_x))
@@ -55,21 +53,34 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     align = getattr(translator.network, "alignment", translator.network.stride)
     rim = -(-translator.radius // align) * align
     side = max((translator.block - 2 * rim) // align, -(-rim // align), 1) * align
-    stacked = da.stack([channel.astype(np.float32) for channel in channels], -1).rechunk((side, side, -1))
-    depth = {0: rim, 1: rim, 2: 0}
-    # a last block that is narrower than the rim is joined to the one before
+    chunks = [_cut(size, side, rim) for size in area.shape]
+    stacked = da.stack([channel.astype(np.float32) for channel in channels], -1).rechunk((*chunks, -1))
+    depth = {axis: rim * (len(sizes) > 1) for axis, sizes in enumerate(chunks)} | {2: 0}
     padded = da.overlap.overlap(stacked, depth, boundary="none")
     names = _variables(translator, target)
-    block = _Block(translator, source, to, seconds[0], names, [array.attrs.get("modifiers", ()) for array in arrays])
+    block = _Block(
+        translator, source, target, seconds[0], names, [array.attrs.get("modifiers", ()) for array in arrays]
+    )
     made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
-    described = {band.name: describe_band(band, target) for band in translator.bands(to)}
-    described |= {f"{band.name}_std": {"units": band.unit} for band in translator.bands(to)}
+    described, copied = {}, {theirs for _, theirs in translator.network.copied(source, target)}
+    for index, band in enumerate(translator.bands(target)):
+        described[band.name] = describe_band(band, target, index in copied)
+        described[f"{band.name}_std"] = describe_std(band, target, STD_TITLE)
     described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}
     attributes = {"satellite": target.split("_", 1)[0], "source_satellite": satellite.name, "area": area}
     return xr.Dataset(variables, attrs=attributes | kept)
+
+
+def _cut(size: int, side: int, rim: int) -> tuple[int, ...]:
+    """Blocks along an axis, each from a multiple of `side`; a rest narrower than the rim joins the block before.
+
+    Left to dask, it would take pixels from that block and begin where no wavelet does.
+    """
+    count = max((size + side - rim) // side, 1)
+    return (*(side,) * (count - 1), size - side * (count - 1))
 
 
 def _variables(translator: Any, target: str) -> list[str]:

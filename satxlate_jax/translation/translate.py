@@ -4,7 +4,7 @@ translator = satxlate_jax.load("RUN")
 other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,16 @@ class TileTranslator:
     def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "TileTranslator":
         """The translator; a spectral flow also translates satellites that it does not know."""
         return self.adopt(satellite) if as_instrument else self
+
+    def with_bands(self, source: str, numbers: Collection[int], target: str) -> tuple["TileTranslator", str]:
+        """The translator for images of a satellite that hold these bands, and the name that the satellite has there.
+
+        Raises:
+          InputError: one is missing that the network needs; a spectral flow can go without some.
+        """
+        if absent := [band.name for band in self.bands(source) if band.number not in numbers]:
+            raise InputError(f"the Scene lacks {', '.join(absent)} of {source}, which the network needs; load it")
+        return self, source
 
     def can_translate(self, source: str, target: str) -> bool:
         """Tell if one satellite's images can be made of another's: of the networks that were trained, any."""

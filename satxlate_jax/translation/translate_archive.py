@@ -2,23 +2,26 @@
 
 import argparse
 import json
+import math
+import operator
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
-from itertools import groupby, islice
 from pathlib import Path
 
-import jax
 import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax import atomic, cli
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
-from satxlate_jax.l1g.isolation import Failure, read_isolated
+from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
+from satxlate_jax.options import parse
 from satxlate_jax.program_cache import use_program_cache
-from satxlate_jax.translation.inference import BLOCK
+from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
@@ -28,6 +31,9 @@ from satxlate_jax.translation.zarr import ZarrFolder
 
 FAILURES = "failures.jsonl"
 """Beside the outputs: one JSON object (file, reason) per input that the last run could not translate."""
+
+TRANSLATING, WRITING = 2, 1
+"""Threads: while one has the network, the other normalises and unpacks."""
 
 
 def main(options: argparse.Namespace) -> int:
@@ -54,6 +60,8 @@ def main(options: argparse.Namespace) -> int:
     for satellite in satellites if options.repair else ():
         translator.check_surprise(satellite)
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
+    if options.beam_pipeline_options:
+        return _translate_on_beam(options, len(files))
     number, count = options.share or options.part or (1, 1)
     files = take_part(files, (number, count), whole_tiles=options.zarr)
     made = satellites if options.repair else [options.to]
@@ -70,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         needed = ["filled"] if options.repair else names
         sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
-    skipped, failures = _translate_archive(translator, files, sink, names, options)
+    skipped, failures = translate_files(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
     name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
     write_failures(failures, output, name)
@@ -82,6 +90,37 @@ def main(options: argparse.Namespace) -> int:
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
+
+
+def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
+    from satxlate_jax.beam import run_parts
+
+    if options.part or options.share:
+        raise InputError("--part and --share are for a translation without --beam_pipeline_options")
+    output = Path(options.output).absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    count, kept = min(options.beam_parts, files), output / "parts_without_output.json"
+    do, how = partial(_translate_part, options.words), options.beam_pipeline_options
+    run_parts(do, count, operator.add, partial(_keep_reasons, kept), how)
+    failed = json.loads(kept.read_text())
+    kept.unlink()
+    print(f"{count} parts of {files} files, {len(failed)} without an output; their counts and reasons are in {output}")
+    if len(failed) == count:
+        raise InputError(failed[0])
+    return 0
+
+
+def _keep_reasons(path: Path, reasons: list[str]) -> None:
+    atomic.write_text(path, json.dumps(reasons))
+
+
+def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """What a worker of Beam does; the reason where the part has no output."""
+    try:
+        main(parse("translate", cli.words_of_part(words, part)))
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
@@ -105,12 +144,13 @@ Sink = NetcdfFolder | ZarrFolder
 Item = tuple[Path, xr.Dataset | Failure]
 
 
-def _translate_archive(
+def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
 ) -> tuple[int, list[dict[str, str]]]:
     """Translate files; complete outputs are left alone, a bad input does not stop the rest.
 
-    Memory: one block of the network (see `network.BLOCK`) per local device, and about ten tiles on their way.
+    Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
+    and `tiles_in_memory`.
 
     Args:
       translator: what to translate with.
@@ -127,66 +167,71 @@ def _translate_archive(
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
-    tiles = read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))
 
     def translate(tiles: Sequence[xr.Dataset]) -> list[xr.Dataset]:
         if options.repair:
-            return [translator.repair(tile) for tile in tiles]
-        made = translator.translate_tiles(tiles, options.to, samples=options.samples, seed=options.seed)
-        if not options.surprise:
-            return made
-        found = (translator.surprise(tile)["surprise"] for tile in tiles)
-        return [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
+            made = [translator.repair(tile) for tile in tiles]
+        else:
+            made = translator.translate_tiles(tiles, options.to, samples=options.samples, seed=options.seed)
+        if options.surprise:
+            found = (translator.surprise(tile)["surprise"] for tile in tiles)
+            made = [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
+        return [output[[name for name in output if name in names]] for output in made]
 
-    doing = f"translate to {options.to}" if options.to else "repair"
-    at_once, failures, writing = len(jax.local_devices()), [], list[Future]()
+    def write(outcome: tuple[Path, xr.Dataset | str]) -> None:
+        if isinstance(outcome[1], xr.Dataset):
+            sink.write(*outcome)
+
+    doing, failures = f"translate to {options.to}" if options.to else "repair", []
     with (
         tqdm(total=len(waiting), desc=doing, unit="file", disable=None) as bar,
-        ThreadPoolExecutor(1, "write") as writer,
+        closing(read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))) as tiles,
+        ThreadPoolExecutor(TRANSLATING, "translate") as translating,
+        ThreadPoolExecutor(WRITING, "write") as writing,
     ):
-
-        def finish(most: int) -> None:
-            while len(writing) > most:
-                writing.pop(0).result()
-                bar.update()
-
-        for file, output in _translate_all(tiles, translate, at_once):
-            if isinstance(output, xr.Dataset):
-                output = output[[name for name in output if name in names]]
-                writing.append(writer.submit(sink.write, file, output))
-                finish(at_once)
-            else:
+        groups = _group(tiles, lambda tile: images_at_once(math.prod(tile.sizes.values()), translator.block))
+        outcomes = overlap(translating, partial(_translate_group, translate=translate), groups, TRANSLATING)
+        each = (outcome for _, group in outcomes for outcome in group)
+        for (file, output), _ in overlap(writing, write, each, WRITING):
+            if isinstance(output, str):
                 failures.append({"file": str(file), "reason": output})
                 if len(waiting) > 1:  # the reason that the only file fails for ends the command
                     tqdm.write(f"skipped: {output}")
-                bar.update()
-        finish(0)
+            bar.update()
     return len(files) - len(waiting), failures
 
 
-def _translate_all(items: Iterable[Item], translate: Callable, at_once: int) -> Iterator[tuple[Path, xr.Dataset | str]]:
-    """Translate tiles of one satellite and shape together; gives outputs, or reasons why there are none."""
-
-    def kind(item: Item) -> tuple:
-        return () if isinstance(item[1], Failure) else (item[1].attrs["satellite"], item[1].sizes)
-
-    for _, run in groupby(items, kind):
-        while group := list(islice(run, at_once)):
-            yield from _translate_group(group, translate)
+def tiles_in_memory(workers: int, at_once: int) -> int:
+    """Most tiles on their way: read ahead, translated `at_once`, not yet written; of one satellite and shape."""
+    return workers * AHEAD + (TRANSLATING + 3) * at_once + WRITING + 1
 
 
-def _translate_group(group: Sequence[Item], translate: Callable) -> Iterator[tuple[Path, xr.Dataset | str]]:
+def _group(items: Iterable[Item], at_once: Callable[[xr.Dataset], int]) -> Iterator[list[Item]]:
+    """Put tiles of one satellite and shape together, `at_once` of them; a failure is alone."""
+    groups = defaultdict[tuple, list[Item]](list)
+    for file, tile in items:
+        if isinstance(tile, Failure):
+            yield [(file, tile)]
+            continue
+        kind = tile.attrs["satellite"], *tile.sizes.values()
+        groups[kind].append((file, tile))
+        if len(groups[kind]) == at_once(tile):
+            yield groups.pop(kind)
+    yield from groups.values()
+
+
+def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[Path, xr.Dataset | str]]:
+    """Outputs, or reasons why there are none."""
     file, first = group[0]
     try:
         if isinstance(first, Failure):
             raise first.as_error(file)
-        yield from zip((file for file, _ in group), translate([tile for _, tile in group]), strict=True)
+        return list(zip((file for file, _ in group), translate([tile for _, tile in group]), strict=True))
     except InputError as error:
         if len(group) == 1:
-            yield file, str(error)
-            return
-        for single in group:  # so that the others do not suffer from a bad one
-            yield from _translate_group([single], translate)
+            return [(file, str(error))]
+        halves = group[: len(group) // 2], group[len(group) // 2 :]  # so that the others do not suffer from a bad one
+        return [outcome for half in halves for outcome in _translate_group(half, translate)]
 
 
 def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:

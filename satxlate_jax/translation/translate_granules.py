@@ -12,7 +12,7 @@ from tqdm import tqdm
 from satxlate_jax import atomic
 from satxlate_jax.cli import InputError
 from satxlate_jax.sources.granules import Scan, find_granules, group_scans, is_url, recognise
-from satxlate_jax.sources.scene import dask_here, find_satellite, grid_tile, import_satpy, local_files, open_scan
+from satxlate_jax.sources.scene import dask_here, grid_tile, import_satpy, local_files, open_scan
 from satxlate_jax.translation.missing import FLAGS
 from satxlate_jax.translation.netcdf import band_encoding, describe_tile, is_made_by, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
@@ -61,11 +61,12 @@ def translate_granules(
             ready = translator.ready_for(platform, options.as_instrument)
             domain = ready.domain(platform or _only_source(translator, options.to))
             bands = [band.number for band in ready.bands(domain)]
-            with local_files(scan.select(bands), str(options.output)) as files:
-                scene, faults = open_scan(scan.select(bands), files, bands)
+            needed = scan.require(bands)
+            with local_files(needed, str(options.output)) as files:
+                scene, faults = open_scan(needed, files, bands)
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for tile, path in waiting.items():
-                    _write(ready, scene, tile, path, options.to, names, command)
+                    _write(ready, needed, scene, tile, path, options.to, names, command)
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
@@ -87,15 +88,22 @@ def _path(folder: Path, scan: Scan, to: str, tile: str) -> Path:
 
 
 def _write(
-    translator: TileTranslator, scene: Any, tile: str, path: Path, to: str, names: Sequence[str], command: str
+    translator: TileTranslator,
+    scan: Scan,
+    scene: Any,
+    tile: str,
+    path: Path,
+    to: str,
+    names: Sequence[str],
+    command: str,
 ) -> None:
+    made = translator.translate(grid_tile(scene, tile), to) if tile else translate_on_area(translator, scene, to)
+    made = made[[name for name in made if name in (*names, *([] if tile else ["solar_zenith"]))]]
+    made = made.assign_attrs(source=", ".join(granule.name for granule in scan.granules))
     if tile:
-        made = translator.translate(grid_tile(scene, tile), to)
-        made = made[[name for name in made if name in names]].assign_attrs(source=path.name)
         write_tile_netcdf(made, path, metadata=translator.metadata, command=command)
-        return
-    made = translate_on_area(translator, scene, to)
-    write_on_area(made[[name for name in made if name in (*names, "solar_zenith")]], translator, path, command)
+    else:
+        write_on_area(made, translator, path, command)
 
 
 def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
@@ -112,11 +120,10 @@ def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, comm
         raise InputError("the Scene is not on a geostationary grid; grid it to tiles with --tiles")
     height = mapping["perspective_point_height"]
     x, y = (np.asarray(vector) / height for vector in area.get_proj_vectors())
-    platform = find_satellite(made.attrs["source_satellite"]).platform["platform_name"]
     attributes = {
         "source_satellite": made.attrs["source_satellite"],
         "satellite": made.attrs["satellite"],
-        "source": f"Level-1b of {platform}",
+        "source": made.attrs["source"],
         "checkpoint_run": translator.run,
         "checkpoint_step": translator.step,
     }

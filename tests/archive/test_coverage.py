@@ -10,10 +10,17 @@ import pytest
 from matplotlib.image import imread
 
 from satxlate_jax.__main__ import main
-from satxlate_jax.archive.catalog import find_tiles, parse_name, relative_path
+from satxlate_jax.archive.catalog import (
+    PAIR_COLUMNS,
+    find_tiles,
+    locate_pairs,
+    parse_name,
+    read_pairs,
+    relative_path,
+    write_pairs,
+)
 from satxlate_jax.archive.coverage import describe, find_gaps, summarize_tiles, tabulate
 from satxlate_jax.archive.folder_walk import FolderIndex
-from satxlate_jax.archive.pair_lists import COLUMNS, locate_pairs, read_pairs, write_pairs
 from satxlate_jax.cli import InputError
 from satxlate_jax.translation.inputs import find_inputs
 
@@ -111,7 +118,7 @@ def test_root_that_is_no_folder_and_output_that_cannot_be(archive, tmp_path, cap
     assert "absent" in capsys.readouterr().err and not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
     assert main(["catalog", str(archive), "--output", str(tmp_path / "file")]) == 2
-    assert "cannot write" in capsys.readouterr().err
+    assert "cannot use" in capsys.readouterr().err
 
 
 def test_a_remembered_walk_finds_the_same_and_sees_what_is_new(archive, tmp_path):
@@ -167,7 +174,7 @@ def test_pairs_round_trip(archive, tmp_path):
     assert read_pairs(tmp_path / "pairs.csv") == pairs
     with open(tmp_path / "pairs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == PAIR_COLUMNS
     assert rows[0]["timestamp"] == "2019-12-30 00:00:00" and rows[0]["dayofyear2"] == "364"
 
 

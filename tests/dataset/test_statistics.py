@@ -111,7 +111,7 @@ def test_table_and_figure(data_dir, tmp_path, capsys):
         (["nowhere"], "'nowhere' is not a folder"),
         (["{empty}"], "no statistics.json in or below"),
         (["{data}/geonex_l1g/G16_two", "--split", "test"], "has a split 'test'"),
-        (["{data}", "--output", "{data}/geonex_l1g/G16_two/1.0.0/statistics.json"], "cannot write to"),
+        (["{data}", "--output", "{data}/geonex_l1g/G16_two/1.0.0/statistics.json"], "cannot use"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(data_dir, tmp_path, capsys, words, complaint):

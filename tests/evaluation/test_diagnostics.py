@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage, stats
 
 from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups, view_groups
-from satxlate_jax.evaluation.metrics import Calibration, JointHistogram, PowerSpectrum, band_scores
+from satxlate_jax.evaluation.distributions import Calibration, JointHistogram, PowerSpectrum
+from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run

@@ -145,7 +145,7 @@ def test_what_cannot_be_drawn_costs_only_itself(tmp_path, capsys):
         return figure
 
     plots = Plots(tmp_path)
-    assert plots.draw("good", sound)["source"].startswith("data:image/png") and (tmp_path / "good.png").exists()
+    assert plots.draw("good", sound)["source"].startswith("data:image/webp") and (tmp_path / "good.png").exists()
     words = "bad.png could not be drawn (ZeroDivisionError: an <axis> without length)"
     assert plots.draw("bad", broken) == {"error": words} and plots.failed == ["bad.png"]
     assert words in capsys.readouterr().err

@@ -43,10 +43,16 @@ PAGE = """
 """
 
 
-def open_page(page, folder):
+def open_page(page, folder, *options):
     """The page as Chromium leaves it (stdout) and what it logs (stderr)."""
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += ["--virtual-time-budget=5000", "--dump-dom", f"--user-data-dir={folder / 'profile'}", page.as_uri()]
+    command += [
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        f"--user-data-dir={folder / 'profile'}",
+        *options,
+        page.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
@@ -95,7 +101,9 @@ window.addEventListener('load', function () {
     return image.complete && image.naturalWidth > 50 }).length;
   var anchors = Array.from(document.querySelectorAll('nav a')).filter(function (link) {
     return !document.querySelector(link.getAttribute('href')) }).length;
-  var seen = [sorted, wrong.length, images.length - loaded, images.length, anchors];
+  var wider = document.documentElement.scrollWidth - window.innerWidth;
+  var paper = getComputedStyle(document.querySelector('section')).backgroundColor.match(/\\d+/)[0];
+  var seen = [sorted, wrong.length, images.length - loaded, images.length, anchors, Math.max(wider, 0), paper];
   document.body.setAttribute('data-seen', seen.join(' '));
 });
 </script>
@@ -110,9 +118,11 @@ def test_a_whole_report_in_the_browser(tmp_path):
     report = (tmp_path / "out" / "report.html").read_text()
     page = tmp_path / "page.html"
     page.write_text(report.replace("</body>", REPORT_PROBE + "</body>"), encoding="utf-8")
-    seen = open_page(page, tmp_path)
+    seen = open_page(page, tmp_path, "--window-size=400,900", "--blink-settings=preferredColorScheme=0")
     assert "CONSOLE" not in seen.stderr
-    tables, wrong, unloaded, images, broken = map(int, re.search(r'data-seen="([\d ]+)"', seen.stdout)[1].split())
+    found = map(int, re.search(r'data-seen="([\d ]+)"', seen.stdout)[1].split())
+    tables, wrong, unloaded, images, broken, wider, paper = found
+    assert wider == 0 and paper < 64  # nothing sticks out of a narrow window, and where the reader's pages are dark
     assert tables >= 3 and wrong == 0
     assert unloaded == 0 and images == len(list((tmp_path / "out" / "figures").iterdir())) > 5
     assert broken == 0

@@ -3,6 +3,7 @@
 import csv
 import html
 from datetime import datetime
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -116,12 +117,70 @@ def test_power_of_the_output_and_of_one_sample(results):
     assert float(copied["power_ratio"]) == pytest.approx(1, rel=1e-3) and copied["power_ratio_sample"] == "nan"
 
 
+class FirstTable(HTMLParser):
+    """Its rows, by head; a number is what scripts sort by. `before` is all text above it."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.heads, self.rows, self.before, self.cell = [], [], "", None
+        self.feed(page.partition("</table>")[0])
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append({})
+        if tag in ("th", "td"):
+            self.cell = tag, dict(attributes)
+
+    def handle_endtag(self, tag):
+        if tag in ("th", "td"):
+            self.cell = None
+
+    def handle_data(self, text):
+        if self.cell and self.cell[0] == "th":
+            self.heads.append(text)
+        elif self.cell:
+            self.rows[-1][self.heads[len(self.rows[-1])]] = self.cell[1].get("data-value", text)
+        elif not self.rows:
+            self.before += text
+
+
+def test_the_first_screen_says_of_each_band_what_the_tables_say(results):
+    page = (results[1] / "report.html").read_text()
+    table, scores = FirstTable(page), rows(results[1] / "scores.csv")
+    assert headline(results[0]) in table.before
+    head, *shown = table.rows
+    assert not head and [row["band"] for row in shown] == ["2", "3", "13"]
+    with (results[1] / "scores_per_file.csv").open() as file:
+        files = [row for row in csv.DictReader(file) if row["method"] == "model"]
+    columns = {"RMSE": "rmse", "spectral power": "power_ratio", "of one sample": "power_ratio_sample"}
+    columns |= {"within 1 SD": "coverage_1sd", "within 2 SD": "coverage_2sd"}
+    for row in shown:
+        model = scores[None, "model", int(row["band"])]
+        for name, column in columns.items():
+            assert float(row[name]) == pytest.approx(float(model[column]), rel=1e-6, nan_ok=True)
+        each = [float(file["rmse"]) for file in files if file["band"] == row["band"]]
+        assert len(each) == 2 and float(row["± over files"]) == pytest.approx(np.std(each, ddof=1), rel=1e-3)
+        rivals = {name: scores.get((None, name, int(row["band"]))) for name in ("band_copy", "constant")}
+        errors = {name: float(rival["rmse"]) for name, rival in rivals.items() if rival}
+        best = min(errors, key=errors.get)
+        assert row["best unpaired baseline"] == best.replace("_", " ")
+        assert float(row["its RMSE"]) == pytest.approx(errors[best], rel=1e-6)
+        assert row["given or inferred"] == ("inferred" if row["band"] == "2" else "given")
+        assert row["verdict"].startswith("model worse" if float(row["RMSE"]) > errors[best] else "model better")
+    assert float(shown[2]["within 1 SD"]) == pytest.approx((0.6827 + 0.3829) / 2, abs=0.01)
+    # inferred bands have their maps first
+    found = [page.index(f"band {band}, ") for band in (2, 13, 3)]
+    assert found == sorted(found)
+
+
 def test_the_report_tells_of_it(results):
     report = html.unescape((results[1] / "report.html").read_text())
     for said in ("It was calibrated on data left out", "would see from G17's place", "50.0 % here", "CRPS"):
         assert said in report
     assert "ensemble members" not in report
-    assert {"reliability.png", "calibration.png"} <= {path.name for path in (results[1] / "figures").iterdir()}
+    figures = {path.name: path.stat().st_size for path in (results[1] / "figures").iterdir()}
+    assert {"reliability.png", "calibration.png"} <= figures.keys()
+    assert len(report) < 0.6 * sum(figures.values())  # it was 1.4 times as much, with all of them in it
 
 
 def test_sums_hold_all_of_it(results):
@@ -150,7 +209,7 @@ def test_same_view_truth_has_no_parallax(made, tmp_path):
     assert main(beside) == 0
     report = html.unescape((tmp_path / "both" / "report.html").read_text())
     same, own = (rows(tmp_path / name / "scores.csv") for name in ("same", "own"))
-    assert "two viewpoints: model RMSE" in report and "price of the other place" in report
+    assert "two viewpoints: RMSE" in report and "price of the other place" in report
     shown = [float(part.split('"')[0]) for part in report.partition("/table")[0].split('data-value="')[1:]]
     for scores in (same, own):
         for method in ("model", "band_copy"):

@@ -68,8 +68,7 @@ def small_tile():
 def test_units_coordinates_and_attributes(tmp_path):
     numbers = random_numbers(300)
     path = write_hdf(
-        tmp_path / NAME,
-        {"BAND04": (numbers, 1e-4, 0.0, (SDC.UINT16, 32768)), "BAND07": (numbers, 0.01, 100.0, None)},
+        tmp_path / NAME, {"BAND04": (numbers, 1e-4, 0.0, (SDC.UINT16, 32768)), "BAND07": (numbers, 0.01, 100.0, None)}
     )
     tile = read_tile(path, bands=[7, 4])
     assert list(tile.data_vars) == ["BAND07", "BAND04"]

@@ -14,9 +14,8 @@ from satxlate_jax.models.layers import (
     Norm,
     add_bias,
     average_pool,
-    upsample_nearest,
 )
-from satxlate_jax.models.translator import build_translator
+from satxlate_jax.models.translator import Translator
 
 SCIPY_MODES = {"zero": "constant", "reflect": "mirror", "replicate": "nearest"}
 
@@ -58,7 +57,7 @@ def test_orthogonal_kernels_are_orthogonal():
 
 def test_biases_start_at_zero_and_slopes_at_a_quarter():
     settings = {"dim": 4, "n_downsample": 1, "n_res": 1, "activation": "prelu", "padding": "replicate"}
-    params = build_translator(settings, {"G16": (1, 7)}, initialization="orthogonal").init(jax.random.key(0))
+    params = Translator(settings, {"G16": (1, 7)}, initialization="orthogonal").init(jax.random.key(0))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if name.endswith("conv/bias"):
@@ -101,17 +100,12 @@ def test_average_pool_counts_only_pixels_inside(size):
     np.testing.assert_allclose(average_pool(jnp.asarray(x, jnp.float32))[0, ..., 0], expected, atol=1e-6)
 
 
-def test_upsampling_repeats_pixels():
-    x = np.arange(12.0).reshape(1, 2, 3, 2)
-    np.testing.assert_array_equal(upsample_nearest(jnp.asarray(x)), x.repeat(2, axis=1).repeat(2, axis=2))
-
-
 @pytest.mark.parametrize("n_res", [0, 2])
 @pytest.mark.parametrize("n_downsample", [0, 1, 2])
 def test_shapes(n_downsample, n_res):
     """Any depth gives back the size it was given, for rectangular images and unequal bands."""
     settings = {"dim": 4, "n_downsample": n_downsample, "n_res": n_res, "activation": "selu", "padding": "reflect"}
-    translator = build_translator(settings, {"G16": (1, 7, 8), "H8": (2,)}, skips={"G16": (1,), "H8": (0,)})
+    translator = Translator(settings, {"G16": (1, 7, 8), "H8": (2,)}, skips={"G16": (1,), "H8": (0,)})
     params = jax.eval_shape(translator.init, jax.random.key(0))
 
     def run(params, x):
@@ -127,7 +121,7 @@ def test_shapes(n_downsample, n_res):
 def test_bfloat16_computes_narrow_and_answers_wide():
     settings = {"dim": 8, "n_downsample": 0, "n_res": 1, "activation": "lrelu", "padding": "zero"}
     translators = [
-        build_translator(settings, {"G16": (1, 7)}, initialization="kaiming", precision=precision)
+        Translator(settings, {"G16": (1, 7)}, initialization="kaiming", precision=precision)
         for precision in ("float32", "bfloat16")
     ]
     params = translators[0].init(jax.random.key(0))

@@ -66,14 +66,18 @@ BANDS = {"G16": (7, 8, 9, 12), "G17": (8, 9)}
 def test_to_latent_and_back_is_exact(shape):
     flow = make_flow(BANDS)
     params, x = random_params(flow), image((*shape, 6))
-    z = flow.to_latent(params, x, "G16", "G17")
-    back = np.asarray(flow.from_latent(params, z, x[..., -2:], "G16", "G17"))
+
+    @jax.jit  # eagerly, hundreds of programs
+    def there_and_back(params, x):
+        return flow.from_latent(params, flow.to_latent(params, x, "G16", "G17"), x[..., -2:], "G16", "G17")
+
+    back = np.asarray(there_and_back(params, x))
     np.testing.assert_array_equal(back[..., 1:3], x[..., 1:3])  # given
     assert np.abs(back - x[..., :4])[..., [0, 3]].max() * 6.3 < 1e-3  # K
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
         x = jnp.asarray(x, jnp.float64)
-        back = flow.from_latent(params, flow.to_latent(params, x, "G16", "G17"), x[..., -2:], "G16", "G17")
+        back = there_and_back(params, x)
         assert float(jnp.abs(back - x[..., :4]).max()) < 1e-9
 
 
@@ -86,8 +90,9 @@ def test_log_determinant_is_that_of_automatic_differentiation():
         changed = y.at[..., 2].set(field.reshape(1, 9, 8))
         return flow.standardize(params, changed, angles, pattern)[0][0, ..., 2].ravel()
 
-    _, logarithm = np.linalg.slogdet(np.asarray(jax.jacobian(standardized)(y[..., 2].ravel()), np.float64))
-    _, log_sigma = flow.standardize(params, y, angles, pattern)
+    jacobian = jax.jit(jax.jacobian(standardized))(y[..., 2].ravel())
+    _, logarithm = np.linalg.slogdet(np.asarray(jacobian, np.float64))
+    _, log_sigma = jax.jit(lambda y: flow.standardize(params, y, angles, pattern))(y)
     assert logarithm == pytest.approx(-float(log_sigma[0, ..., 2].sum()), rel=1e-4)
 
 
@@ -97,7 +102,8 @@ def test_withheld_channels_are_not_looked_at():
     y, angles, pattern = flow.to_axis(params, x[..., :4], "G16"), x[..., -2:], (1, 2)
     z = jax.random.normal(jax.random.key(0), y.shape)
     hidden = y.at[..., 0].set(jnp.nan).at[..., 3].set(jnp.nan)
-    made = [flow.synthesize(params, each, z, angles, pattern, None) for each in (y, hidden)]
+    synthesize = jax.jit(lambda y: flow.synthesize(params, y, z, angles, pattern, None))
+    made = [synthesize(each) for each in (y, hidden)]
     np.testing.assert_array_equal(*made)
     assert np.isfinite(made[0]).all()
 
@@ -106,16 +112,21 @@ def test_a_new_flow_is_its_base_with_the_base_s_deviation():
     flow = make_flow(BANDS)
     params, x = random_params(flow), image((32, 32, 4))
     params["network"] = jax.tree.map(jnp.zeros_like, flow.init(jax.random.key(0))["network"])
-    found = flow.distribution(params, x, "G17", "G16")
-    filled, _ = flow.base(params, flow.to_axis(params, x[..., :2], "G17"), x[..., -2:], (1, 2))
-    np.testing.assert_allclose(found.mean, flow.from_axis(params, filled, "G16"), atol=1e-6)
+    found = jax.jit(lambda x: flow.distribution(params, x, "G17", "G16"))(x)
+
+    @jax.jit
+    def base(x):
+        filled, _ = flow.base(params, flow.to_axis(params, x[..., :2], "G17"), x[..., -2:], (1, 2))
+        return flow.from_axis(params, filled, "G16")
+
+    np.testing.assert_allclose(found.mean, base(x), atol=1e-6)
     assert (np.asarray(found.std)[..., [0, 3]] > 0).all() and not np.asarray(found.std)[..., 1:3].any()
 
 
 def test_samples_scatter_as_the_distribution_says():
     flow = make_flow(BANDS)
     params, x = random_params(flow), image((32, 32, 4))
-    found = flow.distribution(params, x, "G17", "G16")
+    found = jax.jit(lambda x: flow.distribution(params, x, "G17", "G16"))(x)
     draw = jax.jit(lambda key: flow.sample(params, x, "G17", "G16", key))
     draws = np.stack([draw(jax.random.key(seed)) for seed in range(300)])
     params["calibration"] = jax.tree.map(jnp.ones_like, params["calibration"])
@@ -128,8 +139,9 @@ def test_samples_scatter_as_the_distribution_says():
 
 def test_noise_belongs_to_the_place():
     flow = make_flow(BANDS)
-    whole = np.asarray(flow.noise(jax.random.key(3), (64, 64, 2)))
-    part = np.asarray(flow.noise(jax.random.key(3), (32, 32, 2), 32, 32))
+    noise = jax.jit(flow.noise, static_argnums=1)
+    whole = np.asarray(noise(jax.random.key(3), (64, 64, 2)))
+    part = np.asarray(noise(jax.random.key(3), (32, 32, 2), 32, 32))
     np.testing.assert_array_equal(whole[0, 16:32, 48:64], part[0, :16, 16:32])  # one subband of the finest level
 
 

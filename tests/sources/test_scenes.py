@@ -6,6 +6,7 @@ import xarray as xr
 
 from satxlate_jax import grid_tile, load, read_scene, read_tile, to_scene
 from satxlate_jax.__main__ import main
+from satxlate_jax.cli import InputError
 from tests.random_run import save_random_run
 
 pytest.importorskip("satpy")
@@ -77,6 +78,17 @@ def test_a_tile_becomes_a_scene_and_comes_back(scene):
     np.testing.assert_allclose(longitude[0], tile["lon"].values, atol=1e-9)
 
 
+def test_granules_without_a_band_that_is_needed_are_one_line(realdata_dir, tmp_path, capsys):
+    (granule,) = (realdata_dir / "abi_l1b").glob("*C13_*")
+    with pytest.raises(InputError, match="G17 M1 .* holds none of bands 2"):
+        read_scene(str(granule), bands=[2])
+    run = save_random_run(tmp_path / "run", {"G17": (8,), "H8": (8, 13)}, dim=4)
+    words = ["translate", str(granule), "--checkpoint", str(run), "--to", "H8", "--output", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "holds none of bands 8" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "out").glob("*.nc"))
+
+
 def test_the_order_of_bands_in_a_scene_does_not_matter(scene):
     """satpy's differs from one process to the next; the sun is that of the first band's rows, which differ in size."""
     from satpy import Scene
@@ -98,6 +110,7 @@ def test_granules_are_translated_without_tiles_between(realdata_dir, tmp_path, m
     assert main(words) == 0
     with xr.open_dataset(tmp_path / "out" / "G17_M1_20191027_200027_H8.nc") as made:
         assert made["crs"].attrs["grid_mapping_name"] == "geostationary"
+        assert made.attrs["source_file"].count("OR_ABI-L1b-RadM1-M6C") == 2  # those of the run's bands
         assert made["BAND13"].attrs["grid_mapping"] == "crs" and made["x"].attrs["units"] == "rad"
         with xr.open_dataset(next(granules.glob("*C13_*.nc"))) as source:
             np.testing.assert_allclose(made["x"], source["x"], atol=1e-6)

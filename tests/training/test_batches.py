@@ -1,8 +1,6 @@
 import shutil
-import sys
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,18 +101,6 @@ def test_a_resumed_stream_is_the_uninterrupted_one(config):
         for expected, batch in zip(whole[start:], training_batches(config, start), strict=False):
             for satellite in expected:
                 np.testing.assert_array_equal(batch[satellite], expected[satellite])
-
-
-@pytest.mark.parametrize("batch_size", [4, 8])
-@pytest.mark.parametrize("processes", [2, 4])
-def test_the_global_batch_is_the_same_for_every_number_of_processes(config, processes, batch_size):
-    config.batch_size = batch_size
-    alone = islice(training_batches(config, 5), 9)
-    shared = [training_batches(config, 5, process_index=index, process_count=processes) for index in range(processes)]
-    for expected, *parts in zip(alone, *shared, strict=False):
-        for satellite in expected:
-            joined = np.concatenate([part[satellite] for part in parts])
-            np.testing.assert_array_equal(joined, expected[satellite])
 
 
 def test_seed_and_satellite_name_decide_the_order(config):
@@ -280,14 +266,3 @@ def test_statistics_that_are_missing(config, data_dir, tmp_path):
     (tmp_path / "data/geonex_l1g/G16_small/1.0.0/statistics.json").unlink()
     with pytest.raises(InputError, match="no statistics.json in"):
         data_metadata(config)
-
-
-def test_nothing_is_left_in_the_temporary_folder(config):
-    config.data.augment = True
-    next(training_batches(config))
-    next(validation_batches(config))
-    generated = [module for name, module in sys.modules.items() if name.startswith("__autograph_generated_file")]
-    ours = ("_lane", "_epoch", "_shard", "decode(drawn", "_turned", "_draw_turns", "places", "rows.start")
-    for module in generated:  # by tensorflow from functions handed to it; a process that is killed leaves them
-        text = Path(module.__file__).read_text()
-        assert not [name for name in ours if name in text], text

@@ -33,9 +33,9 @@ def config_of(data: Path, batch_size: int):
     return config
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 8, 12, 64])
-@pytest.mark.parametrize("shards", [1, 3, 8, 12])
-@pytest.mark.parametrize("mixed", [5, 2048])
+@pytest.mark.parametrize(
+    ("shards", "batch_size", "mixed"), [(1, 7, 2048), (12, 1, 2048), (12, 8, 5), (1, 64, 5), (12, 64, 2048)]
+)
 def test_every_epoch_has_every_record_once(data, shards, batch_size, mixed):
     config = config_of(data(shards), batch_size)
     config.data.shuffle_buffer = mixed
@@ -48,10 +48,7 @@ def test_every_epoch_has_every_record_once(data, shards, batch_size, mixed):
         assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
-PROCESSES = [1, 2, 4, 8, 64]
-
-
-@pytest.mark.parametrize("processes", PROCESSES)
+@pytest.mark.parametrize("processes", [1, 4, 64])
 @pytest.mark.parametrize(("batches", "steps"), [(training_batches, 20), (validation_batches, 2)])
 def test_a_process_reads_what_it_uses(data, processes, batches, steps):
     config = config_of(data(12), BATCH)
@@ -74,7 +71,7 @@ def test_a_process_reads_what_it_uses(data, processes, batches, steps):
 def test_all_processes_together_draw_what_one_draws(data, shards, batches):
     config = config_of(data(shards), BATCH)
     alone = list(islice(batches(config), 2))
-    for processes in PROCESSES[1:]:
+    for processes in (2, 8, 64):
         parts = [
             list(islice(batches(config, process_index=index, process_count=processes), 2)) for index in range(processes)
         ]
@@ -82,13 +79,3 @@ def test_all_processes_together_draw_what_one_draws(data, shards, batches):
             for satellite, images in batch.items():
                 joined = np.concatenate([part[step][satellite] for part in parts])
                 np.testing.assert_array_equal(joined, images)
-
-
-def test_a_resumed_process_goes_on_where_it_stopped(data):
-    config = config_of(data(12), 12)
-    whole = list(islice(training_batches(config, process_index=1, process_count=4), 30))
-    for start in (1, 3, 4, 17):
-        resumed = islice(training_batches(config, start, process_index=1, process_count=4), 30 - start)
-        for expected, batch in zip(whole[start:], resumed, strict=True):
-            for satellite in expected:
-                np.testing.assert_array_equal(batch[satellite], expected[satellite])

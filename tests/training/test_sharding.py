@@ -56,15 +56,6 @@ def test_an_error_while_drawing_is_raised_where_the_batch_is_wanted():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_a_batch_that_does_not_divide_is_one_clear_line():
-    class FourDevices:
-        size = 4
-
-    sharding.check_batch_size(8, FourDevices)
-    with pytest.raises(InputError, match="config.batch_size 6 cannot be cut into 4 equal parts.* is 8"):
-        sharding.check_batch_size(6, FourDevices)
-
-
 def _arguments(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_distributed_arguments(parser)

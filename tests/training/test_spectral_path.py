@@ -12,7 +12,7 @@ from satxlate_jax import load
 from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.translator import build_translator
+from satxlate_jax.models.translator import Translator
 from satxlate_jax.training import spectral_path_init as spectral_start_module
 from satxlate_jax.training.assembly import build_networks, build_objective
 from satxlate_jax.training.channels import wavelength_channels
@@ -20,13 +20,7 @@ from satxlate_jax.training.config import validate
 from satxlate_jax.training.input import training_batches
 from satxlate_jax.training.spectral_path_init import PATCHES, STEP, spectral_start, with_spectral_start
 from satxlate_jax.training.step import draw_noise
-from tests.tiny_run import (
-    PATCH_SIZE,
-    bytes_read,
-    get_config,
-    train_command,
-    write_records,
-)
+from tests.tiny_run import PATCH_SIZE, bytes_read, get_config, train_command, write_records
 
 # G16 has 2, 3, 5, 7, 13 and H8 has 3, 4, 13: 0.64, 0.86 and 10.3 um are shared, 1.6 and 3.9 um are not
 CHANNELS = {"G16": [0, 1, 2, 3, 4], "H8": [0, 1, 4]}
@@ -108,6 +102,7 @@ def test_hidden_units_learn_what_a_regression_cannot(helpful, config, monkeypatc
     )
     monkeypatch.setattr(spectral_start_module, "validation_batches", lambda config: [images(10_000, 8)])
     monkeypatch.setattr(spectral_start_module, "PATCHES", 256)
+    monkeypatch.setattr(spectral_start_module, "_FIT_STEPS", 1_000)
     config.batch_size, config.generator.spectral_path, config.generator.spectral_hidden = 4, "linear", 24
     translator, _ = build_networks(config)
     params = with_spectral_start(translator.init(jax.random.key(0)), spectral_start(config))
@@ -127,6 +122,7 @@ def test_hidden_units_learn_what_a_regression_cannot(helpful, config, monkeypatc
 def test_the_fit_reads_a_bounded_part_of_either_split(config, tmp_path, monkeypatch):
     """As the system counts it: no more than what is fitted on, and the batches that are read ahead."""
     monkeypatch.setattr(spectral_start_module, "PATCHES", 64)
+    monkeypatch.setattr(spectral_start_module, "_FIT_STEPS", 2)
     config.data.dir, config.generator.spectral_hidden = str(tmp_path), 4
     write_records(tmp_path, train=640, validation=960)
     spectral_start(config)  # with what is read to find out what there is, and by jax of every package installed
@@ -163,7 +159,7 @@ def test_the_path_takes_no_noise(config):
 def test_without_it_nothing_changes(config):
     """The same parameters, the same image: the path only adds."""
     with_path, _ = build_networks(config)
-    plain = build_translator(config.generator, with_path.bands)
+    plain = Translator(config.generator, with_path.bands)
     params = with_path.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
     z = with_path.encode(params, x, "H8")
@@ -187,7 +183,7 @@ def test_a_measured_cycle_hides_nothing(config):
     batch = {"G16": jax.random.normal(jax.random.key(2), (2, 16, 16, 5))}
     batch["H8"] = jax.random.normal(jax.random.key(3), (2, 16, 16, 3))
     noise = draw_noise(jax.random.key(4), batch, 1, translator.noisy_channels, 5)
-    total, parts = objective.generator_loss(params, discriminator, batch, noise, 1)
+    total, parts = jax.jit(objective.generator_loss, static_argnums=4)(params, discriminator, batch, noise, 1)
 
     half_way = batch["G16"][..., jnp.array([0, 1, 4])]  # H8 has no band of its own here: all of it is measured
     back = translator.decode(params, translator.encode(params, half_way, "H8"), "G16")
@@ -197,7 +193,8 @@ def test_a_measured_cycle_hides_nothing(config):
     np.testing.assert_allclose(parts["items"]["measured"][1], jnp.mean((back - batch["H8"]) ** 2), rtol=1e-5)
 
     config.objective.recon_measured_w = 0.0
-    without, parts_without = build_objective(config).generator_loss(params, discriminator, batch, noise, 1)
+    loss = jax.jit(build_objective(config).generator_loss, static_argnums=4)
+    without, parts_without = loss(params, discriminator, batch, noise, 1)
     assert "measured" not in parts_without["terms"]
     np.testing.assert_allclose(total - without, 2 * parts["terms"]["measured"], rtol=1e-4)
 

@@ -5,9 +5,7 @@ import faulthandler
 import gc
 import logging
 import os
-import shlex
 import signal
-import subprocess
 import sys
 import threading
 import warnings
@@ -20,7 +18,7 @@ from satxlate_jax.training.config import load_config
 from satxlate_jax.training.loop import StopRequest, train, without_echoes
 from tests import tiny_run
 
-QUIET = ("--config.steps=3", "--config.image_every=9", "--config.histogram_every=9", "--config.validate_every=0")
+QUIET = ("--config.steps=3", "--config.image_every=0", "--config.histogram_every=0", "--config.validate_every=0")
 
 
 def state_of_the_process():
@@ -56,11 +54,7 @@ def test_train_leaves_the_process_as_it_was(data, tmp_path):
         end("first", diverges)
     (tmp_path / "file").write_text("in the way")
     before = state_of_the_process()
-    for name, *words in (
-        ("diverged", diverges),
-        ("data", "--config.data.dir=nowhere"),
-        ("file",),
-    ):
+    for name, *words in (("diverged", diverges), ("data", "--config.data.dir=nowhere"), ("file",)):
         with pytest.raises(InputError):
             end(name, *words)
         after = state_of_the_process()
@@ -77,13 +71,3 @@ def test_what_is_silenced_speaks_again(error):
         assert state_of_the_process() != before
         raise error("on purpose")
     assert state_of_the_process() == before
-
-
-def test_a_command_that_fails_says_one_line(data, tmp_path):
-    """A failed save's coroutines, which nobody waits for any more, are reported when the interpreter ends."""
-    words = shlex.join(map(str, tiny_run.train_command(tmp_path / "run", data, *QUIET, "--config.steps=0")))
-    command = ["bash", "-c", f"ulimit -f 8; exec {words}"]
-    done = subprocess.run(command, cwd=tiny_run.PROJECT, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert "Traceback" not in done.stderr and "Event loop" not in done.stderr and "never awaited" not in done.stderr
-    assert len([line for line in done.stderr.splitlines() if line.startswith("satxlate train: ")]) == 1, done.stderr

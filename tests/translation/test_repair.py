@@ -9,7 +9,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.models.likelihood import conditional
+from satxlate_jax.models.likelihood import condition
 from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, draw_tile
@@ -27,7 +27,8 @@ def test_the_conditional_law_is_that_of_a_gaussian():
     random = np.random.default_rng(0)
     factors = random.normal(size=(1, 5, 5))
     covariance, given = (factors @ factors.swapaxes(1, 2))[0], np.array([True, False, True, True, False])
-    gains, std = conditional({"precision": np.linalg.inv(covariance)[None]}, given)
+    usual = {"precision": np.linalg.inv(covariance)[None], "mean": np.zeros(5), "factor": 1.0}
+    _, gains, std = condition(usual, given).values()
     ours, theirs = np.flatnonzero(~given), np.flatnonzero(given)
     weights = covariance[np.ix_(ours, theirs)] @ np.linalg.inv(covariance[np.ix_(theirs, theirs)])
     x = random.normal(size=5) * given

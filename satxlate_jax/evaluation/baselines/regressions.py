@@ -9,6 +9,8 @@ from satxlate_jax.evaluation.baselines.simple import Baseline, Task
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.regression import Moments, least_squares
 
+_AT_ONCE = 4096  # pixels whose features are computed together: what a processor's cache holds
+
 
 def _solve(moments: Moments) -> tuple[np.ndarray, float]:
     """Weights and offset of the last variable's regression on the others."""
@@ -67,8 +69,14 @@ class LinearRegression(Baseline):
 
     def predict(self, values: np.ndarray) -> np.ndarray:
         """The regression on the source's own measurements; NaN where an input is missing."""
-        inputs = values.reshape(-1, values.shape[-1])[:, self.channels].astype(np.float64)
-        return (self.features(inputs) @ self.weights + self.offset).reshape(*values.shape[:2], -1)
+        predicted = self.nothing(values)
+        inputs = np.moveaxis(values, -1, 0)[self.channels].reshape(len(self.channels), -1).astype(np.float64)
+        outputs = np.moveaxis(predicted, -1, 0).reshape(len(self.offset), -1)  # the same memory
+        for start in range(0, inputs.shape[1], _AT_ONCE):
+            pixels = slice(start, start + _AT_ONCE)
+            features = self.features(inputs[:, pixels].T)
+            outputs[:, pixels] = self.weights.T @ features.T + self.offset[:, None]
+        return predicted
 
 
 class QuadraticRegression(LinearRegression):
@@ -86,9 +94,8 @@ class QuadraticRegression(LinearRegression):
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
         """The bands and all products of two of them: [pixel, shared band] -> [pixel, feature]."""
-        x = (inputs - self._mean) / self._std
-        first, second = np.triu_indices(x.shape[1])
-        return np.concatenate([x, x[:, first] * x[:, second]], axis=1)
+        x = np.ascontiguousarray(((inputs - self._mean) / self._std).T)
+        return np.concatenate([x, *(x[index:] * one for index, one in enumerate(x))]).T
 
 
 class PairedLine(Baseline):

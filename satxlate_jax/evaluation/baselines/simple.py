@@ -6,7 +6,7 @@ import numpy as np
 
 from satxlate_jax.evaluation.cases import Task
 from satxlate_jax.evaluation.composites import GREEN_FORMULAS, find_band, formula_green, green_band
-from satxlate_jax.evaluation.metrics import BINS
+from satxlate_jax.evaluation.distributions import BINS
 from satxlate_jax.instruments import get_satellite
 
 
@@ -40,8 +40,8 @@ class Baseline(abc.ABC):
         """From [h, w, source band] to float64 [h, w, target band], physical units; NaN where it has no answer."""
 
     def nothing(self, values: np.ndarray) -> np.ndarray:
-        """No answer anywhere, [h, w, target band], to be filled in."""
-        return np.full((*values.shape[:2], len(self.task.target_bands)), np.nan)
+        """No answer anywhere, [h, w, target band], to be filled in; each band lies together, as it is scored."""
+        return np.moveaxis(np.full((len(self.task.target_bands), *values.shape[:2]), np.nan), 0, -1)
 
 
 class Constant(Baseline):
@@ -102,7 +102,8 @@ class HistogramMatching(Baseline):
     def _count(self, side: int, values: np.ndarray) -> None:
         for index, (edges, counts) in enumerate(zip(self._edges, self._counts, strict=True)):
             field = values[..., index]
-            counts[side] += np.histogram(np.clip(field[np.isfinite(field)], edges[0], edges[-1]), edges)[0]
+            within = np.clip(field[np.isfinite(field)], edges[0], edges[-1])
+            counts[side] += np.histogram(within, len(edges) - 1, (edges[0], edges[-1]))[0]
 
     def finish(self) -> None:
         """Makes each band's map: values of equal rank in the two distributions."""

@@ -1,0 +1,81 @@
+"""`satxlate bench evaluate`: seconds that scoring a pair of files takes, set against reading and translating it.
+
+Reading is that of both files of a pair, in the processes that an evaluation reads in, while nothing else is done;
+translating is one translation of what was read. The evaluation is run on half of the pairs and on all of them: the
+difference is the cost of a pair, what both have in common is spent once (baselines, compilation, consistency). CPU
+seconds are those of this process, which reads nothing itself; they depend less on what else the machine does.
+"""
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from satxlate_jax import cli
+from satxlate_jax.cpus import count_cpus
+from satxlate_jax.evaluation.baselines import make_baselines
+from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.scoring import evaluate, read_cases
+from satxlate_jax.translation.load import load
+
+TRANSLATED = 20  # pairs whose source is translated, all kept in memory
+TARGET = 2.0  # times reading and translating
+PAPER = 4400, 2.0  # pairs of the paper's test set, and hours that they may take
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the benchmark.
+
+    Raises:
+      InputError: a mistake in what was handed in, or fewer than two pairs.
+    """
+    parser = cli.CommandParser(prog="satxlate bench evaluate", description=__doc__)
+    add = parser.add_argument
+    add("--checkpoint", type=cli.user_path, required=True, metavar="RUN", help="a training run's folder")
+    add("--l1g", type=cli.user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
+    add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
+    add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
+    add("--pairs", type=cli.at_least(2), default=100, metavar="N", help="score at most N pairs (100)")
+    options = parser.parse_args(argv)
+    translator = load(options.checkpoint).ready_for(options.source)
+    comparison = find_comparison(
+        translator, options.l1g, options.source, options.target, max_files=options.pairs, fit_files=16
+    )
+    cases, task = comparison.cases, comparison.task
+    if len(cases) < 2:
+        raise cli.InputError(f"'{options.l1g}' holds one pair of {options.source} and {options.target}; two are needed")
+    found = read_cases(comparison)
+    kept, begin = [next(found)], time.perf_counter()  # the processes have started
+    for number, tiles in enumerate(found):
+        kept += [tiles] * (number < TRANSLATED)
+    reading = (time.perf_counter() - begin) / (len(cases) - 1)
+    sources = [tiles[0] for tiles in kept if isinstance(tiles, list)]
+    translator.translate(sources[0], task.target, source=task.source)  # compiles
+    begin = time.perf_counter()
+    for tile in sources:
+        translator.translate(tile, task.target, source=task.source)
+    translating, seconds, peaks = (time.perf_counter() - begin) / len(sources), [], []
+    del kept, sources, tile
+    for chosen in (cases[::2], cases):
+        begin = time.perf_counter()
+        evaluate(translator, replace(comparison, cases=chosen), make_baselines(task), pictures=0)
+        seconds.append(time.perf_counter() - begin)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    half = len(cases[::2])
+    pair = (seconds[1] - seconds[0]) / (len(cases) - half)
+    ratio, once, (paper, most) = pair / (reading + translating), seconds[1] - len(cases) * pair, PAPER
+    print(
+        f"{count_cpus()} CPUs; a pair: reading {reading:.3f} s, translating {translating:.3f} s, scoring {pair:.3f} s"
+    )
+    verdict = "met" if ratio <= TARGET else "missed"
+    print(f"scoring, which reads and translates, takes {ratio:.2f} times both (target {TARGET:g}: {verdict})")
+    hours = (once + paper * pair) / 3600
+    verdict = "met" if hours <= most else "missed"
+    print(f"{once:.1f} s once; {paper:,} pairs would take {hours:.2f} h (target {most:g} h: {verdict})")
+    print(f"peak memory: {peaks[0]:,.0f} MB after {half} pairs, {peaks[1]:,.0f} MB after {len(cases)}")
