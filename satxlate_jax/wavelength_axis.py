@@ -98,6 +98,10 @@ class WavelengthAxis:
         """The channels of a satellite's bands, in their order."""
         return dict(self.channels)[satellite]
 
+    def scale(self, satellite: str) -> np.ndarray:
+        """Slope and offset [2, band] from a satellite's network units to the axis's."""
+        return np.array(dict(self.scales)[satellite]).T
+
     def given(self, source: str, target: str) -> tuple[int, ...]:
         """The channels that both satellites have, ascending."""
         return tuple(sorted({*self.of_satellite(source)} & {*self.of_satellite(target)}))

@@ -41,6 +41,7 @@ NOT_RUN = {
     r"python -m satxlate_jax (simulate|evaluate) .*(UNSEEN|VIEW_G18|FINE)": "its options are tested elsewhere",
     r"(python -m satxlate_jax simulate|tfds build) .*SIM\b": "the tutorial's, larger",
     r"(tfds build|for i in) .*(G17_days|2020)": "the band drop's, on files from a bucket",
+    r"python -m satxlate_jax evaluate .*SCENE": "as the real benchmark, on other tiles",
     r"python3 -m venv .*pytest": ".ci/run types it",
     r"python3 -m venv .* pip install -e '.\[dev\]'$": "makes an environment, as .ci/run does",
     r"sphinx-build": "tests/test_site.py runs it",

@@ -46,6 +46,7 @@ ONLY_IN = {
     "torch": "training/torch_reference.py benchmarks/torch_step.py",
     "apache_beam": "beam.py dataset/beam.py",
     "zarr": "translation/zarr.py",
+    "pickle": "l1g/isolation.py dataset/tile_patches.py",  # between a process and its own children, never a file
 }
 MODELS_MAY_USE = {"jax", "flax", "numpy", "satxlate_jax"} | set(
     "collections dataclasses functools itertools math operator typing".split()

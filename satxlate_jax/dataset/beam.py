@@ -1,7 +1,6 @@
 """Read tiles with Apache Beam's workers, on one machine or many."""
 
 import json
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -42,7 +41,7 @@ class ReadTiles(beam.PTransform):
         _ = (
             outcomes.counts
             | "Count" >> beam.CombineGlobally(_Count(len(self._selection.bands)))
-            | "Write" >> beam.Map(lambda count: epath.Path(counts).write_bytes(pickle.dumps(count)))
+            | "Write" >> beam.Map(lambda count: epath.Path(counts).write_bytes(count.to_bytes()))
         )
         return outcomes.examples
 
@@ -50,14 +49,14 @@ class ReadTiles(beam.PTransform):
 def read_counts(folder: epath.Path, split: str) -> SplitCount:
     """The counts of a split's files, once the pipeline has run; removes what `ReadTiles` left in the folder."""
     listed, counted = _paths(folder, split)
-    count = pickle.loads(counted.read_bytes())  # of this build's own workers
+    count = SplitCount.from_bytes(counted.read_bytes())
     listed.unlink()
     counted.unlink()
     return count
 
 
 def _paths(folder: epath.Path, split: str) -> tuple[epath.Path, epath.Path]:
-    return folder / f"files-{split}.jsonl", folder / f"counts-{split}.pickle"
+    return folder / f"files-{split}.jsonl", folder / f"counts-{split}.npz"
 
 
 def _lines(path: str) -> Iterator[str]:

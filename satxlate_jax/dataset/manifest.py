@@ -1,5 +1,6 @@
 """Record the outcome of every archive file in a data set's build."""
 
+import io
 import json
 import os
 from collections import Counter
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.selection import ChosenFiles, Selection
@@ -60,6 +63,26 @@ class SplitCount:
     def bad_files(self) -> int:
         """Files that could not be used, as opposed to those that rightly gave nothing (night, no data)."""
         return sum(reason in BAD_REASONS for _, reason, _ in self.skipped)
+
+    def to_bytes(self) -> bytes:
+        """The counts as another process can read them with `from_bytes`."""
+        content = io.BytesIO()
+        rest = {one.name: getattr(self, one.name) for one in fields(self)[1:]}
+        np.savez(content, rest=np.array(json.dumps(rest)), **vars(self.bands))
+        return content.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "SplitCount":
+        """Reads what `to_bytes` made."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            rest = json.loads(str(file["rest"]))
+            bands = BandCounts(int(file["bands"]))
+            bands.counts, bands.finite, bands.pixels = file["counts"], file["finite"], int(file["pixels"])
+        for name in ("dropped_patches", "impossible"):
+            rest[name] = Counter(rest[name])
+        for name in ("skipped", "faulty"):
+            rest[name] = [tuple(entry) for entry in rest[name]]
+        return cls(bands, **rest)
 
 
 class Manifest:

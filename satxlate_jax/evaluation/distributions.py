@@ -209,9 +209,10 @@ class Modes:
 
     def power(self, modes: np.ndarray) -> np.ndarray:
         """Power by bin."""
-        starts = np.cumsum(self.counts) - self.counts
-        sums = np.add.reduceat(modes.real**2 + modes.imag**2, np.minimum(starts, len(modes) - 1))
-        return np.where(self.counts > 0, sums, 0)
+        power, filled = np.zeros(len(self.counts)), self.counts > 0
+        begins = (np.cumsum(self.counts) - self.counts)[filled]
+        power[filled] = np.add.reduceat(modes.real**2 + modes.imag**2, begins)
+        return power
 
 
 def _coherence(truth: np.ndarray, prediction: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -136,10 +136,8 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     if std is not None and number in example.sample:
         values |= {"model, one sample": example.sample[number]}
     errors = {name: example.predictions[name][number] - truth for name in names}
-    grey, red = (
-        maps.grey_scale(band, maps.value_range(list(values.values()))),
-        maps.difference_scale([*errors.values()]),
-    )
+    grey = maps.grey_scale(band, maps.value_range([*values.values()]))
+    red = maps.difference_scale([*errors.values()])
     shown = [(title, field, grey, maps.COAST) for title, field in values.items()]
     if std is not None:
         heat = {"cmap": "viridis", "vmin": 0, "vmax": maps.value_range([std])[1]}

@@ -24,13 +24,7 @@ import numpy as np
 from satxlate_jax.models import likelihood, wavelet
 from satxlate_jax.models.flow_network import FlowNetwork
 from satxlate_jax.models.network import EqualByStructure, Params, find_network
-from satxlate_jax.models.spectral_base import (
-    Group,
-    brightness_temperature,
-    infer,
-    make_groups,
-    radiance,
-)
+from satxlate_jax.models.spectral_base import Group, brightness_temperature, infer, make_groups, radiance
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
 ANGLES = ("cos_solar_zenith", "air_mass")
@@ -206,7 +200,7 @@ class SpectralFlow(EqualByStructure):
     def to_axis(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
         """A satellite's image [..., band] in the axis's channels [..., channel], zero in those that it lacks."""
         n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
-        slope, offset = (jnp.array(part, x.dtype) for part in zip(*dict(self.axis.scales)[satellite], strict=True))
+        slope, offset = jnp.asarray(self.axis.scale(satellite), x.dtype)
         # products with ones and zeros, exact at this precision; taking channels by number is slow
         y = jnp.matmul(x * slope + offset, jax.nn.one_hot(numbers, n, dtype=x.dtype), precision="highest")
         return y + self._adapter(params, y, satellite)
@@ -214,7 +208,7 @@ class SpectralFlow(EqualByStructure):
     def from_axis(self, params: Params, y: jax.Array, satellite: str) -> jax.Array:
         """The inverse of `to_axis`: a satellite's bands of channels [..., channel]."""
         n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
-        slope, offset = (jnp.array(part, y.dtype) for part in zip(*dict(self.axis.scales)[satellite], strict=True))
+        slope, offset = jnp.asarray(self.axis.scale(satellite), y.dtype)
         y = y - self._adapter(params, y, satellite)
         return (jnp.matmul(y, jax.nn.one_hot(numbers, n, dtype=y.dtype).T, precision="highest") - offset) / slope
 
@@ -231,7 +225,7 @@ class SpectralFlow(EqualByStructure):
         if instruments[source] == instruments[target]:
             return jnp.zeros(len(own))
         parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
-        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        slope = jnp.asarray(self.axis.scale(target)[0])
         return sum(parts, jnp.zeros(n))[own] / slope
 
     # ------------------------------------------------------------ base
@@ -410,7 +404,7 @@ class SpectralFlow(EqualByStructure):
             return Distribution(mean, std, jnp.full(x.shape[:-1], not responds_alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
         mean, std = self.moments(params, filled, unlike, *self.coefficients(params, filled, pattern), pattern)
-        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        slope = jnp.asarray(self.axis.scale(target)[0])
         std = std[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
         return Distribution(self.from_axis(params, mean, target), std, unlike[..., jnp.array(own)].any(-1))
 
@@ -455,7 +449,7 @@ class SpectralFlow(EqualByStructure):
     def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
         """Mean and standard deviation [batch, h, w, band] by `likelihood.infer`, of any set of given channels."""
         mean, std = likelihood.infer(part, self._prepare(params, x, source)[0], self.levels, z)
-        slope = jnp.array([slope for slope, _ in dict(self.axis.scales)[target]])
+        slope = jnp.asarray(self.axis.scale(target)[0])
         return self.from_axis(params, mean, target), std[..., jnp.array(self.axis.of_satellite(target))] / slope
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:

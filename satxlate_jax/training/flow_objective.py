@@ -172,7 +172,7 @@ class FlowObjective:
             parts[band.level].append(terms[..., band.rows, band.columns, inferred].ravel())
         likelihood = jnp.stack([jnp.mean(jnp.concatenate(part)) for part in parts.values()])
         mean, sample = (flow.from_axis(params, image, satellite) for image in (mean, sample))
-        slope = jnp.array([slope for slope, _ in dict(flow.axis.scales)[satellite]])
+        slope = jnp.asarray(flow.axis.scale(satellite)[0])
         return Withheld(observed, mean, std[..., jnp.array(own)] / slope, sample, likelihood)
 
 

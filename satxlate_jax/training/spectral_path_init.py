@@ -81,9 +81,8 @@ def _fit(config: Any) -> Maps:
     """The maps, of one process's own reading and computing; float32."""
     axis, path = WavelengthAxis.of(data_metadata(config)), config.generator.spectral_path
     maps: Maps = {"encoders": {}, "decoders": {}}
-    for satellite, pairs in axis.scales:
-        slope, offset = np.array(pairs).T
-        own = np.eye(axis.size)[list(axis.of_satellite(satellite))]  # [band, channel]
+    for satellite, numbers in axis.channels:
+        own, (slope, offset) = np.eye(axis.size)[list(numbers)], axis.scale(satellite)  # [band, channel], [band]
         infers = path == "quadratic" and len(own) < axis.size
         products = spectral_features(np.zeros((1, len(own))), infers).shape[1] - len(own)
         kernel = np.concatenate([own * slope[:, None], np.zeros((products, axis.size))])
@@ -150,9 +149,8 @@ class _Regression:
 
     def _rows(self, pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [pixel, band] and outputs [pixel, channel], float32."""
-        scales = dict(self.axis.scales)
-        slope, offset = np.array(scales[self.reference]).T
-        own_slope, own_offset = np.array(scales[self.satellite])[self._places(self.satellite, self._inputs)].T
+        slope, offset = self.axis.scale(self.reference)
+        own_slope, own_offset = self.axis.scale(self.satellite)[:, self._places(self.satellite, self._inputs)]
         found = pixels[self.reference] * slope + offset
         inputs = (found[:, self._places(self.reference, self._inputs)] - own_offset) / own_slope
         return inputs.astype(np.float32), found[:, self._places(self.reference, self.outputs)].astype(np.float32)

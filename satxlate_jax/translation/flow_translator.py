@@ -333,15 +333,14 @@ class FlowTranslator(TileTranslator):
             denormalize(program.sample(images, source, target, seed, member, places), center, scale)
             for member in range(samples)
         ]
-        copied = self.network.copied(source, target)
+        ours, theirs = np.array(self.network.copied(source, target), int).reshape(-1, 2).T
+        passed, bands = x[..., ours], self.bands(source)
+        noise = np.where(np.isfinite(passed), [bands[number].noise for number in ours], np.nan)
         for number, field in enumerate(fields):
             field[missing] = np.nan
-            for ours, theirs in copied:  # what is passed on is as uncertain as it was measured
-                noise = np.where(np.isfinite(x[..., ours]), self.bands(source)[ours].noise, np.nan)
-                field[..., theirs] = noise if number == 1 else x[..., ours]
+            field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
         draws = np.stack(fields[2:], 1) if samples else None
-        places = [theirs for _, theirs in copied]
-        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=places)
+        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=theirs.tolist())
 
     def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
         unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)

@@ -16,8 +16,9 @@ def test_the_cost_of_a_pair_is_told(tmp_path, capsys):
     words = ["bench", "evaluate", "--checkpoint", str(run), "--source=G16", "--target=G17", f"--l1g={tmp_path / 'l1g'}"]
     assert not main([*words, "--pairs=4"])
     printed = capsys.readouterr().out
-    reading, translating, cpu = map(float, re.findall(r"(?:reading|translating|CPU) \(?(?:CPU )?([\d.]+)", printed)[:3])
-    assert reading > 0 and translating > 0 and cpu > 0
+    found = re.search(r"reading ([\d.]+) s, translating ([\d.]+) s \(CPU ([\d.]+)\), scoring", printed)
+    assert found, printed
+    assert all(float(number) > 0 for number in found.groups())
     assert re.search(r"takes -?[\d.]+ times both", printed) and re.search(r"after 2 pairs, [\d,]+ MB after 4", printed)
     for path in (tmp_path / "l1g").rglob("GO17*2019010[2-4]*"):
         path.unlink()
