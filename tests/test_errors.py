@@ -85,7 +85,7 @@ WRONG = [
     ("statistics l1g --output new", "l1g"),
     (f"translate --checkpoint empty_run --to G17 {TILE} --output new", "empty_run"),
     (f"translate --checkpoint torn --to G17 {TILE} --output new", "torn"),
-    (f"translate {TO} empty --output new", "'empty' holds no L1G file of G16"),
+    (f"translate {TO} empty --output new", "'empty' holds no Level-1b granule, and no L1G file of G16"),
     ("evaluate --checkpoint run --l1g empty --source G16 --target G17 --output new", "empty"),
     ("compare empty --output new", "empty"),
     ("animate empty --l1g l1g --output new.gif", "empty"),
