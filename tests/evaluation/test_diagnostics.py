@@ -1,11 +1,13 @@
 """Groups of pixels, spectra, consistency, calibration: against cases whose answer is known; sums merge."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
 
 from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups, view_groups
-from satxlate_jax.evaluation.distributions import Calibration, JointHistogram, PowerSpectrum
+from satxlate_jax.evaluation.distributions import EDGES_KM, Calibration, JointHistogram, PowerSpectrum
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.load import load
@@ -53,6 +55,24 @@ def test_tiles_with_holes_count_only_when_nearly_whole():
     holed[::50, ::50] = np.nan
     spectrum.update(holed, truth, LAT, 0.02)
     assert spectrum.tiles == 1 and np.isfinite(spectrum.over_truth()[0]).all()
+
+
+@pytest.mark.parametrize(("shape", "latitude"), [((300, 300), 3.0), ((60, 40), 57.0)])
+def test_every_mode_counts_in_the_bin_of_its_wavelength(shape, latitude):
+    """Also where bins hold nothing, as the longest do of a small or northern tile."""
+    random = np.random.default_rng(0)
+    truth, prediction = random.standard_normal((2, *shape)).cumsum(1).cumsum(2)
+    spectrum = PowerSpectrum()
+    spectrum.update(prediction, truth, np.full(shape[0], latitude), 0.02)
+    window = np.outer(np.hanning(shape[0]), np.hanning(shape[1]))
+    frequencies = (np.fft.fftfreq(shape[0], 0.02 * 111.32), np.fft.rfftfreq(shape[1], 0.02 * 111.32))
+    frequencies = np.hypot(frequencies[0][:, None], frequencies[1] / np.cos(np.radians(latitude)))
+    for row, values in enumerate((truth, prediction)):
+        power = np.abs(np.fft.rfft2((values - values.mean()) * window)) ** 2
+        for index, (low, high) in enumerate(pairwise(EDGES_KM)):
+            inside = (frequencies * high > 1) & (frequencies * low <= 1) & (frequencies <= 1 / 4)
+            assert spectrum.n[index] == inside.sum()
+            assert spectrum.power[row, index] == pytest.approx(power[inside].sum(), rel=1e-9)
 
 
 def test_an_ensemble_is_calibrated_when_errors_are_drawn_from_it():
