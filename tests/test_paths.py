@@ -47,6 +47,7 @@ COMMANDS = [
     "bench torch --torch_python {}",
     "bench gpu --output {} --torch_python {}",
     "bench translate",
+    "bench evaluate --checkpoint {} --l1g {} --source G16 --target G17",
 ]
 # what an option that is a path puts in its place in --help, and what one that is none does
 PLACES = {"DIR", "ROOT", "RUN", "OUT", "FILE", "FILE.png", "CSV", "NC", "YAML", "INPUT", "PART", "CHECKPOINT"}
