@@ -138,8 +138,7 @@ def get_config() -> ConfigDict:
     config.freeze = ()  # regular expressions on paths such as 'generator/encoders/G16/'; what matches keeps its value
 
     config.log_every = 250  # steps between scalars in TensorBoard
-    # what is asked for of the next three also comes after the last step
-    # what is asked for of the next three also comes after the last step
+    # each of the next three that is not 0 is also done after the last step
     config.image_every = 5_000  # steps between images; 0 never
     config.histogram_every = 5_000  # steps between histograms per band; 0 never
     config.validate_every = 5_000  # steps between scores on the validation split; 0 never

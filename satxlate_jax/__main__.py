@@ -1,6 +1,7 @@
 """`python -m satxlate_jax SUBCOMMAND ...`, the same program as the console script `satxlate`."""
 
 import atexit
+import contextlib
 import errno
 import logging
 import os
@@ -9,7 +10,7 @@ import sys
 import traceback
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from satxlate_jax import __version__
 from satxlate_jax.cli import InputError
@@ -120,15 +121,16 @@ def run() -> int:
     """The program `satxlate`: `main`, and exit code 141 in silence when the reader of its output goes away."""
     code = 1  # of an exception
     # registered first, called last: the interpreter would take half a second to take itself apart
-    atexit.register(lambda: os._exit(code))
+    atexit.register(lambda: _end(code))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop_at_once)
     try:
         try:
-            code = main()
-        except SystemExit:  # argparse has printed --help
-            code = 0
+            result = main()
+        except SystemExit as end:  # argparse has printed --help
+            result = int(end.code or 0)
         sys.stdout.flush()
+        code = result
         if code:  # the reason is printed; messages of a failed run's background threads add nothing
             logging.disable()
             sys.unraisablehook = lambda _: None
@@ -136,7 +138,15 @@ def run() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
         code = 141  # as of a program that SIGPIPE ended
+    except OSError as error:
+        print(f"satxlate: cannot write its output ({error.strerror or error})", file=sys.stderr)
     return code
+
+
+def _end(code: int) -> NoReturn:
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from satxlate_jax.cli import InputError, one_line
+
 
 def run_parts(
     do: Callable[[tuple[int, int]], Any],
@@ -22,17 +24,23 @@ def run_parts(
       count: of parts, at least 1.
       merge: adds the second result to the first, which it may alter and returns.
       keep: what a worker does with the merged result, such as writing it where all can read it.
-      options: of the pipeline as `tfds build --beam_pipeline_options` takes them, such as 'runner=FnApiRunner'.
+      options: of the pipeline, as --beam_pipeline_options of `tfds build` are, such as 'runner=FnApiRunner'.
+
+    Raises:
+      InputError: Beam does not take the options, or a part failed.
     """
-    with beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options.split(",")])) as pipeline:
-        _ = (
-            pipeline
-            | "Parts" >> beam.Create([(number, count) for number in range(1, count + 1)])
-            | "Share" >> beam.Reshuffle()
-            | "Do" >> beam.Map(do)
-            | "Merge" >> beam.CombineGlobally(_Merge(merge))
-            | "Keep" >> beam.Map(keep)
-        )
+    try:
+        with beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options.split(",")])) as pipeline:
+            _ = (
+                pipeline
+                | "Parts" >> beam.Create([(number, count) for number in range(1, count + 1)])
+                | "Share" >> beam.Reshuffle()
+                | "Do" >> beam.Map(do)
+                | "Merge" >> beam.CombineGlobally(_Merge(merge))
+                | "Keep" >> beam.Map(keep)
+            )
+    except (RuntimeError, ValueError, SystemExit) as error:  # the last where its parser has told what is wrong
+        raise InputError(f"Apache Beam: {one_line(error)[:500]}") from error
 
 
 class _Merge(beam.CombineFn):
@@ -43,12 +51,13 @@ class _Merge(beam.CombineFn):
         return None
 
     def add_input(self, merged: Any, result: Any) -> Any:
-        return copy.deepcopy(result) if merged is None else self._merge(merged, result)
+        own = copy.deepcopy(result)  # what Beam hands out must stay as it is
+        return own if merged is None else self._merge(merged, own)
 
     def merge_accumulators(self, merged: Iterable[Any]) -> Any:
         total = None
         for each in merged:
-            total = each if total is None else total if each is None else self._merge(total, each)
+            total = total if each is None else self.add_input(total, each)
         return total
 
     def extract_output(self, merged: Any) -> Any:

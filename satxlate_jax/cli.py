@@ -167,4 +167,5 @@ def add_beam(group: Any) -> None:
 
 def words_of_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
     """A command's words with which a worker of Beam does one part."""
-    return [*argv, "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}"]
+    place = argv.index("--") if "--" in argv else len(argv)
+    return [*argv[:place], "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}", *argv[place:]]

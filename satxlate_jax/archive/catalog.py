@@ -23,8 +23,6 @@ from operator import attrgetter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from tqdm import tqdm
-
 from satxlate_jax import atomic, geometry
 from satxlate_jax.archive.folder_walk import FolderIndex, walk
 from satxlate_jax.cli import InputError
@@ -182,6 +180,8 @@ def find_tiles(
                 raise InputError(f"there is no {name} {number}; {name}s go from {low} to {high}")
     filters = [(attrgetter(field), values) for field, values in wanted.items() if values is not None]
     names = walk(os.fspath(root), lambda name: bool(_NAME.fullmatch(name)), lambda inner: _enters(inner, wanted), index)
+    from tqdm import tqdm  # here: the training step is taken without it, too
+
     found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
     kept = [file for file in found if file is not None and all(get(file) in values for get, values in filters)]
     files = sorted(kept, key=_order)

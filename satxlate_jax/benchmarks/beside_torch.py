@@ -17,10 +17,19 @@ from satxlate_jax.benchmarks import config_parser
 from satxlate_jax.benchmarks.train import describe_peak, describe_step
 from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.training.channels import carries_angles, satellite_bands
-from satxlate_jax.training.config import load_config
+from satxlate_jax.training.config import flatten, load_config
 
 PROGRAM = Path(__file__).with_name("torch_step.py")
 DECODES = ("repeated", "once")
+PUBLISHED = {
+    "generator.n_downsample": 0,
+    "generator.skip_connection": None,
+    "generator.spectral_path": "none",
+    "discriminator.n_layer": 2,
+    "discriminator.norm": "none",
+    "discriminator.num_scales": 1,
+}
+"""The fields of the networks that torch_step.py does not vary."""
 
 
 def run_torch(python: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +62,9 @@ def torch_settings(config: Any, arguments: Any) -> dict[str, Any]:
     bands = [len(numbers) for numbers in satellite_bands(config).values()]
     if carries_angles(config) or len(set(bands)) > 1:
         raise InputError("`bench torch` takes the step of a vae_gan whose satellites have equally many bands")
+    fields = flatten(config.to_dict())
+    if unlike := [name for name, value in PUBLISHED.items() if fields[name] != value]:
+        raise InputError(f"torch_step.py has config.{unlike[0]} {PUBLISHED[unlike[0]]!r} only")
     chosen = {name: getattr(arguments, name) for name in ("steps", "channels_last", "compile")}
     return chosen | {
         "bands": bands,
@@ -105,5 +117,6 @@ def main(argv: Sequence[str]) -> None:
         if found:
             each = ", ".join(f"{ratio:.2f}" for ratio in found)
             print(
-                f"satxlate_jax is {statistics.median(found):.2f} times as fast as decodes {decodes} (median of {each})"
+                f"satxlate_jax takes {statistics.median(found):.2f} times as many steps per second as PyTorch "
+                f"that decodes {decodes} (median of {each})"
             )

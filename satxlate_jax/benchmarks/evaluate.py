@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
         translator.translate(tile, task.target, source=task.source)
     (translating, translating_cpu), spent, peaks = (_clocks() - before) / len(sources), [], []
     del kept, sources, tile
+    evaluate(translator, replace(comparison, cases=cases[:2]), make_baselines(task), pictures=0)  # compiles the rest
     for chosen in (cases[::2], cases):
         before = _clocks()
         evaluate(translator, replace(comparison, cases=chosen), make_baselines(task), pictures=0)

@@ -43,14 +43,14 @@ def lines(arguments: Any, words: Sequence[str]) -> Iterator[Line]:
         config = f"--config={CONFIGS / name}"
         for batch in map(str, arguments.batches):
             for precision in arguments.precisions:
-                own = (config, *words, f"--config.batch_size={batch}", f"--config.precision={PRECISIONS[precision][0]}")
+                own = (config, *words, "--config.batch_size=" + batch, "--config.precision=" + PRECISIONS[precision][0])
                 yield Line(family, batch, precision, ("bench", "train", steps, *own))
                 for how, options in TORCH.items() if family == "VAE-GAN" else ():
                     options = (*options, *(("--tf32",) if precision == "tf32" else ()), "--decodes=repeated", steps)
                     python = f"--torch_python={arguments.torch_python}"
                     yield Line(f"PyTorch {how}", batch, precision, ("bench", "torch", python, *options, *own))
         for precision in arguments.precisions:
-            own = (config, *words, f"--config.precision={PRECISIONS[precision][0]}")
+            own = (config, *words, "--config.precision=" + PRECISIONS[precision][0])
             yield Line(
                 f"{family}, translate", "", precision, ("bench", "translate", f"--tiles={arguments.tiles}", *own)
             )
@@ -103,8 +103,8 @@ def main(argv: Sequence[str]) -> None:
     ]
     rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     if all(Path(name).is_file() for name in TESTS):
-        printed, _ = run(("pytest", "-q", "-m", "", *TESTS), "float32")
-        rows[:0] = [f"Reference tests in float32: {printed.strip().splitlines()[-1]}", ""]
+        printed, complaint = run(("pytest", "-q", "-m", "", *TESTS), "float32")
+        rows[:0] = [f"Reference tests in float32: {(printed.strip().splitlines() or [complaint])[-1]}", ""]
     print("\n".join(rows), flush=True)
     devices = set()
     for line in lines(arguments, words):

@@ -129,6 +129,8 @@ def main(options: argparse.Namespace) -> None:
     else:
         results = _score(options, translator, comparison, baselines)
         keep(results)
+    if not results.scored_bands and on_beam:
+        raise InputError(f"none of {len(comparison.cases)} files could be scored; {output / FAILURES} says why")
     if not results.scored_bands:
         print(f"none of {len(comparison.cases)} files of this part could be scored; {output / SUMS_FILE} tells `pool`")
         return

@@ -121,7 +121,7 @@ def write_report(
         "beside": beside,
         "groups": _groups(results),
         "cycle": _cycle(results),
-        "is_calibrated": getattr(translator.network, "is_calibrated", False),
+        "is_calibrated": translator.network.is_calibrated,
         "apart": results.by_group[results.by_group["group"].isin(FLAGS) & results.by_group["coverage_1sd"].notna()],
         "files": per_file[per_file["method"].isin(results.shown_methods)],
         "bands": sorted(

@@ -192,7 +192,7 @@ def _predict(
     truth = {ours: truth_tile[f"BAND{theirs:02d}"].values for ours, theirs in comparison.truth_bands.items()}
     if not any(np.isfinite(values).any() for values in truth.values()):
         raise InputError(f"{case.truth.path.name} lacks all bands to compare with")
-    draws = getattr(translator.network, "is_calibrated", False)
+    draws = translator.network.is_calibrated
     samples = max(results.samples, 1) if draws else results.samples
     made = translator.translate(tile, task.target, source=task.source, samples=samples, seed=seed)
     x = stack(tile, task.source_bands)
@@ -320,7 +320,7 @@ def _sum_up_band(
         if np.isnan(values[0]):
             continue  # it has no answer; who has one has it wherever the model has
         has_std = std is not None and method == MODEL
-        same = next((each for each in measured if np.array_equal(each[0], values)), None)
+        same = None if has_std else next((each for each in measured if np.array_equal(each[0], values)), None)
         histogram = found.setdefault(("histogram", method, number), JointHistogram.of(band))
         if same is None:  # many a band passes unchanged
             rows = scored.sums(fields[number], std if has_std else None)

@@ -147,7 +147,7 @@ class IsolatedCalls(AbstractContextManager):
 
 def overlap(
     threads: ThreadPoolExecutor, function: Callable, arguments: Iterable[Any], ahead: int
-) -> Iterator[tuple[Any, Any]]:
+) -> Generator[tuple[Any, Any], None, None]:
     """(argument, result) for each argument, in their order; at most `ahead` are begun before they are asked for."""
     waiting: deque[tuple[Any, Future]] = deque()
     try:

@@ -38,7 +38,7 @@ class Network:
 
 @lru_cache(maxsize=16)
 def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool) -> Network:
-    """The network that `build(*sizes, rngs=)` makes; kept, for to learn its structure takes a tenth of a second."""
+    """The network that `build(*sizes, rngs=)` makes; cached: learning its structure takes a tenth of a second."""
     return Network(partial(build, *sizes), remat=remat)
 
 

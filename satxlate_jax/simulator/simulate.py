@@ -269,7 +269,9 @@ def simulate_archive(
 
 def main(options: argparse.Namespace) -> None:
     """Run the subcommand `simulate`."""
-    paths = simulate_archive(**{name: value for name, value in vars(options).items() if name != "words"})
+    arguments = dict(vars(options))
+    del arguments["words"]  # as they were typed
+    paths = simulate_archive(**arguments)
     names = [name for name in options.satellites if name != options.viewpoint]
     place = f" in the place of {options.viewpoint}" if options.viewpoint else ""
     print(f"wrote {len(paths)} L1G files of {', '.join(names)}{place} under {options.output}")

@@ -66,12 +66,13 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
     if isinstance(translator, SpectralFlow):
         return FlowObjective(translator, discriminator, shared)
     released = section["variant"] == "released"
-    units = {k: dict.fromkeys(v) for k, v in shared.items()} if released else None
+    satellites = satellites or _published(config)
+    units = {k: dict.fromkeys(v) for k, v in shared.items()} if released else shared_units(shared, satellites)
     return Objective(
         translator,
         discriminator,
         shared=shared,
-        units=units or shared_units(shared, satellites or _published(config)),
+        units=units,
         weights={term: section[name] for term, name in WEIGHTS.items()},
         variant=section["variant"],
         gan_type=section["gan_type"],

@@ -321,8 +321,8 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
     compiled = set()
     step = start
     while True:
-        # 1. What is fitted after the last step is, and the old state evaluated, with it. What was seen at the step that
-        # is resumed from is on record already.
+        # 1. After the last step the calibration is fitted; then the state is evaluated, with it. What was seen at the
+        # step that is resumed from is on record already.
         if step >= config.steps and step != saved:
             progress.drain()
             state = run.finish(state)

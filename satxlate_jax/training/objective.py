@@ -297,7 +297,7 @@ class Objective:
         return errors
 
     def withheld(self, generator: Any, batch: Images) -> dict[str, Any]:
-        """What a satellite's bands say of another's: nothing is known of how sure that is."""
+        """Nothing: this family has no distribution of withheld bands."""
         return {}
 
     def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:

@@ -18,7 +18,7 @@ from satxlate_jax import atomic
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import skip_channels, wavelength_channels
+from satxlate_jax.training.assembly import satellite_entries
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
 from satxlate_jax.training.step import TrainState, TrainStep
@@ -56,15 +56,11 @@ def run_metadata(config: Any) -> dict[str, Any]:
       JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count',
       'versions'.
     """
-    satellites: dict[str, dict[str, Any]] = data_metadata(config)
-    for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
-        for satellite, numbers in channels.items():
-            satellites[satellite][key] = numbers
     packages = ("satxlate-jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
     metadata = {
         "format": FORMAT,
         "config": config.to_dict(),
-        "satellites": satellites,
+        "satellites": satellite_entries(config, data_metadata(config)),
         "seed": config.seed,
         "process_count": jax.process_count(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},

@@ -43,6 +43,7 @@ class Validation:
         self._translations = jax.jit(objective.translations, **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
         self._examples: Images | None = None
+        self._batch: Images | None = None
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
         """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores.
@@ -87,16 +88,18 @@ class Validation:
                 band = get_satellite(satellite).band(self._satellites[satellite]["bands"][channel])
                 unit, scale = "K" if band.unit == "K" else "reflectance", self._satellites[satellite]["std"][channel]
                 for metric, values in metrics.items():
+                    if metric in ("crps", "coverage_1sd", "coverage_2sd") and np.isnan(values[position]):
+                        continue  # a band that passes unchanged
                     if metric.startswith("coverage"):
                         scores[f"{name}/{band.name}/{metric}"] = float(values[position])
                     else:
                         value = np.sqrt(values[position]) if metric == "rmse" else values[position]
                         scores[f"{name}/{band.name}/{metric}_{unit}"] = float(value * scale)
-        return {tag: value for tag, value in scores.items() if not np.isnan(value)}
+        return scores
 
     def maps(self, generator: Any) -> dict[str, dict[str, np.ndarray]]:
         """'G16-G17' -> 'observed', 'mean', 'sample', 'std' [n, h, w, band] of a few patches, network units of G16."""
-        return jax.device_get(self._withheld(generator, next(self._validation_batches()))[1])
+        return jax.device_get(self._withheld(generator, self._first_batch())[1])
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
         """A few patches, the same every time, and their translations.
@@ -105,10 +108,15 @@ class Validation:
           satellite -> [n, h, w, band] and satellite -> satellite -> the first as the second, network units.
         """
         if self._examples is None:
-            self._examples = self._first(next(self._validation_batches()))
+            self._examples = self._first(self._first_batch())
         return jax.device_get(
             (self._objective.observations(self._examples), self._translations(generator, self._examples))
         )
+
+    def _first_batch(self) -> Images:
+        if self._batch is None:
+            self._batch = next(self._validation_batches())
+        return self._batch
 
     def _validation_batches(self) -> Iterator[Images]:
         process = sharding.this_process()

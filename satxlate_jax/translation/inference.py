@@ -230,10 +230,11 @@ def _apply(
     margin = -(-margin // stride) * stride
     sides = [(margin, margin - (size + 2 * margin) % -stride) for size in x.shape[1:3]]
     rows, columns = (slice(margin // coarser, (margin + size) // coarser) for size in x.shape[1:3])
-    full, outputs = images_at_once(x.shape[1] * x.shape[2], block), []
+    full, devices, outputs = images_at_once(x.shape[1] * x.shape[2], block), jax.local_device_count(), []
     for start in range(0, len(x), full):
-        # an odd group is filled up with its last image: all are of one shape, and compiled once
-        group = np.minimum(np.arange(start, start + full), len(x) - 1)
+        # each device gets as many; the last image fills up
+        size = min(full, -(-(len(x) - start) // devices) * devices)
+        group = np.minimum(np.arange(start, start + size), len(x) - 1)
         apply = partial(on_devices, () if each is None else (each[group],))
         padded = np.pad(x[group], ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
         y = apply_in_blocks(apply, padded, block or max(padded.shape[1:3]), radius, stride, coarser)

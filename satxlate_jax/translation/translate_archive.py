@@ -125,9 +125,9 @@ def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
 
 def _translate_granules(translator: TileTranslator, options: argparse.Namespace, command: str) -> int:
     tiles_only = (options.samples, options.surprise, options.zarr, options.part, options.share, options.pairs)
-    if any((*tiles_only, options.repair, options.resolution_km != 2)):
+    if any((*tiles_only, options.repair, options.resolution_km != 2, options.beam_pipeline_options)):
         raise InputError(
-            "--repair, --samples, --surprise, --zarr, --part, --pairs and --resolution_km are for L1G tiles; "
+            "--repair, --samples, --surprise, --zarr, --part, --pairs, --resolution_km and Beam are for L1G tiles; "
             "make some with `satxlate tiles`"
         )
     output, names = Path(options.output), made_variables(translator, options.to, options.bands)
@@ -172,7 +172,11 @@ def translate_files(
         if options.repair:
             made = [translator.repair(tile) for tile in tiles]
         else:
-            made = translator.translate_tiles(tiles, options.to, samples=options.samples, seed=options.seed)
+            # an odd group is filled up with its last tile: all are of one shape, and compiled once
+            lacking = images_at_once(math.prod(tiles[0].sizes.values()), translator.block) - len(tiles)
+            filled = [*tiles, *[tiles[-1]] * lacking]
+            made = translator.translate_tiles(filled, options.to, samples=options.samples, seed=options.seed)
+            made = made[: len(tiles)]
         if options.surprise:
             found = (translator.surprise(tile)["surprise"] for tile in tiles)
             made = [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
@@ -190,14 +194,15 @@ def translate_files(
         ThreadPoolExecutor(WRITING, "write") as writing,
     ):
         groups = _group(tiles, lambda tile: images_at_once(math.prod(tile.sizes.values()), translator.block))
-        outcomes = overlap(translating, partial(_translate_group, translate=translate), groups, TRANSLATING)
-        each = (outcome for _, group in outcomes for outcome in group)
-        for (file, output), _ in overlap(writing, write, each, WRITING):
-            if isinstance(output, str):
-                failures.append({"file": str(file), "reason": output})
-                if len(waiting) > 1:  # the reason that the only file fails for ends the command
-                    tqdm.write(f"skipped: {output}")
-            bar.update()
+        made_of = partial(_translate_group, translate=translate)
+        with closing(overlap(translating, made_of, groups, TRANSLATING)) as outcomes:
+            each = (outcome for _, group in outcomes for outcome in group)
+            for (file, output), _ in overlap(writing, write, each, WRITING):
+                if isinstance(output, str):
+                    failures.append({"file": str(file), "reason": output})
+                    if len(waiting) > 1:  # the reason that the only file fails for ends the command
+                        tqdm.write(f"skipped: {output}")
+                bar.update()
     return len(files) - len(waiting), failures
 
 

@@ -70,6 +70,8 @@ class LinearRegression(Baseline):
     def predict(self, values: np.ndarray) -> np.ndarray:
         """The regression on the source's own measurements; NaN where an input is missing."""
         predicted = self.nothing(values)
+        if not self.channels:
+            return predicted
         inputs = np.moveaxis(values, -1, 0)[self.channels].reshape(len(self.channels), -1).astype(np.float64)
         outputs = np.moveaxis(predicted, -1, 0).reshape(len(self.offset), -1)  # the same memory
         for start in range(0, inputs.shape[1], _AT_ONCE):
