@@ -31,7 +31,9 @@ def test_both_in_turn_and_the_median_of_their_ratios(tmp_path, monkeypatch, caps
     monkeypatch.setattr(beside_torch, "run_train", lambda words, steps: next(ours))
     assert main(["bench", "torch", CONFIG, "--turns=3", "--tf32", "--config.batch_size=4", python]) == 0
     printed = capsys.readouterr().out
-    assert "1.50 times as fast as decodes once (median of 3.00, 1.50, 1.00)" in printed
+    assert (
+        "takes 1.50 times as many steps per second as PyTorch that decodes once (median of 3.00, 1.50, 1.00)" in printed
+    )
     assert (
         printed.count("patches per second           2.67") == 6 and "peak memory                  1.00 GiB" in printed
     )
