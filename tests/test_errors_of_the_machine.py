@@ -78,7 +78,7 @@ def test_a_full_disk_while_simulating(tmp_path):
 def test_a_full_disk_while_training(tmp_path, data):
     """In a process of its own: the save's coroutines, which nobody waits for any more, would be reported at its end."""
     words = tiny_run.train_command(tmp_path / "run", data, "--config.steps=0")
-    command = f"ulimit -f 8; exec {shlex.join(map(str, words))}"
+    command = f"ulimit -f 24; exec {shlex.join(map(str, words))}"
     done = subprocess.run(["bash", "-c", command], cwd=tiny_run.PROJECT, capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if line.startswith("satxlate train: ")]
     assert done.returncode == 2 and len(lines) == 1 and "space" in lines[0], done.stderr[-2000:]

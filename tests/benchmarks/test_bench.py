@@ -32,7 +32,7 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "name a benchmark; there are build, train, logging, satellites, input"),
+        ([], "name a benchmark; there are evaluate, build, train, logging"),
         (["speed"], "unknown benchmark 'speed'"),
         (["input", "--data", "/nowhere"], "no data set of G16"),
         (["input", "--seconds", "0"], "--seconds"),
