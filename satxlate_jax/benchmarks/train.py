@@ -133,8 +133,10 @@ def measure_parts(program: str, step: Callable[[], Any]) -> dict[str, tuple[floa
     """
     work = classify(program)
     parts: dict[str, tuple[float, int, float]] = defaultdict(lambda: (0.0, 0, 0.0))
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # Python's calls are not asked for, and tracing those of all threads can crash
     with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
+        with jax.profiler.trace(folder, profiler_options=options):
             jax.block_until_ready(step())
         profiles = [jax.profiler.ProfileData.from_file(str(path)) for path in Path(folder).rglob("*.xplane.pb")]
     lines = (line for profile in profiles for plane in profile.planes for line in plane.lines)
