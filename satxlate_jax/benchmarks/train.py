@@ -27,7 +27,7 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.step import abstract_arguments, compiler_options, jit_train_step
+from satxlate_jax.training.step import abstract_arguments, compiler_options, jit_train_step, profile_options
 
 WEIGHT, FORWARD = "convolutions: weight gradients", "convolutions: forward, input gradients"
 COPIES, SUMS, REST = "copies and transpositions", "sums over pixels", "everything else, element by element"
@@ -133,10 +133,8 @@ def measure_parts(program: str, step: Callable[[], Any]) -> dict[str, tuple[floa
     """
     work = classify(program)
     parts: dict[str, tuple[float, int, float]] = defaultdict(lambda: (0.0, 0, 0.0))
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0  # Python's calls are not asked for, and tracing those of all threads can crash
     with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder, profiler_options=options):
+        with jax.profiler.trace(folder, profiler_options=profile_options()):
             jax.block_until_ready(step())
         profiles = [jax.profiler.ProfileData.from_file(str(path)) for path in Path(folder).rglob("*.xplane.pb")]
     lines = (line for profile in profiles for plane in profile.planes for line in plane.lines)

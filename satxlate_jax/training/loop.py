@@ -34,7 +34,7 @@ from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.optimizers import paths
-from satxlate_jax.training.step import TrainState, jit_train_step
+from satxlate_jax.training.step import TrainState, jit_train_step, profile_options
 from satxlate_jax.training.validation import Validation
 
 # Steps that the host may be ahead of the losses it has seen: the devices never wait for it, nor does it run far ahead.
@@ -228,7 +228,7 @@ class Trace:
         """Start or stop the trace where it is due."""
         if self._steps and step == self._steps.start:
             self._drain()
-            jax.profiler.start_trace(str(self._folder))
+            jax.profiler.start_trace(str(self._folder), profiler_options=profile_options())
             self._running = True
         elif self._running and step == self._steps.stop:
             self._drain()

@@ -162,6 +162,13 @@ class TrainStep:
         return self.update(state, batch, first, second, cycles=cycles)
 
 
+def profile_options() -> jax.profiler.ProfileOptions:
+    """Leave Python's calls out of a profile: tracing those of all threads crashed some processes of many threads."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    return options
+
+
 @functools.cache
 def compiler_options(platform: str) -> dict[str, str]:
     """The options to compile networks with for devices of a platform ('cpu', 'gpu', 'tpu'); {} if not known to XLA."""
