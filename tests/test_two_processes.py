@@ -163,7 +163,7 @@ print(json.dumps({"read": tiny_run.bytes_read() - before, "digests": digests, "t
 """
 
 
-def test_the_second_process_takes_the_fit_of_the_first(data, cache):
+def test_the_second_process_takes_the_fit_of_the_first(data):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         words = [f"--coordinator=localhost:{probe.getsockname()[1]}", "--num_processes=2"]
