@@ -45,6 +45,12 @@ def parse(subcommand: str, words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _add_checkpoint(parser: CommandParser) -> None:
+    run = "a training run's folder (its --workdir), or pretrained:NAME"
+    parser.add_argument("--checkpoint", type=user_path, required=True, metavar="RUN", help=run)
+    parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
+
+
 def simulate(parser: CommandParser) -> None:
     """Write simulated L1G files: the same scenes as several satellites see them, for demos, tests and paired truth.
 
@@ -177,14 +183,7 @@ def translate(parser: CommandParser) -> None:
     add = parser.add_argument
     inputs = "L1G files, folders to search for them, or Level-1b granules (files, folders, URLs)"
     add("inputs", type=user_path, nargs="+", metavar="INPUT", help=inputs)
-    add(
-        "--checkpoint",
-        type=user_path,
-        required=True,
-        metavar="RUN",
-        help="a training run's folder (its --workdir), or pretrained:NAME",
-    )
-    add("--step", type=int, help="which checkpoint (default: the newest)")
+    _add_checkpoint(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--to", metavar="SATELLITE", help="the satellite to make, such as H8")
     repair = "fill bands that a file lacks and pixels missing in some bands only, of its own satellite"
@@ -225,14 +224,7 @@ def evaluate(parser: CommandParser) -> None:
     files that could not be scored.
     """
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        type=user_path,
-        required=True,
-        metavar="RUN",
-        help="a training run's folder (its --workdir), or pretrained:NAME",
-    )
-    add("--step", type=int, help="which checkpoint (default: the newest)")
+    _add_checkpoint(parser)
     add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
     add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
     add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")

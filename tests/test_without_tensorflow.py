@@ -62,7 +62,7 @@ def run_blocked(program: str, *words: str, tmp_path) -> str:
     return result.stdout
 
 
-VERB = "from satxlate_jax.__main__ import main; sys.exit(main(sys.argv[1:]))"
+SUBCOMMAND = "from satxlate_jax.__main__ import main; sys.exit(main(sys.argv[1:]))"
 SMALL = ("--config.data.patch_size=8", "--config.batch_size=2")
 
 
@@ -74,12 +74,14 @@ def test_the_hook_blocks(tmp_path):
 @pytest.mark.parametrize("words", [(), ("--config.generator.spectral_path=quadratic",)])
 def test_bench_train(words, tmp_path):
     command = ("bench", "train", f"--config={tiny_run.__file__}", "--steps=1", *SMALL, *words)
-    output = run_blocked(VERB, *command, tmp_path=tmp_path)
+    output = run_blocked(SUBCOMMAND, *command, tmp_path=tmp_path)
     assert re.search(r"patches per second +[\d.]+", output) and "peak memory" in output
 
 
 def test_bench_translate_measures_the_network(tmp_path):
-    output = run_blocked(VERB, "bench", "translate", f"--config={tiny_run.__file__}", "--tiles=10", tmp_path=tmp_path)
+    output = run_blocked(
+        SUBCOMMAND, "bench", "translate", f"--config={tiny_run.__file__}", "--tiles=10", tmp_path=tmp_path
+    )
     assert re.search(r"the network +[\d.]+ tiles/s +1 of 300 x 300", output)
     assert re.search("not measured, there is no (pyhdf|xarray|tqdm|pandas|psutil|scipy|netCDF4)", output)
 

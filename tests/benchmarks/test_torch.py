@@ -50,7 +50,7 @@ def test_both_in_turn_and_the_median_of_their_ratios(tmp_path, monkeypatch, caps
             [CONFIG],
             "pip install 'satxlate-jax[torch]'",
         ),
-        ("echo no room >&2; exit 1", [CONFIG], "PyTorch's step failed: no room"),
+        ("echo out of memory >&2; exit 1", [CONFIG], "PyTorch's step failed: out of memory"),
         ("", [f"--config={tiny_run.__file__}"], "equally many bands"),
         ("", [f"--config={CONFIGS / 'base_flow.py'}"], "takes the step of a vae_gan"),
     ],
