@@ -202,7 +202,7 @@ def translate(parser: CommandParser) -> None:
     add_beam(choice)
     add = parser.add_argument_group("output").add_argument
     add("--bands", type=_numbers, help="write only these bands, such as 2,7-9 (default: all)")
-    samples = "of the spectral flow: write N draws of its distribution beside the mean; "
+    samples = "of the spectral flow: write N samples of its distribution beside the mean; "
     samples += "of the VAE-GAN: mean and spread of an ensemble over the latent noise"
     add("--samples", type=at_least(0), default=0, help=samples)
     add("--seed", type=at_least(0), default=0, help="of the ensemble")

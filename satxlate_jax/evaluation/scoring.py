@@ -94,7 +94,7 @@ def evaluate(
       baselines: unfitted; they are fitted here.
       pictures: how many cases to keep for pictures, evenly over all.
       coastlines: whether the pictures show them.
-      samples: ensemble members (draws of the latent noise); the model's answer is then their mean, and their standard
+      samples: ensemble members (is_calibrated of the latent noise); the model's answer is then their mean, and their standard
         deviation is scored too.
       seed: of the ensemble.
       may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
@@ -192,8 +192,8 @@ def _predict(
     truth = {ours: truth_tile[f"BAND{theirs:02d}"].values for ours, theirs in comparison.truth_bands.items()}
     if not any(np.isfinite(values).any() for values in truth.values()):
         raise InputError(f"{case.truth.path.name} lacks all bands to compare with")
-    draws = translator.network.is_calibrated
-    samples = max(results.samples, 1) if draws else results.samples
+    is_calibrated = translator.network.is_calibrated
+    samples = max(results.samples, 1) if is_calibrated else results.samples
     made = translator.translate(tile, task.target, source=task.source, samples=samples, seed=seed)
     x = stack(tile, task.source_bands)
     answers = {MODEL: {number: made[f"BAND{number:02d}"].values for number in truth}}
@@ -202,7 +202,7 @@ def _predict(
     for baseline in baselines:
         values = baseline.predict(x)
         answers[baseline.name] = {number: values[..., task.target_bands.index(number)] for number in truth}
-    if draws:
+    if is_calibrated:
         answers[_SAMPLE] = {number: made[f"BAND{number:02d}_samples"].values[0] for number in truth}
     predictions = equalize(answers, [results.band(number) for number in truth])
     if is_examined:
