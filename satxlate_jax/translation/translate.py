@@ -251,7 +251,7 @@ class TileTranslator:
             return values, Extras()
         deviation = deviation.astype(np.float64) * std
         deviation[missing] = np.nan
-        title = f"standard deviation over {samples} draws of the latent noise, not calibrated"
+        title = f"standard deviation over {samples} members with latent noise of their own, not calibrated"
         return values, Extras(std=deviation, std_name="spread", std_title=title)
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
