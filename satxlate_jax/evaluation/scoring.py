@@ -94,8 +94,8 @@ def evaluate(
       baselines: unfitted; they are fitted here.
       pictures: how many cases to keep for pictures, evenly over all.
       coastlines: whether the pictures show them.
-      samples: ensemble members, each with latent noise of its own; the model's answer is then their mean, and their standard
-        deviation is scored too.
+      samples: ensemble members, each with latent noise of its own; the model's answer is then their mean, and their
+        standard deviation is scored too.
       seed: of the ensemble.
       may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
 
