@@ -14,6 +14,10 @@ from satxlate_jax.atomic import PlainPath
 from satxlate_jax.benchmarks import BENCHMARKS
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import user_path
+from satxlate_jax.evaluation.evaluate import PRESETS
+from satxlate_jax.evaluation.results import TRUTHS
+from satxlate_jax.geometry import PIXELS
+from satxlate_jax.translation.inference import BLOCK
 from tests import tiny_run
 from tests.archives import build_data_set, write_archive
 from tests.documents import parse
@@ -183,3 +187,13 @@ def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeyp
         assert jax.config.jax_compilation_cache_dir is None and not list(home.iterdir())
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_choices_are_those_of_the_modules_that_use_them():
+    """options.py imports no library, so it cannot take them from there."""
+    common = "--checkpoint a --output b"
+    words = f"evaluate {common} --l1g c --source G16 --target G17", f"translate c {common} --to H8"
+    evaluate, translate = ({each.dest: each for each in parse(one.split()).parser._actions} for one in words)
+    assert set(evaluate["truth"].choices) == set(TRUTHS) and set(evaluate["preset"].choices) == set(PRESETS)
+    assert set(evaluate["resolution_km"].choices) == set(translate["resolution_km"].choices) == set(PIXELS)
+    assert str(BLOCK) in translate["block"].help

@@ -57,9 +57,12 @@ def describe_translation(path: str) -> list[str]:
     known = tile.attrs
     if "checkpoint_satellites" not in known:
         raise InputError(f"'{path}' was not written by `satxlate translate`; it names no checkpoint")
-    satellites = json.loads(known["checkpoint_satellites"])
-    network = make_translator(json.loads(known["checkpoint_config"]), satellites)
-    source, target = (_domain(satellites, known[name]) for name in ("source_satellite", "satellite"))
+    try:
+        satellites = json.loads(known["checkpoint_satellites"])
+        network = make_translator(json.loads(known["checkpoint_config"]), satellites)
+        source, target = (_domain(satellites, known[name]) for name in ("source_satellite", "satellite"))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise InputError(f"'{path}' has damaged attributes (checkpoint_*); translate it again") from error
     lines = [
         f"{Path(path).name}: {known['title']}",
         f"  from {known['source_file']}, by run '{known['checkpoint_run']}', step {known['checkpoint_step']}",

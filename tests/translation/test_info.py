@@ -70,11 +70,15 @@ def test_a_translation_says_what_it_is(tmp_path, capsys):
         assert f"surprise of the measurements: {float(made['surprise'].mean()):.1f} bits" in text
 
 
-@pytest.mark.parametrize("what", ["nowhere", "folder", "text.nc", "plain.nc", "pretrained:", "pretrained:none"])
+@pytest.mark.parametrize(
+    "what", ["nowhere", "folder", "text.nc", "plain.nc", "damaged.nc", "pretrained:", "pretrained:none"]
+)
 def test_what_is_neither_is_one_line(what, tmp_path, capsys):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.nc").write_text("no netCDF")
     xr.Dataset({"a": 1}).to_netcdf(tmp_path / "plain.nc")
+    damaged = {"checkpoint_satellites": "{", "checkpoint_config": "{}"}
+    xr.Dataset({"a": 1}, attrs=damaged).to_netcdf(tmp_path / "damaged.nc")
     assert main(["info", what if ":" in what else str(tmp_path / what)]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and what in error
