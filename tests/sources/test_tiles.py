@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,13 @@ def test_a_tile_out_of_view_costs_a_line(granules, tmp_path, capsys):
     assert np.isfinite(tile["BAND13"]).mean() > 0.99
     (record,) = [made for task in manifest["tasks"] for made in task["tiles"]]
     assert record["bands"] == ["BAND13"] and record["output"] == NAME
+
+
+def test_too_little_free_disk_is_said_before_anything_is_made(granules, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1_000))
+    assert main(["tiles", str(granules), "--output", str(tmp_path / "new"), "--tiles", "h09v03"]) == 2
+    assert "0.0 GB free" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.hdf"))
 
 
 def test_a_region_with_western_longitudes(granules, tmp_path, capsys):
