@@ -84,7 +84,8 @@ def main(options: argparse.Namespace) -> int:
         return 0
     root = Path(options.output)
     root.mkdir(parents=True, exist_ok=True)
-    _check_space(root, tiles if any(granule.scene in ("F", "FLDK", "fd") for granule in granules) else 0)
+    is_full_disk = any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
+    _check_space(root, tiles if is_full_disk or options.tiles else 0)  # of a smaller scan the number is not known yet
     journal = Journal(root)
     problems = [{"input": place, "reason": reason} for place, reason in strange]
     for problem in problems:
