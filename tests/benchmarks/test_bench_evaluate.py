@@ -19,7 +19,9 @@ def test_the_cost_of_a_pair_is_told(tmp_path, capsys):
     found = re.search(r"reading ([\d.]+) s, translating ([\d.]+) s \(CPU ([\d.]+)\), scoring", printed)
     assert found, printed
     assert all(float(number) > 0 for number in found.groups())
-    assert re.search(r"takes [\d.]+ times both", printed) and re.search(r"after 2 pairs, [\d,]+ MB after 4", printed)
+    # Two pairs more can take less time than two, by chance: then the report says that it cannot tell.
+    assert re.search(r"takes ([\d.]+ times both \(target 2: (met|missed)|-[\d.]+ .*: not measurable)", printed), printed
+    assert re.search(r"after 2 pairs, [\d,]+ MB after 4", printed)
     for path in (tmp_path / "l1g").rglob("GO17*2019010[2-4]*"):
         path.unlink()
     assert main(words) == 2
