@@ -1,8 +1,8 @@
 """Calibrate the spectral flow after the last step, on what was left out of training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,41 +58,59 @@ def calibrate(
 Part = tuple[Tree, str, np.ndarray]
 
 
+class Prepared(NamedTuple):
+    """Some images on the axis, and by the regression with these parameters; what it infers of the satellite's own."""
+
+    params: Tree
+    channels: Collection[int]
+    y: jax.Array
+    filled: jax.Array
+
+
 def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Part], pattern: tuple[int, ...]) -> Tree:
     n, name = flow.axis.size, name_pattern(pattern)
     thinned = [(params, satellite, images[::BLOCKS]) for params, satellite, images in unseen]
-    everything = [*parts, *thinned]
-    found: Tree = jax.tree.map(np.ones_like, everything[0][0]["calibration"][name])
+    prepared = [part for one in (*parts, *thinned) for part in _prepare(flow, *one, pattern)]
+    chosen = [part for one in unseen for part in _prepare(flow, *one, pattern)] or prepared
+    found: Tree = jax.tree.map(np.ones_like, prepared[0].params["calibration"][name])
 
-    def gather(function: Any, chosen: Sequence[Part] = everything) -> list[list[np.ndarray]]:
-        """The function's values [..., channel] on all images, by channel, of satellites that have it."""
-        values: list[list[np.ndarray]] = [[] for _ in range(n)]
-        for params, satellite, images in chosen:
+    def gather(parts: Sequence[Prepared], *functions: Any) -> Iterator[list[list[np.ndarray]]]:
+        """Each function's values [..., channel] on all images, by channel, of satellites that have it."""
+        values: list[list[list[np.ndarray]]] = [[[] for _ in range(n)] for _ in functions]
+        for params, channels, y, filled in parts:
             settings = flow.settings(params, pattern) | {"calibration": as_float32(found)}
             common = {part: params[part] for part in ("network", "inputs")}
-            for part in in_parts(images):
-                y, filled = regressed(flow, params, satellite, part, pattern)
-                made = np.asarray(function(flow, common, y, filled, settings))
-                for channel in {*flow.axis.of_satellite(satellite)} - {*pattern}:
-                    values[channel].append(made[..., channel])
-        return values
+            predicted = _predict(flow, common, filled, settings)
+            for function, own in zip(functions, values, strict=True):
+                made = np.asarray(function(flow, y, *predicted))
+                for channel in channels:
+                    own[channel].append(made[..., channel])
+        return iter(values)
 
-    for channel, sums in enumerate(gather(_products, unseen or everything)):
+    for channel, sums in enumerate(next(gather(chosen, _products))):
         if sums:
             found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
             found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
-    for channel, squares in enumerate(gather(_coefficient_squares)):
+    for channel, squares in enumerate(next(gather(prepared, _coefficient_squares))):
         if squares:
             found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
-    for channel, powers in enumerate(gather(_octave_powers)):
+    every_power, every_ratio = gather(prepared, _octave_powers, _error_ratios)
+    for channel, (powers, ratios) in enumerate(zip(every_power, every_ratio, strict=True)):
         if powers:
             found["draw"][:, channel] = _draw_factors(*np.split(np.mean(powers, 0), [1]))
-    for channel, ratios in enumerate(gather(_error_ratios)):
-        if ratios:
             one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
             # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
             found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
     return found
+
+
+def _prepare(
+    flow: SpectralFlow, params: Tree, satellite: str, images: np.ndarray, pattern: tuple[int, ...]
+) -> Iterator[Prepared]:
+    """The images in parts, on the axis and by the regression: what does not change while the calibration is found."""
+    channels = {*flow.axis.of_satellite(satellite)} - {*pattern}
+    for part in in_parts(images):
+        yield Prepared(params, channels, *regressed(flow, params, satellite, part, pattern))
 
 
 def _best_shares(products: np.ndarray) -> np.ndarray:
@@ -107,16 +125,19 @@ def _best_shares(products: np.ndarray) -> np.ndarray:
     return np.where(shares < 0.1, 0, np.clip(shares, 0, 1))
 
 
-def _predicted(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree) -> tuple:
-    """The base's estimate, and mean and standard deviation of the coefficients of what it leaves."""
+@partial(jax.jit, static_argnums=0)
+def _predict(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree) -> tuple:
+    """The base's estimate, and mean and standard deviation of the coefficients of what it leaves.
+
+    A program of its own, which all that is measured shares: compiling the network takes longest.
+    """
     filled = flow.restrain(settings["gains"], filled, settings["given"])
     return filled, *flow.run_network(params, filled, settings)
 
 
 @partial(jax.jit, static_argnums=0)
-def _products(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+def _products(flow: SpectralFlow, y: jax.Array, filled: jax.Array, mean: jax.Array, _: jax.Array) -> jax.Array:
     """Products [3, 3, channel] of the network's details and coarse mean and of what the base leaves, over pixels."""
-    filled, mean, _ = _predicted(flow, params, filled, settings)
     mean, coarse = mean.mean(0), list(wavelet.subbands(y.shape[1:3], flow.levels))[-1]
     details = wavelet.inverse(mean.at[:, coarse.rows, coarse.columns].set(0), flow.levels)
     parts = jnp.stack([details, wavelet.inverse(mean, flow.levels) - details, y - filled])
@@ -125,28 +146,25 @@ def _products(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array,
 
 @partial(jax.jit, static_argnums=0)
 def _coefficient_squares(
-    flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree
+    flow: SpectralFlow, y: jax.Array, filled: jax.Array, mean: jax.Array, sigma: jax.Array
 ) -> jax.Array:
     """The mean of z squared [subband, channel], where no z counts as more than FARTHEST."""
-    filled, mean, sigma = _predicted(flow, params, filled, settings)
     squares = jnp.minimum(((wavelet.transform(y - filled, flow.levels) - mean) / sigma) ** 2, FARTHEST**2)
     bands = wavelet.subbands(y.shape[1:3], flow.levels)
     return jnp.stack([jnp.mean(squares[..., b.rows, b.columns, :], (0, 1, 2, 3)) for b in bands])
 
 
 @partial(jax.jit, static_argnums=0)
-def _error_ratios(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+def _error_ratios(flow: SpectralFlow, y: jax.Array, filled: jax.Array, mean: jax.Array, sigma: jax.Array) -> jax.Array:
     """Errors of every fourth pixel over their standard deviations [n, h / 4, w / 4, channel]."""
-    filled, mean, sigma = _predicted(flow, params, filled, settings)
     added = wavelet.inverse(mean, flow.levels)
     variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), flow.levels) + added.var(0)
     return (jnp.abs(y - filled - added.mean(0)) / jnp.sqrt(variance))[:, ::4, 1::4]
 
 
 @partial(jax.jit, static_argnums=0)
-def _octave_powers(flow: SpectralFlow, params: Tree, y: jax.Array, filled: jax.Array, settings: Tree) -> jax.Array:
+def _octave_powers(flow: SpectralFlow, y: jax.Array, filled: jax.Array, mean: jax.Array, sigma: jax.Array) -> jax.Array:
     """The spectral power [1 + level, octave, channel] of errors, and of independent coefficients of each level."""
-    filled, mean, sigma = _predicted(flow, params, filled, settings)
     errors = y - filled - wavelet.inverse(mean.mean(0), flow.levels)
     z, images = jax.random.normal(jax.random.key(0), errors.shape) * sigma[0], [errors]
     for level in range(flow.levels + 1):
