@@ -12,6 +12,7 @@ BENCHMARKS = {
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
     "logging": ("logging.main", "what logging every step costs"),
     "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
+    "growth": ("growth.main", "how costs grow with archive, image and satellites"),
     "input": ("input.main", "patches per second that training reads"),
     "repair": ("repair.main", "errors of repaired bands, beside regressions and interpolation"),
     "torch": ("beside_torch.main", "the same step in PyTorch, in turn with ours"),

@@ -172,6 +172,15 @@ def draw(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
+def first_satellites(config: Any, number: int) -> Any:
+    """The configuration of its first so many satellites."""
+    variant = config.copy_and_resolve_references()
+    with variant.unlocked():
+        for name in list(variant.data.satellites)[number:]:
+            del variant.data.satellites[name]
+    return variant
+
+
 def main_satellites(argv: Sequence[str]) -> None:
     """Runs `satxlate bench satellites`.
 
@@ -197,10 +206,7 @@ def main_satellites(argv: Sequence[str]) -> None:
     print(f"{'satellites':>10}  {'activations':<12} {'operations':>12} {'memory':>12}")
     for number in range(2, len(names) + 1):
         for remat in remats:
-            variant = config.copy_and_resolve_references()
-            with variant.unlocked():
-                for name in names[number:]:
-                    del variant.data.satellites[name]
+            variant = first_satellites(config, number)
             variant.remat = remat
             label = "remat" if remat else "kept"
             lowered = lower_step(variant, sharding.make_mesh())

@@ -62,7 +62,7 @@ def load_step(config: Any, compiled: Any, mesh: Mesh) -> Callable[[], Any]:
     return step
 
 
-def _seconds(function: Callable[..., Any], repeats: int, *arguments: Any) -> float:
+def median_seconds(function: Callable[..., Any], repeats: int, *arguments: Any) -> float:
     """Median time of a call, after one that is not counted."""
     seconds = []
     for _ in range(repeats + 1):
@@ -88,7 +88,7 @@ def convolution_rates(batch: int, size: int, channels: int, repeats: int) -> dic
     operations = 2 * 9 * channels**2 * size**2 * batch
     options = compiler_options(jax.default_backend())
     compiled = {name: jax.jit(f, compiler_options=options).lower(x, kernel).compile() for name, f in functions.items()}
-    return {name: operations / _seconds(program, repeats, x, kernel) for name, program in compiled.items()}
+    return {name: operations / median_seconds(program, repeats, x, kernel) for name, program in compiled.items()}
 
 
 def classify(program: str) -> dict[str, tuple[str, float]]:
@@ -195,7 +195,7 @@ def main(argv: Sequence[str]) -> None:
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - begin
     step = load_step(config, compiled, mesh)
-    seconds = _seconds(step, arguments.steps)
+    seconds = median_seconds(step, arguments.steps)
     parts = measure_parts(compiled.as_text(), step) if arguments.parts else {}
     width = config.flow.width if carries_angles(config) else config.generator.dim
     rates = convolution_rates(config.batch_size, config.data.patch_size, width, repeats=9)

@@ -163,7 +163,8 @@ def translate_files(
       How many outputs were there already, and file and reason of each failure.
     """
     sink.plan(files)
-    waiting = [file for file in files if options.overwrite or not sink.is_complete(file)]
+    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
+    waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)

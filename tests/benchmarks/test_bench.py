@@ -16,7 +16,7 @@ def numbers_in(text, pattern):
 def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
     write_archive(tmp_path / "l1g", {"G16": range(1, 17)}, ["h10v05"], [datetime(2020, 5, 1, 18)])
     build_data_set(tmp_path / "l1g", tmp_path / "data", "G16")
-    words = ["--data", str(tmp_path / "data"), "--seconds", "0.2", "--batch-size", "4"]
+    words = ["--data", str(tmp_path / "data"), "--seconds", "0.2", "--batch-size", "4", "--processes=1,2"]
     assert main(["bench", "input", *words]) == 0
     printed = capsys.readouterr().out
     (rate,) = numbers_in(printed, r"per core: ([\d,]+) patches of 64x64x16/s")
@@ -27,6 +27,8 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
             printed, rf"{name}: .* at least (\d+) ms .*, ([\d,]+) patches/s\); one core feeds ([\d.]+)"
         )
         assert abs(needed - 16 / (least / 1000)) < 0.04 * needed and abs(fed - rate / needed) < 0.1
+    alone, half = (numbers_in(printed, rf"{n} processes: at most ([\d,]+) patches, ([\d.,]+) MB")[:2] for n in (1, 2))
+    assert alone[0] == 2 * half[0] == 4 * 500 and alone[1] == pytest.approx(2 * half[1], rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,7 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
         (["speed"], "unknown benchmark 'speed'"),
         (["input", "--data", "/nowhere"], "no data set of G16"),
         (["input", "--seconds", "0"], "--seconds"),
+        (["input", "--processes", "1,3"], "must be a multiple of each number of --processes"),
         (["build", "--tiles", "2"], "--tiles must be more than"),
         (["build", "--l1g", "/nowhere"], "'/nowhere' is not a folder"),
     ],

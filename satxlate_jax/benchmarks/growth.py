@@ -1,0 +1,163 @@
+"""`satxlate bench growth`: how costs grow with the archive, the image and the number of satellites.
+
+Each cost is measured at several sizes; its exponent is the slope of its logarithm over that of the size, 1 where twice
+the size costs twice as much. Archives are of empty files: catalogue, manifest and restart go by names and headers.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import starmap
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from satxlate_jax.archive.catalog import find_tiles, relative_path
+from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.benchmarks.compile import first_satellites
+from satxlate_jax.benchmarks.train import describe_devices, load_step, lower_step, median_seconds
+from satxlate_jax.cli import at_least
+from satxlate_jax.dataset.manifest import Manifest
+from satxlate_jax.dataset.selection import Selection, choose_files
+from satxlate_jax.dataset.tile_patches import TileOutcome
+from satxlate_jax.geometry import tile_grid
+from satxlate_jax.models.families import make_translator
+from satxlate_jax.training import sharding
+from satxlate_jax.training.assembly import satellite_entries
+from satxlate_jax.training.config import load_config
+from satxlate_jax.translation.flow_translator import FlowTranslator
+from satxlate_jax.translation.netcdf import NetcdfFolder
+from satxlate_jax.translation.translate import TileTranslator
+
+TILES = [f"h{column:02d}v{row:02d}" for column in range(8, 12) for row in range(2, 6)]
+OPENED = 10_000  # outputs at most that a restart is measured with: their headers are read
+
+Costs = Mapping[int, float]
+
+
+def exponent(costs: Costs) -> float:
+    """The slope of the logarithm of costs over that of sizes."""
+    return float(np.polyfit(np.log([*costs]), np.log([*costs.values()]), 1)[0])
+
+
+def describe(name: str, costs: Costs) -> str:
+    """One cost at all sizes, and its exponent."""
+    cells = ", ".join(f"{size:,}: {cost:.3g}" for size, cost in costs.items())
+    return f"  {name:<26} {cells}; exponent {exponent(costs):.2f}"
+
+
+def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    begin = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - begin, result
+
+
+def make_names(root: Path, count: int) -> None:
+    """Make an archive of empty files of GOES-16, of 16 tiles every ten minutes."""
+    for number in range(count):
+        time_of, tile = datetime(2019, 1, 1) + timedelta(minutes=10 * (number // 16)), TILES[number % 16]
+        path = root / relative_path("G16", tile, time_of)
+        if number % 2304 < 16:  # the first of a day
+            path.parent.mkdir(parents=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+
+
+def write_manifest(root: Path) -> None:
+    """Find a build's files, take each as read, and write what became of them."""
+    selection = Selection.of({"satellite": "G16"})
+    chosen = choose_files(selection, root)
+    manifest = Manifest(selection, chosen, root)
+    for split, files in chosen.splits.items():
+        for file in files:
+            manifest.add(split, TileOutcome(file, reason="night", detail="no light"))
+    (root / "manifest.json").write_text(json.dumps(manifest.as_json()))
+
+
+def _write_output(translator: TileTranslator, sink: NetcdfFolder, source: Path) -> None:
+    """Write the translation of a small tile as that of a file."""
+    latitude, longitude = tile_grid(TILES[0], 300)
+    axes = {"lat": latitude[:32], "lon": longitude[:32]}
+    bands = translator.bands(translator.satellites[0])
+    values = {
+        band.name: (("lat", "lon"), np.full((32, 32), band.mean, np.float32), {"units": band.unit}) for band in bands
+    }
+    tile = xr.Dataset(values, axes, {"satellite": translator.satellites[0], "tile": TILES[0], "source": source.name})
+    sink.write(source, translator.translate(tile, sink.to))
+
+
+def archive_costs(translator: TileTranslator, counts: Iterable[int]) -> dict[str, Costs]:
+    """Seconds of what goes through all files of an archive, by number of files."""
+    costs: dict[str, dict[int, float]] = {"catalogue, s": {}, "manifest of a build, s": {}, "restart, s": {}}
+    for count in tqdm(counts, "archives", disable=None):
+        with tempfile.TemporaryDirectory() as folder:
+            root, outputs = Path(folder, "l1g"), Path(folder, "out")
+            make_names(root, count)
+            costs["catalogue, s"][count], files = _timed(find_tiles, root)
+            costs["manifest of a build, s"][count], _ = _timed(write_manifest, root)
+            if count > OPENED:
+                continue
+            outputs.mkdir()
+            sink, (first, *others) = NetcdfFolder(outputs, translator.satellites[1], translator), files
+            _write_output(translator, sink, first.path)
+            for file in others:  # the same file by another name: it says whose output it is
+                os.link(sink.path(first.path), sink.path(file.path))
+            spent, complete = _timed(lambda sink=sink, files=files: [sink.is_complete(file.path) for file in files])
+            costs["restart, s"][count] = spent
+            assert complete == [True] + [False] * len(others)
+    return costs
+
+
+def image_costs(translator: TileTranslator, sides: Iterable[int]) -> dict[str, Costs]:
+    """Seconds and operations of a translation, by number of pixels."""
+    source, target, *_ = translator.satellites
+    seconds, operations, network = {}, {}, translator.network
+    for side in tqdm(sides, "images", disable=None):
+        x = np.zeros((side, side, len(translator.bands(source))), np.float32)
+        translate = partial(translator.translate, x, target, source=source)
+        seconds[side**2] = median_seconds(translate, 3)
+        shape = jax.ShapeDtypeStruct((1, side, side, x.shape[-1] + network.extra_channels), jnp.float32)
+        lowered = jax.jit(network.distribution, static_argnums=(2, 3)).lower(translator.params, shape, source, target)
+        operations[side**2] = lowered.cost_analysis()["flops"] / 1e9
+    return {"translation, s": seconds, "its operations, G": operations}
+
+
+def satellite_costs(config: Any) -> dict[str, Costs]:
+    """Seconds and operations of a training step, by number of satellites."""
+    mesh, seconds, operations = sharding.make_mesh(), {}, {}
+    for number in tqdm(range(2, len(config.data.satellites) + 1), "satellites", disable=None):
+        variant = first_satellites(config, number)
+        lowered = lower_step(variant, mesh)
+        seconds[number] = median_seconds(load_step(variant, lowered.compile(), mesh), 5)
+        operations[number] = lowered.cost_analysis()["flops"] / 1e9
+    return {"training step, s": seconds, "its operations, G": operations}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the benchmark."""
+    parser = config_parser("bench growth", __doc__)
+    add = parser.add_argument
+    add("--files", type=at_least(1_000), default=1_000_000, metavar="N", help="up to N files, in powers of ten")
+    add("--side", type=at_least(600), default=1_200, metavar="N", help="images of 300, 600, ... pixels a side, up to N")
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
+    params = make_translator(metadata["config"], metadata["satellites"]).init(jax.random.key(config.seed))
+    translator = FlowTranslator(params, metadata, "bench")
+    print(f"{', '.join(translator.satellites)}; {describe_devices()}")
+    counts = [10**power for power in range(2, len(str(arguments.files)))]
+    sides = [300 * 2**power for power in range((arguments.side // 300).bit_length())]
+    for title, costs in (
+        ("archive, by number of files", archive_costs(translator, counts)),
+        ("image, by number of pixels", image_costs(translator, sides)),
+        ("training, by number of satellites", satellite_costs(config)),
+    ):
+        print(title, *starmap(describe, costs.items()), sep="\n", flush=True)
