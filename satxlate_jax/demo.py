@@ -1,6 +1,6 @@
 """`satxlate demo`: a small run of everything on simulated tiles: simulate, build, train, translate, evaluate.
 
-It runs the commands that a user types, one after the other, and prints each before it runs.
+It runs the commands that a user types, some at the same time, and prints each before it runs.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from satxlate_jax.archive.catalog import coincident, find_tiles
@@ -29,25 +30,30 @@ PROGRAMS = {
 }
 
 
-def _run(title: str, words: Sequence[str], log: Path | None = None) -> None:
-    """Run one command; its output goes to the terminal, or to `log`."""
-    typed, module = PROGRAMS[words[0]]
-    print(f"\n== {title}\n   {typed} {shlex.join(words[1:])}", flush=True)
-    command = [sys.executable, "-m", module, *words[1:]]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    start = time.monotonic()
-    with log.open("w") if log else contextlib.nullcontext() as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+def _run(title: str, *commands: Sequence[str], logs: Sequence[Path] = ()) -> None:
+    """Run commands, several at the same time; their output goes to the terminal, or to `logs`."""
+    print(f"\n== {title}", flush=True)
+    start, environment = time.monotonic(), os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for words, log in zip_longest(commands, logs):
+            typed, module = PROGRAMS[words[0]]
+            print(f"   {typed} {shlex.join(words[1:])}", flush=True)
+            file = stack.enter_context(log.open("w")) if log else None
+            command = [sys.executable, "-m", module, *words[1:]]
+            processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
         try:
-            code = process.wait()
-        except KeyboardInterrupt:  # which a terminal sends to the command as well, to end as it does
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.terminate()
+            codes = [process.wait() for process in processes]
+        except KeyboardInterrupt:  # which a terminal sends to the commands as well, to end as they do
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.terminate()
             raise
-    if code:
-        where = f"; its output is in {log}" if log else ""
-        raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")
+    for code, log in zip_longest(codes, logs):
+        if code:
+            where = f"; its output is in {log}" if log else ""
+            raise InputError(f"the demo stopped at '{title}' (exit code {code}){where}")
     print(f"   done in {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -67,18 +73,18 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
 
     scenes = [f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
     scenes += [f"--seed={seed}", f"--workers={count_cpus()}"]
-    _run("1/6 simulate tiles as each satellite sees them", ["satxlate", "simulate", f"--output={l1g}", *scenes])
-    words = [f"--output={same_view}", *scenes, f"--viewpoint={SOURCE}", f"--days={TEST_DAYS}"]
-    _run(f"2/6 simulate what the others would see from {SOURCE}'s place, as truth", ["satxlate", "simulate", *words])
-
-    for satellite in SATELLITES:
-        words = ["build", typed_path(BUILDER), f"--config={satellite}", f"--manual_dir={l1g}", f"--data_dir={data}"]
-        _run(f"3/6 build the data set of {satellite}", ["tfds", *words], output / f"build_{satellite}.log")
+    _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", f"--output={l1g}", *scenes])
+    builder, folders = typed_path(BUILDER), [f"--manual_dir={l1g}", f"--data_dir={data}"]
+    builds = [["tfds", "build", builder, f"--config={satellite}", *folders] for satellite in SATELLITES]
+    truth = ["satxlate", "simulate", f"--output={same_view}", *scenes, f"--viewpoint={SOURCE}", f"--days={TEST_DAYS}"]
+    logs = [output / f"build_{satellite}.log" for satellite in SATELLITES]
+    title = f"2/5 build the data sets, and simulate what the others would see from {SOURCE}'s place, as truth"
+    _run(title, *builds, truth, logs=[*logs, output / "simulate_same_view.log"])
 
     _check_family(run)
     config = typed_path(CONFIGS / "demo.py")
     words = [f"--config={config}", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
-    _run("4/6 train", ["satxlate", "train", *words])
+    _run("3/5 train", ["satxlate", "train", *words])
 
     days = parse_numbers(TEST_DAYS)
     source, target = (find_tiles(l1g, satellites=[name], years=[2019], days=days) for name in (SOURCE, TARGET))
@@ -86,21 +92,14 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     if not pairs:
         raise InputError(f"the simulated archive {l1g} has no pair of files in the test period; give more --times")
     checkpoint = f"--checkpoint={run}"
-    words = [checkpoint, f"--to={TARGET}", str(pairs[0][0].path), f"--output={translated}"]
-    _run("5/6 translate a test tile of GOES-17 into one of Himawari-8", ["satxlate", "translate", *words])
-
-    words = [
-        checkpoint,
-        f"--l1g={l1g}",
-        f"--source={SOURCE}",
-        f"--target={TARGET}",
-        "--year=2019",
-        f"--days={TEST_DAYS}",
-    ]
+    translate = ["satxlate", "translate", checkpoint, f"--to={TARGET}", str(pairs[0][0].path), f"--output={translated}"]
+    satellites = [f"--source={SOURCE}", f"--target={TARGET}"]
+    words = ["satxlate", "evaluate", checkpoint, f"--l1g={l1g}", *satellites, "--year=2019", f"--days={TEST_DAYS}"]
     apart = [*words, "--pictures=0", f"--output={two_views}"]
-    _run("6/6 evaluate on the test days, from two viewpoints", ["satxlate", "evaluate", *apart])
-    words += ["--truth=same_view", f"--truth_l1g={same_view}", f"--beside={two_views}", f"--output={scores}"]
-    _run("    and from one, where nothing is parallax", ["satxlate", "evaluate", *words])
+    title = f"4/5 translate a test tile, and score against what {TARGET} sees from its own place"
+    _run(title, translate, apart, logs=[output / "translate.log", output / "evaluate_two_views.log"])
+    here = ["--truth=same_view", f"--truth_l1g={same_view}", f"--beside={two_views}", f"--output={scores}"]
+    _run(f"5/5 score against what {TARGET} would see from {SOURCE}'s place, where nothing is parallax", [*words, *here])
     return scores / "report.html"
 
 

@@ -253,7 +253,9 @@ def evaluate(parser: CommandParser) -> None:
     add("--resolution_km", type=float, default=2.0, choices=_RESOLUTIONS, help=grid)
     add("--samples", type=at_least(0), default=0, metavar="N", help="score the mean and deviation of N members")
     add("--seed", type=at_least(0), default=0, help="of files and ensemble members (0)")
-    add("--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in pictures (3)")
+    add(
+        "--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in maps and pictures (3; 0 is none)"
+    )
     unlike = "the source is of an instrument that the run does not know, whose bands have its wavelengths"
     add("--as_instrument", action="store_true", help=unlike)
     likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "

@@ -94,7 +94,7 @@ def _write_output(translator: TileTranslator, sink: NetcdfFolder, source: Path) 
     sink.write(source, translator.translate(tile, sink.to))
 
 
-def archive_costs(translator: TileTranslator, counts: Iterable[int]) -> dict[str, Costs]:
+def archive_costs(translator: TileTranslator, counts: Iterable[int]) -> Mapping[str, Costs]:
     """Seconds of what goes through all files of an archive, by number of files."""
     costs: dict[str, dict[int, float]] = {"catalogue, s": {}, "manifest of a build, s": {}, "restart, s": {}}
     for count in tqdm(counts, "archives", disable=None):
@@ -116,7 +116,7 @@ def archive_costs(translator: TileTranslator, counts: Iterable[int]) -> dict[str
     return costs
 
 
-def image_costs(translator: TileTranslator, sides: Iterable[int]) -> dict[str, Costs]:
+def image_costs(translator: TileTranslator, sides: Iterable[int]) -> Mapping[str, Costs]:
     """Seconds and operations of a translation, by number of pixels."""
     source, target, *_ = translator.satellites
     seconds, operations, network = {}, {}, translator.network
@@ -130,7 +130,7 @@ def image_costs(translator: TileTranslator, sides: Iterable[int]) -> dict[str, C
     return {"translation, s": seconds, "its operations, G": operations}
 
 
-def satellite_costs(config: Any) -> dict[str, Costs]:
+def satellite_costs(config: Any) -> Mapping[str, Costs]:
     """Seconds and operations of a training step, by number of satellites."""
     mesh, seconds, operations = sharding.make_mesh(), {}, {}
     for number in tqdm(range(2, len(config.data.satellites) + 1), "satellites", disable=None):

@@ -174,10 +174,11 @@ def _octave_powers(flow: SpectralFlow, y: jax.Array, filled: jax.Array, mean: ja
         images.append(wavelet.inverse(alone, flow.levels))
     height, width = y.shape[1:3]
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])[..., None]
-    power = jnp.abs(jnp.fft.fft2(jnp.stack(images) * window, axes=(2, 3))) ** 2
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    power = jnp.abs(jnp.fft.rfft2(jnp.stack(images) * window, axes=(2, 3))) ** 2
+    frequency, columns = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)), np.arange(width // 2 + 1)
+    twice = np.where((columns == 0) | (2 * columns == width), 1, 2)  # real images: the other half is the same
     octave = np.clip(np.floor(np.log2(0.75 / np.maximum(frequency, 1e-9))), 0, flow.levels)
-    inside = np.stack([octave == index for index in range(flow.levels + 1)]).astype(np.float32)
+    inside = np.stack([twice * (octave == index) for index in range(flow.levels + 1)]).astype(np.float32)
     return jnp.einsum("inhwc,ohw->ioc", power, inside)
 
 
