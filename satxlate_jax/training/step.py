@@ -170,7 +170,7 @@ def profile_options() -> jax.profiler.ProfileOptions:
 
 
 @functools.cache
-def compiler_options(platform: str) -> dict[str, str]:
+def compiler_options(platform: str) -> dict[str, Any]:
     """The options to compile networks with for devices of a platform ('cpu', 'gpu', 'tpu'); {} if not known to XLA."""
     if platform != "cpu":
         return {}
