@@ -163,8 +163,7 @@ def translate_files(
       How many outputs were there already, and file and reason of each failure.
     """
     sink.plan(files)
-    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
-    waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
+    waiting = _lacking(files, sink, options.overwrite)
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
@@ -205,6 +204,12 @@ def translate_files(
                         tqdm.write(f"skipped: {output}")
                 bar.update()
     return len(files) - len(waiting), failures
+
+
+def _lacking(files: Sequence[Path], sink: Sink, overwrite: bool) -> list[Path]:
+    """The inputs whose output is not there."""
+    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
+    return [file for file in looked_at if overwrite or not sink.is_complete(file)]
 
 
 def tiles_in_memory(workers: int, at_once: int) -> int:
