@@ -7,6 +7,7 @@ import numpy as np
 
 from satxlate_jax.instruments import get_satellite
 
+ROUNDING = 1e-5  # K or reflectance: of a band that passes to another instrument and back
 _CALIBRATED = """standard deviations are fitted after the last step to errors on what was left out: blocks of days
   (of tiles, where there are fewer than four days), each predicted without it, and the validation split;
   they do not hold for other views and seasons, nor where `extrapolated` is set"""
@@ -89,7 +90,7 @@ def _describe_scores(scores: Mapping[str, float]) -> list[str]:
     """The RMSE of each band, a line for each kind."""
     found: dict[str, dict[str, str]] = {}
     for tag, score in scores.items():
-        if "/rmse_" in tag and score:  # a band that is passed on has none
+        if "/rmse_" in tag and score > ROUNDING:  # a band that is passed on has none
             *kind, band, metric = tag.removeprefix("validation_").split("/")
             unit = metric.removeprefix("rmse_").replace("reflectance", "")
             found.setdefault("/".join(kind), {})[band] = f"{int(band[4:])}: {score:.3g} {unit}".strip()
