@@ -70,7 +70,7 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     given = {number: example.source[number] for number in task.source_bands}
     fields: list[tuple[str, str, Mapping[int, np.ndarray]]] = [
         (f"{task.source} observed (input)", task.source, given),
-        (f"{_truth_of(results)} observed (truth)", task.target, example.truth),
+        (f"{_truth_title(results)} (truth)", task.target, example.truth),
         (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
     ]
     if is_day(example.solar_zenith) and any(true_colour(*field[1:]) is not None for field in fields[1:]):
@@ -93,6 +93,11 @@ def _truth_of(results: Results) -> str:
     """The satellite that measured the truth."""
     task = results.comparison.task
     return task.source if results.comparison.truth == "source" else task.target
+
+
+def _truth_title(results: Results) -> str:
+    """What pictures call the truth."""
+    return f"{_truth_of(results)} " + ("simulated" if results.comparison.truth == "same_view" else "observed")
 
 
 def _draw_true_colour(
@@ -132,7 +137,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     """One band of one case: truth, the model's answer, one sample and standard deviation; errors on one scale."""
     number, truth, std = band.number, example.truth[band.number], example.std.get(band.number)
     model, names = example.predictions[MODEL][number], [name for name in (MODEL, _best(results, number)) if name]
-    values = {f"{_truth_of(results)} observed": truth, f"model, from {results.comparison.task.source}": model}
+    values = {_truth_title(results): truth, f"model, from {results.comparison.task.source}": model}
     if std is not None and number in example.sample:
         values |= {"model, one sample": example.sample[number]}
     errors = {name: example.predictions[name][number] - truth for name in names}
@@ -176,7 +181,7 @@ def draw_scatter(results: Results, band: Band) -> Figure:
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
     words = f"RMSE {score['rmse']:.3g}, bias {score['bias']:+.3g}, r {score['correlation']:.3f}"
     labels = {"xlabel": f"observed {maps.unit_label(band)}", "ylabel": f"model {maps.unit_label(band)}"}
-    axes.set(title=f"model, all files\n{words}", aspect="equal", **labels)
+    axes.set(title=f"{_truth_of(results)} {maps.band_label(band)}: model, all files\n{words}", aspect="equal", **labels)
     _plain(axes, spines=True)
     maps.add_colour_bar(image, [axes], "pixels per bin")
     _draw_error_histogram(results, band, beside)

@@ -134,7 +134,10 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     output.mkdir(parents=True, exist_ok=True)
     written, kept, failures = translate_granules(translator, options, names, command)
     write_failures(failures, output)
-    print(f"{written} written, {kept} already there, {len(failures)} failed; {options.to} in {output}")
+    print(
+        f"{written} written, {kept} already there; {options.to} from run '{translator.run}' step {translator.step} in "
+        f"{output}" + (f"; {len(failures)} inputs failed (reasons in {output / FAILURES})" if failures else "")
+    )
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def translate_granules(
     granules, strange = find_granules(options.inputs)
     failures = [{"file": place, "reason": reason} for place, reason in strange]
     written = kept = 0
+    unread: set[int] = set()
     for scan in tqdm(group_scans(granules), f"translate to {options.to}", unit="scan", disable=None):
         outputs = {tile: _path(Path(options.output), scan, options.to, tile) for tile in options.tiles or ("",)}
         waiting = {
@@ -62,15 +64,23 @@ def translate_granules(
             domain = ready.domain(platform or _only_source(translator, options.to))
             bands = [band.number for band in ready.bands(domain)]
             needed = scan.require(bands)
+            unread |= {granule.band for granule in scan.granules if granule.band} - {*bands}
             with local_files(needed, str(options.output)) as files:
                 scene, faults = open_scan(needed, files, bands)
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
+                for name, reason in faults.items():
+                    tqdm.write(f"translated without it: {name} {reason}")
+                opened = [granule for granule in needed.granules if granule.name not in faults]
                 for tile, path in waiting.items():
-                    _write(ready, needed, scene, tile, path, options.to, names, command)
+                    _write(
+                        ready, replace(needed, granules=tuple(opened)), scene, tile, path, options.to, names, command
+                    )
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
             tqdm.write(f"skipped: {scan.title}: {error}")
+    if unread and written:
+        print(f"measured, too, but not read by the run: bands {', '.join(map(str, sorted(unread)))}")
     return written, kept, failures
 
 

@@ -1,5 +1,7 @@
 """Scenes in, Scenes out: a translation on the scan's own grid, and satpy's composites of it."""
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -87,6 +89,22 @@ def test_granules_without_a_band_that_is_needed_are_one_line(realdata_dir, tmp_p
     assert main(words) == 2
     assert "holds none of bands 8" in capsys.readouterr().err.splitlines()[-1]
     assert not list((tmp_path / "out").glob("*.nc"))
+
+
+def test_a_damaged_granule_is_said_and_is_no_source(realdata_dir, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for path in (realdata_dir / "abi_l1b").glob("*C*_G17_*.nc"):
+        if re.search("C(07|08|09|10|16)_", path.name):
+            content = path.read_bytes()
+            (tmp_path / "in" / path.name).write_bytes(content[:100_000] if "C09_" in path.name else content)
+    words = ["--checkpoint", "pretrained:goes_thermal", "--to", "G16", "--output", str(tmp_path / "out")]
+    assert main(["translate", str(tmp_path / "in"), *words]) == 0
+    printed = "".join(capsys.readouterr())
+    assert re.search(r"translated without it: \S*C09_\S* cannot be opened", printed)
+    assert "1 inputs failed (reasons in" in printed and "not read by the run: bands 7" in printed
+    with xr.open_dataset(next((tmp_path / "out").glob("*.nc"))) as made:
+        assert "C08_" in made.attrs["source_file"] and "C09_" not in made.attrs["source_file"]
+        assert "synthesised" in made["BAND09"].attrs["long_name"]
 
 
 def test_the_order_of_bands_in_a_scene_does_not_matter(scene):
