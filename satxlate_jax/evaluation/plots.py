@@ -95,9 +95,13 @@ def _truth_of(results: Results) -> str:
     return task.source if results.comparison.truth == "source" else task.target
 
 
+def _truth_word(results: Results) -> str:
+    return "simulated" if results.comparison.truth == "same_view" else "observed"
+
+
 def _truth_title(results: Results) -> str:
     """What pictures call the truth."""
-    return f"{_truth_of(results)} " + ("simulated" if results.comparison.truth == "same_view" else "observed")
+    return f"{_truth_of(results)} {_truth_word(results)}"
 
 
 def _draw_true_colour(
@@ -149,7 +153,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
         shown.append(("model, standard deviation", std, heat, maps.COAST))
     for name, error in errors.items():
         rmse = np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
-        title = f"{method_name(name)} minus observed\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
+        title = f"{method_name(name)} minus {_truth_word(results)}\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
         shown.append((title, error, red, maps.COAST_ON_DIFFERENCES))
     columns = 3 if len(shown) > 4 else len(shown)
     rows = -(-len(shown) // columns)
