@@ -47,6 +47,7 @@ COMMANDS = [
     "bench satellites --output {}",
     "bench repair --checkpoint {} --l1g {} --satellite G17",
     "bench train",
+    "bench growth",
     "bench logging",
     "bench torch --torch_python {}",
     "bench gpu --output {} --torch_python {}",
