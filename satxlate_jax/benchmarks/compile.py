@@ -172,11 +172,11 @@ def draw(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def first_satellites(config: Any, number: int) -> Any:
-    """The configuration of its first so many satellites."""
+def only_satellites(config: Any, names: Sequence[str]) -> Any:
+    """The configuration of some of its satellites."""
     variant = config.copy_and_resolve_references()
     with variant.unlocked():
-        for name in list(variant.data.satellites)[number:]:
+        for name in {*variant.data.satellites} - {*names}:
             del variant.data.satellites[name]
     return variant
 
@@ -206,7 +206,7 @@ def main_satellites(argv: Sequence[str]) -> None:
     print(f"{'satellites':>10}  {'activations':<12} {'operations':>12} {'memory':>12}")
     for number in range(2, len(names) + 1):
         for remat in remats:
-            variant = first_satellites(config, number)
+            variant = only_satellites(config, names[:number])
             variant.remat = remat
             label = "remat" if remat else "kept"
             lowered = lower_step(variant, sharding.make_mesh())

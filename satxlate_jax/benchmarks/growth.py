@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from satxlate_jax.archive.catalog import find_tiles, relative_path
 from satxlate_jax.benchmarks import config_parser
-from satxlate_jax.benchmarks.compile import first_satellites
+from satxlate_jax.benchmarks.compile import only_satellites
 from satxlate_jax.benchmarks.train import describe_devices, load_step, lower_step, median_seconds
 from satxlate_jax.cli import at_least
 from satxlate_jax.dataset.manifest import Manifest
@@ -118,10 +118,11 @@ def archive_costs(translator: TileTranslator, counts: Iterable[int]) -> Mapping[
 
 def image_costs(translator: TileTranslator, sides: Iterable[int]) -> Mapping[str, Costs]:
     """Seconds and operations of a translation, by number of pixels."""
-    source, target, *_ = translator.satellites
+    source, *_, target = translator.satellites
     seconds, operations, network = {}, {}, translator.network
     for side in tqdm(sides, "images", disable=None):
-        x = np.zeros((side, side, len(translator.bands(source))), np.float32)
+        means = np.array([band.mean for band in translator.bands(source)], np.float32)
+        x = np.broadcast_to(means, (side, side, len(means)))
         translate = partial(translator.translate, x, target, source=source)
         seconds[side**2] = median_seconds(translate, 3)
         shape = jax.ShapeDtypeStruct((1, side, side, x.shape[-1] + network.extra_channels), jnp.float32)
@@ -131,10 +132,14 @@ def image_costs(translator: TileTranslator, sides: Iterable[int]) -> Mapping[str
 
 
 def satellite_costs(config: Any) -> Mapping[str, Costs]:
-    """Seconds and operations of a training step, by number of satellites."""
+    """Seconds and operations of a training step, by number of satellites.
+
+    The last of the configuration is always there, so that something is to be inferred.
+    """
+    *others, last = config.data.satellites
     mesh, seconds, operations = sharding.make_mesh(), {}, {}
     for number in tqdm(range(2, len(config.data.satellites) + 1), "satellites", disable=None):
-        variant = first_satellites(config, number)
+        variant = only_satellites(config, [*others[: number - 1], last])
         lowered = lower_step(variant, mesh)
         seconds[number] = median_seconds(load_step(variant, lowered.compile(), mesh), 5)
         operations[number] = lowered.cost_analysis()["flops"] / 1e9
