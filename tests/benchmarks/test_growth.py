@@ -39,4 +39,4 @@ def test_all_costs_are_told(capsys):
     images, steps = re.findall(r"its operations, G .*exponent ([\d.]+)", printed)
     assert (
         float(images) <= 1.02 and float(steps) > 0
-    )  # satellites of these three have unequal numbers of bands to infer
+    )  # the three satellites have unequal bands to infer
