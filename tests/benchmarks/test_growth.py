@@ -37,6 +37,4 @@ def test_all_costs_are_told(capsys):
         (line,) = re.findall(rf"^  {name}, s .*exponent [\d.-]+$", printed, re.MULTILINE)
         assert all(f"{size}: " in line for size in sizes), line
     images, steps = re.findall(r"its operations, G .*exponent ([\d.]+)", printed)
-    assert (
-        float(images) <= 1.02 and float(steps) > 0
-    )  # the three satellites have unequal bands to infer
+    assert float(images) <= 1.02 and float(steps) > 0  # the three satellites have unequal bands to infer
