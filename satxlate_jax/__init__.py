@@ -11,7 +11,7 @@ _LAZY = {
     "write_tile": "satxlate_jax.l1g.reader",
     "read_scene": "satxlate_jax.sources.scene",
     "grid_tile": "satxlate_jax.sources.scene",
-    "to_scene": "satxlate_jax.sources.scene_output",
+    "to_scene": "satxlate_jax.sources.scene",
     "load": "satxlate_jax.translation.load",
 }
 

@@ -22,7 +22,7 @@ SUBCOMMANDS = {
     "tiles": ("satxlate_jax.sources.tiles", "turn public Level-1b granules into L1G tiles"),
     "catalog": ("satxlate_jax.archive.coverage", "list what an archive of L1G files holds and lacks"),
     "statistics": ("satxlate_jax.dataset.statistics", "describe prepared data sets band by band"),
-    "train": ("satxlate_jax.training.command", "train a translator, or continue a run"),
+    "train": ("satxlate_jax.training.loop", "train a translator, or continue a run"),
     "compile": ("satxlate_jax.benchmarks.compile", "measure a training step on TPU chips that need not be there"),
     "translate": ("satxlate_jax.translation.translate_archive", "turn one satellite's tiles into another's"),
     "evaluate": ("satxlate_jax.evaluation.evaluate", "score translations against coincident observations"),

@@ -18,7 +18,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name, write_pairs
 from satxlate_jax.archive.coverage import draw_coverage, tabulate
-from satxlate_jax.benchmarks.compile import draw
+from satxlate_jax.benchmarks.growth import draw_costs
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.animate import write_animation
@@ -77,7 +77,7 @@ def rows(count):
 WRITERS = {
     "pairs.csv": lambda path: write_pairs(PAIRS, path),
     "coverage.png": lambda path: draw_coverage(tabulate(FILES), path),
-    "cost.png": lambda path: draw({"all pairs": {2: (1e12, 2**30), 3: (2e12, 2**31)}}, path),
+    "cost.png": lambda path: draw_costs({"all pairs": {2: (1e12, 2**30), 3: (2e12, 2**31)}}, path),
     "figure.png": lambda path: save_figure(a_figure(), path),
     "table.csv": lambda path: write_csv(pd.DataFrame(rows(50)), path),
     "failures.jsonl": lambda path: write_failures(rows(50), path.parent),

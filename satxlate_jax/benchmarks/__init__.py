@@ -11,7 +11,7 @@ BENCHMARKS = {
     "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
     "logging": ("logging.main", "what logging every step costs"),
-    "satellites": ("compile.main_satellites", "what a step costs as satellites are added"),
+    "satellites": ("growth.main_satellites", "what a step costs as satellites are added"),
     "growth": ("growth.main", "how costs grow with archive, image and satellites"),
     "input": ("input.main", "patches per second that training reads"),
     "repair": ("repair.main", "errors of repaired bands, beside regressions and interpolation"),

@@ -3,7 +3,7 @@
     python -m satxlate_jax compile --config=configs/base_g16g17.py --topology=v5e:16x16 --batch_per_chip=8
 
 Nothing runs; the compiler's numbers (memory, operations, bytes, collectives) are set against the chip's published ones.
-Needs the extra `tpu` (the libtpu wheel) and no data. Also `satxlate bench satellites`, on this machine.
+Needs the extra `tpu` (the libtpu wheel) and no data.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +21,9 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
-from matplotlib.figure import Figure
 
-from satxlate_jax import atomic
-from satxlate_jax.benchmarks import config_parser
 from satxlate_jax.benchmarks.train import lower_step
-from satxlate_jax.cli import InputError, user_path
+from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
@@ -35,8 +31,6 @@ from satxlate_jax.training.config import load_config
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _COLLECTIVE = re.compile(r" = (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+[0-9]*)\[([0-9,]*)\]")
-# Code that never runs need not be good; the memory it needs is decided before.
-_QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Chip(NamedTuple):
@@ -157,63 +151,3 @@ def main(arguments: argparse.Namespace) -> None:
         f"compiled in {time.monotonic() - begin:.0f} s\n"
     )
     print(describe(step, CHIPS[kind], mesh.size, patches))
-
-
-def draw(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
-    """Plots operations and memory against the number of satellites, a curve per variant."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for index, (label, scale) in enumerate((("operations per step (T)", 1e12), ("peak memory (GiB)", 2**30))):
-        axes = figure.add_subplot(1, 2, index + 1)
-        for name, points in costs.items():
-            axes.plot([*points], [cost[index] / scale for cost in points.values()], "o-", label=name)
-        axes.set(xlabel="satellites", ylabel=label, ylim=(0, None))
-        axes.legend()
-    with atomic.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-
-
-def only_satellites(config: Any, names: Sequence[str]) -> Any:
-    """The configuration of some of its satellites."""
-    variant = config.copy_and_resolve_references()
-    with variant.unlocked():
-        for name in {*variant.data.satellites} - {*names}:
-            del variant.data.satellites[name]
-    return variant
-
-
-def main_satellites(argv: Sequence[str]) -> None:
-    """Runs `satxlate bench satellites`.
-
-    Raises:
-      InputError: the configuration has one satellite only.
-    """
-    description = (
-        "What a training step costs as satellites are added. Nothing runs: operations are those of the program as "
-        "written, memory is what this machine's compiler plans. The satellites are the first two, three, ... of the "
-        "configuration."
-    )
-    parser = config_parser("bench satellites", description)
-    parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
-    parser.add_argument("--remat", action="store_true", help="also with config.remat")
-    arguments, words = parser.parse_known_args(argv)
-    config = load_config(words)
-    names = list(config.data.satellites)
-    if len(names) < 2:
-        raise InputError("the configuration has one satellite; two are the least to have pairs")
-    remats = (False, True) if arguments.remat else (config.remat,)
-    costs: dict[str, dict[int, tuple[float, float]]] = {}
-    print(f"width {config.generator.dim}, batch {config.batch_size}, patches of {config.data.patch_size} pixels")
-    print(f"{'satellites':>10}  {'activations':<12} {'operations':>12} {'memory':>12}")
-    for number in range(2, len(names) + 1):
-        for remat in remats:
-            variant = only_satellites(config, names[:number])
-            variant.remat = remat
-            label = "remat" if remat else "kept"
-            lowered = lower_step(variant, sharding.make_mesh())
-            operations, plan = lowered.cost_analysis()["flops"], lowered.compile(_QUICKLY).memory_analysis()
-            results = plan.output_size_in_bytes - plan.alias_size_in_bytes  # that do not reuse the state's memory
-            memory = plan.argument_size_in_bytes + results + plan.temp_size_in_bytes
-            costs.setdefault(label, {})[number] = operations, memory
-            print(f"{number:>10}  {label:<12} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
-    if arguments.output:
-        draw(costs, Path(arguments.output))

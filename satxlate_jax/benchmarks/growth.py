@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import find_tiles, relative_path
 from satxlate_jax.benchmarks import config_parser
-from satxlate_jax.benchmarks.compile import only_satellites
 from satxlate_jax.benchmarks.train import describe_devices, load_step, lower_step, median_seconds
-from satxlate_jax.cli import at_least
+from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.dataset.manifest import Manifest
 from satxlate_jax.dataset.selection import Selection, choose_files
 from satxlate_jax.dataset.tile_patches import TileOutcome
@@ -40,6 +41,9 @@ from satxlate_jax.translation.translate import TileTranslator
 
 TILES = [f"h{column:02d}v{row:02d}" for column in range(8, 12) for row in range(2, 6)]
 OPENED = 10_000  # outputs at most that a restart is measured with: their headers are read
+
+# Code that never runs need not be good; the memory it needs is decided before.
+_UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 Costs = Mapping[int, float]
 
@@ -131,6 +135,15 @@ def image_costs(translator: TileTranslator, sides: Iterable[int]) -> Mapping[str
     return {"translation, s": seconds, "its operations, G": operations}
 
 
+def only_satellites(config: Any, names: Sequence[str]) -> Any:
+    """The configuration of some of its satellites."""
+    variant = config.copy_and_resolve_references()
+    with variant.unlocked():
+        for name in {*variant.data.satellites} - {*names}:
+            del variant.data.satellites[name]
+    return variant
+
+
 def satellite_costs(config: Any) -> Mapping[str, Costs]:
     """Seconds and operations of a training step, by number of satellites.
 
@@ -147,13 +160,19 @@ def satellite_costs(config: Any) -> Mapping[str, Costs]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark."""
+    """Runs the benchmark.
+
+    Raises:
+      InputError: the configuration is not of a spectral flow of two satellites or more.
+    """
     parser = config_parser("bench growth", __doc__)
     add = parser.add_argument
     add("--files", type=at_least(1_000), default=1_000_000, metavar="N", help="up to N files, in powers of ten")
     add("--side", type=at_least(600), default=1_200, metavar="N", help="images of 300, 600, ... pixels a side, up to N")
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
+    if config.generator.family != "spectral_flow" or len(config.data.satellites) < 2:
+        raise InputError("it measures a spectral flow of two satellites or more; of a VAE-GAN see `bench satellites`")
     metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
     params = make_translator(metadata["config"], metadata["satellites"]).init(jax.random.key(config.seed))
     translator = FlowTranslator(params, metadata, "bench")
@@ -166,3 +185,54 @@ def main(argv: Sequence[str]) -> None:
         ("training, by number of satellites", satellite_costs(config)),
     ):
         print(title, *starmap(describe, costs.items()), sep="\n", flush=True)
+
+
+def draw_costs(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
+    """Plots operations and memory against the number of satellites, a curve per variant."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for index, (label, scale) in enumerate((("operations per step (T)", 1e12), ("peak memory (GiB)", 2**30))):
+        axes = figure.add_subplot(1, 2, index + 1)
+        for name, points in costs.items():
+            axes.plot([*points], [cost[index] / scale for cost in points.values()], "o-", label=name)
+        axes.set(xlabel="satellites", ylabel=label, ylim=(0, None))
+        axes.legend()
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def main_satellites(argv: Sequence[str]) -> None:
+    """Runs `satxlate bench satellites`.
+
+    Raises:
+      InputError: the configuration has one satellite only.
+    """
+    description = (
+        "What a training step costs as satellites are added. Nothing runs: operations are those of the program as "
+        "written, memory is what this machine's compiler plans. The satellites are the first two, three, ... of the "
+        "configuration."
+    )
+    parser = config_parser("bench satellites", description)
+    parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
+    parser.add_argument("--remat", action="store_true", help="also with config.remat")
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    names = list(config.data.satellites)
+    if len(names) < 2:
+        raise InputError("the configuration has one satellite; two are the least to have pairs")
+    remats = (False, True) if arguments.remat else (config.remat,)
+    costs: dict[str, dict[int, tuple[float, float]]] = {}
+    print(f"width {config.generator.dim}, batch {config.batch_size}, patches of {config.data.patch_size} pixels")
+    print(f"{'satellites':>10}  {'activations':<12} {'operations':>12} {'memory':>12}")
+    for number in range(2, len(names) + 1):
+        for remat in remats:
+            variant = only_satellites(config, names[:number])
+            variant.remat = remat
+            label = "remat" if remat else "kept"
+            lowered = lower_step(variant, sharding.make_mesh())
+            operations, plan = lowered.cost_analysis()["flops"], lowered.compile(_UNOPTIMIZED).memory_analysis()
+            results = plan.output_size_in_bytes - plan.alias_size_in_bytes  # that do not reuse the state's memory
+            memory = plan.argument_size_in_bytes + results + plan.temp_size_in_bytes
+            costs.setdefault(label, {})[number] = operations, memory
+            print(f"{number:>10}  {label:<12} {operations / 1e12:10.3f} T {memory / 2**30:8.2f} GiB", flush=True)
+    if arguments.output:
+        draw_costs(costs, Path(arguments.output))

@@ -77,7 +77,8 @@ def measure_shares(config: ConfigDict, counts: Sequence[int]) -> Iterator[str]:
         with ProcessPoolExecutor(count, get_context("spawn")) as pool:
             shares = list(pool.map(partial(read_share, settings, count=count), range(count)))
         patches, size = (max(values) for values in zip(*shares, strict=True))
-        yield f"  {count} processes: at most {patches:,} patches, {size / 1e6:,.1f} MB in each, of {SHARED_STEPS} steps"
+        each = f"at most {patches:,} patches, {size / 1e6:,.1f} MB in each"
+        yield f"  {count} process{'es' * (count > 1)}: {each}, of {SHARED_STEPS} steps"
 
 
 def main(argv: Sequence[str]) -> None:

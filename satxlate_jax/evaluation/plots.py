@@ -174,7 +174,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
 
 
 def draw_scatter(results: Results, band: Band) -> Figure:
-    """Density of the model's values against the observed over all files, and the errors of every method."""
+    """Density of the model's values against the truth over all files, and the errors of every method."""
     score = results.total.set_index(["method", "band"]).loc[(MODEL, band.number)]
     histogram = results.distributions["histogram", MODEL, band.number]
     first, last = _occupied(histogram)
@@ -184,7 +184,7 @@ def draw_scatter(results: Results, band: Band) -> Figure:
     image = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=norm, cmap="magma_r")
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
     words = f"RMSE {score['rmse']:.3g}, bias {score['bias']:+.3g}, r {score['correlation']:.3f}"
-    labels = {"xlabel": f"observed {maps.unit_label(band)}", "ylabel": f"model {maps.unit_label(band)}"}
+    labels = {"xlabel": f"{_truth_word(results)} {maps.unit_label(band)}", "ylabel": f"model {maps.unit_label(band)}"}
     axes.set(title=f"{_truth_of(results)} {maps.band_label(band)}: model, all files\n{words}", aspect="equal", **labels)
     _plain(axes, spines=True)
     maps.add_colour_bar(image, [axes], "pixels per bin")
@@ -209,7 +209,7 @@ def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
     limit = max(*limits, 5 * width)
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.set(title="distribution of errors", xlim=(-limit, limit), ylim=(0, None))
-    axes.set_xlabel(f"predicted minus observed, {maps.unit_label(band)}")
+    axes.set_xlabel(f"predicted minus {_truth_word(results)}, {maps.unit_label(band)}")
     axes.set_ylabel(f"% of pixels per {width:g} {band.unit.strip('1')}".rstrip())
     axes.legend(frameon=False, fontsize=8)
     _plain(axes, spines=True)

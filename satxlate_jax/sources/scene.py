@@ -1,4 +1,4 @@
-"""satpy Scenes of Level-1b files, and their bands on GeoNEX tiles. No package but this one imports satpy.
+"""Level-1b files to satpy Scenes, these to GeoNEX tiles, and back. No package but this one imports satpy.
 
 Each band is interpolated bilinearly from the sensor's own grid, whose projection its file states, to the centres of the
 pixels of the tile at the band's own resolution. Reflectance is divided by the cosine of the solar zenith angle at each
@@ -22,13 +22,15 @@ import xarray as xr
 
 from satxlate_jax import geometry
 from satxlate_jax.cli import InputError, one_line
-from satxlate_jax.instruments import SATELLITES, Band, Satellite, is_same_wavelength
+from satxlate_jax.instruments import SATELLITES, Band, Satellite, get_satellite, is_same_wavelength
 from satxlate_jax.l1g.resampling import resample, resample_angle
-from satxlate_jax.l1g.tile import ANGLES, make_tile
+from satxlate_jax.l1g.tile import ANGLES, make_tile, solar_zenith
 from satxlate_jax.sources.granules import BLOCK_BYTES, Granule, Scan, file_system, find_granules, group_scans, is_url
 
 LOW_SUN = 85.0  # degrees of solar zenith angle beyond which reflectance is 0 or missing
 READER_OF = {"ABI": "abi_l1b", "AHI": "ahi_hsd", "AMI": "ami_l1b", "FCI": "fci_l1c_nc", "SEVIRI": "seviri_l1b_native"}
+KEPT = ("start_time", "end_time", "orbital_parameters", "scan_times")
+"""Attributes of the source's bands that a Scene's other users need: when and from where."""
 _CHUNK = "16MiB"  # of dask: with satpy's own, a Himawari segment takes six times longer and five times the memory
 
 
@@ -405,3 +407,74 @@ def grid_tile(
     made = [band for band in gridded.satellite.bands if band.name in arrays]
     time = gridded.time.replace(second=0, microsecond=0)
     return make_tile(gridded.satellite.name, tile, time, made, arrays, size)
+
+
+def to_scene(dataset: xr.Dataset) -> Any:
+    """Make a satpy.Scene of a tile or of a translation.
+
+    Args:
+      dataset: of `read_tile`, `grid_tile` or `translate`, on (lat, lon); or on (y, x) with the attribute `area`.
+
+    Returns:
+      The Scene: bands under satpy's names and full DataIDs, so that composites find them by wavelength; reflectance in
+      percent, not divided by the cosine of the solar zenith angle, as satpy's readers have it (where the dataset
+      does not tell the sun's place it stays divided, with the modifier sunz_corrected). Other variables on the grid
+      (quality, BANDxx_std) go along under their names.
+
+    Raises:
+      InputError: satpy is absent, or the dataset has no known satellite, no grid or no band.
+    """
+    satpy = import_satpy()
+    from satpy.dataset.dataid import DataID, default_id_keys_config
+
+    satellite = get_satellite(str(dataset.attrs.get("satellite", "")))
+    area = dataset.attrs.get("area")
+    area = _tile_area(dataset) if area is None else area
+    identities = [identity.to_dict() for identity in reader_bands(READER_OF[satellite.instrument])]
+    names = {band.number: one for one in identities if (band := find_band(satellite, one["wavelength"]))}
+    zenith = dataset["solar_zenith"].data if "solar_zenith" in dataset else solar_zenith(dataset)
+    cosine = None if zenith is None else np.cos(np.radians(zenith)).clip(0)
+    shared = {key: dataset.attrs[key] for key in KEPT if key in dataset.attrs} | satellite.platform | {"area": area}
+    if "time" in dataset.coords and "start_time" not in shared:
+        shared["start_time"] = shared["end_time"] = dataset["time"].values.astype("datetime64[us]").item()
+    scene, bands = satpy.Scene(), {band.name: band for band in satellite.bands}
+    resolution = round(float(abs(area.pixel_size_x)) * (111_319.5 if area.crs.is_geographic else 1))
+    for name, variable in dataset.data_vars.items():
+        if variable.ndim != 2:
+            continue
+        attributes: dict[str, Any] = dict(variable.attrs) | shared | {"resolution": resolution}
+        data, band, key = variable.data, bands.get(str(name)), str(name)
+        attributes["name"] = key
+        if band is not None and band.number in names:
+            words = names[band.number]
+            is_reflectance = band.kind == "reflectance"
+            modifiers = ("sunz_corrected",) if is_reflectance and cosine is None else ()
+            identity = {**{part: words[part] for part in ("name", "wavelength", "calibration")}, "modifiers": modifiers}
+            if is_reflectance:
+                data = data * 100 if cosine is None else data * cosine * 100
+            attributes |= identity | {"units": "%" if is_reflectance else "K"}
+            key = DataID(default_id_keys_config, resolution=resolution, **identity)
+        import dask.array as da
+
+        scene[key] = xr.DataArray(da.asarray(data), dims=("y", "x"), attrs=attributes)
+    if not any(name in dataset for name in bands):
+        raise InputError(f"the dataset has no band of {satellite.name}")
+    return scene
+
+
+def _tile_area(dataset: xr.Dataset) -> Any:
+    from pyresample import AreaDefinition
+
+    if not {"lat", "lon"} <= set(dataset.dims):
+        raise InputError("the dataset is on no grid that is known: dimensions lat and lon, or an attribute area")
+    tile, shape = dataset.attrs.get("tile", ""), (dataset.sizes["lat"], dataset.sizes["lon"])
+    latitude, longitude = dataset["lat"].values, dataset["lon"].values
+    half = (
+        geometry.TILE_DEGREES / 300 / 2
+        if len(latitude) == 1
+        else (latitude[0] - latitude[-1]) / (len(latitude) - 1) / 2
+    )
+    extent = (longitude[0] - half, latitude[-1] - half, longitude[-1] + half, latitude[0] + half)
+    return AreaDefinition(
+        tile or "tile", "GeoNEX grid", "", {"proj": "longlat", "datum": "WGS84"}, *shape[::-1], extent
+    )

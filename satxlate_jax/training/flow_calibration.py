@@ -74,7 +74,7 @@ def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Par
     chosen = [part for one in unseen for part in _prepare(flow, *one, pattern)] or prepared
     found: Tree = jax.tree.map(np.ones_like, prepared[0].params["calibration"][name])
 
-    def gather(parts: Sequence[Prepared], *functions: Any) -> Iterator[list[list[np.ndarray]]]:
+    def gather(parts: Sequence[Prepared], *functions: Any) -> list[list[list[np.ndarray]]]:
         """Each function's values [..., channel] on all images, by channel, of satellites that have it."""
         values: list[list[list[np.ndarray]]] = [[[] for _ in range(n)] for _ in functions]
         for params, channels, y, filled in parts:
@@ -85,13 +85,15 @@ def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Par
                 made = np.asarray(function(flow, y, *predicted))
                 for channel in channels:
                     own[channel].append(made[..., channel])
-        return iter(values)
+        return values
 
-    for channel, sums in enumerate(next(gather(chosen, _products))):
+    (every_sum,) = gather(chosen, _products)
+    for channel, sums in enumerate(every_sum):
         if sums:
             found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
             found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
-    for channel, squares in enumerate(next(gather(prepared, _coefficient_squares))):
+    (every_square,) = gather(prepared, _coefficient_squares)
+    for channel, squares in enumerate(every_square):
         if squares:
             found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
     every_power, every_ratio = gather(prepared, _octave_powers, _error_ratios)

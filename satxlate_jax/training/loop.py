@@ -1,12 +1,14 @@
-"""Train a translator, or continue a run.
+"""`satxlate train`: train a translator, or continue a run.
 
 Where the state comes from, in order of precedence: the newest complete checkpoint of the workdir; the run that
 config.init_from names; scratch. So the same command starts a run and continues it. The step number is the whole state
 of the input and of the noise: batch `step` and fold_in(key, step) belong to step `step`, whenever it is taken.
 """
 
+import argparse
 import logging
 import math
+import shlex
 import signal
 import sys
 import threading
@@ -32,6 +34,7 @@ from satxlate_jax.training import run_folder as runs
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import training_sources
+from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.optimizers import paths
 from satxlate_jax.training.step import TrainState, jit_train_step, profile_options
@@ -355,3 +358,22 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
         compiled.add(cycles)
         step += 1
         progress.add(step, metrics)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the subcommand `train`."""
+    config = load_config(options.config)
+    sharding.start(options)
+    with sharding.exiting_at_once():
+        step = train(config, options.workdir, options.profile, options.allow_other_data)
+    if jax.process_index() == 0:
+        again = shlex.join(["python", "-m", "satxlate_jax", "train", *options.words])
+        checkpoint = PlainPath(options.workdir) / "checkpoints" / str(step)
+        if step < config.steps:
+            print(f"stopped as asked after step {step} of {config.steps}, saved in {checkpoint}; to continue: {again}")
+        else:
+            most = max(reversed(list(config.data.satellites)), key=lambda name: len(config.data.satellites[name]))
+            run = shlex.quote(options.workdir)
+            print(f"the run has all its {step} steps; the checkpoint is {checkpoint}")
+            print(f"next: python -m satxlate_jax translate --checkpoint {run} --to {most} INPUT... --output OUT")
+    return 0

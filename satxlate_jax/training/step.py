@@ -17,6 +17,8 @@ from satxlate_jax.training.optimizers import learning_rate, moving_average
 # XLA gives convolutions on CPUs to YNNPACK where it can, whose gradient with respect to the weights is three times
 # slower than that of XLA itself (jaxlib 0.10.2, 3x3, 64 to 64 channels: 30 against 94 G/s on one core).
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# Half of the time of compiling, and no slower programs where these were measured: spectral flows on small patches.
+_COMPILED_SOON = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 Images = Mapping[str, jax.Array]
 
@@ -170,15 +172,27 @@ def profile_options() -> jax.profiler.ProfileOptions:
 
 
 @functools.cache
-def compiler_options(platform: str) -> dict[str, Any]:
-    """The options to compile networks with for devices of a platform ('cpu', 'gpu', 'tpu'); {} if not known to XLA."""
-    if platform != "cpu":
-        return {}
+def _knows_options() -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS | _COMPILED_SOON).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def compiler_options(platform: str, *, seldom: bool = False) -> dict[str, Any]:
+    """The options to compile networks with.
+
+    Args:
+      platform: of the devices, 'cpu', 'gpu' or 'tpu'.
+      seldom: of a program that runs seldom, which is better compiled soon than well.
+
+    Returns:
+      Options of XLA; {} where the platform needs none, or XLA does not know them.
+    """
+    if platform != "cpu" or not _knows_options():
         return {}
-    return dict(_CPU_OPTIONS)
+    return _CPU_OPTIONS | (_COMPILED_SOON if seldom else {})
 
 
 def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:

@@ -37,9 +37,7 @@ class Validation:
         self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
         self._objective = objective
         everywhere = sharding.replicated(mesh)
-        options = compiler_options(jax.default_backend())
-        if options:  # on a CPU programs that run seldom are better compiled soon than well
-            options |= {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+        options = compiler_options(jax.default_backend(), seldom=True)
         compiled = {"out_shardings": everywhere, "compiler_options": options}
         self._errors = jax.jit(self._batch_errors, **compiled)
         self._withheld = jax.jit(self._batch_withheld, **compiled)

@@ -6,8 +6,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.geometry import solar_position
-from satxlate_jax.sources.scene import LOW_SUN, row_times, scene_bands
-from satxlate_jax.sources.scene_output import KEPT, to_scene
+from satxlate_jax.sources.scene import KEPT, LOW_SUN, row_times, scene_bands, to_scene
 from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
 

@@ -136,7 +136,7 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     write_failures(failures, output)
     print(
         f"{written} written, {kept} already there; {options.to} from run '{translator.run}' step {translator.step} in "
-        f"{output}" + (f"; {len(failures)} inputs failed (reasons in {output / FAILURES})" if failures else "")
+        f"{output}" + (f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else "")
     )
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")

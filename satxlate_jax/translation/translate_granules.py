@@ -70,11 +70,9 @@ def translate_granules(
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")
-                opened = [granule for granule in needed.granules if granule.name not in faults]
+                read = replace(needed, granules=tuple(one for one in needed.granules if one.name not in faults))
                 for tile, path in waiting.items():
-                    _write(
-                        ready, replace(needed, granules=tuple(opened)), scene, tile, path, options.to, names, command
-                    )
+                    _write(ready, read, scene, tile, path, options.to, names, command)
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})

@@ -27,7 +27,9 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
             printed, rf"{name}: .* at least (\d+) ms .*, ([\d,]+) patches/s\); one core feeds ([\d.]+)"
         )
         assert abs(needed - 16 / (least / 1000)) < 0.04 * needed and abs(fed - rate / needed) < 0.1
-    alone, half = (numbers_in(printed, rf"{n} processes: at most ([\d,]+) patches, ([\d.,]+) MB")[:2] for n in (1, 2))
+    alone, half = (
+        numbers_in(printed, rf"{n} process(?:es)?: at most ([\d,]+) patches, ([\d.,]+) MB")[:2] for n in (1, 2)
+    )
     assert alone[0] == 2 * half[0] == 4 * 500 and alone[1] == pytest.approx(2 * half[1], rel=0.1)
 
 
@@ -38,6 +40,7 @@ def test_bench_input_on_a_data_set_of_ones_own(tmp_path, capsys):
         (["speed"], "unknown benchmark 'speed'"),
         (["input", "--data", "/nowhere"], "no data set of G16"),
         (["input", "--seconds", "0"], "--seconds"),
+        (["growth", f"--config={tiny_run.__file__}"], "it measures a spectral flow of two satellites or more"),
         (["input", "--processes", "1,3"], "must be a multiple of each number of --processes"),
         (["build", "--tiles", "2"], "--tiles must be more than"),
         (["build", "--l1g", "/nowhere"], "'/nowhere' is not a folder"),

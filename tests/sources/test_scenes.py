@@ -101,7 +101,7 @@ def test_a_damaged_granule_is_said_and_is_no_source(realdata_dir, tmp_path, caps
     assert main(["translate", str(tmp_path / "in"), *words]) == 0
     printed = "".join(capsys.readouterr())
     assert re.search(r"translated without it: \S*C09_\S* cannot be opened", printed)
-    assert "1 inputs failed (reasons in" in printed and "not read by the run: bands 7" in printed
+    assert "; 1 failed (reasons in" in printed and "not read by the run: bands 7" in printed
     with xr.open_dataset(next((tmp_path / "out").glob("*.nc"))) as made:
         assert "C08_" in made.attrs["source_file"] and "C09_" not in made.attrs["source_file"]
         assert "synthesised" in made["BAND09"].attrs["long_name"]

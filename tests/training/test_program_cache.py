@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from satxlate_jax.training.step import compiler_options
 from tests.tiny_run import PROJECT, environment
 
 PROGRAM = """
@@ -55,3 +56,12 @@ def test_a_home_that_cannot_be_written_does_without(tmp_path):
     (tmp_path / "satxlate_jax").write_text("in the way")
     run(tmp_path)
     assert (tmp_path / "satxlate_jax").read_text() == "in the way"
+
+
+def test_options_of_programs_that_run_seldom_are_theirs_alone():
+    """The step is compiled for speed, whatever was compiled before it and whatever a caller does with its options."""
+    first = compiler_options("cpu")
+    assert first and first == {name: compiler_options("cpu", seldom=True)[name] for name in first}
+    assert compiler_options("cpu", seldom=True).keys() > first.keys()
+    compiler_options("cpu")["xla_backend_optimization_level"] = 0
+    assert compiler_options("cpu") == first and compiler_options("gpu", seldom=True) == {}
