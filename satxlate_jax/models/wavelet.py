@@ -99,30 +99,35 @@ def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
 
 
 @lru_cache(maxsize=256)
-def _energies(size: int, levels: int) -> np.ndarray:
+def _energies(size: int, levels: int, side: int) -> np.ndarray:
     """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient], smoothed.
 
-    They are averaged over the distance between two coefficients.
+    Those of means over `side` pixels, averaged over the distance between two coefficients.
     """
     x = np.eye(size, dtype=np.float32)
     for length, _ in reversed(_sizes(size, 1, levels)):
         x[:length] = _inverse(x[:length], 0)
+    if side > 1:
+        x = x.reshape(-1, side, size).mean(1).repeat(side, 0)
     before, after = 2**levels // 2, 2**levels - 2**levels // 2 - 1
     padded = np.pad(x**2, ((before, after), (0, 0)), mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(padded, 2**levels, axis=0).mean(-1)
 
 
-def pixel_variance(variance: jax.Array, levels: int) -> jax.Array:
+def pixel_variance(variance: jax.Array, levels: int, side: int = 1) -> jax.Array:
     """The variance of pixels [..., h, w, channel] where coefficients of that variance are independent.
 
-    It is averaged over the distance between the coefficients of a subband: a pixel between two of them is as uncertain
-    as one beside them, and no grid shows.
+    With a `side`, of means over so many pixels along and across, of which h and w are multiples. It is averaged over
+    the distance between the coefficients of a subband: a pixel between two of them is as uncertain as one beside them,
+    and no grid shows.
     """
     height, width = variance.shape[-3:-1]
     total = jnp.zeros_like(variance)
     for band in subbands((height, width), levels):
         depth = min(band.level + 1, levels)
-        rows, columns = _energies(height, depth)[:, band.rows], _energies(width, depth)[:, band.columns]
+        rows, columns = (
+            _energies(size, depth, side)[:, places] for size, places in ((height, band.rows), (width, band.columns))
+        )
         part = variance[..., band.rows, band.columns, :]
         total += jnp.einsum("pi,qj,...ijc->...pqc", rows, columns, part, precision="highest")
     return total

@@ -4,12 +4,12 @@ The 2 km translation y of the pixels' means is interpolated, and the regression 
 
     b + interpolated(y - means of b)
 
-Bands that the target has at 2 km only are repeated, as `read_tile` repeats them. The standard deviation of details is
-extrapolated: from each octave to the next finer one it changes as between the two finest that the flow was fitted on.
+Bands that the target has at 2 km only are repeated, as `read_tile` repeats them. The variance of details is
+extrapolated: what means over 2 x 2 pixels lose of it grows from each octave to the next finer one by the factor that
+it grows by between the two finest octaves that the flow was fitted on.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy  # its parts are imported on first use
 import xarray as xr
@@ -115,16 +115,20 @@ class FinerProgram:
         name = name_pattern(flow.axis.given(source, target))
         parts = (self._program.params[part][name]["sigma"] for part in ("base", "calibration"))
         variance = np.prod([np.asarray(part, np.float64)[:, channels] ** 2 for part in parts], 0)
-        octaves = range(1, self._factor.bit_length())
-        growth = variance[:3].mean(0) / variance[3:6].mean(0)
-        return _finest_share(flow, variance) * sum(growth**octave for octave in octaves)
+        every, finest, next_finest = octaves(flow, variance)
+        growth = finest / next_finest
+        return finest / every * sum(growth**octave for octave in range(1, self._factor.bit_length()))
 
 
-def _finest_share(flow: SpectralFlow, variance: np.ndarray) -> np.ndarray:
-    """The share [channel] of the finest level in the variance of pixels, of coefficients' variances by subband."""
+def octaves(flow: SpectralFlow, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Variance [channel] of pixels, what of it means over 2 x 2 lack, and what means over 4 x 4 lack beside.
+
+    `variance` [subband, channel] is that of coefficients.
+    """
     size = 2 * flow.alignment
-    images = np.zeros((2, size, size, variance.shape[1]), np.float32)
+    images = np.zeros((size, size, variance.shape[1]), np.float32)
     for band, values in zip(wavelet.subbands((size, size), flow.levels), variance, strict=True):
-        images[: 2 if band.level == 0 else 1, band.rows, band.columns] = values
-    every, finest = np.asarray(jax.jit(wavelet.pixel_variance, static_argnums=1)(jnp.asarray(images), flow.levels))
-    return finest.mean((0, 1)) / every.mean((0, 1))
+        images[band.rows, band.columns] = values
+    pixel_variance = jax.jit(wavelet.pixel_variance, static_argnums=(1, 2))
+    left = [np.asarray(pixel_variance(images, flow.levels, side)).mean((0, 1)) for side in (1, 2, 4)]
+    return left[0], left[0] - left[1], left[1] - left[2]

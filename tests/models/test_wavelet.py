@@ -55,6 +55,21 @@ def test_pixel_variance_is_that_of_independent_coefficients_without_their_grid()
     assert abs(row - 40) <= 4 and abs(column - 56) <= 4
 
 
+@pytest.mark.parametrize("side", [2, 4])
+def test_variance_of_means_is_that_of_the_synthesis_functions_means(side):
+    size, levels = 32, 2
+    inverse = jax.jacobian(lambda v: wavelet.inverse(v.reshape(1, size, size, 1), levels).ravel())
+    synthesis = np.asarray(jax.jit(inverse)(jnp.zeros(size**2)), np.float64).reshape(size, size, size**2)
+    means = synthesis.reshape(size // side, side, size // side, side, size**2).mean((1, 3))
+    for band in wavelet.subbands((size, size), levels):
+        chosen = np.zeros((size, size), np.float32)
+        chosen[band.rows, band.columns] = 2.0
+        found = wavelet.pixel_variance(jnp.asarray(chosen)[..., None], levels, side)
+        assert float(found.mean()) == pytest.approx((means**2 @ chosen.ravel()).mean(), rel=0.1, abs=1e-6), (
+            band
+        )  # edges are mirrored
+
+
 def test_subbands_cover_every_coefficient_once():
     counts = np.zeros((37, 300), int)
     for band in wavelet.subbands((37, 300), 4):

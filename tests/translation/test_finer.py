@@ -1,12 +1,15 @@
 """A spectral flow on pixels of 1 and 0.5 km: what it makes of means it is fitted on, and what details add."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy
 
 from satxlate_jax import load
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.translation.finer import finer_by
+from satxlate_jax.models import wavelet
+from satxlate_jax.translation.finer import finer_by, octaves
 from tests import tiny_flow
 from tests.tiny_flow import TILE, draw_tile
 
@@ -64,6 +67,20 @@ def test_sides_that_are_no_multiple_and_missing_pixels(translator):
     for name in (VEGETATION, f"{VEGETATION}_std", f"{VEGETATION}_samples"):
         missing = np.isnan(made[name].squeeze().values)
         assert missing.shape == (61, 53) and missing[5, 6] and missing.sum() == 1, name
+
+
+def test_the_variance_of_details_grows_as_that_of_white_noise_and_of_smooth_fields_falls():
+    """Of white noise means lose four times as much in each finer octave; three, as the wavelet's coefficients tell."""
+    flow = load(tiny_flow.finished_run()).network
+    images = np.random.default_rng(0).normal(size=(64, flow.alignment * 2, flow.alignment * 2, 1)).astype(np.float32)
+    smooth = scipy.ndimage.gaussian_filter(images, (0, 2, 2, 0), mode="mirror")
+    growth = []
+    for fields in (images, smooth):
+        z = np.asarray(wavelet.transform(jnp.asarray(fields), flow.levels))
+        bands = wavelet.subbands(z.shape[1:3], flow.levels)
+        _, finest, coarser = octaves(flow, np.stack([z[:, b.rows, b.columns].var((0, 1, 2)) for b in bands]))
+        growth.append((finest / coarser).item())
+    assert 2.5 < growth[0] < 4 and growth[1] < 0.5
 
 
 @pytest.mark.parametrize("factor", [1, 2])

@@ -55,6 +55,10 @@ def test_files_hold_it_where_it_is_asked_for(tmp_path):
         expected = load(run).surprise(tile)["surprise"]
         np.testing.assert_allclose(found["surprise"], expected, atol=0.6)  # an L1G file rounds to 0.01 K
         assert found["surprise"].attrs["units"] == "bit"
+        assert main([*words, "--surprise", "--zarr", "--output", str(tmp_path / "stores")]) == 0
+        (store,) = (tmp_path / "stores").glob("*.zarr")
+        with xr.open_zarr(store) as kept:
+            np.testing.assert_allclose(kept["surprise"][0], found["surprise"], atol=0.01)
 
 
 def test_a_run_that_does_not_know_says_so_in_one_line(tmp_path, translator, capsys):
