@@ -60,6 +60,28 @@ def condition(usual: Params, given: np.ndarray) -> Params:
     return {"mean": usual["mean"], "gains": gains, "std": std * np.asarray(usual["factor"])}
 
 
+def correlate(usual: Params, z: jax.Array, lost: np.ndarray, levels: int, *, inverse: bool = False) -> jax.Array:
+    """Independent unit Gaussian coefficients, made to depend on each other as those of lost channels do; or undone.
+
+    Args:
+      usual: 'precision' of the satellite, as of `surprise`; where it is all zero, nothing is changed.
+      z: [batch, h, w, channel].
+      lost: numbers of the channels that are to depend on each other, given the satellite's others.
+      levels: of the wavelet.
+      inverse: make dependent ones independent.
+    """
+    precision = usual["precision"][:, lost[:, None], lost].astype(z.dtype)
+    covariance = jnp.linalg.inv(jnp.where(precision.any(), precision, jnp.eye(lost.size, dtype=z.dtype)))
+    factors = jnp.linalg.cholesky(covariance)
+    factors = factors / jnp.linalg.norm(factors, axis=-1, keepdims=True)
+    if inverse:
+        factors = jnp.linalg.inv(factors)
+    for band, factor in zip(wavelet.subbands(z.shape[1:3], levels), factors, strict=True):
+        part = jnp.matmul(z[:, band.rows, band.columns][..., lost], factor.T, precision="highest")
+        z = z.at[:, band.rows, band.columns, lost].set(part)
+    return z
+
+
 def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -> tuple[jax.Array, jax.Array]:
     """The mean and the standard deviation [batch, h, w, channel] of images of which some channels are given.
 

@@ -419,20 +419,30 @@ class SpectralFlow(EqualByStructure):
     def sample(
         self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
     ) -> jax.Array:
-        """One draw of a target's image, of independent coefficients made as smooth as the truth; see `distribution`.
+        """One draw of a target's image: as smooth as the truth, its bands dependent as they are there.
 
         The noise depends on the key, one for all images or [batch], and the place: `row` and `column` are those of the
-        image's first pixel.
+        image's first pixel. The other arguments are those of `distribution`.
         """
         y, angles, known = self._prepare(params, x, source)
         pattern = self.axis.given(source, target)
         if {*self.axis.of_satellite(target)} <= {*pattern}:
             return self.from_axis(params, y, target)
         z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
+        z = self._correlate(params, z, target, pattern)
         if name_pattern(pattern) not in params["base"]:
             return self.infer(params, x, source, target, params["adopted"][source][target], z)[0]
         z = self.smooth(params, z, pattern)
         return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
+
+    def _correlate(
+        self, params: Params, z: jax.Array, satellite: str, pattern: Sequence[int], *, inverse: bool = False
+    ) -> jax.Array:
+        """Coefficients of what a pattern leaves of a satellite, dependent on each other as usual, where a run knows."""
+        lost = np.setdiff1d(self.axis.of_satellite(satellite), pattern)
+        if lost.size < 2 or satellite not in params.get("usual", {}):
+            return z
+        return likelihood.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
 
     def smooth(self, params: Params, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
         """Independent coefficients z [batch, h, w, channel], made as smooth as the truth."""
@@ -474,9 +484,10 @@ class SpectralFlow(EqualByStructure):
         if {*self.axis.of_satellite(satellite)} <= {*pattern}:
             return y
         known = known if self.reflectance in pattern else None
-        z, _ = self.standardize(params, y, angles, pattern, known)
+        z = self.standardize(params, y, angles, pattern, known)[0][0]
+        z = self._correlate(params, z, satellite, pattern, inverse=True)
         own = self.mask(self.axis.of_satellite(satellite))
-        return jnp.where(self.mask(pattern), y, jnp.where(own, z[0], 0))
+        return jnp.where(self.mask(pattern), y, jnp.where(own, z, 0))
 
     def from_latent(
         self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str
@@ -486,7 +497,8 @@ class SpectralFlow(EqualByStructure):
         if {*self.axis.of_satellite(satellite)} <= {*pattern}:
             return self.from_axis(params, latent, satellite)
         known = latent if self.reflectance in pattern else None
-        return self.from_axis(params, self.synthesize(params, latent, latent, angles, pattern, known), satellite)
+        z = self._correlate(params, latent, satellite, pattern)
+        return self.from_axis(params, self.synthesize(params, latent, z, angles, pattern, known), satellite)
 
 
 def name_pattern(pattern: Sequence[int]) -> str:

@@ -110,6 +110,30 @@ def test_latent_images_are_exact_inverses(given, translator):
         translator.to_latent(tile.where(tile["lon"] > tile["lon"][3]))
 
 
+def test_bands_that_are_missing_together_vary_together_in_samples(translator):
+    """Bands 7 and 12 whose noise has a correlation of .8: so have those of a sample, each as wide as without it."""
+    tile, axis = draw_tile("G17", shape=(64, 64)), translator.network.axis
+    lost = np.setdiff1d(axis.of_satellite("G16"), axis.of_satellite("G17"))
+    pair = [axis.of_satellite("G16")[tiny_flow.SATELLITES["G16"].index(band)] for band in (7, 12)]
+    covariance = np.eye(axis.size)
+    covariance[pair, pair[::-1]] = 0.8
+    usual, noise = translator.params["usual"]["G16"], []
+    known = usual["precision"]
+    try:
+        for precision in (np.zeros_like(known), np.broadcast_to(np.linalg.inv(covariance), known.shape)):
+            usual["precision"] = np.float32(precision)
+            made, mean = translator.sample(tile, "G16"), translator.translate(tile, "G16")
+            noise.append([(made[name(band)] - mean[name(band)]).values.ravel() for band in (7, 12)])
+            latent = translator.to_latent(draw_tile("G16", shape=(40, 33)), given="G17")
+            back = translator.from_latent(latent)
+            np.testing.assert_allclose(back[name(12)], draw_tile("G16", shape=(40, 33))[name(12)], atol=1e-3)
+    finally:
+        usual["precision"] = known
+    alone, together = (np.corrcoef(pair)[0, 1] for pair in noise)
+    assert lost.size > 2 and abs(alone) < 0.1 and together == pytest.approx(0.8, abs=0.08)
+    np.testing.assert_allclose(np.std(noise[1], 1), np.std(noise[0], 1), rtol=0.1)
+
+
 def test_a_missing_pixel_costs_what_is_inferred_from_it(translator):
     tile = draw_tile("G17", shape=(20, 20))
     whole, holed = translator.translate(tile, "G16"), tile.copy(deep=True)
