@@ -34,20 +34,12 @@ class PatchScorer(nnx.Module):
 class Discriminator:
     """One patchwise discriminator per satellite and scale, as functions of nested dicts.
 
-    Args:
-      discriminator: that section of a configuration (configs/default.py).
-      bands: satellite -> its bands, 1-based.
-      precision: 'float32' | 'bfloat16', of the arithmetic.
-      remat: less memory for more time, see `Network`.
+    `discriminator` is that section of a configuration (configs/default.py), `bands` satellite -> its bands, `precision`
+    ('float32' | 'bfloat16') that of the arithmetic.
     """
 
     def __init__(
-        self,
-        discriminator: Mapping[str, Any],
-        bands: Mapping[str, Sequence[int]],
-        *,
-        precision: str = "float32",
-        remat: bool = False,
+        self, discriminator: Mapping[str, Any], bands: Mapping[str, Sequence[int]], *, precision: str, remat: bool
     ):
         self.num_scales = discriminator["num_scales"]
         settings = {name: discriminator[name] for name in ("dim", "n_layer", "norm", "activation", "padding")}
@@ -59,12 +51,10 @@ class Discriminator:
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters: {satellite: {scale_i: ...}}; always gaussian(0.02), as released."""
-        params = {}
-        for satellite_key, (satellite, network) in zip(
-            jax.random.split(key, len(self._networks)), self._networks.items(), strict=True
-        ):
-            keys = jax.random.split(satellite_key, self.num_scales)
-            params[satellite] = {f"scale_{index}": network.init(keys[index]) for index in range(self.num_scales)}
+        keys, params = jax.random.split(key, len(self._networks)), {}
+        for own, (satellite, network) in zip(keys, self._networks.items(), strict=True):
+            scales = enumerate(jax.random.split(own, self.num_scales))
+            params[satellite] = {f"scale_{index}": network.init(scale) for index, scale in scales}
         return params
 
     def score(self, params: Params, x: jax.Array, satellite: str) -> list[jax.Array]:

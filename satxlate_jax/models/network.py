@@ -1,4 +1,4 @@
-"""Network <-> nested dict of arrays: the only place that splits and merges NNX modules."""
+"""Network <-> nested dict of arrays: the only place that splits and merges NNX modules; and what translators share."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -19,8 +19,7 @@ class Network:
     """
 
     def __init__(self, build: Callable[..., nnx.Module], *, remat: bool = False):
-        self._build = build
-        self._remat = remat
+        self._build, self._remat = build, remat
         self._structure, _ = nnx.split(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(params=jax.random.key(0)))))
 
     def init(self, key: jax.Array) -> Params:
@@ -43,9 +42,18 @@ def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool) -> 
 
 
 class EqualByStructure:
-    """Objects made of the same `structure` are equal and of one hash, so that compiled programs are shared."""
+    """Translators made of the same `structure`, hashable, are equal, so that compiled programs are shared.
+
+    `bands` has the satellites that it translates between, in the configured order, each with its bands, 1-based.
+    """
 
     structure: Any
+    bands: dict[str, tuple[int, ...]]
+
+    @property
+    def satellites(self) -> tuple[str, ...]:
+        """The satellites it translates between, in the configured order."""
+        return tuple(self.bands)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.structure == self.structure

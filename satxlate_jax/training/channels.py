@@ -1,13 +1,13 @@
-"""Channel indices of each satellite: bands, shared bands, bands that skip the latent space, wavelength channels."""
+"""What a configuration's satellites bring: bands, statistics, shared bands, skips, wavelength channels."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import change_of_units, shared_channels
+from satxlate_jax.instruments import change_of_units, published_statistics, shared_channels
 from satxlate_jax.wavelength_axis import assign_channels
 
 Channels = Mapping[str, Mapping[str, Sequence[int]]]
@@ -17,6 +17,18 @@ Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; No
 def satellite_bands(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Satellite -> its bands, 1-based, in the configured order."""
     return {satellite: tuple(numbers) for satellite, numbers in config["data"]["satellites"].items()}
+
+
+def satellite_statistics(
+    config: Mapping[str, Any],
+    statistics: Callable[[str, tuple[int, ...]], tuple[np.ndarray, ...]] = published_statistics,
+) -> dict[str, dict[str, Any]]:
+    """Satellite -> 'bands', 1-based, and their 'mean' and 'std' in each band's unit, in the configured order."""
+    found = {}
+    for satellite, bands in satellite_bands(config).items():
+        mean, std = statistics(satellite, bands)
+        found[satellite] = {"bands": list(map(int, bands)), "mean": mean.tolist(), "std": std.tolist()}
+    return found
 
 
 def carries_angles(config: Mapping[str, Any]) -> bool:
@@ -50,15 +62,9 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
 def shared_units(
     shared: Mapping[str, Mapping[str, Sequence[int]]], satellites: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Units]]:
-    """The maps that write bands that two satellites share in the other's network units.
+    """Satellite -> satellite -> slope and offset per shared channel, from the first's to the second's network units.
 
-    Args:
-      shared: as `shared_by_pair` gives them.
-      satellites: satellite -> 'mean' and 'std' of its channels, in each band's unit.
-
-    Returns:
-      satellite -> satellite -> slope and offset per shared channel, from the first's to the second's network units;
-      None where both satellites are normalised alike.
+    None where both are normalised alike; `satellites` holds the 'mean' and 'std' of their channels.
     """
 
     def between(first: str, second: str) -> Units:
@@ -67,14 +73,6 @@ def shared_units(
         return None if np.array_equal(ours, theirs) else change_of_units(*ours, *theirs)
 
     return {first: {second: between(first, second) for second in others} for first, others in shared.items()}
-
-
-def _skip_numbers(value: Any) -> list[int]:
-    """The numbers in skip_connection: None, a number, a list, or a string such as '5,7'."""
-    if value is None:
-        return []
-    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    return [int(word) for word in words]
 
 
 def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -86,7 +84,9 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     Raises:
       InputError: a satellite that sends images lacks such a channel or band.
     """
-    numbers, bands = _skip_numbers(config["generator"]["skip_connection"]), satellite_bands(config)
+    given, bands = config["generator"]["skip_connection"], satellite_bands(config)
+    words = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    numbers = [int(word) for word in words if word is not None]
     released, first = config["objective"]["variant"] == "released", next(iter(bands))
     channels: dict[str, list[int]] = {}
     for satellite, ours in bands.items():
@@ -104,8 +104,6 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
 
 def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     """Satellite -> for each of its bands the spectral path's channel of its wavelength; {} without a spectral path.
-
-    They are numbered in the order in which the satellites bring new wavelengths; checkpoints store them as 'slots'.
 
     Raises:
       InputError: the path does not go with the rest of the configuration.

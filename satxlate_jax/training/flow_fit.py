@@ -4,7 +4,7 @@ All of it is closed form on a sample of pixels and patches of the prepared recor
 there are fewer than four days) are left out in turn to decide what helps and how large errors are elsewhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.spectral_base import Group, brightness_temperature, monomials, radiance
+from satxlate_jax.models.flow_layers import Group, brightness_temperature, monomials, radiance
 from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
 from satxlate_jax.regression import Moments, ridge, ridge_of_moments
 from satxlate_jax.training.input import Examples
@@ -35,8 +35,7 @@ LIKELY_SHARE = 0.8  # where no day tile has both bands
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """Pixels of one satellite on the axis [pixel, channel], their angles [pixel, 2] and blocks [pixel]."""
 
     values: np.ndarray
@@ -45,21 +44,16 @@ class Pixels:
 
     def of(self, chosen: np.ndarray) -> "Pixels":
         """Some of them."""
-        return Pixels(self.values[chosen], self.angles[chosen], self.blocks[chosen])
+        return Pixels(*(part[chosen] for part in self))
 
 
 def label_blocks(examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     """Satellite -> the block of each example: of consecutive days, or of tiles where there are fewer than four days."""
-    days = sorted({day for each in examples.values() for day in each.days.tolist()})
-    tiles = sorted({tile for each in examples.values() for tile in each.tiles.tolist()})
-    names = days if len(days) >= BLOCKS else tiles
-    places = {
-        name: index * BLOCKS // len(names) if names is days else index % BLOCKS for index, name in enumerate(names)
-    }
-    return {
-        satellite: np.array([places[name] for name in (each.days if names is days else each.tiles).tolist()])
-        for satellite, each in examples.items()
-    }
+    days = np.unique(np.concatenate([each.days for each in examples.values()]))
+    if len(days) >= BLOCKS:
+        return {name: np.searchsorted(days, each.days) * BLOCKS // len(days) for name, each in examples.items()}
+    tiles = np.unique(np.concatenate([each.tiles for each in examples.values()]))
+    return {name: np.searchsorted(tiles, each.tiles) % BLOCKS for name, each in examples.items()}
 
 
 def draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> dict[str, Pixels]:
@@ -77,8 +71,8 @@ def draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Example
     return found
 
 
-def _join(parts: Sequence[Pixels]) -> Pixels:
-    return Pixels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "angles", "blocks")))
+def _join(parts: Iterable[Pixels]) -> Pixels:
+    return Pixels(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 # ---------------------------------------------------------------- regression
@@ -96,18 +90,20 @@ class _Fit:
         needed = {*self.group.given, channel}
         return [each for name, each in pixels.items() if needed <= {*self.flow.axis.of_satellite(name)}]
 
+    def given(self, pixels: Pixels) -> np.ndarray:
+        return pixels.values[:, list(self.group.given)]
+
     def frame(self, pixels: Mapping[str, Pixels]) -> Tree:
         """What turns given channels into inputs of unit variance, their range and leverage."""
         able = [part for channel in self.group.inferred for part in self.having(pixels, channel)]
-        unique = list({id(part): part for part in able}.values())
+        joined = _join({id(part): part for part in able}.values())
         n, kernel = len(self.group.given), np.eye(len(self.group.given))
         for anchor in self.group.anchors:
             mean = np.zeros((n, 1))
             mean[list(anchor)] = 1 / len(anchor)
             kernel[np.ix_(anchor, anchor)] -= 1 / len(anchor)
             kernel = np.concatenate([kernel, mean], 1)
-        joined = _join(unique)
-        raw = joined.values[:, list(self.group.given)] @ kernel
+        raw = self.given(joined) @ kernel
         scale = np.where(raw.std(0) > 1e-6, raw.std(0), 1.0)
         inputs = (raw - raw.mean(0)) / scale
         precision = np.linalg.inv(np.cov(inputs.T).reshape(inputs.shape[1], -1) + 1e-3 * np.eye(inputs.shape[1]))
@@ -125,7 +121,7 @@ class _Fit:
 
     def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
         """[pixel, feature], as the model computes them."""
-        inputs = np.clip(pixels.values[:, list(self.group.given)] @ frame["kernel"] + frame["bias"], *frame["range"])
+        inputs = np.clip(self.given(pixels) @ frame["kernel"] + frame["bias"], *frame["range"])
         found = monomials(inputs, self.group.degree, np.concatenate)
         if not self.group.thermal:
             return found
@@ -135,8 +131,8 @@ class _Fit:
         return np.concatenate([found, relative, relative**2, relative * inputs], 1)
 
     def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
-        """The moments of features and output, the last variable, by block; outputs refer to `reference`."""
-        relative = outputs - self.reference(pixels)
+        """The moments by block of features and output, the last variable, relative to the group's reference."""
+        relative = outputs - self.group.reference(self.given(pixels))
         table = np.concatenate([self.features(frame, pixels), relative[:, None]], 1)
         found = []
         for block in np.unique(pixels.blocks):
@@ -162,10 +158,6 @@ class _Fit:
             slope = np.append(-weights, 1.0)  # of the error
             total += slope @ out.products @ slope + out.n * (slope @ out.mean - offset) ** 2
         return total / sum(out.n for out in moments)
-
-    def reference(self, pixels: Pixels) -> np.ndarray:
-        """What outputs are predicted relative to, [pixel]."""
-        return self.group.reference(pixels.values[:, list(self.group.given)])
 
 
 def _merge(parts: Sequence[Moments]) -> Moments:
@@ -272,7 +264,7 @@ class BaseFit:
         frame = fit.frame(pixels)
         lit, dark = (
             np.stack([self._emission(part, part.values[:, flow.sunlit], share) for share in SHARES], 1)
-            - fit.reference(part)[:, None]
+            - fit.group.reference(fit.given(part))[:, None]
             for part in (day, joined)
         )
         weights, offset = ridge(fit.features(frame, joined), dark, flow.flow["ridge"])
@@ -286,29 +278,26 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
     f is the regression of such a channel on the thermal channels that are alike, on each instrument's own pixels.
     """
     axis, adapters = flow.axis, {}
-    instruments, adapted = dict(axis.instruments), dict(axis.adapted)
-    for satellite, channels in adapted.items():
+    instruments, n = dict(axis.instruments), axis.size
+    listed = {channel for _, channels in axis.adapted for channel in channels}
+
+    def seen(side: str, channel: int) -> list[Pixels]:
+        alike = (name for name in pixels if instruments[name] == instruments[side])
+        return [pixels[name] for name in alike if channel in axis.of_satellite(name)]
+
+    for satellite, channels in axis.adapted:
         if not channels:
             continue
-        n = axis.size
         kernel, bias, std = np.zeros((n, n)), np.zeros(n), np.zeros(n)
-        listed = {channel for each in adapted.values() for channel in each}
         for channel in channels:
             reference = next(name for name, own in axis.channels if channel in own)
-            sides = {
-                side: [
-                    each
-                    for name, each in pixels.items()
-                    if instruments[name] == instruments[side] and channel in axis.of_satellite(name)
-                ]
-                for side in (reference, satellite)
-            }
+            sides = [seen(side, channel) for side in (reference, satellite)]
             alike = [c for c in axis.given(reference, satellite) if axis.thermal[c] and c not in listed]
-            if not all(sides.values()) or not alike:
+            if not all(sides) or not alike:
                 continue
             left = []
-            for side, sign in ((reference, 1), (satellite, -1)):
-                joined = _join([each for each in sides[side] if np.isfinite(each.values[:, alike]).all()])
+            for side, sign in zip(sides, (1, -1), strict=True):
+                joined = _join(each for each in side if np.isfinite(each.values[:, alike]).all())
                 weights, offset = ridge(joined.values[:, alike], joined.values[:, [channel]], RIDGE_ADAPTER)
                 kernel[alike, channel] += sign * weights[:, 0]
                 bias[channel] += sign * offset[0]
@@ -361,7 +350,7 @@ def left_out(
 @partial(jax.jit, static_argnums=(0, 2, 4))
 def regressed(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
     """Images on the axis, and with what the pattern lacks from the regression: all that differs between patterns."""
-    y, angles = _on_axis(flow, params, images, satellite)
+    y, angles = flow.to_axis(params, images[..., : -len(ANGLES)], satellite), images[..., -len(ANGLES) :]
     return y, flow.regress(params, y, angles, pattern, y if flow.reflectance in pattern else None)[0]
 
 
@@ -418,10 +407,6 @@ def in_parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
     """The images in parts of one size, so that one program serves all; the first may come twice to fill the last."""
     filled = images[np.arange(-(-len(images) // size) * size) % len(images)]
     return (filled[start : start + size] for start in range(0, len(filled), size))
-
-
-def _on_axis(flow: SpectralFlow, params: Tree, images: Any, satellite: str) -> tuple[jax.Array, jax.Array]:
-    return flow.to_axis(params, images[..., : -len(ANGLES)], satellite), images[..., -len(ANGLES) :]
 
 
 def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:

@@ -31,8 +31,8 @@ from satxlate_jax.dataset.patches import read_bytes_feature, read_number_feature
 from satxlate_jax.dataset.quantization import scale_and_offset
 from satxlate_jax.dataset.record_reader import RecordFiles
 from satxlate_jax.geometry import PIXELS, TILE_DEGREES, pixel_angles, tile_bounds
-from satxlate_jax.instruments import get_satellite, published_statistics
-from satxlate_jax.training.channels import carries_angles, training_sources
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.training.channels import carries_angles, satellite_statistics, training_sources
 from satxlate_jax.training.prepared_data import check_split, find_folder, identify, stored_statistics
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
@@ -42,26 +42,20 @@ READERS = 16  # threads; they wait for disks most of the time
 _WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")  # features of a record
 
 Batch = dict[str, np.ndarray]
-# what a batch takes of a satellite: the numbers of the records, and for each the symmetry that turns it
-Draw = tuple[np.ndarray, np.ndarray]
+Draw = tuple[np.ndarray, np.ndarray]  # of a satellite: the numbers of records, and for each the symmetry that turns it
 
 
 def data_metadata(config: Any) -> dict[str, dict[str, Any]]:
-    """The part of a checkpoint's metadata that describes the data: bands and the normalisation used.
+    """The part of a checkpoint's metadata that describes the data, see `channels.satellite_statistics`.
 
-    Returns:
-      satellite -> 'bands' (1-based), 'mean' and 'std' (per band, in the band's unit), in the configured order: the
-      published ones, or with config.normalization 'dataset' those of the data set's training split.
+    With config.normalization 'dataset' means and deviations are those of the data set's training split.
 
     Raises:
       InputError: the data set or its statistics are missing, or it lacks a band.
     """
-    metadata = {}
-    for satellite, bands in config.data.satellites.items():
-        published = config.normalization == "published"
-        mean, std = published_statistics(satellite, bands) if published else stored_statistics(config, satellite)
-        metadata[satellite] = {"bands": [int(band) for band in bands], "mean": mean.tolist(), "std": std.tolist()}
-    return metadata
+    if config.normalization == "published":
+        return satellite_statistics(config)
+    return satellite_statistics(config, lambda satellite, bands: stored_statistics(config, satellite))
 
 
 def training_batches(
@@ -71,12 +65,6 @@ def training_batches(
 
     Batch k of the iterator is that of step `start_step + k`, whatever was drawn before: a run that is resumed sees
     what it would have seen uninterrupted. All processes' rows together are the same for any number of processes.
-
-    Args:
-      config: the run's configuration; `batch_size` is per satellite over all processes.
-      start_step: the first step to draw for.
-      process_index: this process.
-      process_count: how many processes share a batch; must divide the batch size.
 
     Yields:
       satellite -> float32 [batch_size / process_count, height, width, band], network units, read-only.
@@ -102,12 +90,9 @@ def training_batches(
 
 
 def validation_batches(config: Any, *, process_index: int = 0, process_count: int = 1) -> Iterator[Batch]:
-    """One pass over the validation split, in the order of the records, every time the same.
+    """One pass over the validation split, in the order of the records, until a satellite has no whole batch left.
 
-    Arguments and what is yielded are as of `training_batches`; ends when a satellite has no whole batch left.
-
-    Raises:
-      InputError: also where a satellite cannot fill a single batch.
+    Otherwise as `training_batches`; InputError also where a satellite cannot fill a single batch.
     """
     rows = _rows_of(config.batch_size, process_index, process_count)
     sources = _open_split(config, "validation")
@@ -123,11 +108,7 @@ def validation_batches(config: Any, *, process_index: int = 0, process_count: in
 
 
 def check_records(config: Any) -> dict[str, dict[str, str]]:
-    """Raise InputError where there are no records to train with, before anything is made.
-
-    Returns:
-      Of each satellite that sends images, the fingerprint of its data set, see `prepared.identify`.
-    """
+    """The fingerprints of the data sets of satellites that send images; InputError where there is nothing to train."""
     data_metadata(config)
     infos = {name: _read_info(config, name) for name in training_sources(config)}
     for name, info in infos.items():
@@ -157,12 +138,8 @@ def _read_info(config: Any, satellite: str) -> Any:
 
 def _open_split(config: Any, split: str) -> dict[str, "_Records"]:
     """Satellite -> its records, for each that sends images."""
-    metadata, records = data_metadata(config), {}
-    for name in training_sources(config):
-        info = _read_info(config, name)
-        check_split(config, name, split, info)
-        records[name] = _Records(name, split, metadata[name], info, carries_angles(config))
-    return records
+    infos = {name: _read_info(config, name) for name in training_sources(config)}
+    return {name: _Records(config, name, split, info) for name, info in infos.items()}
 
 
 class Examples(NamedTuple):
@@ -184,20 +161,21 @@ def read_examples(config: Any, split: str, most: int) -> dict[str, Examples]:
         info = _read_info(config, name)
         if split not in info.splits or not info.splits[split].num_examples:
             continue
-        check_split(config, name, split, info)
-        records = _Records(name, split, data_metadata(config)[name], info, carries_angles(config))
+        records = _Records(config, name, split, info)
         numbers = np.unique(np.linspace(0, len(records) - 1, min(most, len(records))).astype(int))
         draws = [{name: (part, np.zeros_like(part))} for part in np.array_split(numbers, -(-len(numbers) // 64))]
         images = np.concatenate([batch[name] for batch in _read_ahead({name: records}, draws)])
-        places = [records.place(number) for number in numbers]
-        found[name] = Examples(images, np.array([day for day, _ in places]), np.array([tile for _, tile in places]))
+        days, tiles = zip(*map(records.place, numbers), strict=True)
+        found[name] = Examples(images, np.array(days), np.array(tiles))
     return found
 
 
 class _Records:
-    """One split of one prepared data set, and how its records become images in network units."""
+    """One split of one prepared data set, checked, and how its records become images in network units."""
 
-    def __init__(self, satellite: str, split: str, metadata: Mapping[str, Any], info: Any, angles: bool):
+    def __init__(self, config: Any, satellite: str, split: str, info: Any):
+        metadata, angles = data_metadata(config)[satellite], carries_angles(config)
+        check_split(config, satellite, split, info)
         self._name = f"split '{split}' of {satellite} in {info.data_dir}"
         paths, self.lengths = info.splits[split].filepaths, tuple(info.splits[split].shard_lengths)
         self._files = RecordFiles(tuple(map(str, paths)), self.lengths, info.file_format.value)
@@ -211,7 +189,7 @@ class _Records:
         self._scale, self._offset = (np.tile(x.astype(np.float32), size) for x in (scale, offset))
         channels = np.array([stored.index(band) for band in bands])
         self._taken = (np.arange(size)[:, None] * len(stored) + channels).ravel()
-        self._takes_all = channels.tolist() == list(range(len(stored)))
+        self._takes_all = list(bands) == stored
 
     def __len__(self) -> int:
         return sum(self.lengths)
@@ -222,8 +200,7 @@ class _Records:
     def read(self, number: int, turn: int, out: np.ndarray) -> None:
         """Write one record's image in network units to `out` [height, width, band], turned by one of 8 symmetries."""
         record = self._files.read(number)
-        packed = np.frombuffer(read_bytes_feature(record, "patch"), "<u2")
-        packed = packed.reshape(-1, self._stored_line)
+        packed = np.frombuffer(read_bytes_feature(record, "patch"), "<u2").reshape(-1, self._stored_line)
         if not self._takes_all:
             packed = packed.take(self._taken, axis=1)
         image = np.multiply(packed, self._scale, dtype=np.float32)
@@ -244,7 +221,6 @@ class _Records:
         return year * 1000 + day, bytes(read_bytes_feature(record, "tile")).decode()
 
     def _angles(self, record: memoryview, satellite_longitude: float) -> np.ndarray:
-        """The angles of the sun and the view over a record's patch, see `geometry.pixel_angles`."""
         numbers = {name: read_number_feature(record, name) for name in _WHEN_AND_WHERE}
         time = datetime(numbers["year"], 1, 1) + timedelta(
             numbers["dayofyear"] - 1, 0, 0, 0, numbers["minute"], numbers["hour"]
@@ -257,7 +233,7 @@ class _Records:
 
 
 def _read_ahead(sources: Mapping[str, _Records], draws: Iterable[Mapping[str, Draw]]) -> Iterator[Batch]:
-    """The batches drawn, in order, while the next ones are being read."""
+    """The drawn batches, in order, while the next ones are being read."""
     under_way: deque[tuple[Batch, dict[str, list[Future]]]] = deque()
     pool = ThreadPoolExecutor(READERS, "records")
     try:

@@ -19,11 +19,7 @@ BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 
 
 def find_folder(config: Any, satellite: str) -> str:
-    """The folder of a satellite's data set, in its newest version.
-
-    Raises:
-      InputError: there is none; the message says how to build it.
-    """
+    """The folder of a satellite's data set, in its newest version; InputError says how to build it where it is not."""
     folder = _data_root(config) / DATASET / _dataset_name(config, satellite)
     versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
     if not versions:
@@ -63,15 +59,10 @@ def check_split(config: Any, satellite: str, split: str, info: Any) -> None:
 
 
 def identify(info: Any) -> dict[str, str]:
-    """The fingerprint of the data set of an `info` (tfds.core.DatasetInfo).
+    """The fingerprint of the data set of an `info` (tfds.core.DatasetInfo), wherever it lies and the archive lay.
 
-    Returns:
-      Name -> value, in words that a difference can be told in: the shards and, where the build's manifest and
-      statistics are there, what was selected of which files and the statistics' digest. Where the data set lies does
-      not matter, nor where the archive lay.
-
-    Raises:
-      InputError: the manifest or the statistics cannot be read.
+    Name -> value, in words that a difference can be told in: the shards and, where the build's manifest and statistics
+    are there, what was selected of which files and the statistics' digest. InputError where these cannot be read.
     """
     found = {}
     for name, split in info.splits.items():
@@ -90,7 +81,7 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarray]:
+def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, ...]:
     """Mean and standard deviation [band] of a satellite's bands in its data set's training split, in each band's unit.
 
     Raises:
@@ -109,8 +100,7 @@ def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, np.ndarr
                 "config.normalization=dataset needs; use config.normalization=published"
             )
         chosen.append((band["mean"], band["std"]))
-    mean, std = np.array(chosen, np.float64).T
-    return mean, std
+    return tuple(np.array(chosen, np.float64).T)
 
 
 def _read_manifest(folder: str | PlainPath) -> dict[str, Any]:
@@ -129,7 +119,7 @@ def _dataset_name(config: Any, satellite: str) -> str:
 
 
 def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath) -> str:
-    """The complaint about an empty split: why, as its build noted, and what helps."""
+    """Complain of an empty split: why, as its build noted, and what helps."""
     complaint = f"the data set {folder} of {satellite} has no example in split '{split}'"
     noted = _read_manifest(folder).get("empty_splits", {}).get(split, {"reason": "", "instead": {}})
     if noted["reason"]:

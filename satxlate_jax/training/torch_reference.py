@@ -27,8 +27,7 @@ from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.run_folder import run_metadata
 
 _WEIGHTS = "gan_w recon_x_w recon_shared_w recon_x_cyc_w recon_z_cyc_w recon_kl_cyc_w cycle_step"
-# released name -> our field
-_FIELDS = {
+_FIELDS = {  # released name -> our field
     "max_iter": "steps",
     "batch_size": "batch_size",
     "init": "initialization",
@@ -127,13 +126,10 @@ def is_parameter(name: str) -> bool:
 
 
 def parameter_path(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The path in our nested dicts of the parameter of that released name.
+    """The path in our nested dicts of the parameter of that released name; InputError where no such network has it.
 
     Such as ('encoders', 'G16', 'conv_in', 'conv', 'kernel') of 'encoders.G16.model.0.conv.weight', ('G16', 'scale_0',
     'conv_out', 'conv', 'bias') of 'models.G16.cnns.0.2.bias'.
-
-    Raises:
-      InputError: a name that no such network has.
     """
     down, layers = config["generator"]["n_downsample"], config["discriminator"]["n_layer"]
     encoder = ["conv_in", *(f"down_{index}" for index in range(down)), "res_blocks"]
@@ -176,9 +172,7 @@ _KEYS = ("global_step", "gen_state", "dis_state", "optimizer_gen", "optimizer_di
 
 
 def load_torch_file(path: Path) -> dict[str, Any]:
-    """Read a released checkpoint, tensors as numpy arrays.
-
-    Only data is read (`weights_only`): a file cannot run code.
+    """Read a released checkpoint, tensors as numpy arrays; only data (`weights_only`): a file cannot run code.
 
     Raises:
       InputError: torch is not installed, there is no such file, or it is not such a checkpoint.
@@ -210,10 +204,7 @@ def _to_numpy(value: Any, tensor: Any) -> Any:
 def adam_state(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: Any, what: str) -> dict[str, Any]:
     """The state of our Adam from that of PyTorch's, whose state_dict numbers parameters in the order of the network's.
 
-    Parameters that PyTorch has no state of have zeros.
-
-    Raises:
-      InputError: another number of parameters.
+    Parameters that PyTorch has no state of have zeros; InputError for another number of parameters.
     """
     names = [name for name in state if is_parameter(name)]
     indices = [index for group in optimizer["param_groups"] for index in group["params"]]
@@ -246,11 +237,9 @@ def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
         ("generator", "gen_state", "optimizer_gen", objective.translator),
         ("discriminator", "dis_state", "optimizer_dis", objective.discriminator),
     ):
-        tree[part] = to_nested(content[key], config)
+        tree[part], optimizer = to_nested(content[key], config), content[optimizer_key]
         check_same_leaves(f"{path} ({key})", tree[part], jax.eval_shape(network.init, jax.random.key(0)))
-        tree[f"{part}_optimizer"] = adam_state(
-            content[optimizer_key], content[key], config, f"{path} ({optimizer_key})"
-        )
+        tree[f"{part}_optimizer"] = adam_state(optimizer, content[key], config, f"{path} ({optimizer_key})")
     step = int(content["global_step"])
     _warn_of_another_rate(content["optimizer_gen"], tree["generator_optimizer"]["count"], config)
     checkpoints = Checkpoints(output / "checkpoints")

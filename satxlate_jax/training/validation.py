@@ -33,9 +33,8 @@ class Validation:
     """
 
     def __init__(self, config: Any, mesh: Mesh, objective: Any, satellites: Mapping[str, Mapping[str, Any]]):
-        self._config, self._mesh, self._satellites = config, mesh, satellites
-        self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
-        self._objective = objective
+        self._config, self._mesh, self._satellites, self._objective = config, mesh, satellites, objective
+        self._units = shared_units(objective.shared, satellites)
         everywhere = sharding.replicated(mesh)
         options = compiler_options(jax.default_backend(), seldom=True)
         compiled = {"out_shardings": everywhere, "compiler_options": options}
@@ -47,10 +46,7 @@ class Validation:
         self._batch: Images | None = None
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
-        """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores.
-
-        `generator` holds the translator's parameters after `step` steps; `monitor` takes what there is to show.
-        """
+        """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores."""
         config, last = self._config, step == self._config.steps
         pictures, histograms, scores = (
             bool(every) and (last or step % every == 0)
@@ -103,16 +99,12 @@ class Validation:
         return jax.device_get(self._withheld(generator, self._first_batch())[1])
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-        """A few patches, the same every time, and their translations.
-
-        Returns:
-          satellite -> [n, h, w, band] and satellite -> satellite -> the first as the second, network units.
-        """
+        """A few patches {k: [n, h, w, band]}, the same every time, and {k: {q: those of k as q}}, network units."""
         if self._examples is None:
             self._examples = self._first(self._first_batch())
-        return jax.device_get(
-            (self._objective.observations(self._examples), self._translations(generator, self._examples))
-        )
+        images, translations = jax.device_get((self._examples, self._translations(generator, self._examples)))
+        # without angles
+        return {name: x[..., : len(self._satellites[name]["bands"])] for name, x in images.items()}, translations
 
     def _first_batch(self) -> Images:
         if self._batch is None:
@@ -131,7 +123,7 @@ class Validation:
         kind, route = name.split("/")
         first, *others = route.split("-")
         if kind == "validation_shared":
-            return list(self._shared[first][others[0]])
+            return list(self._objective.shared[first][others[0]])
         return list(range(len(self._satellites[first]["bands"])))
 
     def _batch_errors(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
