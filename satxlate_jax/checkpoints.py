@@ -1,9 +1,8 @@
 """Save and restore a run's parameters and metadata; the only module that imports Orbax.
 
 A checkpoint is `<directory>/<step>/{tree,facts}`: `tree` in Orbax's PyTree format, `facts` (the metadata) one JSON
-object. A step counts only when it is complete: Orbax commits a step as a whole, and what a killed or failed save left
-behind is ignored by readers and removed by the next writer. Reading writes nothing, so a run on a read-only disk can be
-used.
+object. Orbax commits a step as a whole: what a killed or failed save left behind is ignored by readers and removed by
+the next writer. Reading writes nothing, so a run on a read-only disk can be used.
 """
 
 import io
@@ -232,8 +231,7 @@ def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
 def check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
     """Compare the arrays of two nested dicts by name, shape and type; Orbax returns what is missing without a word.
 
-    Raises:
-      CheckpointError: naming `path` and the first array that is missing in `found`, unexpected, or another.
+    CheckpointError names `path` and the first array that is missing in `found`, unexpected, or another.
     """
     ours, theirs = _by_path(wanted), _by_path(found)
     for problem, some, others in (("lacks", ours, theirs), ("holds what is not expected:", theirs, ours)):

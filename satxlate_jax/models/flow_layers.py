@@ -88,19 +88,26 @@ def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) ->
     return groups
 
 
+def features(group: Group, fit: Params, inputs: Any, air_mass: Any, library: Any = jnp) -> Any:
+    """What a group's channels are linear in [..., feature], of inputs within their range; by jax or numpy."""
+    found = monomials(inputs, group.degree, library.concatenate)
+    if not group.thermal:
+        return found
+    mean, scale, low, high = fit["air_mass"]
+    known = library.where(library.isfinite(air_mass), air_mass, mean)
+    relative = ((library.clip(known, low, high) - mean) / scale)[..., None]
+    return library.concatenate([found, relative, relative**2, relative * inputs], -1)
+
+
 def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A group's channels [..., channel], 0 where another group infers them, and where inputs are far from the fit's."""
     inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
-    limited = jnp.clip(inputs, *fit["range"])
-    features = monomials(limited, group.degree)
     far = jnp.einsum("...i,ij,...j->...", inputs, fit["precision"], inputs) > fit["leverage"]
     if group.thermal:
-        mean, scale, low, high = fit["air_mass"]
-        air_mass = jnp.where(jnp.isfinite(air_mass), air_mass, mean)
-        relative = ((jnp.clip(air_mass, low, high) - mean) / scale)[..., None]
-        features = jnp.concatenate([features, relative, relative**2, relative * limited], -1)
-        far |= (air_mass < low - 0.05) | (air_mass > high + 0.05)
-    found = jnp.matmul(features, fit["weights"], precision="highest") + fit["offset"]
+        _, _, low, high = fit["air_mass"]
+        far |= jnp.isfinite(air_mass) & ((air_mass < low - 0.05) | (air_mass > high + 0.05))
+    found = features(group, fit, jnp.clip(inputs, *fit["range"]), air_mass)
+    found = jnp.matmul(found, fit["weights"], precision="highest") + fit["offset"]
     used = fit["used"] > 0
     return jnp.where(used, found + group.reference(given)[..., None], 0), far[..., None] & used
 

@@ -2,9 +2,10 @@
 
 Written from the description in the paper (Vandal et al., TGRS 2021, section III) and of the released configurations.
 
-The spectral path, where there is one, is a per-pixel bypass of the networks, one channel for each wavelength that any
-satellite has. A satellite's bands are copied to the channels of their wavelengths; those it lacks are a linear or
-quadratic map of its bands and, with hidden units, what a small network per pixel adds to that.
+The spectral path, where there is one, is a per-pixel bypass of the networks: z gets a channel more for each wavelength
+that any satellite has, and the decoder adds a 1 x 1 map of them to its image. A satellite's bands are copied to the
+channels of their wavelengths; those it lacks are a linear or quadratic map of its bands and, with hidden units, what a
+small network per pixel adds to that. The networks learn what a map per pixel cannot do.
 """
 
 import functools
@@ -166,9 +167,6 @@ def _split(params: Params) -> tuple[Params, Params]:
 
 class Translator(EqualByStructure):
     """The generator as the rest of the package sees it: encode and decode, as functions of nested dicts.
-
-    With a spectral path z gets a channel more for each wavelength that any satellite has, and the decoder adds a 1 x 1
-    map of them to its image: the network learns what a map per pixel cannot do.
 
     Args:
       generator: that section of the configuration (configs/default.py says what its fields mean).

@@ -76,13 +76,10 @@ def shared_units(
 
 
 def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Satellite -> 0-based channels of its images that skip the latent space.
+    """Satellite -> 0-based channels of its images that skip the latent space; InputError where it lacks one.
 
     In 'released' the numbers are those channels themselves; in 'paper' they are bands of the first satellite, found in
     every other satellite by wavelength.
-
-    Raises:
-      InputError: a satellite that sends images lacks such a channel or band.
     """
     given, bands = config["generator"]["skip_connection"], satellite_bands(config)
     words = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
@@ -105,8 +102,7 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
 def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     """Satellite -> for each of its bands the spectral path's channel of its wavelength; {} without a spectral path.
 
-    Raises:
-      InputError: the path does not go with the rest of the configuration.
+    InputError where the path does not go with the rest of the configuration.
     """
     path, hidden = config["generator"]["spectral_path"], config["generator"]["spectral_hidden"]
     if hidden and path in ("none", "copy"):

@@ -184,8 +184,7 @@ def load_config(words: Sequence[str]) -> ConfigDict:
       InputError: no such file, no such field, a value of the wrong type or one that cannot work.
     """
     file, overrides = _split(words)
-    config = _read(file)
-    argv = ["satxlate", *_without_removed(config, overrides, file)]
+    config, argv = _read(file), ["satxlate", *overrides]
     _make_room(config, overrides)
     values = flags.FlagValues()
     try:
@@ -201,11 +200,11 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
-    with config.unlocked():
-        for field in PATHS:
-            section, name = _place(config, field)
-            if section.get(name):
-                section[name] = expanded(section[name])
+    _drop_removed(config)
+    for field in PATHS:
+        section, name = _place(config, field)
+        if section.get(name):
+            section[name] = expanded(section[name])
     validate(config)
     return config
 
@@ -221,23 +220,14 @@ def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
     return (config[section] if section else config), name
 
 
-def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) -> list[str]:
-    """The overrides without fields of older versions, which go from the configuration as well, with a note."""
-    kept, fields = list(overrides), flatten(config)
-    for field in REMOVED:
-        given = [(fields[field], file)] if field in fields else []
-        for word in overrides:
-            name, _, text = word.partition("=")
-            if name == f"--config.{field}":
-                given.append((int(text) if text.isdecimal() else text, "the command line"))
-                kept.remove(word)
-        for value, where in given:
-            print(f"note: {note_on_removed(field, value, where)}", file=sys.stderr)
-        if field in fields:
-            section, name = _place(config, field)
-            with config.unlocked():
-                del section[name]
-    return kept
+def _drop_removed(config: ConfigDict) -> None:
+    """Take fields of older versions out of a configuration, with a note for the user."""
+    fields = flatten(config)
+    for field in (field for field in REMOVED if field in fields):
+        print(f"note: {note_on_removed(field, fields[field], 'the configuration')}", file=sys.stderr)
+        section, name = _place(config, field)
+        with config.unlocked():
+            del section[name]
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -296,10 +286,12 @@ def _imported_configs() -> list[str]:
 
 
 def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
-    """Give sections by satellite the names that overrides set in them: by default they are empty, and locked."""
+    """Add what overrides set to sections by satellite, which are empty and locked, and of older versions' fields."""
     for word in overrides:
-        path = word.partition("=")[0].removeprefix("--config.").split(".")
+        field = word.partition("=")[0].removeprefix("--config.")
+        path = field.split(".")
         kind = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
+        kind = int if field in REMOVED else kind
         section = config
         for name in path[:-1] if kind else ():
             with section.unlocked():

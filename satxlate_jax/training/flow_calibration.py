@@ -19,13 +19,11 @@ from satxlate_jax.training.flow_fit import (
     BaseFit,
     Tree,
     as_float32,
-    draw_pixels,
     in_parts,
     label_blocks,
     left_out,
     regressed,
     usable_patterns,
-    views_vary,
 )
 from satxlate_jax.training.input import Examples
 
@@ -45,9 +43,9 @@ def calibrate(
     factor per level of a sample's coefficients.
     """
     params = jax.tree.map(np.asarray, params)
-    fit, views_differ = BaseFit(flow, draw_pixels(flow, params, train)), views_vary(train)
+    fit = BaseFit(flow, params, train)
     for pattern in flow.patterns:
-        parts = list(left_out(flow, params, fit, pattern, train, views_differ))
+        parts = list(left_out(flow, params, fit, pattern, train))
         unseen = [
             (params, satellite, each.images[:: max(len(each.images) // CALIBRATED_PATCHES, 1)])
             for satellite, each in validation.items()

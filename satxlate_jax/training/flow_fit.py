@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.flow_layers import Group, brightness_temperature, monomials, radiance
+from satxlate_jax.models.flow_layers import Group, brightness_temperature, features, radiance
 from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
 from satxlate_jax.regression import Moments, ridge, ridge_of_moments
 from satxlate_jax.training.input import Examples
@@ -122,13 +122,7 @@ class _Fit:
     def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
         """[pixel, feature], as the model computes them."""
         inputs = np.clip(self.given(pixels) @ frame["kernel"] + frame["bias"], *frame["range"])
-        found = monomials(inputs, self.group.degree, np.concatenate)
-        if not self.group.thermal:
-            return found
-        mean, scale, low, high = frame["air_mass"]
-        air = np.where(np.isfinite(pixels.angles[:, 1]), pixels.angles[:, 1], mean)
-        relative = ((np.clip(air, low, high) - mean) / scale)[:, None]
-        return np.concatenate([found, relative, relative**2, relative * inputs], 1)
+        return features(self.group, frame, inputs, pixels.angles[:, 1], np)
 
     def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
         """The moments by block of features and output, the last variable, relative to the group's reference."""
@@ -142,13 +136,13 @@ class _Fit:
 
     def solve(self, moments: Moments, with_air_mass: bool, penalty: float) -> tuple[np.ndarray, float]:
         """Weights [feature] and offset of one output."""
-        features = len(moments.mean) - 1
-        used = features - (0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs)
-        kept = [*range(used), features]
+        unused = 0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs
+        used = len(moments.mean) - 1 - unused
+        kept = [*range(used), -1]
         some = Moments(len(kept))
         some.merge(moments.n, moments.mean[kept], moments.products[np.ix_(kept, kept)])
         weights, offset = ridge_of_moments(some, used, penalty)
-        return np.pad(weights[:, 0], (0, features - used)), float(offset[0])
+        return np.pad(weights[:, 0], (0, unused)), float(offset[0])
 
     def error(self, moments: Sequence[Moments], with_air_mass: bool, penalty: float) -> float:
         """The mean squared error on blocks left out."""
@@ -176,16 +170,18 @@ class _Choice(NamedTuple):
 
 
 class BaseFit:
-    """Fits the base of every pattern; `without` leaves out one block."""
+    """Fits the base of every pattern."""
 
-    def __init__(self, flow: SpectralFlow, pixels: Mapping[str, Pixels]):
-        self.flow, self._pixels = flow, pixels
+    def __init__(self, flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]):
+        self.flow, self._pixels = flow, draw_pixels(flow, params, examples)
+        # of enough times that the air mass does not merely stand for the place
+        self._views_differ = all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
         self._choices: dict[tuple, _Choice] = {}  # by pattern and channel, made on blocks left out
 
-    def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
-        """The base of a pattern, without 'sigma'; `views_differ` tells that the data are of many days and views."""
+    def fit(self, pattern: Sequence[int], without: int | None = None) -> Tree:
+        """The base of a pattern but its 'sigma', on all blocks or all but one."""
         if without is not None and not any(tuple(pattern) == known for known, _ in self._choices):
-            self.fit(pattern, views_differ=views_differ)  # choices are made on the whole
+            self.fit(pattern)  # choices are made on the whole
         kept = {name: each.blocks != without for name, each in self._pixels.items()}
         # a satellite of one block only has nothing else to learn from
         pixels = {name: each.of(kept[name]) if kept[name].any() else each for name, each in self._pixels.items()}
@@ -207,16 +203,14 @@ class BaseFit:
                     for fit in fits
                     if self._choices.get((tuple(pattern), channel), (fit.group.name,))[0] == fit.group.name
                 }
-                choice = self._choose(pattern, channel, made, views_differ)
+                choice = self._choose(pattern, channel, made)
                 chosen, moments = made[choice.group]
                 fitted = base[choice.group]
                 weights, offset = chosen.solve(_merge(moments), choice.with_air_mass, choice.penalty)
                 fitted["weights"][:, place], fitted["offset"][place], fitted["used"][place] = weights, offset, 1
         return base
 
-    def _choose(
-        self, pattern: Sequence[int], channel: int, fits: Mapping[str, tuple[_Fit, list[Moments]]], views_differ: bool
-    ) -> _Choice:
+    def _choose(self, pattern: Sequence[int], channel: int, fits: Mapping[str, tuple[_Fit, list[Moments]]]) -> _Choice:
         """The least squared error on blocks left out; what needs more must gain more. Made once for all blocks."""
         key = tuple(pattern), channel
         if key not in self._choices:
@@ -224,8 +218,8 @@ class BaseFit:
             penalty = self.flow.flow["ridge"] * (1 if thermal else RIDGE_REFLECTIVE)
             errors: dict[_Choice, float] = {}
             for rank, (name, (fit, moments)) in enumerate(fits.items()):
-                for with_air_mass in (False, True)[: 1 + (views_differ and thermal)]:
-                    for weaker in WEAKER[: len(WEAKER) if views_differ else 1]:
+                for with_air_mass in (False, True) if self._views_differ and thermal else (False,):
+                    for weaker in WEAKER if self._views_differ else (1,):
                         gain = (1 - OTHER_KIND[thermal] * bool(rank)) * (1 - AIR_MASS * with_air_mass)
                         choice = _Choice(name, with_air_mass, penalty * weaker)
                         errors[choice] = fit.error(moments, *choice[1:]) / gain if len(moments) > 1 else len(errors)
@@ -315,15 +309,14 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
     params = jax.tree.map(np.asarray, params)
     raw = draw_pixels(flow, params | {"adapters": {}}, examples)
     params["adapters"] = as_float32(fit_adapters(flow, raw))
-    fit = BaseFit(flow, draw_pixels(flow, params, examples))
-    views_differ = views_vary(examples)
+    fit = BaseFit(flow, params, examples)
     for pattern in flow.patterns:
-        params["base"][name_pattern(pattern)] |= as_float32(fit.fit(pattern, views_differ=views_differ))
+        params["base"][name_pattern(pattern)] |= as_float32(fit.fit(pattern))
     params["inputs"] = as_float32(_whitening(flow, params, examples))
     for pattern in flow.patterns:
         grams = np.zeros((flow.axis.size, 3 * flow.levels + 1, 2 * flow.axis.size, 2 * flow.axis.size))
         counts = np.zeros(flow.axis.size)
-        for refitted, satellite, images in left_out(flow, params, fit, pattern, examples, views_differ):
+        for refitted, satellite, images in left_out(flow, params, fit, pattern, examples):
             own = list(flow.axis.of_satellite(satellite))
             for part in in_parts(images):
                 grams[own] += np.asarray(_gram(flow, *regressed(flow, refitted, satellite, part, pattern)))
@@ -334,12 +327,12 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
 
 
 def left_out(
-    flow: SpectralFlow, params: Tree, fit: "BaseFit", pattern: tuple, examples: Mapping[str, Examples], views: bool
+    flow: SpectralFlow, params: Tree, fit: BaseFit, pattern: tuple, examples: Mapping[str, Examples]
 ) -> Iterator[tuple[Tree, str, np.ndarray]]:
     """Parameters with a base fitted without a block, a satellite that serves the pattern, its images of the block."""
     blocks, name = label_blocks(examples), name_pattern(pattern)
     for block in range(BLOCKS):
-        base = params["base"][name] | as_float32(fit.fit(pattern, block, views))
+        base = params["base"][name] | as_float32(fit.fit(pattern, block))
         refitted = params | {"base": params["base"] | {name: base}}
         for satellite, each in examples.items():
             images = each.images[blocks[satellite] == block]
@@ -385,11 +378,6 @@ def _fit_gains(flow: SpectralFlow, grams: np.ndarray, pattern: tuple[int, ...]) 
             left = gram[truth, truth] - 2 * gain @ gram[:n, truth] + gain @ gram[:n, :n] @ gain
             sigma[subband, channel] = np.sqrt(max(left, 0))
     return {"gains": gains, "sigma": sigma}
-
-
-def views_vary(examples: Mapping[str, Examples]) -> bool:
-    """True where the data are of enough times that the air mass does not merely stand for the place."""
-    return all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
 
 
 def as_float32(tree: Tree) -> Tree:

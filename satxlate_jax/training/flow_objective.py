@@ -1,8 +1,7 @@
 """The spectral flow's objective: the exact negative log-likelihood of withheld channels, and its training step.
 
-Of the patterns of given channels that a satellite's images serve, one is drawn in each step; the likelihood is that of
-the wavelet coefficients of the other channels. No pairs of satellites, no discriminator: a step costs the same for each
-satellite, however many there are.
+Of the patterns of given channels that a satellite's images serve one is drawn in each step. No pairs of satellites, no
+discriminator: a step costs the same for each satellite, however many there are.
 """
 
 import dataclasses

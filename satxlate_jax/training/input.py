@@ -3,14 +3,11 @@
 The only file that imports tensorflow, which tells what a data set holds and nothing else: it never sees an accelerator.
 Records are read and decoded by threads, some batches ahead; what takes long of that lets other threads run.
 
-Records are numbered through the shards of a split. Training draws them epoch after epoch: each has every record once,
-in an order that depends on (seed, satellite, epoch) and the shards' lengths alone. Global batch k of B rows is places
-k B to (k + 1) B - 1 of that endless sequence, so it does not depend on how many processes share it, a process needs to
-read no more than its own rows, and to resume is to begin at another place. An epoch may end within a batch.
-
+Training draws the records of a split epoch after epoch, in an order that depends on (seed, satellite, epoch) and the
+shards' lengths alone. Global batch k of B rows is places k B to (k + 1) B - 1 of that endless sequence, so it does not
+depend on how many processes share it, a process reads no more than its own rows, and to resume is to begin elsewhere.
 Within an epoch whole shards come one after the other, in an order drawn anew, and those that are together for a while
-are mixed: so only a few files are read at a time. (The records of all shards were shuffled when the data set was
-built, so that a shard is a random sample already.)
+are mixed: so only a few files are read at a time. (The records of all shards were shuffled when they were built.)
 """
 
 import hashlib
@@ -48,10 +45,8 @@ Draw = tuple[np.ndarray, np.ndarray]  # of a satellite: the numbers of records, 
 def data_metadata(config: Any) -> dict[str, dict[str, Any]]:
     """The part of a checkpoint's metadata that describes the data, see `channels.satellite_statistics`.
 
-    With config.normalization 'dataset' means and deviations are those of the data set's training split.
-
-    Raises:
-      InputError: the data set or its statistics are missing, or it lacks a band.
+    With config.normalization 'dataset' means and deviations are those of the data set's training split; InputError
+    where these are missing.
     """
     if config.normalization == "published":
         return satellite_statistics(config)
@@ -61,13 +56,11 @@ def data_metadata(config: Any) -> dict[str, dict[str, Any]]:
 def training_batches(
     config: Any, start_step: int = 0, *, process_index: int = 0, process_count: int = 1
 ) -> Iterator[Batch]:
-    """Endless unpaired batches of the training split.
+    """Endless unpaired batches of the training split: satellite -> float32 [rows, height, width, band], read-only.
 
-    Batch k of the iterator is that of step `start_step + k`, whatever was drawn before: a run that is resumed sees
-    what it would have seen uninterrupted. All processes' rows together are the same for any number of processes.
-
-    Yields:
-      satellite -> float32 [batch_size / process_count, height, width, band], network units, read-only.
+    Batch k of the iterator is that of step `start_step + k`, whatever was drawn before: a run that is resumed sees what
+    it would have seen uninterrupted. The rows of all processes together, config.batch_size, are the same for any number
+    of processes. Values are in network units.
 
     Raises:
       InputError: the data set is missing, lacks a band, has another patch size, or holds fewer records than it says.
@@ -151,11 +144,7 @@ class Examples(NamedTuple):
 
 
 def read_examples(config: Any, split: str, most: int) -> dict[str, Examples]:
-    """At most so many examples of a split, evenly over its records, of each satellite that sends images and has some.
-
-    Raises:
-      InputError: the data set is missing or cannot be read.
-    """
+    """At most so many examples of a split, evenly over its records, of each satellite that sends images and has any."""
     found = {}
     for name in training_sources(config):
         info = _read_info(config, name)

@@ -130,8 +130,8 @@ class Progress:
     """Follows the losses without making the devices wait, and shows them and where the time goes.
 
     A step's metrics are fetched when later steps are under way; those of every `log_every`-th step and of the last go
-    to the monitor. The terminal has a bar where there is one, else a line now and then, and only in the first process.
-    `stop_agreed` tells if a process voted to stop in a step that was fetched.
+    to the monitor. The first process shows a bar where there is a terminal, else a line now and then. `stop_agreed`
+    tells if a process voted to stop in a step that was fetched.
     """
 
     APART = ("compile", "save", "look")  # not part of stepping; 'look' is evaluating, as tagged in TensorBoard
@@ -254,16 +254,13 @@ class _Run:
 
 
 def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
-    """Train to config.steps, or until SIGTERM; every process of a run calls it.
+    """Train to config.steps, or until SIGTERM; every process of a run calls it. Returns the step reached.
 
     Args:
       config: a checked configuration, see configs/default.py.
       workdir: the run's folder; checkpoints/ and TensorBoard's events go there.
       profile: steps to write a profiler's trace of.
       allow_other_data: continue a run although its data are not those that it began with.
-
-    Returns:
-      The step reached; the newest checkpoint holds it.
 
     Raises:
       InputError: the data, the workdir or the configuration cannot be used, or a loss is no longer finite.

@@ -28,14 +28,12 @@ def make_pictures(
 ) -> dict[str, np.ndarray]:
     """One strip per patch: the observation, its reconstruction, and it as every other satellite sees it.
 
-    Args:
-      batch: satellite -> [n, h, w, band], published network units.
-      translations: satellite -> satellite -> the first as the second, likewise.
-      bands: satellite -> its bands, 1-based.
+    All in published network units: `batch` satellite -> [n, h, w, band], `translations` satellite -> satellite -> the
+    first as the second. A part is grey where its satellite lacks the `bands` (1-based) of a kind; a satellite without
+    bands of any kind gives its first in 'first_band'.
 
     Returns:
-      'KIND/WHAT IS ON IT' -> [n, h, w * (2 + number of other satellites), 3 or 1], 0 to 1. A part is grey where its
-      satellite lacks the bands. A satellite without bands of any kind gives its first band in 'first_band'.
+      'KIND/WHAT IS ON IT' -> [n, h, w * (2 + number of other satellites), 3 or 1], 0 to 1.
     """
     pictures = {}
     for satellite, observed in batch.items():
@@ -55,13 +53,9 @@ def make_pictures(
 def make_maps(maps: Mapping[str, Images], bands: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     """One strip per patch and inferred band: observed, and mean, sample and standard deviation given another's bands.
 
-    Args:
-      maps: 'G16-G17' -> 'observed', 'mean', 'sample' and 'std' [n, h, w, band] of G16, published network units.
-      bands: satellite -> its bands, 1-based.
-
-    Returns:
-      'withheld/WHAT IS ON IT' -> [n, h, w * 4, 1], 0 to 1; the last part is white where the standard deviation is the
-      band's own or more.
+    From 'G16-G17' -> 'observed', 'mean', 'sample' and 'std' [n, h, w, band] of G16, published network units, to
+    'withheld/WHAT IS ON IT' -> [n, h, w * 4, 1], 0 to 1; the last part is white where the standard deviation is the
+    band's own or more.
     """
     pictures = {}
     for route, parts in maps.items():

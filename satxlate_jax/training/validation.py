@@ -7,6 +7,7 @@ coincident observations.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -42,8 +43,6 @@ class Validation:
         self._withheld = jax.jit(self._batch_withheld, **compiled)
         self._translations = jax.jit(objective.translations, **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
-        self._examples: Images | None = None
-        self._batch: Images | None = None
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
         """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores."""
@@ -96,20 +95,21 @@ class Validation:
 
     def maps(self, generator: Any) -> dict[str, dict[str, np.ndarray]]:
         """'G16-G17' -> 'observed', 'mean', 'sample', 'std' [n, h, w, band] of a few patches, network units of G16."""
-        return jax.device_get(self._withheld(generator, self._first_batch())[1])
+        return jax.device_get(self._withheld(generator, self._first_batch)[1])
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
         """A few patches {k: [n, h, w, band]}, the same every time, and {k: {q: those of k as q}}, network units."""
-        if self._examples is None:
-            self._examples = self._first(self._first_batch())
         images, translations = jax.device_get((self._examples, self._translations(generator, self._examples)))
         # without angles
         return {name: x[..., : len(self._satellites[name]["bands"])] for name, x in images.items()}, translations
 
+    @cached_property
     def _first_batch(self) -> Images:
-        if self._batch is None:
-            self._batch = next(self._validation_batches())
-        return self._batch
+        return next(self._validation_batches())
+
+    @cached_property
+    def _examples(self) -> Images:
+        return self._first(self._first_batch)
 
     def _validation_batches(self) -> Iterator[Images]:
         process = sharding.this_process()
