@@ -1,6 +1,5 @@
 """The discriminators: one per satellite and scale, PatchGAN style, on images of that satellite."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from satxlate_jax.models.layers import ConvBlock, at_least_float32, average_pool
-from satxlate_jax.models.network import Network, Params
+from satxlate_jax.models.network import Params, find_network
 
 
 class PatchScorer(nnx.Module):
@@ -45,7 +44,7 @@ class Discriminator:
         settings = {name: discriminator[name] for name in ("dim", "n_layer", "norm", "activation", "padding")}
         settings |= {"initialization": "gaussian", "dtype": jnp.bfloat16 if precision == "bfloat16" else None}
         self._networks = {
-            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings), remat=remat)
+            satellite: find_network(PatchScorer, len(numbers), remat=remat, **settings)
             for satellite, numbers in bands.items()
         }
 

@@ -35,10 +35,10 @@ class Network:
         return (jax.checkpoint(call) if self._remat else call)(params, *arguments)
 
 
-@lru_cache(maxsize=16)
-def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool) -> Network:
-    """The network that `build(*sizes, rngs=)` makes; cached: learning its structure takes a tenth of a second."""
-    return Network(partial(build, *sizes), remat=remat)
+@lru_cache(maxsize=64)
+def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool, **settings: Any) -> Network:
+    """The network of `build(*sizes, **settings, rngs=)`; cached: learning its structure takes a tenth of a second."""
+    return Network(partial(build, *sizes, **settings), remat=remat)
 
 
 class EqualByStructure:

@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
-from satxlate_jax.models.network import EqualByStructure, Network, Params
+from satxlate_jax.models.network import EqualByStructure, Params, find_network
 
 SIZES = ("dim", "n_downsample", "n_res", "activation", "padding")  # of encoders and decoders
 
@@ -212,9 +212,7 @@ class Translator(EqualByStructure):
         self._dtype = jnp.bfloat16 if precision == "bfloat16" else None
         settings = {"initialization": initialization, "dtype": self._dtype}
 
-        def network(module: type, *sizes: Any, **options: Any) -> Network:
-            return Network(functools.partial(module, *sizes, **options), remat=remat)
-
+        network = functools.partial(find_network, remat=remat)
         self._encoders, self._decoders = {}, {}
         for satellite, numbers in self.bands.items():
             skip_count = len(skips.get(satellite, ()))

@@ -180,8 +180,7 @@ def _check_fields(config: Mapping[str, Any]) -> None:
 def load_config(words: Sequence[str]) -> ConfigDict:
     """Read the words `--config=FILE.py[:ARGUMENT]` and overrides `--config.FIELD=VALUE`, and check the result.
 
-    Raises:
-      InputError: no such file, no such field, a value of the wrong type or one that cannot work.
+    InputError: no such file, no such field, a value of the wrong type or one that cannot work.
     """
     file, overrides = _split(words)
     config, argv = _read(file), ["satxlate", *overrides]

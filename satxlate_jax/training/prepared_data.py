@@ -30,11 +30,7 @@ def find_folder(config: Any, satellite: str) -> str:
 
 
 def check_split(config: Any, satellite: str, split: str, info: Any) -> None:
-    """Check that a split of the data set of an `info` (tfds.core.DatasetInfo) is what the configuration needs.
-
-    Raises:
-      InputError: it has another satellite, bands, patch size or file format, or no examples.
-    """
+    """InputError where a split of an `info` (tfds.core.DatasetInfo) is not what the configuration needs, or empty."""
     folder, wanted_size = str(info.data_dir), config.data.patch_size
     stored_bands, patch_size = info.metadata["bands"], info.metadata["patch_size"]
     built_of, origin = get_satellite(info.metadata["satellite"]).name, get_satellite(satellite).name
@@ -82,11 +78,7 @@ def _digest(content: Any) -> str:
 
 
 def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, ...]:
-    """Mean and standard deviation [band] of a satellite's bands in its data set's training split, in each band's unit.
-
-    Raises:
-      InputError: there is no data set, it has no statistics, or a band that is absent or nowhere varies.
-    """
+    """Mean and deviation [band], in each band's unit, of a data set's training split; InputError where it has none."""
     folder = PlainPath(find_folder(config, satellite))
     stored = read_statistics(folder)["splits"].get("train")
     if stored is None:

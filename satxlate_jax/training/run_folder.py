@@ -69,8 +69,7 @@ def run_metadata(config: Any) -> dict[str, Any]:
 def open_workdir(workdir: epath.Path, metadata: Mapping[str, Any], checkpoints: Checkpoints) -> int:
     """Check that the folder can be written; the step of its newest complete checkpoint, or -1, in every process.
 
-    Raises:
-      InputError: the folder cannot be written, holds somebody else's files, or the processes disagree.
+    InputError: it cannot be written, holds somebody else's files, or the processes disagree.
     """
     problem, step = "", checkpoints.latest_step()
     if jax.process_index() == 0:
@@ -109,11 +108,8 @@ def check_continues(
 ) -> list[str]:
     """Check that a run started now with this metadata is the one that `stored`, the checkpoint `where`'s, is of.
 
-    Returns:
-      Notes for the user: of another format, of data that the checkpoint does not tell of.
-
-    Raises:
-      InputError: naming what differs of the configuration or, unless `allow_other_data`, the data, with both values.
+    InputError names what differs of the configuration or, unless `allow_other_data`, of the data, with both values.
+    Returns notes for the user: of another format, of data that the checkpoint does not tell of.
     """
     if stored["format"] > FORMAT:
         raise InputError(
@@ -250,11 +246,7 @@ def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainS
 
 
 def given_run(config: Any) -> tuple[Checkpoints, list[str]]:
-    """The run that `config.init_from` names, and the configured satellites that it lacks.
-
-    Raises:
-      InputError: it is no run, or a satellite that both have has other bands there.
-    """
+    """The run that `config.init_from` names, and the satellites that it lacks; InputError where it has other bands."""
     given = Checkpoints(f"{config.init_from}/checkpoints")
     return given, new_satellites(config, given.metadata(), config.init_from)
 
@@ -272,13 +264,9 @@ def new_satellites(config: Mapping[str, Any], metadata: Mapping[str, Any], where
 
 
 def take_over(fresh: Tree, given: Tree, new: list[str], where: str) -> tuple[Tree, dict[str, str]]:
-    """Put the parameters of the run `where`, `given`, in the place of fresh ones, but for satellites that are new.
+    """The parameters of the run `where`, `given`, in the place of fresh ones, but for satellites that are new.
 
-    Returns:
-      A tree of the structure of `fresh` (numpy or jax arrays), and path -> 'kept' | 'fresh'.
-
-    Raises:
-      InputError: a leaf is missing there, or has another shape.
+    Beside the tree path -> 'kept' | 'fresh'. InputError where a leaf is missing there, or has another shape.
     """
     theirs = dict(zip(paths(given), jax.tree.leaves(given), strict=True))
     origins, leaves = {}, []

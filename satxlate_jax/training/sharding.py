@@ -33,8 +33,7 @@ AXIS = "data"
 def start(arguments: argparse.Namespace) -> None:
     """Join the processes and turn the compilation cache on; call it before anything else of JAX.
 
-    Raises:
-      InputError: the options are incomplete, or the processes do not find each other.
+    InputError: the options are incomplete, or the processes do not find each other.
     """
     use_program_cache()
     given = {name: getattr(arguments, name) for name in ("coordinator", "num_processes", "process_id")}

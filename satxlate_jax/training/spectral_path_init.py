@@ -1,10 +1,9 @@
 """Initialise the spectral path: by copying bands, or by regression on another satellite's images.
 
-The path carries an image as one channel per wavelength, in the units of the first satellite that has it. A satellite's
-own bands fill their channels. With `generator.spectral_path = 'copy'` the others begin empty, at the mean; with
-'linear' and 'quadratic' they are filled by least squares, fitted on the training images of a reference satellite that
-has them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
-calls by the same name.
+The path carries an image as one channel per wavelength, in the units of the first satellite that has it. The channels
+that a satellite lacks begin empty, at the mean, with `generator.spectral_path = 'copy'`; with 'linear' and 'quadratic'
+they are fitted by least squares on the training images of a reference satellite that has them, from the bands that both
+share (and their products). So the translation starts as the baseline that `evaluate` calls by the same name.
 
 With `generator.spectral_hidden` units a small network per pixel adds to that, where the reference has all of the
 satellite's bands. Whether it helps is asked of the validation split for each channel; then regression and network are

@@ -63,7 +63,7 @@ class TrainStep:
     """The pure function that takes one step.
 
     Args:
-      config: a configuration (configs/default.py); its `optimizer` section and `objective.discriminator_fakes` count.
+      config: its `optimizer` section and `objective.discriminator_fakes` count.
       objective: the losses, of `objective.Objective` or `flow_objective.FlowObjective`.
       optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
@@ -139,16 +139,11 @@ class TrainStep:
     def __call__(
         self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One step.
+        """One step on a batch, satellite -> [n, h, w, band] in network units.
 
-        Args:
-          state: before the step.
-          batch: satellite -> [n, h, w, band], network units.
-          key: the run's key; the step's own noise comes from it and `state.step`.
-          cycles: how often the cycle terms go there and back; static.
-
-        Returns:
-          The state after it and 'generator/TERM', 'generator/total', 'discriminator/total', 'learning_rate', scalars.
+        Its own noise comes from the run's `key` and `state.step`; `cycles`, static, is how often the cycle terms go
+        there and back. Beside the state 'generator/TERM', 'generator/total', 'discriminator/total' and 'learning_rate',
+        scalars.
         """
         translator = self.objective.translator
         key = jax.random.fold_in(key, state.step)

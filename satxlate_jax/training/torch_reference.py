@@ -1,7 +1,6 @@
 """`satxlate import-torch`: a checkpoint of the PyTorch release becomes a run that translates and trains on.
 
-Written from the layout of the files that the release wrote (YAML keys, names and shapes of parameters), not from its
-code.
+Written from the layout of the files that the release wrote (YAML keys, names and shapes of parameters), not its code.
 """
 
 import argparse
@@ -54,10 +53,9 @@ _IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w", "recon_kl_w")
 
 
 def config_from_released_yaml(source: str | Path | Mapping[str, Any]) -> ConfigDict:
-    """A configuration from the release's YAML (a path, or its content), with `objective.variant = 'released'`.
+    """A configuration of `objective.variant = 'released'` from the release's YAML, a path or its content.
 
-    Raises:
-      InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
+    InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
     """
     name = "the released configuration" if isinstance(source, Mapping) else str(source)
     content = source if isinstance(source, Mapping) else _read_yaml(Path(expanded(str(source))))
@@ -172,10 +170,9 @@ _KEYS = ("global_step", "gen_state", "dis_state", "optimizer_gen", "optimizer_di
 
 
 def load_torch_file(path: Path) -> dict[str, Any]:
-    """Read a released checkpoint, tensors as numpy arrays; only data (`weights_only`): a file cannot run code.
+    """A released checkpoint, tensors as numpy arrays; InputError where it is none or torch is not there.
 
-    Raises:
-      InputError: torch is not installed, there is no such file, or it is not such a checkpoint.
+    Only data are read (`weights_only`): a file cannot run code.
     """
     try:
         import torch
@@ -225,8 +222,7 @@ def adam_state(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: A
 def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
     """Write a run from a released checkpoint, `*.pth.tar`, and its YAML configuration; returns the step it has reached.
 
-    Raises:
-      InputError: one of the files cannot be used, they do not belong together, or `output` is a run already.
+    InputError: one of the files cannot be used, they do not belong together, or `output` is a run already.
     """
     config = config_from_released_yaml(config_path)
     content = load_torch_file(path)

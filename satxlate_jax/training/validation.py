@@ -1,9 +1,8 @@
 """Scores on patches withheld from training, while training runs.
 
-There is no paired truth here, so these are what can be had without: how well a satellite's own observations come
-back, directly and by way of another satellite, how far shared bands change in a translation, and of a spectral flow
-how well a satellite's own bands follow from those that another has too. The subcommand `evaluate` scores against
-coincident observations.
+There is no paired truth here: these tell how well a satellite's own observations come back, directly and by way of
+another satellite, how far shared bands change in a translation, and of a spectral flow how well a satellite's own bands
+follow from those that another has too. The subcommand `evaluate` scores against coincident observations.
 """
 
 from collections.abc import Iterator, Mapping
