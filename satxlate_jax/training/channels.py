@@ -87,15 +87,13 @@ def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     released, first = config["objective"]["variant"] == "released", next(iter(bands))
     channels: dict[str, list[int]] = {}
     for satellite, ours in bands.items():
-        found = [
-            number if released else next(iter(shared_channels(first, [number], satellite, ours)[1]), -1)
-            for number in numbers
-        ]
-        for number, channel in zip(numbers, found, strict=True):
-            if not 0 <= channel < len(ours):
+        channels[satellite] = []
+        for number in numbers:
+            alike = [number] if released else shared_channels(first, [number], satellite, ours)[1]
+            if not alike or not 0 <= alike[0] < len(ours):
                 what = "channel" if released else f"counterpart of {first}'s band"
                 raise InputError(f"config.generator.skip_connection: {satellite} has no {what} {number}")
-        channels[satellite] = found
+            channels[satellite].append(alike[0])
     return channels
 
 

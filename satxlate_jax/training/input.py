@@ -12,6 +12,7 @@ are mixed: so only a few files are read at a time. (The records of all shards we
 
 import hashlib
 import itertools
+import json
 import os
 import warnings
 from collections import deque
@@ -23,18 +24,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from satxlate_jax.cli import InputError
+from satxlate_jax.atomic import PlainPath
+from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset.patches import read_bytes_feature, read_number_feature
 from satxlate_jax.dataset.quantization import scale_and_offset
-from satxlate_jax.dataset.record_reader import RecordFiles
+from satxlate_jax.dataset.record_reader import FILE_FORMATS, RecordFiles
+from satxlate_jax.dataset.selection import DATASET, Selection, describe_build
+from satxlate_jax.dataset.statistics import NAME as STATISTICS
+from satxlate_jax.dataset.statistics import read_statistics
 from satxlate_jax.geometry import PIXELS, TILE_DEGREES, pixel_angles, tile_bounds
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training.channels import carries_angles, satellite_statistics, training_sources
-from satxlate_jax.training.prepared_data import check_split, find_folder, identify, stored_statistics
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which would only announce itself: here are no networks
 
 PREFETCHED_BATCHES = 4
+BUILT_PATCH_SIZE = 64  # of the data sets that are named after a satellite
 READERS = 16  # threads; they wait for disks most of the time
 _WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")  # features of a record
 
@@ -114,19 +119,6 @@ def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
         raise InputError(f"config.batch_size ({batch_size}) must be a multiple of the {process_count} processes")
     share = batch_size // process_count
     return range(process_index * share, (process_index + 1) * share)
-
-
-def _read_info(config: Any, satellite: str) -> Any:
-    """A data set's description, a tfds.core.DatasetInfo."""
-    import tensorflow as tf  # here, because the training step is taken without as well
-    import tensorflow_datasets as tfds
-
-    for kind in ("GPU", "TPU"):  # accelerators belong to jax; tensorflow would otherwise take all their memory
-        tf.config.set_visible_devices([], kind)
-    folder = find_folder(config, satellite)
-    with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return tfds.builder_from_directory(folder).info
 
 
 def _open_split(config: Any, split: str) -> dict[str, "_Records"]:
@@ -255,6 +247,9 @@ def _finished(sources: Mapping[str, _Records], batch: Batch, tasks: Mapping[str,
     return batch
 
 
+# ---------------------------------------------------------------- order
+
+
 class EpochOrder:
     """The endless sequence of one satellite's records, in shards of `lengths`.
 
@@ -293,3 +288,139 @@ def random_numbers(name: str, count: int) -> np.ndarray:
     """Numbers that depend on a name alone, uint64 [count]: the same on every machine and in every version of NumPy."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     return np.random.Philox(key=key).random_raw(count)
+
+
+# ---------------------------------------------------------------- data sets
+
+
+def find_folder(config: Any, satellite: str) -> str:
+    """The folder of a satellite's data set, in its newest version; InputError says how to build it where it is not."""
+    folder = _data_root(config) / DATASET / _dataset_name(config, satellite)
+    versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
+    if not versions:
+        command = _build_command(config, satellite)
+        how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by): {command}"
+        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or {how}")
+    return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
+
+
+def _read_info(config: Any, satellite: str) -> Any:
+    """A data set's description, a tfds.core.DatasetInfo."""
+    import tensorflow as tf  # here, because the training step is taken without as well
+    import tensorflow_datasets as tfds
+
+    for kind in ("GPU", "TPU"):  # accelerators belong to jax; tensorflow would otherwise take all their memory
+        tf.config.set_visible_devices([], kind)
+    folder = find_folder(config, satellite)
+    with warnings.catch_warnings():  # tfds asks protobuf for something that protobuf will rename
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return tfds.builder_from_directory(folder).info
+
+
+def check_split(config: Any, satellite: str, split: str, info: Any) -> None:
+    """InputError where a split of an `info` (tfds.core.DatasetInfo) is not what the configuration needs, or empty."""
+    folder, wanted_size = str(info.data_dir), config.data.patch_size
+    stored_bands, patch_size = info.metadata["bands"], info.metadata["patch_size"]
+    built_of, origin = get_satellite(info.metadata["satellite"]).name, get_satellite(satellite).name
+    if built_of != origin:
+        raise InputError(
+            f"the data set {folder} is of {built_of}, training wants one of {origin} there; "
+            f"check config.data.dir and config.data.datasets.{satellite}"
+        )
+    absent = [band for band in config.data.satellites[satellite] if band not in stored_bands]
+    problem, how = "", "build another: "
+    if absent:
+        problem = f"lacks band {absent[0]} of {satellite}, it has {list(stored_bands)}"
+    elif patch_size != wanted_size:
+        problem = f"has patches of {patch_size} pixels, config.data.patch_size is {wanted_size}"
+        how = f"change that, or {how}"
+    elif info.file_format.value not in FILE_FORMATS:
+        problem = f"is {info.file_format.value}, training reads {' and '.join(FILE_FORMATS)}"
+    if problem:
+        raise InputError(f"the data set {folder} {problem}; {how}{_build_command(config, satellite, folder)}")
+    if split not in info.splits or not info.splits[split].num_examples:
+        raise InputError(_why_empty(config, satellite, split, folder))
+
+
+def identify(info: Any) -> dict[str, str]:
+    """The fingerprint of the data set of an `info` (tfds.core.DatasetInfo), wherever it lies and the archive lay.
+
+    Name -> value, in words that a difference can be told in: the shards and, where the build's manifest and statistics
+    are there, what was selected of which files and the statistics' digest. InputError where these cannot be read.
+    """
+    found = {}
+    for name, split in info.splits.items():
+        lengths = list(split.shard_lengths)
+        found[f"split '{name}'"] = f"{sum(lengths)} records in {len(lengths)} shards ({_digest(lengths)})"
+    folder = PlainPath(info.data_dir)
+    if content := _read_manifest(folder):
+        found |= {f"the selection's {name}": json.dumps(value) for name, value in content["selection"].items()}
+        found["the number of files"] = ", ".join(f"{count} {what}" for what, count in content["files"].items())
+    if (folder / STATISTICS).exists():
+        found["the digest of the statistics"] = _digest(read_statistics(folder))
+    return found
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def stored_statistics(config: Any, satellite: str) -> tuple[np.ndarray, ...]:
+    """Mean and deviation [band], in each band's unit, of a data set's training split; InputError where it has none."""
+    folder = PlainPath(find_folder(config, satellite))
+    stored = read_statistics(folder)["splits"].get("train")
+    if stored is None:
+        raise InputError(_why_empty(config, satellite, "train", folder))
+    chosen = []
+    for number in config.data.satellites[satellite]:
+        band = stored.get(get_satellite(satellite).band(number).name)
+        if band is None or not band["std"]:
+            raise InputError(
+                f"{folder / STATISTICS} has no mean and deviation of {satellite} band {number}, which "
+                "config.normalization=dataset needs; use config.normalization=published"
+            )
+        chosen.append((band["mean"], band["std"]))
+    return tuple(np.array(chosen, np.float64).T)
+
+
+def _read_manifest(folder: str | PlainPath) -> dict[str, Any]:
+    from satxlate_jax.dataset.manifest import read_manifest  # here: the training step is taken without pyhdf, too
+
+    return read_manifest(PlainPath(folder))
+
+
+def _data_root(config: Any) -> PlainPath:
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
+    return PlainPath(expanded(config.data.dir or default))
+
+
+def _dataset_name(config: Any, satellite: str) -> str:
+    return config.data.datasets.get(satellite, satellite.split("_", 1)[0])
+
+
+def _why_empty(config: Any, satellite: str, split: str, folder: str | PlainPath) -> str:
+    """Complain of an empty split: why, as its build noted, and what helps."""
+    complaint = f"the data set {folder} of {satellite} has no example in split '{split}'"
+    noted = _read_manifest(folder).get("empty_splits", {}).get(split, {"reason": "", "instead": {}})
+    if noted["reason"]:
+        complaint += f": {noted['reason']}"
+        if not noted["instead"]:
+            return f"{complaint}; then build it again with --overwrite"
+    return f"{complaint}; build another: {_build_command(config, satellite, folder, **noted['instead'])}"
+
+
+def _build_command(config: Any, satellite: str, folder: str | PlainPath = "", **options: Any) -> str:
+    """The command that builds what the configuration wants; of an unfit data set in `folder` the selection is kept."""
+    name, origin, data_dir = _dataset_name(config, satellite), get_satellite(satellite).name, _data_root(config)
+    if not folder and name == origin and config.data.patch_size == BUILT_PATCH_SIZE:
+        return describe_build(name, None, data_dir)
+    bands = [int(band) for band in config.data.satellites[satellite]]
+    wanted = {"satellite": origin, "bands": bands, "patch_size": config.data.patch_size} | options
+    if not folder:
+        return describe_build(name, wanted, data_dir, domain=satellite)
+    built = _read_manifest(folder)
+    kept = Selection.of(built["selection"]).chosen_options() if "selection" in built else {}
+    if kept.get("stride", 0) > config.data.patch_size:
+        del kept["stride"]
+    root = built.get("root", "L1G_ROOT")
+    return describe_build(name, kept | wanted, data_dir, root=root, domain=satellite, again=True)
