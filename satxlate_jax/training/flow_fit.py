@@ -391,10 +391,10 @@ def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]
     return [pattern for pattern in flow.patterns if {*pattern} < own]
 
 
-def in_parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
-    """The images in parts of one size, so that one program serves all; the first may come twice to fill the last."""
-    filled = images[np.arange(-(-len(images) // size) * size) % len(images)]
-    return (filled[start : start + size] for start in range(0, len(filled), size))
+def in_parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """The images in parts of eight, so that one program serves all; the first may come twice to fill the last."""
+    places = np.arange(-(-len(images) // 8) * 8) % len(images)
+    return (images[part] for part in places.reshape(-1, 8))
 
 
 def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:

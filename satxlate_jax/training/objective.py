@@ -286,10 +286,6 @@ class Objective:
         """Nothing: this family has no distribution of withheld bands."""
         return {}
 
-    def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:
-        """{k: {q: dec_q(z_k + n_k)}} of the satellites of the batch, for the discriminators."""
-        return self.translate_all(generator, batch, noise, tuple(batch))[1]
-
     def discriminator_loss(
         self, discriminator: Any, batch: Images, fakes: Translations
     ) -> tuple[jax.Array, dict[str, Any]]:

@@ -116,7 +116,7 @@ class TrainStep:
         generator, generator_optimizer = self._updated("generator", gradients, state)
         fakes = parts["translations"]
         if self._fresh_fakes:
-            fakes = self.objective.fakes(generator, batch, discriminator_noise)
+            fakes = self.objective.translate_all(generator, batch, discriminator_noise, tuple(batch))[1]
         fakes = jax.lax.stop_gradient(fakes)
         loss = jax.value_and_grad(self.objective.discriminator_loss, has_aux=True)
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
