@@ -327,9 +327,9 @@ def _check_flow(config: Mapping[str, Any]) -> None:
     if size < coarsest:
         raise InputError(f"config.data.patch_size is {size}; config.flow.levels needs at least {coarsest}")
     channels = assign_channels(satellite_bands(config))
-    if all({*own} == {*theirs} for own in channels.values() for theirs in channels.values()):
+    if len({frozenset(own) for own in channels.values()}) == 1:
         raise InputError(
-            "all satellites have the same bands, which pass unchanged: there is nothing to learn for 'spectral_flow'"
+            "all satellites have the same bands, which pass unchanged: 'spectral_flow' has nothing to learn"
         )
     for source, target in itertools.permutations(channels, 2):
         given = {*channels[source]} & {*channels[target]}
