@@ -214,7 +214,6 @@ def default_config() -> ConfigDict:
 
 
 def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
-    """The section of a field, and its name there."""
     section, _, name = field.rpartition(".")
     return (config[section] if section else config), name
 

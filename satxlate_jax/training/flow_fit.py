@@ -162,8 +162,6 @@ def _merge(parts: Sequence[Moments]) -> Moments:
 
 
 class _Choice(NamedTuple):
-    """How a channel of a pattern is inferred."""
-
     group: str
     with_air_mass: bool
     penalty: float

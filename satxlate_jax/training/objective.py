@@ -155,7 +155,6 @@ class Objective:
     def _cycles(
         self, generator: Any, batch: Images, noise: Images, forward: Translations, cycles: int
     ) -> Iterator[tuple[Translations, Translations]]:
-        """The results of `_return`, cycle by cycle."""
         encodings, back = self._return(generator, batch, noise, forward)
         yield encodings, back
         for cycle in range(1, cycles):

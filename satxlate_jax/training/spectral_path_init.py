@@ -159,7 +159,6 @@ class _Regression:
 
 
 def _fill(config: Any, encoders: dict[str, dict[str, Any]], regressions: Sequence[_Regression]) -> None:
-    """Fit the channels that satellites lack on the images of others."""
     enough = -(-PATCHES // config.batch_size)
     train = _pixels(islice(training_batches(config), enough), regressions)
     for regression in regressions:
