@@ -65,7 +65,7 @@ def _whole(least: int, most: int = 2**31 - 1) -> Rule:  # a step is an int32
 
 def _number(words: str, holds: Callable[[Any], bool]) -> Rule:
     def is_such(value: Any) -> bool:
-        return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= 3.4e38 and holds(value)
+        return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= 3.4e38 and holds(value)
 
     return Rule(words, is_such)
 
@@ -288,7 +288,7 @@ def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
     for word in overrides:
         field = word.partition("=")[0].removeprefix("--config.")
         path = field.split(".")
-        kind = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
+        kind: Any = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
         kind = int if field in REMOVED else kind
         section = config
         for name in path[:-1] if kind else ():
