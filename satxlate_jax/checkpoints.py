@@ -1,9 +1,8 @@
 """Save and restore a run's parameters and metadata; the only module that imports Orbax.
 
 A checkpoint is `<directory>/<step>/{tree,facts}`: `tree` in Orbax's PyTree format, `facts` (the metadata) one JSON
-object. A step counts only when it is complete: Orbax commits a step as a whole, and what a killed or failed save left
-behind is ignored by readers and removed by the next writer. Reading writes nothing, so a run on a read-only disk can be
-used.
+object. Orbax commits a step as a whole: what a killed or failed save left behind is ignored by readers and removed by
+the next writer. Reading writes nothing, so a run on a read-only disk can be used.
 """
 
 import io
@@ -36,11 +35,7 @@ class Checkpoints:
     """The checkpoints of one run, newest last; all methods raise CheckpointError for what goes wrong on disk.
 
     In a run of several processes every process makes the same calls; the directory must be one that all of them see.
-
-    Args:
-      directory: where the steps are; made by the first `save`.
-      keep_last: how many of the newest steps to keep.
-      keep_every: also keep every step that is a multiple of this; 0 keeps none beyond the newest.
+    Kept are the newest `keep_last` steps and, if `keep_every` is not 0, those that are multiples of it.
     """
 
     def __init__(self, directory: str | Path, keep_last: int = 3, keep_every: int = 0):
@@ -74,19 +69,13 @@ class Checkpoints:
             return list(reader.metadata(path).item_metadata[_TREE].tree)
 
     def restore(self, step: int | None = None, like: Tree | None = None, only: str | None = None) -> dict[str, Any]:
-        """Read a checkpoint's tree, bit for bit as it was saved.
+        """Read a checkpoint's tree, bit for bit as it was saved; CheckpointError also for other leaves than expected.
 
         Args:
           step: default the newest.
           like: the nested dict expected, its leaves `jax.ShapeDtypeStruct`s (or arrays); those with a sharding come
             back as jax arrays of that sharding, the others as numpy arrays. Default: what is on disk, as numpy.
           only: read this top-level subtree alone, for example 'generator'; `like` is then that subtree.
-
-        Returns:
-          The nested dict (with `only`, that subtree).
-
-        Raises:
-          CheckpointError: also where leaves are not those of `like` in name, shape and type.
         """
         path = self._path(step)
         with _reader() as reader:
@@ -105,12 +94,9 @@ class Checkpoints:
         return tree if only is None else tree[only]
 
     def save(self, step: int, tree: Tree, metadata: Mapping[str, Any]) -> None:
-        """Copy the tree off the devices, then write it in the background; first wait for the save before it.
+        """Copy the tree off the devices, then write it and the metadata (JSON) in the background.
 
-        Args:
-          step: the number of training steps done; a step that is already there is kept as it is.
-          tree: nested dict of arrays, keys strings.
-          metadata: anything JSON can hold.
+        First the save before it is waited for. A step that is already there is kept as it is.
         """
         with self._writing():
             if self._manager is None:
@@ -189,11 +175,8 @@ class Archive:
     @staticmethod
     def write(path: Path, tree: Tree, metadata: Mapping[str, Any]) -> None:
         """Write a generator's parameters and the metadata of its checkpoint, atomically."""
-        leaves, packed = (
-            {_path_of(keys): np.asarray(leaf) for keys, leaf in jax.tree.leaves_with_path(tree)},
-            io.BytesIO(),
-        )
-        np.savez_compressed(packed, metadata=np.array(json.dumps(metadata)), **leaves)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, metadata=np.array(json.dumps(metadata)), **_by_path(tree))
         write_bytes(path, packed.getvalue())
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
@@ -217,6 +200,10 @@ class Archive:
 
 def _path_of(keys: Any) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def _by_path(tree: Tree) -> dict[str, Any]:
+    return {_path_of(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def _reader() -> ocp.Checkpointer:
@@ -244,17 +231,11 @@ def _restore_arguments(leaf: Any) -> ocp.RestoreArgs:
 def check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
     """Compare the arrays of two nested dicts by name, shape and type; Orbax returns what is missing without a word.
 
-    Raises:
-      CheckpointError: naming `path` and the first array that is missing in `found`, unexpected, or another.
+    CheckpointError names `path` and the first array that is missing in `found`, unexpected, or another.
     """
-    ours, theirs = (
-        {_path_of(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)} for tree in (wanted, found)
-    )
-    for problem, names in (
-        ("lacks", [name for name in ours if name not in theirs]),
-        ("holds what is not expected:", [name for name in theirs if name not in ours]),
-    ):
-        if names:
+    ours, theirs = _by_path(wanted), _by_path(found)
+    for problem, some, others in (("lacks", ours, theirs), ("holds what is not expected:", theirs, ours)):
+        if names := [name for name in some if name not in others]:
             many = f"{names[0]} ({len(names)} such arrays)"
             raise CheckpointError(f"{path}: the checkpoint {problem} {many}; another model or version wrote it")
     for name, leaf in ours.items():
@@ -269,5 +250,5 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     if "No space left on device" in str(error):  # TensorStore buries it in a page of its own
         return "no space left on device"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= 200 else lines[0][:200] + "..."
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 200 else line[:200] + "..."

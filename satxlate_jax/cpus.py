@@ -7,11 +7,7 @@ from pathlib import Path
 
 
 def count_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may use: those it is bound to, or fewer where its control group has a quota.
-
-    Args:
-      root: where /proc and /sys are.
-    """
+    """CPUs that this process may use: those it is bound to, or fewer where its control group has a quota."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([bound, *(math.ceil(quota) for quota in _quotas(root))]))
 

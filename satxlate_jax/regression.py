@@ -6,12 +6,9 @@ import numpy as np
 
 
 class Moments:
-    """Count, mean and products of streamed values (Chan et al., The American Statistician 37, 1983), in float64.
+    """Count n [...], mean [..., variable] and sums of products of centred variables, of streamed values, in float64.
 
-    Attributes:
-      n: values so far, [...].
-      mean: [..., variable].
-      products: sums of products of the centred variables, [..., variable, variable].
+    Source: Chan et al., The American Statistician 37, 1983.
     """
 
     def __init__(self, *shape: int):
@@ -40,19 +37,11 @@ class Moments:
 
 
 def least_squares(mean: np.ndarray, covariance: np.ndarray, inputs: int, rcond: float) -> tuple[np.ndarray, np.ndarray]:
-    """The regression of a table's last columns on its first.
+    """The regression of a table's last columns on its first: weights [input, output] and offset [output].
 
-    Collinear inputs share the weight (the solution of least norm, for inputs of variance one), and one without variance
-    has none.
-
-    Args:
-      mean: [column].
-      covariance: [column, column].
-      inputs: how many of the columns, the first, are inputs.
-      rcond: smallest ratio of singular values, for inputs of variance one, that is not taken for zero.
-
-    Returns:
-      Weights [input, output] and offset [output].
+    From the mean [column] and covariance [column, column] of all, of which the first `inputs` are inputs. Collinear
+    ones share the weight (the solution of least norm, for inputs of variance one), and one without variance has none;
+    `rcond` is the smallest ratio of singular values that is not taken for zero.
     """
     scale = np.sqrt(np.maximum(np.diag(covariance)[:inputs], 1e-12))
     scaled = covariance[:inputs, :inputs] / np.outer(scale, scale)

@@ -35,11 +35,10 @@ def assign_channels(satellites: Mapping[str, Iterable[int]]) -> dict[str, list[i
 class WavelengthAxis:
     """Hashable description of the axis and of each satellite's place on it.
 
+    `wavelengths` (um), `thermal` (a brightness temperature), `mean` and `std`, that network units refer to in the
+    band's unit, are of the reference satellite, the first that has the channel.
+
     Attributes:
-      wavelengths: um, of the reference satellite (the first that has the channel), as all of the next four.
-      thermal: whether the channel is a brightness temperature.
-      mean: that network units refer to, in the band's unit.
-      std: likewise.
       channels: satellite -> the channel of each of its bands.
       scales: satellite -> slope and offset per band, from its network units to the axis's.
       adapted: satellite -> channels whose response differs from the reference's, see `RESPONSE_TOLERANCE`.

@@ -16,7 +16,7 @@ from satxlate_jax import cli
 from satxlate_jax.archive.catalog import find_tiles
 from satxlate_jax.cli import InputError
 from satxlate_jax.l1g.reader import read_tile
-from satxlate_jax.models.spectral_base import monomials
+from satxlate_jax.models.flow_layers import monomials
 from satxlate_jax.regression import ridge
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.repair import interpolate

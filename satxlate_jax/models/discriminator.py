@@ -1,6 +1,5 @@
 """The discriminators: one per satellite and scale, PatchGAN style, on images of that satellite."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from satxlate_jax.models.layers import ConvBlock, at_least_float32, average_pool
-from satxlate_jax.models.network import Network, Params
+from satxlate_jax.models.network import Params, find_network
 
 
 class PatchScorer(nnx.Module):
@@ -34,37 +33,27 @@ class PatchScorer(nnx.Module):
 class Discriminator:
     """One patchwise discriminator per satellite and scale, as functions of nested dicts.
 
-    Args:
-      discriminator: that section of a configuration (configs/default.py).
-      bands: satellite -> its bands, 1-based.
-      precision: 'float32' | 'bfloat16', of the arithmetic.
-      remat: less memory for more time, see `Network`.
+    `discriminator` is that section of a configuration (configs/default.py), `bands` satellite -> its bands, `precision`
+    ('float32' | 'bfloat16') that of the arithmetic.
     """
 
     def __init__(
-        self,
-        discriminator: Mapping[str, Any],
-        bands: Mapping[str, Sequence[int]],
-        *,
-        precision: str = "float32",
-        remat: bool = False,
+        self, discriminator: Mapping[str, Any], bands: Mapping[str, Sequence[int]], *, precision: str, remat: bool
     ):
         self.num_scales = discriminator["num_scales"]
         settings = {name: discriminator[name] for name in ("dim", "n_layer", "norm", "activation", "padding")}
         settings |= {"initialization": "gaussian", "dtype": jnp.bfloat16 if precision == "bfloat16" else None}
         self._networks = {
-            satellite: Network(functools.partial(PatchScorer, len(numbers), **settings), remat=remat)
+            satellite: find_network(PatchScorer, len(numbers), remat=remat, **settings)
             for satellite, numbers in bands.items()
         }
 
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters: {satellite: {scale_i: ...}}; always gaussian(0.02), as released."""
-        params = {}
-        for satellite_key, (satellite, network) in zip(
-            jax.random.split(key, len(self._networks)), self._networks.items(), strict=True
-        ):
-            keys = jax.random.split(satellite_key, self.num_scales)
-            params[satellite] = {f"scale_{index}": network.init(keys[index]) for index in range(self.num_scales)}
+        keys, params = jax.random.split(key, len(self._networks)), {}
+        for own, (satellite, network) in zip(keys, self._networks.items(), strict=True):
+            scales = enumerate(jax.random.split(own, self.num_scales))
+            params[satellite] = {f"scale_{index}": network.init(scale) for index, scale in scales}
         return params
 
     def score(self, params: Params, x: jax.Array, satellite: str) -> list[jax.Array]:

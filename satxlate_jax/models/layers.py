@@ -89,22 +89,15 @@ def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     return x + bias
 
 
-def _add_bias_forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, None]:
-    return x + bias, None
-
-
 def _add_bias_backward(_: None, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     def product(g: jax.Array) -> jax.Array:
         ones = jnp.ones((*g.shape[:2], 1, g.shape[2]), g.dtype)
         return jax.lax.dot_general(ones, g, (((3,), (2,)), ((0, 1), (0, 1)))).sum((0, 1, 2))
 
-    def plain(g: jax.Array) -> jax.Array:
-        return g.sum((0, 1, 2))
-
-    return gradient, jax.lax.platform_dependent(gradient, cpu=product, default=plain)
+    return gradient, jax.lax.platform_dependent(gradient, cpu=product, default=lambda g: g.sum((0, 1, 2)))
 
 
-add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+add_bias.defvjp(lambda x, bias: (x + bias, None), _add_bias_backward)
 
 
 class ConvBlock(nnx.Module):
@@ -125,8 +118,7 @@ class ConvBlock(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.pad = pad
-        self.padding = padding
+        self.pad, self.padding = pad, padding
         # zeros come for free inside the convolution; the other paddings are a copy before it
         inside = pad if padding == "zero" else 0
         self.conv = nnx.Conv(
@@ -134,7 +126,7 @@ class ConvBlock(nnx.Module):
             outputs,
             (size, size),
             strides=stride,
-            padding=((inside, inside), (inside, inside)),
+            padding=inside,
             kernel_init=INITIALIZERS[initialization],
             dtype=dtype,
             rngs=rngs,

@@ -17,15 +17,10 @@ from satxlate_jax.models.network import Params
 
 
 def surprise(usual: Params, y: jax.Array, levels: int) -> jax.Array:
-    """How unusual each pixel of each channel is, given the satellite's others there.
+    """How unusual each pixel of each channel is, given the satellite's others there: bits [batch, h, w, channel].
 
-    Args:
-      usual: 'mean' [channel] and 'precision' [subband, channel, channel] of the satellite.
-      y: [batch, h, w, channel] on the wavelength axis.
-      levels: of the wavelet.
-
-    Returns:
-      Bits [batch, h, w, channel], summed over the scales; 0 on average over the training's images.
+    Summed over the scales; 0 on average over the training's images. `usual` holds 'mean' [channel] and 'precision'
+    [subband, channel, channel] of the satellite; y [batch, h, w, channel] is on the wavelength axis.
     """
     height, width = y.shape[1:3]
     coefficients, total = wavelet.transform(y - usual["mean"], levels), jnp.zeros_like(y)
@@ -41,15 +36,11 @@ def surprise(usual: Params, y: jax.Array, levels: int) -> jax.Array:
 
 
 def condition(usual: Params, given: np.ndarray) -> Params:
-    """What given channels tell of a satellite's other coefficients, at each scale: the part that `infer` takes.
+    """What given channels (bool) tell of a satellite's other coefficients, at each scale: the part that `infer` takes.
 
-    Args:
-      usual: as of `surprise`, and 'factor' [channel] of the standard deviations.
-      given: bool [channel].
-
-    Returns:
-      'mean' [channel], 'gains' [subband, channel, channel], from given coefficients to all, and 'std' [subband,
-      channel]; given channels pass.
+    `usual` is as of `surprise`, with a 'factor' [channel] of the standard deviations. The part has 'mean' [channel],
+    'gains' [subband, channel, channel], from given coefficients to all, and 'std' [subband, channel]; given channels
+    pass.
     """
     precision, known, lost = np.asarray(usual["precision"], np.float64), np.flatnonzero(given), np.flatnonzero(~given)
     inverse = np.linalg.inv(precision[:, lost[:, None], lost])
@@ -85,11 +76,8 @@ def correlate(usual: Params, z: jax.Array, lost: np.ndarray, levels: int, *, inv
 def infer(part: Params, y: jax.Array, levels: int, z: jax.Array | float = 0.0) -> tuple[jax.Array, jax.Array]:
     """The mean and the standard deviation [batch, h, w, channel] of images of which some channels are given.
 
-    Args:
-      part: 'mean' [channel] of the satellite's images, and 'gains' and 'std' of `condition`.
-      y: [batch, h, w, channel] on the wavelength axis; channels that are not given do not count.
-      levels: of the wavelet.
-      z: Gaussian coefficients [batch, h, w, channel], for a sample in the mean's place.
+    `part` is that of `condition`; channels of y that are not given do not count. Gaussian coefficients `z` of y's shape
+    make a sample in the mean's place.
     """
     x, deviation = wavelet.transform(y - part["mean"], levels), jnp.zeros_like(y)
     for band, gain, std in zip(wavelet.subbands(y.shape[1:3], levels), part["gains"], part["std"], strict=True):

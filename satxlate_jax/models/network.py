@@ -1,4 +1,4 @@
-"""Network <-> nested dict of arrays: the only place that splits and merges NNX modules."""
+"""Network <-> nested dict of arrays: the only place that splits and merges NNX modules; and what translators share."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -19,8 +19,7 @@ class Network:
     """
 
     def __init__(self, build: Callable[..., nnx.Module], *, remat: bool = False):
-        self._build = build
-        self._remat = remat
+        self._build, self._remat = build, remat
         self._structure, _ = nnx.split(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(params=jax.random.key(0)))))
 
     def init(self, key: jax.Array) -> Params:
@@ -36,16 +35,25 @@ class Network:
         return (jax.checkpoint(call) if self._remat else call)(params, *arguments)
 
 
-@lru_cache(maxsize=16)
-def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool) -> Network:
-    """The network that `build(*sizes, rngs=)` makes; cached: learning its structure takes a tenth of a second."""
-    return Network(partial(build, *sizes), remat=remat)
+@lru_cache(maxsize=64)
+def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool, **settings: Any) -> Network:
+    """The network of `build(*sizes, **settings, rngs=)`; cached: learning its structure takes a tenth of a second."""
+    return Network(partial(build, *sizes, **settings), remat=remat)
 
 
 class EqualByStructure:
-    """Objects made of the same `structure` are equal and of one hash, so that compiled programs are shared."""
+    """Translators made of the same `structure`, hashable, are equal, so that compiled programs are shared.
+
+    `bands` has the satellites that it translates between, in the configured order, each with its bands, 1-based.
+    """
 
     structure: Any
+    bands: dict[str, tuple[int, ...]]
+
+    @property
+    def satellites(self) -> tuple[str, ...]:
+        """The satellites it translates between, in the configured order."""
+        return tuple(self.bands)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.structure == self.structure

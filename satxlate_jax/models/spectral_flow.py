@@ -22,9 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models import likelihood, wavelet
-from satxlate_jax.models.flow_network import FlowNetwork
+from satxlate_jax.models.flow_layers import FlowNetwork, Group, brightness_temperature, infer, make_groups, radiance
 from satxlate_jax.models.network import EqualByStructure, Params, find_network
-from satxlate_jax.models.spectral_base import Group, brightness_temperature, infer, make_groups, radiance
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
 ANGLES = ("cos_solar_zenith", "air_mass")
@@ -55,17 +54,11 @@ def _local_means(x: jax.Array) -> jax.Array:
 class SpectralFlow(EqualByStructure):
     """The translator as functions of a nested dict of parameters; see the module.
 
-    Args:
-      flow: that section of a configuration (configs/default.py).
-      axis: the wavelength axis of the satellites.
-      bands: satellite -> its bands, 1-based, in the configured order.
-      precision: 'float32' | 'bfloat16', of the convolutions.
-      remat: less memory for more time, see `Network`.
+    `flow` is that section of a configuration (configs/default.py); `precision` ('float32' | 'bfloat16') is that of the
+    convolutions.
 
     Attributes:
-      bands, satellites: as configured.
       patterns: the sets of given channels that it infers from.
-      structure: everything it was made of, hashable; flows of one structure are equal.
       stride, alignment: images may have any size; blocks of one begin at multiples of `alignment`.
       radius: pixels that an output depends on to each side, nearly.
     """
@@ -82,28 +75,21 @@ class SpectralFlow(EqualByStructure):
         precision: str = "float32",
         remat: bool = False,
     ):
-        parts = tuple(flow.items()), axis, tuple((k, tuple(v)) for k, v in bands.items())
-        self.structure = (*parts, precision, remat)
         self.axis, self.flow = axis, dict(flow)
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
+        self.structure = (tuple(flow.items()), axis, tuple(self.bands.items()), precision, remat)
         self.levels, self.alignment = flow["levels"], 2 ** flow["levels"]
         self.radius = 2 * self.alignment + 2 * flow["blocks"] + CONTEXT
         self.patterns = axis.patterns()
         dtype = jnp.bfloat16 if precision == "bfloat16" else None
         sizes = flow["width"], flow["blocks"], flow["levels"], dtype
         self._network = find_network(FlowNetwork, axis.size, *sizes, remat=remat)
-        places = range(axis.size)
-        inside = [
-            lambda c, limits=limits: limits[0] < axis.wavelengths[c] < limits[1] for limits in (_SUNLIT, _REFLECTANCE)
-        ]
-        self.sunlit, self.reflectance = (next(filter(test, places), None) for test in inside)
+        self.sunlit, self.reflectance = (
+            next((channel for channel, wavelength in enumerate(axis.wavelengths) if low < wavelength < high), None)
+            for low, high in (_SUNLIT, _REFLECTANCE)
+        )
         if not flow["solar"]:
             self.reflectance = None
-
-    @property
-    def satellites(self) -> tuple[str, ...]:
-        """The satellites it translates between, in the configured order."""
-        return tuple(self.bands)
 
     def groups(self, pattern: Sequence[int]) -> list[Group]:
         """How the channels that a pattern lacks are inferred."""
@@ -123,12 +109,11 @@ class SpectralFlow(EqualByStructure):
         n, subbands = self.axis.size, 3 * self.levels + 1
         networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]
         adapted = [name for name, channels in self.axis.adapted if channels]
-        watched = self.bands if self.flow.get("surprise") else ()
         usual = {
             name: {"mean": jnp.zeros(n), "precision": jnp.zeros((subbands, n, n)), "factor": jnp.ones(n)}
-            for name in watched
+            for name in self.bands
         }
-        return ({"usual": usual} if usual else {}) | {
+        return ({"usual": usual} if self.flow.get("surprise") else {}) | {
             "network": jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
             "adapters": {
                 name: {"kernel": jnp.zeros((n, n)), "bias": jnp.zeros(n), "std": jnp.zeros(n)} for name in adapted
@@ -166,34 +151,33 @@ class SpectralFlow(EqualByStructure):
         return base
 
     def adopt(self, params: Params, satellite: str, twin: str | None, adapter_of: str | None) -> Params:
-        """Parameters for a satellite that no training saw, the last of this flow's.
+        """Parameters for a satellite that no training saw, the last of this flow's, from those of a flow without it.
 
-        Args:
-          params: of a flow without it.
-          satellite: its name.
-          twin: a satellite of its instrument, where there is one.
-          adapter_of: a satellite whose bands respond as its own do, whose adapter serves it.
+        `twin` is a satellite of its instrument, where there is one; `adapter_of` one whose bands respond as its own do,
+        whose adapter serves it.
         """
-        parts = {name: (params.get(name, {}), one) for name, one in (("adapters", adapter_of), ("usual", twin))}
-        shared = {name: part | {satellite: part[one]} for name, (part, one) in parts.items() if one in part}
+        known = params.get("usual", {})
+        parts = (("adapters", params["adapters"], adapter_of), ("usual", known, twin))
+        shared = {name: part | {satellite: part[one]} for name, part, one in parts if one in part}
         adopted = {}
-        for target, usual in parts["usual"][0].items():
-            pattern, own = self.axis.given(satellite, target), {*self.axis.of_satellite(target)}
-            if (
-                own - {*pattern}
-                and pattern
-                and name_pattern(pattern) not in params["base"]
-                and usual["precision"].any()
-            ):
+        for target, usual in known.items():
+            pattern, own = self.axis.given(satellite, target), self.axis.of_satellite(target)
+            if pattern and not self._is_fitted(params, satellite, target) and usual["precision"].any():
                 given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
                 adopted[target] = jax.tree.map(jnp.float32, likelihood.condition(usual, given))
         return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
 
     def can_translate(self, params: Params, source: str, target: str) -> bool:
         """Tell if the bands that a target has and a source has not can be inferred."""
-        pattern, own = self.axis.given(source, target), {*self.axis.of_satellite(target)}
-        fitted = {*own} <= {*pattern} or name_pattern(pattern) in params["base"]
-        return fitted or target in params.get("adopted", {}).get(source, {})
+        adopted = params.get("adopted", {}).get(source, {})
+        return self._is_fitted(params, source, target) or target in adopted
+
+    def _is_fitted(self, params: Params, source: str, target: str) -> bool:
+        return self.passes(source, target) or name_pattern(self.axis.given(source, target)) in params["base"]
+
+    def passes(self, source: str, target: str) -> bool:
+        """Tell if a source has all channels of a target."""
+        return {*self.axis.of_satellite(target)} <= {*self.axis.of_satellite(source)}
 
     # ------------------------------------------------------------ satellite <-> axis
 
@@ -221,20 +205,19 @@ class SpectralFlow(EqualByStructure):
 
     def _adapter_std(self, params: Params, source: str, target: str) -> jax.Array:
         """The standard deviation [band] of a target's bands that the double difference makes of the source's."""
-        own, n, instruments = jnp.array(self.axis.of_satellite(target)), self.axis.size, dict(self.axis.instruments)
-        if instruments[source] == instruments[target]:
-            return jnp.zeros(len(own))
-        parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
-        slope = jnp.asarray(self.axis.scale(target)[0])
-        return sum(parts, jnp.zeros(n))[own] / slope
+        instruments, parts = dict(self.axis.instruments), []
+        if instruments[source] != instruments[target]:
+            parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
+        return self.own_std(sum(parts, jnp.zeros(self.axis.size)), target)
+
+    def own_std(self, std: jax.Array, satellite: str) -> jax.Array:
+        """Standard deviations [..., channel] on the axis as those of a satellite's bands, in its network units."""
+        return std[..., jnp.array(self.axis.of_satellite(satellite))] / jnp.asarray(self.axis.scale(satellite)[0])
 
     # ------------------------------------------------------------ base
 
     def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None) -> Any:
-        """Given channels as they are, the others by regression without what is noise, and where inputs are unusual.
-
-        Arguments and result as of `regress`.
-        """
+        """As `regress`, without what is noise."""
         filled, unlike = self.regress(params, y, angles, pattern, known)
         return self.restrain(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
 
@@ -251,7 +234,7 @@ class SpectralFlow(EqualByStructure):
           known: [batch, h, w, channel], the channels of all that the source has, for the reflectance of sunlight.
 
         Returns:
-          [batch, h, w, channel], and where a channel's inputs are unusual, bool of the same shape.
+          Two arrays [batch, h, w, channel], the second bool.
         """
         base, n = params["base"][name_pattern(pattern)], self.axis.size
         filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape, bool)
@@ -331,13 +314,10 @@ class SpectralFlow(EqualByStructure):
         made = [self._network.apply(member, features) for member in members]
         mean, sigmas = jax.tree.map(lambda *parts: jnp.stack(parts), *made)
         mean = wavelet.transform(mean.astype(filled.dtype) * scales.max(0), self.levels)
-        coarse = list(wavelet.subbands(filled.shape[1:3], self.levels))[-1]
+        *_, coarse = wavelet.subbands(filled.shape[1:3], self.levels)
         details, whole = calibration["gate"]
-        mean = (
-            (mean * details)
-            .at[..., coarse.rows, coarse.columns, :]
-            .set(mean[..., coarse.rows, coarse.columns, :] * (0 if self.flow["coarse"] == "base" else whole))
-        )
+        place = (..., coarse.rows, coarse.columns, slice(None))
+        mean = (mean * details).at[place].set(mean[place] * (0 if self.flow["coarse"] == "base" else whole))
         parts = [
             jnp.exp(jnp.clip(part, *LOG_SIGMA)) * scale * factor
             for part, scale, factor in zip(sigmas, scales, calibration["sigma"], strict=True)
@@ -381,32 +361,24 @@ class SpectralFlow(EqualByStructure):
         return self.from_axis(params, filled, target)
 
     def distribution(self, params: Params, x: jax.Array, source: str, target: str) -> Distribution:
-        """The distribution of a target's image.
+        """The distribution of a target's image, given the source's x [batch, h, w, band and angle], network units.
 
-        Args:
-          params: as `init` gives them.
-          x: [batch, h, w, band and angle] of the source, network units.
-          source: satellite of x.
-          target: satellite to make.
-
-        Returns:
-          Mean and standard deviation in the target's network units; the latter is 0 where a band is passed on.
+        The standard deviation is 0 where a band is passed on.
         """
         y, angles, known = self._prepare(params, x, source)
-        pattern, own = self.axis.given(source, target), self.axis.of_satellite(target)
-        if {*own} <= {*pattern}:
-            mean, std = self.from_axis(params, y, target), self._adapter_std(params, source, target)
-            return Distribution(mean, jnp.broadcast_to(std, mean.shape), jnp.zeros(x.shape[:-1], bool))
+        pattern, adapter_std = self.axis.given(source, target), self._adapter_std(params, source, target)
+        if self.passes(source, target):
+            mean = self.from_axis(params, y, target)
+            return Distribution(mean, jnp.broadcast_to(adapter_std, mean.shape), jnp.zeros(x.shape[:-1], bool))
         if name_pattern(pattern) not in params["base"]:
             responds_alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
             mean, std = self.infer(params, x, source, target, params["adopted"][source][target])
-            std = std + self._adapter_std(params, source, target)
-            return Distribution(mean, std, jnp.full(x.shape[:-1], not responds_alike))
+            return Distribution(mean, std + adapter_std, jnp.full(x.shape[:-1], not responds_alike))
         filled, unlike = self.base(params, y, angles, pattern, known)
         mean, std = self.moments(params, filled, unlike, *self.coefficients(params, filled, pattern), pattern)
-        slope = jnp.asarray(self.axis.scale(target)[0])
-        std = std[..., jnp.array(own)] / slope + self._adapter_std(params, source, target)
-        return Distribution(self.from_axis(params, mean, target), std, unlike[..., jnp.array(own)].any(-1))
+        std = self.own_std(std, target) + adapter_std
+        own = jnp.array(self.axis.of_satellite(target))
+        return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1))
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
         """Mean and standard deviation [batch, h, w, channel] of pixels, of what `base` and `coefficients` give."""
@@ -426,7 +398,7 @@ class SpectralFlow(EqualByStructure):
         """
         y, angles, known = self._prepare(params, x, source)
         pattern = self.axis.given(source, target)
-        if {*self.axis.of_satellite(target)} <= {*pattern}:
+        if self.passes(source, target):
             return self.from_axis(params, y, target)
         z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
         z = self._correlate(params, z, target, pattern)
@@ -459,8 +431,7 @@ class SpectralFlow(EqualByStructure):
     def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
         """Mean and standard deviation [batch, h, w, band] by `likelihood.infer`, of any set of given channels."""
         mean, std = likelihood.infer(part, self._prepare(params, x, source)[0], self.levels, z)
-        slope = jnp.asarray(self.axis.scale(target)[0])
-        return self.from_axis(params, mean, target), std[..., jnp.array(self.axis.of_satellite(target))] / slope
+        return self.from_axis(params, mean, target), self.own_std(std, target)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""
@@ -481,7 +452,7 @@ class SpectralFlow(EqualByStructure):
         """
         y, angles, known = self._prepare(params, x, satellite)
         pattern = self.axis.given(given, satellite)
-        if {*self.axis.of_satellite(satellite)} <= {*pattern}:
+        if self.passes(given, satellite):
             return y
         known = known if self.reflectance in pattern else None
         z = self.standardize(params, y, angles, pattern, known)[0][0]
@@ -494,7 +465,7 @@ class SpectralFlow(EqualByStructure):
     ) -> jax.Array:
         """The inverse of `to_latent`: [batch, h, w, band] of the satellite."""
         pattern = self.axis.given(given, satellite)
-        if {*self.axis.of_satellite(satellite)} <= {*pattern}:
+        if self.passes(given, satellite):
             return self.from_axis(params, latent, satellite)
         known = latent if self.reflectance in pattern else None
         z = self._correlate(params, latent, satellite, pattern)

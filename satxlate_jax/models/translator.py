@@ -1,6 +1,11 @@
-"""The generator: an encoder and a decoder per satellite around one shared latent space.
+"""The generator: an encoder and a decoder per satellite around one shared latent space, and a spectral path beside it.
 
 Written from the description in the paper (Vandal et al., TGRS 2021, section III) and of the released configurations.
+
+The spectral path, where there is one, is a per-pixel bypass of the networks: z gets a channel more for each wavelength
+that any satellite has, and the decoder adds a 1 x 1 map of them to its image. A satellite's bands are copied to the
+channels of their wavelengths; those it lacks are a linear or quadratic map of its bands and, with hidden units, what a
+small network per pixel adds to that. The networks learn what a map per pixel cannot do.
 """
 
 import functools
@@ -9,17 +14,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
-from satxlate_jax.models.network import EqualByStructure, Network, Params
-from satxlate_jax.models.spectral_path import FromWavelengths, ToWavelengths
+from satxlate_jax.models.network import EqualByStructure, Params, find_network
 
 SIZES = ("dim", "n_downsample", "n_res", "activation", "padding")  # of encoders and decoders
 
 
 class Encoder(nnx.Module):
-    """[batch, h, w, band] -> [batch, h / 2**n_downsample, w / 2**n_downsample, latent]."""
+    """[batch, h, w, band] -> [batch, h / 2**n_downsample, w / 2**n_downsample, latent], before the shared block."""
 
     def __init__(self, bands: int, dim: int, n_downsample: int, n_res: int, activation: str, padding: str, **settings):
         block = {"padding": padding, "activation": activation, **settings}
@@ -32,7 +37,7 @@ class Encoder(nnx.Module):
         self.names = ("conv_in", *(f"down_{i}" for i in range(n_downsample)), *(f"res_block_{i}" for i in range(n_res)))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Encode x, before the shared block."""
+        """Encode x."""
         for name in self.names:
             x = getattr(self, name)(x)
         return x
@@ -68,6 +73,93 @@ class Decoder(nnx.Module):
         return self.conv_out(z)
 
 
+# ---------------------------------------------------------------- spectral path
+
+
+def spectral_features(x: Any, quadratic: bool) -> Any:
+    """What the spectral path's map is linear in: bands x [..., band] (jax or numpy), or also all products of two.
+
+    Returns:
+      [..., band] or [..., band + band * (band + 1) / 2]: after the bands 1 * 1, 1 * 2, ..., 2 * 2, 2 * 3, ...
+    """
+    if not quadratic:
+        return x
+    first, second = np.triu_indices(x.shape[-1])
+    if not isinstance(x, jax.Array):
+        return np.concatenate([x, x[..., first] * x[..., second]], axis=-1)
+    # products with ones and zeros, exact at this precision; taking channels by number is slow, its gradient slower
+    take = functools.partial(jnp.matmul, x, precision="highest")
+    products = take(jax.nn.one_hot(first, x.shape[-1], axis=0)) * take(jax.nn.one_hot(second, x.shape[-1], axis=0))
+    return jnp.concatenate([x, products], axis=-1)
+
+
+class Affine(nnx.Module):
+    """[..., input] -> [..., output] from given first values; zero by default."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: jax.Array | None = None):
+        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)) if kernel is None else kernel)
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x."""
+        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+class HiddenUnits(nnx.Module):
+    """[..., band] -> [..., lacking channel]: whitening, two hidden layers with ReLU, and a last layer.
+
+    Bands of one instrument say nearly the same, and what tells a lacking one lies in their small differences; whitening
+    makes these as large as the rest. All is zero until training/spectral_path_init.py fits it.
+    """
+
+    def __init__(self, bands: int, hidden: int, lacking: int, *, rngs: nnx.Rngs):
+        del rngs  # nothing is random
+        self.whitening = Affine(bands, bands)
+        self.first = Affine(bands, hidden)
+        self.second = Affine(hidden, hidden)
+        self.last = Affine(hidden, lacking)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x."""
+        return self.last(nnx.relu(self.second(nnx.relu(self.first(self.whitening(x))))))
+
+
+class ToWavelengths(Affine):
+    """[..., band] -> [..., wavelength channel]; begins by copying bands to their wavelengths, zero elsewhere.
+
+    The channels that the satellite lacks are fitted before training (training/spectral_path_init.py).
+    """
+
+    def __init__(self, channels: Sequence[int], n_channels: int, *, quadratic: bool, hidden: int, rngs: nnx.Rngs):
+        self.lacking = tuple(channel for channel in range(n_channels) if channel not in channels)
+        self.quadratic = quadratic and bool(self.lacking)  # a satellite that lacks nothing has nothing to infer
+        self.infers = hidden > 0 and bool(self.lacking)
+        self.n_channels, bands = n_channels, len(channels)
+        products = bands * (bands + 1) // 2 if self.quadratic else 0
+        copies = jax.nn.one_hot(jnp.array(channels), n_channels)
+        super().__init__(bands, n_channels, jnp.concatenate([copies, jnp.zeros((products, n_channels))]))
+        if self.infers:
+            self.inferred = HiddenUnits(bands, hidden, len(self.lacking), rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x."""
+        channels = super().__call__(spectral_features(x, self.quadratic))
+        if not self.infers:
+            return channels
+        return channels + self.inferred(x) @ jax.nn.one_hot(jnp.array(self.lacking), self.n_channels, dtype=x.dtype)
+
+
+class FromWavelengths(Affine):
+    """[..., wavelength channel] -> [..., band]; begins by copying."""
+
+    def __init__(self, channels: Sequence[int], n_channels: int, *, rngs: nnx.Rngs):
+        del rngs  # nothing is random
+        super().__init__(n_channels, len(channels), jax.nn.one_hot(jnp.array(channels), n_channels).T)
+
+
+# ---------------------------------------------------------------- translator
+
+
 def _split(params: Params) -> tuple[Params, Params]:
     """The spectral path's parameters, empty without one, and the rest."""
     return params.get("spectral", {}), {name: value for name, value in params.items() if name != "spectral"}
@@ -76,13 +168,9 @@ def _split(params: Params) -> tuple[Params, Params]:
 class Translator(EqualByStructure):
     """The generator as the rest of the package sees it: encode and decode, as functions of nested dicts.
 
-    With `wavelength_channels` a spectral path runs around the network: z gets a channel more for each wavelength that
-    any satellite has, made of the image's bands per pixel (spectral_path.py), and the decoder adds a 1 x 1 map of them
-    to its image. The network learns what a map per pixel cannot do.
-
     Args:
       generator: that section of the configuration (configs/default.py says what its fields mean).
-      bands: satellite -> its bands, 1-based.
+      bands: satellite -> its bands, 1-based, in the configured order.
       skips: satellite -> 0-based channels of its images that skip the latent space, equally many for each.
       wavelength_channels: satellite -> for each of its channels the spectral path's channel of its wavelength, where
         there is such a path; then n_downsample must be 0.
@@ -91,11 +179,9 @@ class Translator(EqualByStructure):
       remat: less memory for more time, see `Network`.
 
     Attributes:
-      bands: satellite -> its bands (1-based), in the configured order.
       stride: image heights and widths must be multiples of it.
       latent_channels: channels of z.
       noisy_channels: how many of them, the first, take noise; the spectral path takes none.
-      structure: everything it was made of, hashable; translators of one structure are equal.
       is_calibrated: whether it knows the distribution of what it makes, see `SpectralFlow`.
     """
 
@@ -114,22 +200,19 @@ class Translator(EqualByStructure):
     ):
         skips, wavelength_channels = skips or {}, wavelength_channels or {}
         sizes = {name: generator[name] for name in SIZES}
-        path = {
-            "spectral_path": generator.get("spectral_path", "none"),
-            "spectral_hidden": generator.get("spectral_hidden", 0),
-        }
-        parts = [tuple((k, tuple(v)) for k, v in part.items()) for part in (bands, skips, wavelength_channels)]
-        self.structure = (tuple((sizes | path).items()), *parts, initialization, precision, remat)
-        self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
+        path, hidden = generator.get("spectral_path", "none"), generator.get("spectral_hidden", 0)
+        self.bands, self._skips, channels = (
+            {satellite: tuple(numbers) for satellite, numbers in part.items()}
+            for part in (bands, skips, wavelength_channels)
+        )
+        parts = (tuple(part.items()) for part in (self.bands, self._skips, channels))
+        self.structure = (*sizes.values(), path, hidden, *parts, initialization, precision, remat)
         self.stride = 2 ** sizes["n_downsample"]
         self.noisy_channels = sizes["dim"] * self.stride
-        self._skips = {satellite: tuple(channels) for satellite, channels in skips.items()}
         self._dtype = jnp.bfloat16 if precision == "bfloat16" else None
         settings = {"initialization": initialization, "dtype": self._dtype}
 
-        def network(module: type, *sizes: Any, **options: Any) -> Network:
-            return Network(functools.partial(module, *sizes, **options), remat=remat)
-
+        network = functools.partial(find_network, remat=remat)
         self._encoders, self._decoders = {}, {}
         for satellite, numbers in self.bands.items():
             skip_count = len(skips.get(satellite, ()))
@@ -137,16 +220,11 @@ class Translator(EqualByStructure):
             self._decoders[satellite] = network(Decoder, len(numbers), skip_count, **sizes, **settings)
         # the shared block is always relu and zero padding, whatever the rest is
         self._shared = network(ResidualBlock, self.noisy_channels, padding="zero", activation="relu", **settings)
-        n = 1 + max((channel for channels in wavelength_channels.values() for channel in channels), default=-1)
+        n = 1 + max((channel for own in channels.values() for channel in own), default=-1)
         self.latent_channels = self.noisy_channels + n
-        options = {"quadratic": path["spectral_path"] == "quadratic", "hidden": path["spectral_hidden"]}
-        self._to_wavelengths = {s: network(ToWavelengths, own, n, **options) for s, own in wavelength_channels.items()}
-        self._from_wavelengths = {s: network(FromWavelengths, own, n) for s, own in wavelength_channels.items()}
-
-    @property
-    def satellites(self) -> tuple[str, ...]:
-        """The satellites it translates between, in the configured order."""
-        return tuple(self.bands)
+        options = {"quadratic": path == "quadratic", "hidden": hidden}
+        self._to_wavelengths = {s: network(ToWavelengths, own, n, **options) for s, own in channels.items()}
+        self._from_wavelengths = {s: network(FromWavelengths, own, n) for s, own in channels.items()}
 
     def copied(self, source: str, target: str) -> list[tuple[int, int]]:
         """Positions of bands that pass from the source's to the target's arrays unchanged: none."""
@@ -163,12 +241,7 @@ class Translator(EqualByStructure):
         return {"encoders": encoders, "decoders": decoders, "shared": self._shared.init(shared)}
 
     def encode(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
-        """The latent field of an image.
-
-        Args:
-          params: as `init` gives them.
-          x: [batch, h, w, band] of that satellite, network units.
-          satellite: where x comes from.
+        """The latent field of a satellite's images x [batch, h, w, band], network units.
 
         Returns:
           z [batch, h / stride, w / stride, latent_channels], of the precision of the arithmetic; float32 or wider with
@@ -183,16 +256,13 @@ class Translator(EqualByStructure):
             return jnp.concatenate([z, self._to_wavelengths[satellite].apply(spectral, x).astype(z.dtype)], axis=-1)
 
     def decode(self, params: Params, z: jax.Array, satellite: str, source: jax.Array | None = None) -> jax.Array:
-        """An image of a satellite from a latent field.
+        """Images of a satellite [batch, h * stride, w * stride, band], network units, float32 or wider.
 
         Args:
           params: as `init` gives them.
           z: [batch, h, w, latent_channels], with or without noise.
           satellite: whose image to make.
           source: `skip_channels` of the image that z encodes; only where the generator has skip connections.
-
-        Returns:
-          [batch, h * stride, w * stride, band] of that satellite, network units, float32 or wider.
         """
         spectral, rest = _split(params["decoders"][satellite])
         with jax.named_scope(f"decoder/{satellite}"):

@@ -17,12 +17,11 @@ import numpy as np
 
 
 class Subband(NamedTuple):
-    """A rectangle of coefficients: its level (0 the finest), rows and columns, and which of these are differences."""
+    """A rectangle of coefficients: its level (0 the finest), rows and columns."""
 
     level: int
     rows: slice
     columns: slice
-    high: tuple[bool, bool]
 
 
 def subbands(shape: Sequence[int], levels: int) -> Iterator[Subband]:
@@ -31,11 +30,11 @@ def subbands(shape: Sequence[int], levels: int) -> Iterator[Subband]:
     for level in range(levels):
         top, left = -(-height // 2), -(-width // 2)
         low, high = (slice(0, top), slice(0, left)), (slice(top, height), slice(left, width))
-        yield Subband(level, low[0], high[1], (False, True))
-        yield Subband(level, high[0], low[1], (True, False))
-        yield Subband(level, high[0], high[1], (True, True))
+        yield Subband(level, low[0], high[1])
+        yield Subband(level, high[0], low[1])
+        yield Subband(level, *high)
         height, width = top, left
-    yield Subband(levels, slice(0, height), slice(0, width), (False, False))
+    yield Subband(levels, slice(0, height), slice(0, width))
 
 
 def _part(x: Any, axis: int, *limits: int | None) -> Any:
@@ -66,9 +65,8 @@ def _inverse(x: Any, axis: int) -> Any:
     even, odd = library.split(x, [-(-size // 2)], axis)
     even = even - _neighbours(odd, even.shape[axis], axis, before=True) / 4
     odd = odd + _neighbours(even, odd.shape[axis], axis, before=False) / 2
-    padded = library.concatenate(
-        [odd, library.zeros_like(_part(even, axis, 0, even.shape[axis] - odd.shape[axis]))], axis
-    )
+    one_more = library.zeros_like(_part(even, axis, 0, even.shape[axis] - odd.shape[axis]))
+    padded = library.concatenate([odd, one_more], axis)
     pairs = library.stack([even, padded], axis + 1)
     return _part(pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :]), axis, 0, size)
 

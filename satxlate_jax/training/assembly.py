@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 
-from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.families import AnyTranslator, make_translator
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.training.channels import (
     satellite_bands,
+    satellite_statistics,
     shared_by_pair,
     shared_units,
     skip_channels,
@@ -27,8 +27,9 @@ Satellites = Mapping[str, Mapping[str, Any]]
 
 def satellite_entries(config: Mapping[str, Any], satellites: Satellites | None = None) -> dict[str, dict[str, Any]]:
     """What a run's metadata hold of its satellites: bands, mean, std (by default the published ones), skips, slots."""
-    bands, statistics = satellite_bands(config), satellites or _published(config)
-    entries: dict[str, dict[str, Any]] = {name: {**statistics[name], "bands": bands[name]} for name in bands}
+    entries = {
+        name: entry | dict((satellites or {}).get(name, {})) for name, entry in satellite_statistics(config).items()
+    }
     for key, channels in (("skips", skip_channels(config)), ("slots", wavelength_channels(config))):
         for name, found in channels.items():
             entries[name][key] = found
@@ -45,29 +46,20 @@ def build_networks(
     return translator, Discriminator(config["discriminator"], judged, **settings)
 
 
-def _published(config: Mapping[str, Any]) -> Satellites:
-    """The published statistics of the configured bands."""
-    return {
-        name: dict(zip(("mean", "std"), (part.tolist() for part in published_statistics(name, numbers)), strict=True))
-        for name, numbers in satellite_bands(config).items()
-    }
-
-
 def build_objective(config: Mapping[str, Any], satellites: Satellites | None = None) -> Objective | FlowObjective:
     """The losses of a configuration.
 
-    Args:
-      config: a configuration (configs/default.py).
-      satellites: satellite -> the 'mean' and 'std' that its images are normalised by, as a run's metadata hold them.
-        Default: the published ones, which need no data.
+    `satellites` holds the 'mean' and 'std' that a satellite's images are normalised by, as a run's metadata do; by
+    default they are the published ones, which need no data.
     """
     translator, discriminator = build_networks(config, satellites)
     section, shared = config["objective"], shared_by_pair(config)
     if isinstance(translator, SpectralFlow):
         return FlowObjective(translator, discriminator, shared)
     released = section["variant"] == "released"
-    satellites = satellites or _published(config)
-    units = {k: dict.fromkeys(v) for k, v in shared.items()} if released else shared_units(shared, satellites)
+    units = shared_units(shared, satellites or satellite_statistics(config))
+    if released:
+        units = {k: dict.fromkeys(v) for k, v in shared.items()}
     return Objective(
         translator,
         discriminator,

@@ -1,13 +1,13 @@
-"""Channel indices of each satellite: bands, shared bands, bands that skip the latent space, wavelength channels."""
+"""What a configuration's satellites bring: bands, statistics, shared bands, skips, wavelength channels."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import change_of_units, shared_channels
+from satxlate_jax.instruments import change_of_units, published_statistics, shared_channels
 from satxlate_jax.wavelength_axis import assign_channels
 
 Channels = Mapping[str, Mapping[str, Sequence[int]]]
@@ -17,6 +17,18 @@ Units = tuple[np.ndarray, np.ndarray] | None  # slope and offset per channel; No
 def satellite_bands(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Satellite -> its bands, 1-based, in the configured order."""
     return {satellite: tuple(numbers) for satellite, numbers in config["data"]["satellites"].items()}
+
+
+def satellite_statistics(
+    config: Mapping[str, Any],
+    statistics: Callable[[str, tuple[int, ...]], tuple[np.ndarray, ...]] = published_statistics,
+) -> dict[str, dict[str, Any]]:
+    """Satellite -> 'bands', 1-based, and their 'mean' and 'std' in each band's unit, in the configured order."""
+    found = {}
+    for satellite, bands in satellite_bands(config).items():
+        mean, std = statistics(satellite, bands)
+        found[satellite] = {"bands": list(map(int, bands)), "mean": mean.tolist(), "std": std.tolist()}
+    return found
 
 
 def carries_angles(config: Mapping[str, Any]) -> bool:
@@ -50,15 +62,9 @@ def shared_by_pair(config: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]
 def shared_units(
     shared: Mapping[str, Mapping[str, Sequence[int]]], satellites: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Units]]:
-    """The maps that write bands that two satellites share in the other's network units.
+    """Satellite -> satellite -> slope and offset per shared channel, from the first's to the second's network units.
 
-    Args:
-      shared: as `shared_by_pair` gives them.
-      satellites: satellite -> 'mean' and 'std' of its channels, in each band's unit.
-
-    Returns:
-      satellite -> satellite -> slope and offset per shared channel, from the first's to the second's network units;
-      None where both satellites are normalised alike.
+    None where both are normalised alike; `satellites` holds the 'mean' and 'std' of their channels.
     """
 
     def between(first: str, second: str) -> Units:
@@ -69,46 +75,32 @@ def shared_units(
     return {first: {second: between(first, second) for second in others} for first, others in shared.items()}
 
 
-def _skip_numbers(value: Any) -> list[int]:
-    """The numbers in skip_connection: None, a number, a list, or a string such as '5,7'."""
-    if value is None:
-        return []
-    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    return [int(word) for word in words]
-
-
 def skip_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Satellite -> 0-based channels of its images that skip the latent space.
+    """Satellite -> 0-based channels of its images that skip the latent space; InputError where it lacks one.
 
     In 'released' the numbers are those channels themselves; in 'paper' they are bands of the first satellite, found in
     every other satellite by wavelength.
-
-    Raises:
-      InputError: a satellite that sends images lacks such a channel or band.
     """
-    numbers, bands = _skip_numbers(config["generator"]["skip_connection"]), satellite_bands(config)
+    given, bands = config["generator"]["skip_connection"], satellite_bands(config)
+    words = given.split(",") if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    numbers = [int(word) for word in words if word is not None]
     released, first = config["objective"]["variant"] == "released", next(iter(bands))
     channels: dict[str, list[int]] = {}
     for satellite, ours in bands.items():
-        found = [
-            number if released else next(iter(shared_channels(first, [number], satellite, ours)[1]), -1)
-            for number in numbers
-        ]
-        for number, channel in zip(numbers, found, strict=True):
-            if not 0 <= channel < len(ours):
+        channels[satellite] = []
+        for number in numbers:
+            alike = [number] if released else shared_channels(first, [number], satellite, ours)[1]
+            if not alike or not 0 <= alike[0] < len(ours):
                 what = "channel" if released else f"counterpart of {first}'s band"
                 raise InputError(f"config.generator.skip_connection: {satellite} has no {what} {number}")
-        channels[satellite] = found
+            channels[satellite].append(alike[0])
     return channels
 
 
 def wavelength_channels(config: Mapping[str, Any]) -> dict[str, list[int]]:
     """Satellite -> for each of its bands the spectral path's channel of its wavelength; {} without a spectral path.
 
-    They are numbered in the order in which the satellites bring new wavelengths; checkpoints store them as 'slots'.
-
-    Raises:
-      InputError: the path does not go with the rest of the configuration.
+    InputError where the path does not go with the rest of the configuration.
     """
     path, hidden = config["generator"]["spectral_path"], config["generator"]["spectral_hidden"]
     if hidden and path in ("none", "copy"):

@@ -58,13 +58,16 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= 3.4e38  # nan is not
-
-
 def _whole(least: int, most: int = 2**31 - 1) -> Rule:  # a step is an int32
     words = f"a whole number, at least {least} and at most {most}"
     return Rule(words, lambda value: _is_whole(value) and least <= value <= most)
+
+
+def _number(words: str, holds: Callable[[Any], bool]) -> Rule:
+    def is_such(value: Any) -> bool:
+        return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= 3.4e38 and holds(value)
+
+    return Rule(words, is_such)
 
 
 def _one_of(*choices: str) -> Rule:
@@ -75,10 +78,16 @@ def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda values: isinstance(values, tuple | list) and all(holds(value) for value in values)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 _SKIPS = Rule(
     "None, a number, a list or '5,7'",
     lambda value: value is None or _each(_is_whole)(value) or bool(re.fullmatch(r" *\d+ *(, *\d+ *)*", str(value))),
 )
+_FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+_DECAY = _number("a number, at least 0 and less than 1", lambda value: 0 <= value < 1)
 _COUNTS = """batch_size log_every validation_batches checkpoint_every keep_last data.shuffle_buffer data.patch_size
     objective.cycle_step generator.dim discriminator.dim discriminator.n_layer discriminator.num_scales
     optimizer.decay_every flow.width flow.levels flow.degree flow.members"""
@@ -91,15 +100,11 @@ _RULES = {
     "seed": _whole(0, 2**32 - 1),
     _COUNTS: _whole(1),
     _COUNTS_OR_NONE: _whole(0),
-    _AMOUNTS: Rule("a finite number, at least 0", lambda value: _is_number(value) and value >= 0),
-    "optimizer.beta1 optimizer.beta2 optimizer.ema_decay": Rule(
-        "a number, at least 0 and less than 1", lambda value: _is_number(value) and 0 <= value < 1
-    ),
-    "remat data.augment flow.solar flow.adapters flow.surprise": Rule(
-        "True or False", lambda value: isinstance(value, bool)
-    ),
-    "init_from data.dir": Rule("a text", lambda value: isinstance(value, str)),
-    "freeze data.streams": Rule("a tuple of texts", _each(lambda value: isinstance(value, str))),
+    _AMOUNTS: _number("a finite number, at least 0", lambda value: value >= 0),
+    "optimizer.beta1 optimizer.beta2 optimizer.ema_decay": _DECAY,
+    "remat data.augment flow.solar flow.adapters flow.surprise": _FLAG,
+    "init_from data.dir": Rule("a text", _is_text),
+    "freeze data.streams": Rule("a tuple of texts", _each(_is_text)),
     "generator.skip_connection": _SKIPS,
     "precision": _one_of("float32", "bfloat16"),
     "normalization": _one_of("published", "dataset"),
@@ -115,7 +120,7 @@ _RULES = {
     "generator.activation discriminator.activation": _one_of(*ACTIVATIONS),
     "generator.padding discriminator.padding": _one_of(*PADDINGS),
 }
-# field -> rule; configs/default.py says what each means, the sections by satellite are checked apart
+# field -> rule; configs/default.py explains each, the sections by satellite are checked apart
 FIELDS = {field: rule for fields, rule in _RULES.items() for field in fields.split()}
 
 
@@ -136,11 +141,7 @@ def ignored_fields(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def note_on_removed(field: str, value: Any, where: str) -> str:
-    """A line for the user about a field of an older version.
-
-    Raises:
-      InputError: it has another value than the neutral one.
-    """
+    """A line for the user about a field of an older version; InputError for another value than the neutral one."""
     neutral, instead = REMOVED[field]
     fact = f"{where} has config.{field} {value}, a field that is no longer there"
     if value != neutral:
@@ -149,7 +150,7 @@ def note_on_removed(field: str, value: Any, where: str) -> str:
 
 
 def _check_fields(config: Mapping[str, Any]) -> None:
-    """Every field for itself: that it is there, known, of its type, within its limits and not in vain."""
+    """Check every field for itself: that it is there, known, of its type, within its limits and not in vain."""
     known, given = (*FIELDS, *BY_SATELLITE), flatten(config)
     for field in given:
         if field not in known:
@@ -177,17 +178,12 @@ def _check_fields(config: Mapping[str, Any]) -> None:
 
 
 def load_config(words: Sequence[str]) -> ConfigDict:
-    """Read `--config=FILE.py[:ARGUMENT]` and overrides `--config.FIELD=VALUE`, and check the result.
+    """Read the words `--config=FILE.py[:ARGUMENT]` and overrides `--config.FIELD=VALUE`, and check the result.
 
-    Args:
-      words: those command line words, nothing else.
-
-    Raises:
-      InputError: no such file, no such field, a value of the wrong type or one that cannot work.
+    InputError: no such file, no such field, a value of the wrong type or one that cannot work.
     """
     file, overrides = _split(words)
-    config = _read(file)
-    argv = ["satxlate", *_without_removed(config, overrides, file)]
+    config, argv = _read(file), ["satxlate", *overrides]
     _make_room(config, overrides)
     values = flags.FlagValues()
     try:
@@ -203,11 +199,11 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         raise InputError(f"{reason}; fields are given as --config.FIELD=VALUE") from None
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
-    with config.unlocked():
-        for field in PATHS:
-            section, name = _place(config, field)
-            if section.get(name):
-                section[name] = expanded(section[name])
+    _drop_removed(config)
+    for field in PATHS:
+        section, name = _place(config, field)
+        if section.get(name):
+            section[name] = expanded(section[name])
     validate(config)
     return config
 
@@ -218,32 +214,22 @@ def default_config() -> ConfigDict:
 
 
 def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
-    """The section of a field, and its name there."""
     section, _, name = field.rpartition(".")
     return (config[section] if section else config), name
 
 
-def _without_removed(config: ConfigDict, overrides: Sequence[str], file: str) -> list[str]:
-    """The overrides without fields of older versions, which go from the configuration as well, with a note."""
-    kept, fields = list(overrides), flatten(config)
-    for field in REMOVED:
-        given = [(fields[field], file)] if field in fields else []
-        for word in overrides:
-            name, _, text = word.partition("=")
-            if name == f"--config.{field}":
-                given.append((int(text) if text.isdecimal() else text, "the command line"))
-                kept.remove(word)
-        for value, where in given:
-            print(f"note: {note_on_removed(field, value, where)}", file=sys.stderr)
-        if field in fields:
-            section, name = _place(config, field)
-            with config.unlocked():
-                del section[name]
-    return kept
+def _drop_removed(config: ConfigDict) -> None:
+    """Take fields of older versions out of a configuration, with a note for the user."""
+    fields = flatten(config)
+    for field in (field for field in REMOVED if field in fields):
+        print(f"note: {note_on_removed(field, fields[field], 'the configuration')}", file=sys.stderr)
+        section, name = _place(config, field)
+        with config.unlocked():
+            del section[name]
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:
-    """The file that `--config=FILE` or `--config FILE` names, the last where there are several, and the other words."""
+    """The file that the last `--config=FILE` or `--config FILE` names, and the other words."""
     parser = CommandParser(prog="satxlate train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     given, others = parser.parse_known_args(words)
@@ -298,10 +284,12 @@ def _imported_configs() -> list[str]:
 
 
 def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
-    """Give sections by satellite the names that overrides set in them: by default they are empty, and locked."""
+    """Add what overrides set to sections by satellite, which are empty and locked, and of older versions' fields."""
     for word in overrides:
-        path = word.partition("=")[0].removeprefix("--config.").split(".")
-        kind = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
+        field = word.partition("=")[0].removeprefix("--config.")
+        path = field.split(".")
+        kind: Any = {"datasets": str, "shared": tuple}.get(path[1]) if len(path) > 2 and path[0] == "data" else None
+        kind = int if field in REMOVED else kind
         section = config
         for name in path[:-1] if kind else ():
             with section.unlocked():
@@ -317,11 +305,7 @@ def _make_room(config: ConfigDict, overrides: Sequence[str]) -> None:
 
 
 def validate(config: Mapping[str, Any]) -> None:
-    """Check everything that can be checked without data.
-
-    Raises:
-      InputError: naming the field, its value and what it could be.
-    """
+    """Check everything that can be checked without data; InputError names the field, its value and what it could be."""
     _check_fields(config)
     compile_rules(config["freeze"])
     _check_satellites(config["data"])
@@ -342,9 +326,9 @@ def _check_flow(config: Mapping[str, Any]) -> None:
     if size < coarsest:
         raise InputError(f"config.data.patch_size is {size}; config.flow.levels needs at least {coarsest}")
     channels = assign_channels(satellite_bands(config))
-    if all({*own} == {*theirs} for own in channels.values() for theirs in channels.values()):
+    if len({frozenset(own) for own in channels.values()}) == 1:
         raise InputError(
-            "all satellites have the same bands, which pass unchanged: there is nothing to learn for 'spectral_flow'"
+            "all satellites have the same bands, which pass unchanged: 'spectral_flow' has nothing to learn"
         )
     for source, target in itertools.permutations(channels, 2):
         given = {*channels[source]} & {*channels[target]}
@@ -390,19 +374,15 @@ def _are_different(numbers: Any) -> bool:
 
 
 def _check_shared(satellite: str, others: Any, satellites: Mapping[str, Any]) -> None:
-    count = len(satellites[satellite])
+    field, last = f"config.data.shared.{satellite}", len(satellites[satellite]) - 1
     if not hasattr(others, "items"):
-        raise InputError(f"config.data.shared.{satellite} is {others}; it must be a section by satellite")
+        raise InputError(f"{field} is {others}; it must be a section by satellite")
     for other, channels in others.items():
         if other not in satellites or other == satellite:
-            raise InputError(
-                f"config.data.shared.{satellite} names {other}, which is no other of config.data.satellites"
-            )
-        if not _are_different(channels) or not all(0 <= channel < count for channel in channels):
-            raise InputError(
-                f"config.data.shared.{satellite}.{other} is {channels}; name channels of {satellite}, each once, "
-                f"from 0 to {count - 1}"
-            )
+            raise InputError(f"{field} names {other}, which is no other of config.data.satellites")
+        if not _are_different(channels) or not all(0 <= channel <= last for channel in channels):
+            wanted = f"name channels of {satellite}, each once, from 0 to {last}"
+            raise InputError(f"{field}.{other} is {channels}; {wanted}")
 
 
 def _check_sizes(config: Mapping[str, Any], size: int) -> None:

@@ -1,6 +1,6 @@
-"""Calibrate the spectral flow after the last step, on what was left out of training."""
+"""Fit how large errors are on what was left out: of the spectral flow after its last step, of the likelihood before."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,20 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import nnls
 
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.spectral_flow import SpectralFlow, name_pattern
+from satxlate_jax.models.likelihood import condition, infer
+from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow, name_pattern
 from satxlate_jax.training.flow_fit import (
     BLOCKS,
     CALIBRATED_PATCHES,
     BaseFit,
     Tree,
     as_float32,
-    draw_pixels,
     in_parts,
+    label_blocks,
     left_out,
     regressed,
     usable_patterns,
-    views_vary,
 )
 from satxlate_jax.training.input import Examples
 
@@ -42,9 +43,9 @@ def calibrate(
     factor per level of a sample's coefficients.
     """
     params = jax.tree.map(np.asarray, params)
-    fit, views_differ = BaseFit(flow, draw_pixels(flow, params, train)), views_vary(train)
+    fit = BaseFit(flow, params, train)
     for pattern in flow.patterns:
-        parts = list(left_out(flow, params, fit, pattern, train, views_differ))
+        parts = list(left_out(flow, params, fit, pattern, train))
         unseen = [
             (params, satellite, each.images[:: max(len(each.images) // CALIBRATED_PATCHES, 1)])
             for satellite, each in validation.items()
@@ -59,50 +60,45 @@ Part = tuple[Tree, str, np.ndarray]
 
 
 class Prepared(NamedTuple):
-    """Some images on the axis, and by the regression with these parameters; what it infers of the satellite's own."""
+    """Some images of a satellite on the axis, and by the regression with these parameters."""
 
     params: Tree
-    channels: Collection[int]
+    satellite: str
     y: jax.Array
     filled: jax.Array
 
 
 def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Part], pattern: tuple[int, ...]) -> Tree:
-    n, name = flow.axis.size, name_pattern(pattern)
+    name, own = name_pattern(pattern), {satellite: {*flow.axis.of_satellite(satellite)} for satellite in flow.bands}
     thinned = [(params, satellite, images[::BLOCKS]) for params, satellite, images in unseen]
     prepared = [part for one in (*parts, *thinned) for part in _prepare(flow, *one, pattern)]
     chosen = [part for one in unseen for part in _prepare(flow, *one, pattern)] or prepared
     found: Tree = jax.tree.map(np.ones_like, prepared[0].params["calibration"][name])
+    lacking = sorted({*range(flow.axis.size)} - {*pattern})
 
-    def gather(parts: Sequence[Prepared], *functions: Any) -> list[list[list[np.ndarray]]]:
-        """Each function's values [..., channel] on all images, by channel, of satellites that have it."""
-        values: list[list[list[np.ndarray]]] = [[[] for _ in range(n)] for _ in functions]
-        for params, channels, y, filled in parts:
+    def gather(parts: Sequence[Prepared], *functions: Any) -> Iterator[tuple[int, list[list[np.ndarray]]]]:
+        """Channels that a satellite has and the pattern lacks, each with every function's values on all its images."""
+        made = []
+        for params, satellite, y, filled in parts:
             settings = flow.settings(params, pattern) | {"calibration": as_float32(found)}
             common = {part: params[part] for part in ("network", "inputs")}
             predicted = _predict(flow, common, filled, settings)
-            for function, own in zip(functions, values, strict=True):
-                made = np.asarray(function(flow, y, *predicted))
-                for channel in channels:
-                    own[channel].append(made[..., channel])
-        return values
+            made.append((own[satellite], [np.asarray(function(flow, y, *predicted)) for function in functions]))
+        for channel in lacking:
+            having = [values for channels, values in made if channel in channels]
+            if having:
+                yield channel, [[one[..., channel] for one in values] for values in zip(*having, strict=True)]
 
-    (every_sum,) = gather(chosen, _products)
-    for channel, sums in enumerate(every_sum):
-        if sums:
-            found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
-            found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
-    (every_square,) = gather(prepared, _coefficient_squares)
-    for channel, squares in enumerate(every_square):
-        if squares:
-            found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
-    every_power, every_ratio = gather(prepared, _octave_powers, _error_ratios)
-    for channel, (powers, ratios) in enumerate(zip(every_power, every_ratio, strict=True)):
-        if powers:
-            found["draw"][:, channel] = _draw_factors(*np.split(np.mean(powers, 0), [1]))
-            one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
-            # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
-            found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
+    for channel, (sums,) in gather(chosen, _products):
+        found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
+        found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
+    for channel, (squares,) in gather(prepared, _coefficient_squares):
+        found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
+    for channel, (powers, ratios) in gather(prepared, _octave_powers, _error_ratios):
+        found["draw"][:, channel] = _draw_factors(*np.split(np.mean(powers, 0), [1]))
+        one, most, two = np.quantile(ratios, [0.6827, ONE_AT_MOST, 0.9545]) / [1, 1, 2]
+        # errors have longer tails than a Gaussian's: two deviations hold 95 % where one does not hold too much then
+        found["std"][:, channel] = np.maximum([np.clip(two, one, max(most, one)), two], 1e-3)
     return found
 
 
@@ -110,9 +106,8 @@ def _prepare(
     flow: SpectralFlow, params: Tree, satellite: str, images: np.ndarray, pattern: tuple[int, ...]
 ) -> Iterator[Prepared]:
     """The images in parts, on the axis and by the regression: what does not change while the calibration is found."""
-    channels = {*flow.axis.of_satellite(satellite)} - {*pattern}
     for part in in_parts(images):
-        yield Prepared(params, channels, *regressed(flow, params, satellite, part, pattern))
+        yield Prepared(params, satellite, *regressed(flow, params, satellite, part, pattern))
 
 
 def _best_shares(products: np.ndarray) -> np.ndarray:
@@ -194,3 +189,76 @@ def _draw_factors(truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
     relative = np.concatenate([levels.T / np.maximum(truth.T, 1e-12), unit])
     shares, _ = nnls(relative, np.concatenate([np.ones(levels.shape[1]), unit.sum(1)]))
     return np.sqrt(np.clip(shares, 0.04, 4))
+
+
+# ---------------------------------------------------------------- likelihood of wavelet coefficients
+
+
+def fit_usual(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:
+    """What a satellite's wavelet coefficients are usually like: for surprise, repair and unseen satellites.
+
+    A satellite that sends no images is like the first of its instrument that does and has its bands; without one its
+    'precision' is zero.
+
+    Returns:
+      Satellite -> 'mean' [channel] and 'precision' [subband, channel, channel] on the axis, and 'factor' [channel]:
+      with it 68 % of errors are within one standard deviation, where each channel is inferred from the others on
+      blocks left out.
+    """
+    blocks = label_blocks(examples)
+    moments = {name: _Coefficients(flow, params, name, each, blocks[name]) for name, each in examples.items()}
+    instruments, n, found = dict(flow.axis.instruments), flow.axis.size, {}
+    unknown = {"mean": np.zeros(n), "precision": np.zeros((3 * flow.levels + 1, n, n)), "factor": np.ones(n)}
+    for satellite in flow.bands:
+        own = {*flow.axis.of_satellite(satellite)}
+        alike = (name for name in (satellite, *moments) if instruments[name] == instruments[satellite])
+        donors = (name for name in alike if name in moments and own <= {*flow.axis.of_satellite(name)})
+        donor = moments.get(next(donors, ""))
+        found[satellite] = donor.usual(satellite) | {"factor": donor.factor(satellite)} if donor else unknown
+    return found
+
+
+class _Coefficients:
+    """A satellite's images on the axis, their means [image, channel] and squares [image, subband, channel, channel]."""
+
+    def __init__(self, flow: SpectralFlow, params: Tree, satellite: str, examples: Examples, blocks: np.ndarray):
+        self.flow, self.blocks = flow, blocks
+        to_axis = jax.jit(lambda images: flow.to_axis(params, images[..., : -len(ANGLES)], satellite))
+        self.images = [np.asarray(to_axis(image)) for image in examples.images]
+        self.means = np.stack([image.mean((0, 1), np.float64) for image in self.images])
+        centre = self.means.mean(0)
+        self.squares = np.stack([np.asarray(_mean_squares(image - centre, flow.levels)) for image in self.images])
+
+    def usual(self, satellite: str, without: int | None = None) -> Tree:
+        """The mean and precision of a satellite's channels, of the images of all blocks but one."""
+        own, n, kept = list(self.flow.axis.of_satellite(satellite)), self.flow.axis.size, self.blocks != without
+        noise = np.array([get_satellite(satellite).band(number).noise for number in self.flow.bands[satellite]])
+        floor = np.diag((noise / np.array(self.flow.axis.std)[own]) ** 2) / 4  # of a coefficient, about
+        mean, precision = np.zeros(n), np.broadcast_to(np.eye(n), self.squares.shape[1:]).copy()
+        mean[own], places = self.means[kept].mean(0)[own], np.ix_(range(len(precision)), own, own)
+        precision[places] = np.linalg.inv(self.squares[kept].mean(0, np.float64)[places] + floor)
+        return {"mean": mean, "precision": precision}
+
+    def factor(self, satellite: str) -> np.ndarray:
+        """The conformal factor [channel] of standard deviations; 1 where there is but one block."""
+        found, apply = np.ones(self.flow.axis.size), jax.jit(infer, static_argnums=2)
+        blocks = np.unique(self.blocks)
+        for channel in self.flow.axis.of_satellite(satellite) if len(blocks) > 1 else ():
+            ratios = []
+            for block in blocks:
+                usual = self.usual(satellite, block) | {"factor": 1.0}
+                part = condition(usual, np.arange(len(found)) != channel)
+                for index in np.flatnonzero(self.blocks == block)[::8]:
+                    y = self.images[index][None]
+                    mean, std = apply(part, y, self.flow.levels)
+                    ratios.append((np.abs(mean - y) / std)[0, ::4, 1::4, channel])
+            found[channel] = max(float(np.quantile(ratios, 0.6827)), 1e-3)
+        return found
+
+
+@partial(jax.jit, static_argnums=1)
+def _mean_squares(y: jax.Array, levels: int) -> jax.Array:
+    """Mean products [subband, channel, channel] of an image's wavelet coefficients."""
+    x = wavelet.transform(y, levels)
+    parts = (x[band.rows, band.columns] for band in wavelet.subbands(y.shape[:2], levels))
+    return jnp.stack([jnp.einsum("ijc,ijd->cd", one, one, precision="highest") / one[..., 0].size for one in parts])

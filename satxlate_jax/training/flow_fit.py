@@ -4,7 +4,7 @@ All of it is closed form on a sample of pixels and patches of the prepared recor
 there are fewer than four days) are left out in turn to decide what helps and how large errors are elsewhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.spectral_base import Group, brightness_temperature, monomials, radiance
+from satxlate_jax.models.flow_layers import Group, brightness_temperature, features, radiance
 from satxlate_jax.models.spectral_flow import ANGLES, SOLAR_IRRADIANCE, SpectralFlow, name_pattern
 from satxlate_jax.regression import Moments, ridge, ridge_of_moments
 from satxlate_jax.training.input import Examples
@@ -35,8 +35,7 @@ LIKELY_SHARE = 0.8  # where no day tile has both bands
 Tree = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """Pixels of one satellite on the axis [pixel, channel], their angles [pixel, 2] and blocks [pixel]."""
 
     values: np.ndarray
@@ -45,21 +44,16 @@ class Pixels:
 
     def of(self, chosen: np.ndarray) -> "Pixels":
         """Some of them."""
-        return Pixels(self.values[chosen], self.angles[chosen], self.blocks[chosen])
+        return Pixels(*(part[chosen] for part in self))
 
 
 def label_blocks(examples: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     """Satellite -> the block of each example: of consecutive days, or of tiles where there are fewer than four days."""
-    days = sorted({day for each in examples.values() for day in each.days.tolist()})
-    tiles = sorted({tile for each in examples.values() for tile in each.tiles.tolist()})
-    names = days if len(days) >= BLOCKS else tiles
-    places = {
-        name: index * BLOCKS // len(names) if names is days else index % BLOCKS for index, name in enumerate(names)
-    }
-    return {
-        satellite: np.array([places[name] for name in (each.days if names is days else each.tiles).tolist()])
-        for satellite, each in examples.items()
-    }
+    days = np.unique(np.concatenate([each.days for each in examples.values()]))
+    if len(days) >= BLOCKS:
+        return {name: np.searchsorted(days, each.days) * BLOCKS // len(days) for name, each in examples.items()}
+    tiles = np.unique(np.concatenate([each.tiles for each in examples.values()]))
+    return {name: np.searchsorted(tiles, each.tiles) % BLOCKS for name, each in examples.items()}
 
 
 def draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> dict[str, Pixels]:
@@ -77,8 +71,8 @@ def draw_pixels(flow: SpectralFlow, params: Tree, examples: Mapping[str, Example
     return found
 
 
-def _join(parts: Sequence[Pixels]) -> Pixels:
-    return Pixels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "angles", "blocks")))
+def _join(parts: Iterable[Pixels]) -> Pixels:
+    return Pixels(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 # ---------------------------------------------------------------- regression
@@ -96,18 +90,20 @@ class _Fit:
         needed = {*self.group.given, channel}
         return [each for name, each in pixels.items() if needed <= {*self.flow.axis.of_satellite(name)}]
 
+    def given(self, pixels: Pixels) -> np.ndarray:
+        return pixels.values[:, list(self.group.given)]
+
     def frame(self, pixels: Mapping[str, Pixels]) -> Tree:
         """What turns given channels into inputs of unit variance, their range and leverage."""
         able = [part for channel in self.group.inferred for part in self.having(pixels, channel)]
-        unique = list({id(part): part for part in able}.values())
+        joined = _join({id(part): part for part in able}.values())
         n, kernel = len(self.group.given), np.eye(len(self.group.given))
         for anchor in self.group.anchors:
             mean = np.zeros((n, 1))
             mean[list(anchor)] = 1 / len(anchor)
             kernel[np.ix_(anchor, anchor)] -= 1 / len(anchor)
             kernel = np.concatenate([kernel, mean], 1)
-        joined = _join(unique)
-        raw = joined.values[:, list(self.group.given)] @ kernel
+        raw = self.given(joined) @ kernel
         scale = np.where(raw.std(0) > 1e-6, raw.std(0), 1.0)
         inputs = (raw - raw.mean(0)) / scale
         precision = np.linalg.inv(np.cov(inputs.T).reshape(inputs.shape[1], -1) + 1e-3 * np.eye(inputs.shape[1]))
@@ -125,18 +121,12 @@ class _Fit:
 
     def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
         """[pixel, feature], as the model computes them."""
-        inputs = np.clip(pixels.values[:, list(self.group.given)] @ frame["kernel"] + frame["bias"], *frame["range"])
-        found = monomials(inputs, self.group.degree, np.concatenate)
-        if not self.group.thermal:
-            return found
-        mean, scale, low, high = frame["air_mass"]
-        air = np.where(np.isfinite(pixels.angles[:, 1]), pixels.angles[:, 1], mean)
-        relative = ((np.clip(air, low, high) - mean) / scale)[:, None]
-        return np.concatenate([found, relative, relative**2, relative * inputs], 1)
+        inputs = np.clip(self.given(pixels) @ frame["kernel"] + frame["bias"], *frame["range"])
+        return features(self.group, frame, inputs, pixels.angles[:, 1], np)
 
     def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
-        """The moments of features and output, the last variable, by block; outputs refer to `reference`."""
-        relative = outputs - self.reference(pixels)
+        """The moments by block of features and output, the last variable, relative to the group's reference."""
+        relative = outputs - self.group.reference(self.given(pixels))
         table = np.concatenate([self.features(frame, pixels), relative[:, None]], 1)
         found = []
         for block in np.unique(pixels.blocks):
@@ -146,13 +136,13 @@ class _Fit:
 
     def solve(self, moments: Moments, with_air_mass: bool, penalty: float) -> tuple[np.ndarray, float]:
         """Weights [feature] and offset of one output."""
-        features = len(moments.mean) - 1
-        used = features - (0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs)
-        kept = [*range(used), features]
+        unused = 0 if with_air_mass or not self.group.thermal else 2 + self.group.inputs
+        used = len(moments.mean) - 1 - unused
+        kept = [*range(used), -1]
         some = Moments(len(kept))
         some.merge(moments.n, moments.mean[kept], moments.products[np.ix_(kept, kept)])
         weights, offset = ridge_of_moments(some, used, penalty)
-        return np.pad(weights[:, 0], (0, features - used)), float(offset[0])
+        return np.pad(weights[:, 0], (0, unused)), float(offset[0])
 
     def error(self, moments: Sequence[Moments], with_air_mass: bool, penalty: float) -> float:
         """The mean squared error on blocks left out."""
@@ -163,10 +153,6 @@ class _Fit:
             total += slope @ out.products @ slope + out.n * (slope @ out.mean - offset) ** 2
         return total / sum(out.n for out in moments)
 
-    def reference(self, pixels: Pixels) -> np.ndarray:
-        """What outputs are predicted relative to, [pixel]."""
-        return self.group.reference(pixels.values[:, list(self.group.given)])
-
 
 def _merge(parts: Sequence[Moments]) -> Moments:
     whole = Moments(*parts[0].mean.shape)
@@ -176,24 +162,24 @@ def _merge(parts: Sequence[Moments]) -> Moments:
 
 
 class _Choice(NamedTuple):
-    """How a channel of a pattern is inferred."""
-
     group: str
     with_air_mass: bool
     penalty: float
 
 
 class BaseFit:
-    """Fits the base of every pattern; `without` leaves out one block."""
+    """Fits the base of every pattern."""
 
-    def __init__(self, flow: SpectralFlow, pixels: Mapping[str, Pixels]):
-        self.flow, self._pixels = flow, pixels
+    def __init__(self, flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]):
+        self.flow, self._pixels = flow, draw_pixels(flow, params, examples)
+        # of enough times that the air mass does not merely stand for the place
+        self._views_differ = all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
         self._choices: dict[tuple, _Choice] = {}  # by pattern and channel, made on blocks left out
 
-    def fit(self, pattern: Sequence[int], without: int | None = None, views_differ: bool = False) -> Tree:
-        """The base of a pattern, without 'sigma'; `views_differ` tells that the data are of many days and views."""
+    def fit(self, pattern: Sequence[int], without: int | None = None) -> Tree:
+        """The base of a pattern but its 'sigma', on all blocks or all but one."""
         if without is not None and not any(tuple(pattern) == known for known, _ in self._choices):
-            self.fit(pattern, views_differ=views_differ)  # choices are made on the whole
+            self.fit(pattern)  # choices are made on the whole
         kept = {name: each.blocks != without for name, each in self._pixels.items()}
         # a satellite of one block only has nothing else to learn from
         pixels = {name: each.of(kept[name]) if kept[name].any() else each for name, each in self._pixels.items()}
@@ -215,16 +201,14 @@ class BaseFit:
                     for fit in fits
                     if self._choices.get((tuple(pattern), channel), (fit.group.name,))[0] == fit.group.name
                 }
-                choice = self._choose(pattern, channel, made, views_differ)
+                choice = self._choose(pattern, channel, made)
                 chosen, moments = made[choice.group]
                 fitted = base[choice.group]
                 weights, offset = chosen.solve(_merge(moments), choice.with_air_mass, choice.penalty)
                 fitted["weights"][:, place], fitted["offset"][place], fitted["used"][place] = weights, offset, 1
         return base
 
-    def _choose(
-        self, pattern: Sequence[int], channel: int, fits: Mapping[str, tuple[_Fit, list[Moments]]], views_differ: bool
-    ) -> _Choice:
+    def _choose(self, pattern: Sequence[int], channel: int, fits: Mapping[str, tuple[_Fit, list[Moments]]]) -> _Choice:
         """The least squared error on blocks left out; what needs more must gain more. Made once for all blocks."""
         key = tuple(pattern), channel
         if key not in self._choices:
@@ -232,8 +216,8 @@ class BaseFit:
             penalty = self.flow.flow["ridge"] * (1 if thermal else RIDGE_REFLECTIVE)
             errors: dict[_Choice, float] = {}
             for rank, (name, (fit, moments)) in enumerate(fits.items()):
-                for with_air_mass in (False, True)[: 1 + (views_differ and thermal)]:
-                    for weaker in WEAKER[: len(WEAKER) if views_differ else 1]:
+                for with_air_mass in (False, True) if self._views_differ and thermal else (False,):
+                    for weaker in WEAKER if self._views_differ else (1,):
                         gain = (1 - OTHER_KIND[thermal] * bool(rank)) * (1 - AIR_MASS * with_air_mass)
                         choice = _Choice(name, with_air_mass, penalty * weaker)
                         errors[choice] = fit.error(moments, *choice[1:]) / gain if len(moments) > 1 else len(errors)
@@ -272,7 +256,7 @@ class BaseFit:
         frame = fit.frame(pixels)
         lit, dark = (
             np.stack([self._emission(part, part.values[:, flow.sunlit], share) for share in SHARES], 1)
-            - fit.reference(part)[:, None]
+            - fit.group.reference(fit.given(part))[:, None]
             for part in (day, joined)
         )
         weights, offset = ridge(fit.features(frame, joined), dark, flow.flow["ridge"])
@@ -286,29 +270,26 @@ def fit_adapters(flow: SpectralFlow, pixels: Mapping[str, Pixels]) -> Tree:
     f is the regression of such a channel on the thermal channels that are alike, on each instrument's own pixels.
     """
     axis, adapters = flow.axis, {}
-    instruments, adapted = dict(axis.instruments), dict(axis.adapted)
-    for satellite, channels in adapted.items():
+    instruments, n = dict(axis.instruments), axis.size
+    listed = {channel for _, channels in axis.adapted for channel in channels}
+
+    def seen(side: str, channel: int) -> list[Pixels]:
+        alike = (name for name in pixels if instruments[name] == instruments[side])
+        return [pixels[name] for name in alike if channel in axis.of_satellite(name)]
+
+    for satellite, channels in axis.adapted:
         if not channels:
             continue
-        n = axis.size
         kernel, bias, std = np.zeros((n, n)), np.zeros(n), np.zeros(n)
-        listed = {channel for each in adapted.values() for channel in each}
         for channel in channels:
             reference = next(name for name, own in axis.channels if channel in own)
-            sides = {
-                side: [
-                    each
-                    for name, each in pixels.items()
-                    if instruments[name] == instruments[side] and channel in axis.of_satellite(name)
-                ]
-                for side in (reference, satellite)
-            }
+            sides = [seen(side, channel) for side in (reference, satellite)]
             alike = [c for c in axis.given(reference, satellite) if axis.thermal[c] and c not in listed]
-            if not all(sides.values()) or not alike:
+            if not all(sides) or not alike:
                 continue
             left = []
-            for side, sign in ((reference, 1), (satellite, -1)):
-                joined = _join([each for each in sides[side] if np.isfinite(each.values[:, alike]).all()])
+            for side, sign in zip(sides, (1, -1), strict=True):
+                joined = _join(each for each in side if np.isfinite(each.values[:, alike]).all())
                 weights, offset = ridge(joined.values[:, alike], joined.values[:, [channel]], RIDGE_ADAPTER)
                 kernel[alike, channel] += sign * weights[:, 0]
                 bias[channel] += sign * offset[0]
@@ -326,15 +307,14 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
     params = jax.tree.map(np.asarray, params)
     raw = draw_pixels(flow, params | {"adapters": {}}, examples)
     params["adapters"] = as_float32(fit_adapters(flow, raw))
-    fit = BaseFit(flow, draw_pixels(flow, params, examples))
-    views_differ = views_vary(examples)
+    fit = BaseFit(flow, params, examples)
     for pattern in flow.patterns:
-        params["base"][name_pattern(pattern)] |= as_float32(fit.fit(pattern, views_differ=views_differ))
+        params["base"][name_pattern(pattern)] |= as_float32(fit.fit(pattern))
     params["inputs"] = as_float32(_whitening(flow, params, examples))
     for pattern in flow.patterns:
         grams = np.zeros((flow.axis.size, 3 * flow.levels + 1, 2 * flow.axis.size, 2 * flow.axis.size))
         counts = np.zeros(flow.axis.size)
-        for refitted, satellite, images in left_out(flow, params, fit, pattern, examples, views_differ):
+        for refitted, satellite, images in left_out(flow, params, fit, pattern, examples):
             own = list(flow.axis.of_satellite(satellite))
             for part in in_parts(images):
                 grams[own] += np.asarray(_gram(flow, *regressed(flow, refitted, satellite, part, pattern)))
@@ -345,12 +325,12 @@ def fit_start(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]
 
 
 def left_out(
-    flow: SpectralFlow, params: Tree, fit: "BaseFit", pattern: tuple, examples: Mapping[str, Examples], views: bool
+    flow: SpectralFlow, params: Tree, fit: BaseFit, pattern: tuple, examples: Mapping[str, Examples]
 ) -> Iterator[tuple[Tree, str, np.ndarray]]:
     """Parameters with a base fitted without a block, a satellite that serves the pattern, its images of the block."""
     blocks, name = label_blocks(examples), name_pattern(pattern)
     for block in range(BLOCKS):
-        base = params["base"][name] | as_float32(fit.fit(pattern, block, views))
+        base = params["base"][name] | as_float32(fit.fit(pattern, block))
         refitted = params | {"base": params["base"] | {name: base}}
         for satellite, each in examples.items():
             images = each.images[blocks[satellite] == block]
@@ -361,7 +341,7 @@ def left_out(
 @partial(jax.jit, static_argnums=(0, 2, 4))
 def regressed(flow: SpectralFlow, params: Tree, satellite: str, images: jax.Array, pattern: tuple) -> tuple:
     """Images on the axis, and with what the pattern lacks from the regression: all that differs between patterns."""
-    y, angles = _on_axis(flow, params, images, satellite)
+    y, angles = flow.to_axis(params, images[..., : -len(ANGLES)], satellite), images[..., -len(ANGLES) :]
     return y, flow.regress(params, y, angles, pattern, y if flow.reflectance in pattern else None)[0]
 
 
@@ -398,11 +378,6 @@ def _fit_gains(flow: SpectralFlow, grams: np.ndarray, pattern: tuple[int, ...]) 
     return {"gains": gains, "sigma": sigma}
 
 
-def views_vary(examples: Mapping[str, Examples]) -> bool:
-    """True where the data are of enough times that the air mass does not merely stand for the place."""
-    return all(len(set(each.days.tolist())) >= BLOCKS for each in examples.values())
-
-
 def as_float32(tree: Tree) -> Tree:
     """The tree with numpy arrays of float32."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), tree)
@@ -414,14 +389,10 @@ def usable_patterns(flow: SpectralFlow, satellite: str) -> list[tuple[int, ...]]
     return [pattern for pattern in flow.patterns if {*pattern} < own]
 
 
-def in_parts(images: np.ndarray, size: int = 8) -> Iterator[np.ndarray]:
-    """The images in parts of one size, so that one program serves all; the first may come twice to fill the last."""
-    filled = images[np.arange(-(-len(images) // size) * size) % len(images)]
-    return (filled[start : start + size] for start in range(0, len(filled), size))
-
-
-def _on_axis(flow: SpectralFlow, params: Tree, images: Any, satellite: str) -> tuple[jax.Array, jax.Array]:
-    return flow.to_axis(params, images[..., : -len(ANGLES)], satellite), images[..., -len(ANGLES) :]
+def in_parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """The images in parts of eight, so that one program serves all; the first may come twice to fill the last."""
+    places = np.arange(-(-len(images) // 8) * 8) % len(images)
+    return (images[part] for part in places.reshape(-1, 8))
 
 
 def _whitening(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:

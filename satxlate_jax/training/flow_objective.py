@@ -1,8 +1,7 @@
 """The spectral flow's objective: the exact negative log-likelihood of withheld channels, and its training step.
 
-Each satellite's images serve the patterns of given channels that other satellites have: one of them is drawn for each
-satellite and step, its channels are given, and the likelihood is that of the wavelet coefficients of the others. No
-pairs of satellites, no discriminator: a step costs the same for each satellite, however many there are.
+Of the patterns of given channels that a satellite's images serve one is drawn in each step. No pairs of satellites, no
+discriminator: a step costs the same for each satellite, however many there are.
 """
 
 import dataclasses
@@ -19,20 +18,13 @@ from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
-from satxlate_jax.training.flow_calibration import calibrate
+from satxlate_jax.training.flow_calibration import calibrate, fit_usual
 from satxlate_jax.training.flow_fit import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
-from satxlate_jax.training.likelihood_fit import fit_usual
 from satxlate_jax.training.step import TrainState, TrainStep
 
 Images = Mapping[str, jax.Array]
 Pattern = tuple[int, ...]
-
-
-def from_first(fit: Callable[[], Any]) -> Any:
-    """A fitted tree of the first process, in every process, so that it is the same for any number of them."""
-    lists = sharding.from_first_process(lambda: jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), fit()))
-    return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: not isinstance(leaf, dict))
 
 
 class Withheld(NamedTuple):
@@ -48,17 +40,13 @@ class Withheld(NamedTuple):
     log_likelihood: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
 class FlowObjective:
-    """The loss of a spectral flow.
+    """The loss of a spectral flow; its discriminator is one of no satellite."""
 
-    Args:
-      translator: the flow.
-      discriminator: one of no satellite.
-      shared: satellite -> satellite -> channels of the first that the second has too.
-    """
-
-    def __init__(self, translator: SpectralFlow, discriminator: Discriminator, shared: Channels):
-        self.translator, self.discriminator, self.shared = translator, discriminator, shared
+    translator: SpectralFlow
+    discriminator: Discriminator
+    shared: Channels
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
         """The parameters before step 0: all but the network is fitted to the training split, and put on devices."""
@@ -68,7 +56,7 @@ class FlowObjective:
             fitted = fit_start(self.translator, generator, examples)
             return fitted | ({"usual": fit_usual(self.translator, fitted, examples)} if "usual" in fitted else {})
 
-        fitted = from_first(fit)
+        fitted = sharding.fitted_by_first_process(fit)
         return generator | place({name: part for name, part in fitted.items() if name != "network"})
 
     def fit_end(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> dict[str, Any]:
@@ -78,16 +66,13 @@ class FlowObjective:
             splits = (read_examples(config, split, PATCHES) for split in ("train", "validation"))
             return calibrate(self.translator, generator, *splits)
 
-        return {"calibration": place(from_first(fit))}
+        return {"calibration": place(sharding.fitted_by_first_process(fit))}
 
     def loss(self, params: Any, batch: Images, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """The mean over satellites of the negative log-likelihood per pixel and channel of what a pattern withholds.
 
         Level l of the wavelet counts 2^l times: coarse coefficients are few. The base, adapters and calibration of
-        `params` get no gradient.
-
-        Returns:
-          The loss, and the root mean square of z, which is 1 where standard deviations are right.
+        `params` get no gradient. Beside the loss the root mean square of z, 1 where standard deviations are right.
         """
         flow, losses, squares = self.translator, [], []
         params = {name: part if name == "network" else jax.lax.stop_gradient(part) for name, part in params.items()}
@@ -95,9 +80,8 @@ class FlowObjective:
             patterns = usable_patterns(flow, satellite)
             if not patterns:
                 continue
-            y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
             index = jax.random.randint(each, (), 0, len(patterns))
-            loss, square = self._of_satellite(params, y, angles, satellite, patterns, index)
+            loss, square = self._of_satellite(params, x, satellite, patterns, index)
             losses.append(loss)
             squares.append(square)
         if not losses:
@@ -105,16 +89,11 @@ class FlowObjective:
         return jnp.mean(jnp.stack(losses)), {"z_rms": jnp.sqrt(jnp.mean(jnp.stack(squares)))}
 
     def _of_satellite(
-        self,
-        params: Any,
-        y: jax.Array,
-        angles: jax.Array,
-        satellite: str,
-        patterns: Sequence[Pattern],
-        index: jax.Array,
+        self, params: Any, x: jax.Array, satellite: str, patterns: Sequence[Pattern], index: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """The loss of one of the patterns, and the mean of z squared; only the regression differs in its program."""
         flow, own = self.translator, self.translator.mask(self.translator.axis.of_satellite(satellite))
+        y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
         known = [y if flow.reflectance in pattern else None for pattern in patterns]
         branches = [
             lambda p, y, a, g=pattern, k=reflectance: flow.regress(p, y, a, g, k)[0]
@@ -139,10 +118,6 @@ class FlowObjective:
         """Satellite -> satellite -> the mean of the first's images as the second's, network units, without angles."""
         names = self.translator.satellites
         return {k: {q: self.translator.distribution(params, x, k, q).mean for q in names} for k, x in batch.items()}
-
-    def observations(self, batch: Images) -> dict[str, jax.Array]:
-        """The bands of a batch, without the angles."""
-        return {satellite: x[..., : -len(ANGLES)] for satellite, x in batch.items()}
 
     def errors(self, params: Any, batch: Images, units: Any = None) -> dict[str, jax.Array]:
         """Errors of reconstructions and cycles: none, they are exact."""
@@ -174,8 +149,7 @@ class FlowObjective:
             parts[band.level].append(terms[..., band.rows, band.columns, inferred].ravel())
         likelihood = jnp.stack([jnp.mean(jnp.concatenate(part)) for part in parts.values()])
         mean, sample = (flow.from_axis(params, image, satellite) for image in (mean, sample))
-        slope = jnp.asarray(flow.axis.scale(satellite)[0])
-        return Withheld(observed, mean, std[..., jnp.array(own)] / slope, sample, likelihood)
+        return Withheld(observed, mean, flow.own_std(std, satellite), sample, likelihood)
 
 
 class FlowStep(TrainStep):

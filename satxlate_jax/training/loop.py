@@ -1,8 +1,7 @@
-"""`satxlate train`: train a translator, or continue a run.
+"""`satxlate train`: train a translator, or continue a run (run_folder.py says where its state comes from).
 
-Where the state comes from, in order of precedence: the newest complete checkpoint of the workdir; the run that
-config.init_from names; scratch. So the same command starts a run and continues it. The step number is the whole state
-of the input and of the noise: batch `step` and fold_in(key, step) belong to step `step`, whenever it is taken.
+The step number is the whole state of the input and of the noise: batch `step` and fold_in(key, step) belong to step
+`step`, whenever it is taken.
 """
 
 import argparse
@@ -69,10 +68,9 @@ def _all_finite(tree: Any) -> list[jax.Array]:
 
 
 def check_finite(tree: Any, step: int) -> None:
-    """A checkpoint must be good: a step's losses can be finite although its update was not.
+    """Raise TrainingDivergedError naming the first array that is not finite: only good states become checkpoints.
 
-    Raises:
-      TrainingDivergedError: naming the first array that is not finite.
+    A step's losses can be finite although its update was not.
     """
     finite = jax.device_get(_all_finite(tree))
     bad = [path for path, good in zip(paths(tree), finite, strict=True) if not good]
@@ -102,8 +100,7 @@ def without_echoes() -> Iterator[None]:
     """Keep failures of background writes from being reported twice, while it lasts.
 
     They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
-    also print them, with tracebacks. After a failure they may do so until the process ends: what is still collected
-    here says it here, the program `satxlate` silences the rest at its end, and in Python the process is the user's.
+    also print them, with tracebacks. After a failure they may do so until the process ends; `satxlate` silences that.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     hook = sys.unraisablehook
@@ -133,8 +130,8 @@ class Progress:
     """Follows the losses without making the devices wait, and shows them and where the time goes.
 
     A step's metrics are fetched when later steps are under way; those of every `log_every`-th step and of the last go
-    to the monitor. The terminal has a bar where there is one, else a line now and then, and only in the first process.
-    `stop_agreed` says whether a process voted to stop in a step that was fetched.
+    to the monitor. The first process shows a bar where there is a terminal, else a line now and then. `stop_agreed`
+    tells if a process voted to stop in a step that was fetched.
     """
 
     APART = ("compile", "save", "look")  # not part of stepping; 'look' is evaluating, as tagged in TensorBoard
@@ -159,16 +156,12 @@ class Progress:
             self._spent[what] += time.monotonic() - begin
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """The metrics of a step that was just begun; `step` counts it."""
+        """Take the metrics of a step that was just begun; `step` counts it."""
         self._under_way.append((step, metrics))
         self.drain(AHEAD)
 
     def drain(self, ahead: int = 0) -> None:
-        """Fetch the metrics of all but the newest `ahead` steps.
-
-        Raises:
-          TrainingDivergedError: one of them is not finite.
-        """
+        """Fetch the metrics of all but the newest `ahead` steps; TrainingDivergedError where one is not finite."""
         while len(self._under_way) > ahead:
             step, metrics = self._under_way.popleft()
             metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -215,12 +208,9 @@ class Progress:
 
 
 class Trace:
-    """A profiler's trace of chosen steps, for TensorBoard's profile page (`pip install xprof`).
+    """A profiler's trace of chosen `steps`, for TensorBoard's profile page (`pip install xprof`).
 
-    Args:
-      folder: of the run.
-      steps: which; empty for none.
-      drain: waits for the steps under way, so that the trace holds all of the chosen ones and nothing of others.
+    `drain` waits for the steps under way, so that the trace holds all of the chosen ones and nothing of others.
     """
 
     def __init__(self, folder: epath.Path, steps: range, drain: Callable[[], None]):
@@ -264,16 +254,13 @@ class _Run:
 
 
 def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
-    """Train to config.steps, or until SIGTERM; every process of a run calls it.
+    """Train to config.steps, or until SIGTERM; every process of a run calls it. Returns the step reached.
 
     Args:
       config: a checked configuration, see configs/default.py.
       workdir: the run's folder; checkpoints/ and TensorBoard's events go there.
       profile: steps to write a profiler's trace of.
       allow_other_data: continue a run although its data are not those that it began with.
-
-    Returns:
-      The step reached; the newest checkpoint holds it.
 
     Raises:
       InputError: the data, the workdir or the configuration cannot be used, or a loss is no longer finite.
@@ -285,7 +272,8 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         sharding.check_batch_size(config.batch_size, mesh)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
-        runs.check_origin(config, checkpoints)
+        if config.init_from and checkpoints.latest_step() is None:
+            runs.given_run(config)  # it must be fit to start from; told before data are read
         metadata = runs.run_metadata(config)
         metadata["data"] = batches.check_records(config)
         saved = runs.open_workdir(folder, metadata, checkpoints)

@@ -28,20 +28,17 @@ def make_pictures(
 ) -> dict[str, np.ndarray]:
     """One strip per patch: the observation, its reconstruction, and it as every other satellite sees it.
 
-    Args:
-      batch: satellite -> [n, h, w, band], published network units.
-      translations: satellite -> satellite -> the first as the second, likewise.
-      bands: satellite -> its bands, 1-based.
+    All in published network units: `batch` satellite -> [n, h, w, band], `translations` satellite -> satellite -> the
+    first as the second. A part is grey where its satellite lacks the `bands` (1-based) of a kind; a satellite without
+    bands of any kind gives its first in 'first_band'.
 
     Returns:
-      'KIND/WHAT IS ON IT' -> [n, h, w * (2 + number of other satellites), 3 or 1], 0 to 1. A part is grey where its
-      satellite lacks the bands. A satellite without bands of a kind gives the nearest band it has in 'first_band'.
+      'KIND/WHAT IS ON IT' -> [n, h, w * (2 + number of other satellites), 3 or 1], 0 to 1.
     """
     pictures = {}
     for satellite, observed in batch.items():
         others = [other for other in bands if other != satellite]
-        parts = [(satellite, observed), (satellite, translations[satellite][satellite])]
-        parts += [(other, translations[satellite][other]) for other in others]
+        parts = [(satellite, observed), *((name, translations[satellite][name]) for name in (satellite, *others))]
         caption = " | ".join([satellite, "itself", *(f"as {other}" for other in others)])
         kinds = [kind for kind, (wavelengths, _) in PICTURES.items() if _channels(satellite, bands, wavelengths)]
         for kind in kinds:
@@ -56,13 +53,9 @@ def make_pictures(
 def make_maps(maps: Mapping[str, Images], bands: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     """One strip per patch and inferred band: observed, and mean, sample and standard deviation given another's bands.
 
-    Args:
-      maps: 'G16-G17' -> 'observed', 'mean', 'sample' and 'std' [n, h, w, band] of G16, published network units.
-      bands: satellite -> its bands, 1-based.
-
-    Returns:
-      'withheld/WHAT IS ON IT' -> [n, h, w * 4, 1], 0 to 1; the last part is white where the standard deviation is the
-      band's own or more.
+    From 'G16-G17' -> 'observed', 'mean', 'sample' and 'std' [n, h, w, band] of G16, published network units, to
+    'withheld/WHAT IS ON IT' -> [n, h, w * 4, 1], 0 to 1; the last part is white where the standard deviation is the
+    band's own or more.
     """
     pictures = {}
     for route, parts in maps.items():
@@ -86,14 +79,14 @@ def _channels(satellite: str, bands: Mapping[str, Sequence[int]], wavelengths: S
 
 
 def _draw(x: np.ndarray, channels: Sequence[int], depth: int, scale: float) -> np.ndarray:
-    """Network units from -scale to +scale become 0 to 1; a negative scale turns it round."""
+    """Network units from -scale to +scale as 0 to 1; a negative scale turns it round."""
     if not channels:
         return np.full((*x.shape[:3], depth), 0.5, np.float32)
     return np.clip(0.5 + x[..., list(channels)] / (2 * scale), 0, 1).astype(np.float32)
 
 
 def _reporting_a_full_disk(method: Callable) -> Callable:
-    """The writer works in the background, so what went wrong there shows up in any later call."""
+    """Turn errors of the writer into one line: it works in the background, so they show up in any later call."""
 
     @wraps(method)
     def wrapped(self: "Monitor", *arguments: Any) -> None:
@@ -121,12 +114,10 @@ class Monitor:
     """
 
     def __init__(self, workdir: epath.Path, last_step: int, metadata: Mapping[str, Any]):
-        self._workdir, self._metadata = workdir, metadata
-        self._satellites = metadata["satellites"]
-        self._writer: Any = None
-        if jax.process_index() == 0:
-            self._writer = "opening"
-            self._open(last_step)
+        self._workdir, self._metadata, self._satellites = workdir, metadata, metadata["satellites"]
+        self._bands = {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
+        self._writer: Any = "opening" if jax.process_index() == 0 else None
+        self._open(last_step)
 
     @_reporting_a_full_disk
     def _open(self, last_step: int) -> None:
@@ -157,9 +148,9 @@ class Monitor:
 
     @_reporting_a_full_disk
     def write_pictures(self, step: int, batch: Images, translations: Mapping[str, Images]) -> None:
-        """Observations beside their reconstruction and translations, in published network units.
+        """Observations beside their reconstruction and translations, see `make_pictures`; in the run's network units.
 
-        So a grey means the same for every satellite and run. Arguments in the run's network units, see `make_pictures`.
+        They are drawn in published ones, so that a grey means the same for every satellite and run.
         """
         batch = {name: self._published(x, name) for name, x in batch.items()}
         translations = {k: {q: self._published(x, q) for q, x in parts.items()} for k, parts in translations.items()}
@@ -174,12 +165,8 @@ class Monitor:
             published[route] = {name: self._published(x, satellite, name == "std") for name, x in parts.items()}
         self._writer.write_images(step, make_maps(published, self._bands))
 
-    @property
-    def _bands(self) -> dict[str, Sequence[int]]:
-        return {satellite: entry["bands"] for satellite, entry in self._satellites.items()}
-
     def _published(self, x: np.ndarray, satellite: str, is_deviation: bool = False) -> np.ndarray:
-        mean, std = published_statistics(satellite, self._satellites[satellite]["bands"])
+        mean, std = published_statistics(satellite, self._bands[satellite])
         if is_deviation:
             return x * np.asarray(self._satellites[satellite]["std"]) / std
         return normalize(self._physical(x, satellite), mean, std)
@@ -192,7 +179,7 @@ class Monitor:
         """Histograms per band of observations and of their reconstruction, in physical units."""
         histograms: dict[str, np.ndarray] = {}
         for satellite, observed in batch.items():
-            bands = [get_satellite(satellite).band(number) for number in self._satellites[satellite]["bands"]]
+            bands = [get_satellite(satellite).band(number) for number in self._bands[satellite]]
             for what, x in (("observed", observed), ("reconstructed", translations[satellite][satellite])):
                 for band, values in zip(bands, np.moveaxis(self._physical(x, satellite), -1, 0), strict=True):
                     unit = "K" if band.unit == "K" else "reflectance"

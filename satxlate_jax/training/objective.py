@@ -73,11 +73,9 @@ def _adversarial(score: jax.Array, is_real: bool, gan_type: str) -> jax.Array:
 
 
 def generator_adversarial(fake_scores: Sequence[jax.Array], gan_type: str) -> jax.Array:
-    """Distance of generated images from passing as real, summed over scales.
+    """Distance of generated images from passing as real, summed over scales, from what `Discriminator.score` gives.
 
-    Args:
-      fake_scores: as `Discriminator.score` gives them.
-      gan_type: 'lsgan' (least squares, Mao et al. 2017) | 'nsgan' (non-saturating, Goodfellow et al. 2014).
+    `gan_type` is 'lsgan' (least squares, Mao et al. 2017) | 'nsgan' (non-saturating, Goodfellow et al. 2014).
     """
     return sum(_adversarial(score, True, gan_type) for score in fake_scores)
 
@@ -85,7 +83,7 @@ def generator_adversarial(fake_scores: Sequence[jax.Array], gan_type: str) -> ja
 def discriminator_adversarial(
     fake_scores: Sequence[jax.Array], real_scores: Sequence[jax.Array], gan_type: str
 ) -> jax.Array:
-    """The discriminator's error in telling generated from real images, summed over scales; arguments as above."""
+    """The discriminator's error in telling generated from real images, summed over scales."""
     return sum(
         _adversarial(fake, False, gan_type) + _adversarial(real, True, gan_type)
         for fake, real in zip(fake_scores, real_scores, strict=True)
@@ -114,13 +112,9 @@ class Objective:
     """The two losses as functions of parameters.
 
     Attributes:
-      translator: the generator.
-      discriminator: of all satellites.
       shared: satellite -> satellite -> 0-based channels of the first that the second shares, in the same order.
       units: satellite -> satellite -> how to write those channels in the second's network units.
       weights: term -> its weight in the generator's loss; the discriminator's has that of 'gan'.
-      variant: 'paper' | 'released'.
-      gan_type: 'lsgan' | 'nsgan'.
     """
 
     translator: Translator
@@ -134,11 +128,7 @@ class Objective:
     def translate_all(
         self, generator: Any, batch: Images, noise: Images | None = None, targets: Sequence[str] | None = None
     ) -> tuple[Images, Translations]:
-        """Every source of the batch decoded as every target (default: all), with noise on its encoding or none.
-
-        Returns:
-          Encodings {k: z_k} and translations {k: {q: dec_q(z_k + n_k)}}.
-        """
+        """Encodings {k: z_k} of a batch and its translations to all or some targets {k: {q: dec_q(z_k + n_k)}}."""
         latents = {k: self.translator.encode(generator, x, k) for k, x in batch.items()}
         return latents, self._decode(generator, batch, latents, noise, targets or self.translator.satellites)
 
@@ -165,7 +155,6 @@ class Objective:
     def _cycles(
         self, generator: Any, batch: Images, noise: Images, forward: Translations, cycles: int
     ) -> Iterator[tuple[Translations, Translations]]:
-        """The results of `_return`, cycle by cycle."""
         encodings, back = self._return(generator, batch, noise, forward)
         yield encodings, back
         for cycle in range(1, cycles):
@@ -273,10 +262,6 @@ class Objective:
         """{k: {q: the images of k as q}}, without noise, network units."""
         return self.translate_all(generator, batch)[1]
 
-    def observations(self, batch: Images) -> Images:
-        """The bands of a batch."""
-        return batch
-
     def errors(self, generator: Any, batch: Images, units: Mapping[str, Mapping[str, Units]]) -> dict[str, jax.Array]:
         """Errors of reconstructions, cycles and shared bands, as `validation.Validation.scores` names them.
 
@@ -300,17 +285,12 @@ class Objective:
         """Nothing: this family has no distribution of withheld bands."""
         return {}
 
-    def fakes(self, generator: Any, batch: Images, noise: Images) -> Translations:
-        """{k: {q: dec_q(z_k + n_k)}} of the satellites of the batch, for the discriminators."""
-        return self.translate_all(generator, batch, noise, tuple(batch))[1]
-
     def discriminator_loss(
         self, discriminator: Any, batch: Images, fakes: Translations
     ) -> tuple[jax.Array, dict[str, Any]]:
         """The discriminators' loss: for every pair (d, q) of the batch, q = d included, fakes[q][d] against batch[d].
 
-        Fakes {q: {d: dec_d(z_q + n_q)}} come without gradient. Returns the loss and {'terms': {'dis': value}, 'items':
-        {'dis': list of values}}.
+        Fakes {q: {d: dec_d(z_q + n_q)}} come without gradient. Returns are as of `generator_loss`, of a term 'dis'.
         """
         items, batch = [], self._in_order(batch)
         for d, x in batch.items():

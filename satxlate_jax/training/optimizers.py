@@ -40,11 +40,7 @@ def paths(tree: Tree, prefix: str = "") -> list[str]:
 
 
 def compile_rules(freeze: Sequence[str]) -> list[re.Pattern]:
-    """The regular expressions of `config.freeze`.
-
-    Raises:
-      InputError: one of them is none.
-    """
+    """The regular expressions of `config.freeze`; InputError where one of them is none."""
     try:
         return [re.compile(rule) for rule in freeze]
     except re.error as error:
@@ -52,10 +48,7 @@ def compile_rules(freeze: Sequence[str]) -> list[re.Pattern]:
 
 
 def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
-    """The tree with True for leaves that are trained: those whose path no rule matches.
-
-    The regular expressions of `freeze` are searched from the beginning of the path, which `prefix` precedes.
-    """
+    """The tree with True for leaves that are trained: no rule of `freeze` matches the beginning of prefix + path."""
     rules = compile_rules(freeze)
     flags = [not any(rule.match(path) for rule in rules) for path in paths(tree, prefix)]
     return jax.tree.unflatten(jax.tree.structure(tree), flags)
@@ -78,10 +71,7 @@ def make_optimizer(optimizer: Mapping[str, Any], trainable: Tree, *, decays: boo
 
     L2 weight decay is added to the gradient, before the moments (not decoupled; that of 'adamw' is, as Loshchilov &
     Hutter have it, ICLR 2019), and after the gradient of what is trained was limited to `clip_norm`, where that is not
-    0. Frozen leaves have neither update nor decay.
-
-    Returns:
-      A transformation whose state is {'count', 'mu', 'nu'}, as checkpoints store it, whatever Optax calls its own.
+    0. Frozen leaves have neither update nor decay. Its state is {'count', 'mu', 'nu'}, as checkpoints store it.
     """
     decay = optax.add_decayed_weights(optimizer["weight_decay"])
     adam = optax.scale_by_adam(b1=optimizer["beta1"], b2=optimizer["beta2"], eps=1e-8)
@@ -94,17 +84,15 @@ def make_optimizer(optimizer: Mapping[str, Any], trainable: Tree, *, decays: boo
         steps.insert(0, optax.masked(optax.clip_by_global_norm(optimizer["clip_norm"]), trainable))
     chain = optax.chain(*steps)
 
+    def stored(state: Any) -> Tree:
+        return next(part for part in state if isinstance(part, optax.ScaleByAdamState))._asdict()
+
     def init(params: Tree) -> Tree:
-        return _stored(chain.init(params))
+        return stored(chain.init(params))
 
     def update(gradients: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]:
         # the one count that is stored is both Adam's and the learning rate's
         updates, after = chain.update(gradients, optax.tree.set(chain.init(params), **state), params)
-        return updates, _stored(after)
+        return updates, stored(after)
 
     return optax.GradientTransformation(init, update)
-
-
-def _stored(state: Any) -> Tree:
-    adam = next(part for part in state if isinstance(part, optax.ScaleByAdamState))
-    return adam._asdict()

@@ -1,7 +1,11 @@
-"""A run's folder: the metadata of its checkpoints, whether it can be continued, and the state to start from."""
+"""A run's folder: the metadata of its checkpoints, whether it can be continued, and the state to start from.
+
+That of its newest checkpoint; or the weights of another run, to which satellites may be added; or scratch.
+"""
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,16 +25,14 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import satellite_entries
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
+from satxlate_jax.training.optimizers import paths
 from satxlate_jax.training.step import TrainState, TrainStep
-from satxlate_jax.training.warm_start import describe_origins, new_satellites, take_over
 
 MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
 EVENT_FILES = "events.out.tfevents.*"
+# Within a format a continued run ends bit by bit as one that nobody interrupted. 1 drew records from several shards in
+# turn; 2 draws every record once per epoch.
 FORMAT = 2
-"""Within a format a continued run ends bit by bit as one that nobody interrupted.
-
-1 drew records from several shards in turn; 2 draws every record once per epoch.
-"""
 # Fields that may differ between a checkpoint and the command that continues it: none that changes what a step does.
 # `remat` changes the order of sums, as the number of devices does; training never looks at the average of `ema_decay`.
 MAY_CHANGE = {"data.dir", "remat", "optimizer.ema_decay"} | set(
@@ -47,15 +49,11 @@ NEUTRAL: dict[str, Any] = {
     "optimizer.warmup_steps": 0,
 }
 _AVERAGE = "generator_average"
+Tree = dict[str, Any]
 
 
 def run_metadata(config: Any) -> dict[str, Any]:
-    """The metadata of every checkpoint of a run, so that it can be used without its configuration file.
-
-    Returns:
-      JSON: 'format', 'config', 'satellites' (in order: bands, mean, std, skips, slots), 'seed', 'process_count',
-      'versions'.
-    """
+    """The metadata (JSON) of every checkpoint of a run, so that it can be used without its configuration file."""
     packages = ("satxlate-jax", "jax", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
     metadata = {
         "format": FORMAT,
@@ -68,28 +66,10 @@ def run_metadata(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(metadata))
 
 
-def check_origin(config: Any, checkpoints: Checkpoints) -> None:
-    """Check that the run that `config.init_from` names can be started from, where it will be, before data are read.
-
-    Raises:
-      InputError: it is no run, or has other bands.
-    """
-    if config.init_from and checkpoints.latest_step() is None:
-        new_satellites(config, _given_run(config).metadata(), config.init_from)
-
-
-def _given_run(config: Any) -> Checkpoints:
-    return Checkpoints(f"{config.init_from}/checkpoints")
-
-
 def open_workdir(workdir: epath.Path, metadata: Mapping[str, Any], checkpoints: Checkpoints) -> int:
-    """Check that the folder can be written, and find the step that it has reached.
+    """Check that the folder can be written; the step of its newest complete checkpoint, or -1, in every process.
 
-    Returns:
-      The newest complete checkpoint's step, or -1: the same in every process.
-
-    Raises:
-      InputError: the folder cannot be written, holds somebody else's files, or the processes disagree.
+    InputError: it cannot be written, holds somebody else's files, or the processes disagree.
     """
     problem, step = "", checkpoints.latest_step()
     if jax.process_index() == 0:
@@ -126,19 +106,10 @@ def open_workdir(workdir: epath.Path, metadata: Mapping[str, Any], checkpoints: 
 def check_continues(
     metadata: Mapping[str, Any], stored: Mapping[str, Any], where: epath.Path, allow_other_data: bool = False
 ) -> list[str]:
-    """A checkpoint may only be continued by the configuration that made it, on the data that it was trained on.
+    """Check that a run started now with this metadata is the one that `stored`, the checkpoint `where`'s, is of.
 
-    Args:
-      metadata: of the run as it is started now.
-      stored: the metadata of the checkpoint `where`.
-      where: the checkpoint.
-      allow_other_data: other data are no obstacle.
-
-    Returns:
-      Notes for the user: of another format, of data that the checkpoint does not tell of.
-
-    Raises:
-      InputError: naming what differs, with both values.
+    InputError names what differs of the configuration or, unless `allow_other_data`, of the data, with both values.
+    Returns notes for the user: of another format, of data that the checkpoint does not tell of.
     """
     if stored["format"] > FORMAT:
         raise InputError(
@@ -211,13 +182,10 @@ def starting_state(
     metadata: Mapping[str, Any],
     allow_other_data: bool = False,
 ) -> tuple[TrainState, str]:
-    """The state to begin with: of checkpoint `step` of the workdir, or `initial_state` where that is negative.
+    """The state to begin with, of checkpoint `step` or, where that is negative, `initial_state`; where it comes from.
 
     A moving average of the generator that is asked for and not in the checkpoint begins with the checkpoint's
     generator; one that is there and no longer asked for is dropped.
-
-    Returns:
-      The state, and a line that says where it comes from, with what there is to know of it in further ones.
     """
     if step < 0:
         return initial_state(config, train_step, mesh)
@@ -249,19 +217,17 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
         state = replace(state, generator=generator, generator_average=average)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
-    given = _given_run(config)
-    new = new_satellites(config, given.metadata(), config.init_from)
+    given, new = given_run(config)
     average = _AVERAGE if _AVERAGE in given.parts() else "generator"
     theirs = {"generator": given.restore(only=average), "discriminator": given.restore(only="discriminator")}
     fresh = {part: getattr(state, part) for part in theirs}
     new += {*fresh["generator"].get("base", ())} - {*theirs["generator"].get("base", ())}  # patterns that it brings
     taken, origins = take_over(fresh, theirs, new, config.init_from)
-    trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
-    state = replace(state, **sharding.place(mesh, taken))
     if train_step.keeps_average:
-        state = replace(state, generator_average=sharding.place(mesh, taken["generator"]))
+        taken[_AVERAGE] = taken["generator"]
+    trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
     begin = f"starting from the weights of {config.init_from}, step {given.latest_step()}"
-    return state, f"{begin}:\n{describe_origins(origins, trainable)}"
+    return replace(state, **sharding.place(mesh, taken)), f"{begin}:\n{describe_origins(origins, trainable)}"
 
 
 def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainState) -> TrainState:
@@ -274,3 +240,55 @@ def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainS
     return replace(
         state, generator=state.generator | parts, generator_average=None if average is None else average | copies
     )
+
+
+# ---------------------------------------------------------------- another run's weights
+
+
+def given_run(config: Any) -> tuple[Checkpoints, list[str]]:
+    """The run that `config.init_from` names, and the satellites that it lacks; InputError where it has other bands."""
+    given = Checkpoints(f"{config.init_from}/checkpoints")
+    return given, new_satellites(config, given.metadata(), config.init_from)
+
+
+def new_satellites(config: Mapping[str, Any], metadata: Mapping[str, Any], where: str) -> list[str]:
+    """The configured satellites that the run `where` with that metadata does not have; InputError for other bands."""
+    new, known = [], metadata["satellites"]
+    for satellite, numbers in config["data"]["satellites"].items():
+        if satellite not in known:
+            new.append(satellite)
+        elif list(numbers) != list(known[satellite]["bands"]):
+            theirs = known[satellite]["bands"]
+            raise InputError(f"{where} has {satellite} with the bands {theirs}, the configuration with {list(numbers)}")
+    return new
+
+
+def take_over(fresh: Tree, given: Tree, new: list[str], where: str) -> tuple[Tree, dict[str, str]]:
+    """The parameters of the run `where`, `given`, in the place of fresh ones, but for satellites that are new.
+
+    Beside the tree path -> 'kept' | 'fresh'. InputError where a leaf is missing there, or has another shape.
+    """
+    theirs = dict(zip(paths(given), jax.tree.leaves(given), strict=True))
+    origins, leaves = {}, []
+    for path, leaf in zip(paths(fresh), jax.tree.leaves(fresh), strict=True):
+        origins[path] = "fresh" if any(satellite in path.split("/")[1:3] for satellite in new) else "kept"
+        if origins[path] == "kept":
+            problem = "" if path in theirs else f" lacks {path}"
+            if not problem and theirs[path].shape != leaf.shape:
+                problem = f": {path} is {theirs[path].shape} there and {leaf.shape} here"
+            if problem:
+                raise InputError(f"{where}{problem}; config.init_from must name a run of the same networks")
+            leaf = np.asarray(theirs[path], leaf.dtype)
+        leaves.append(leaf)
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves), origins
+
+
+def describe_origins(origins: Mapping[str, str], trainable: Mapping[str, bool]) -> str:
+    """Lines such as '  generator/encoders/G16: 10 kept, frozen', from path -> origin and path -> trained or not."""
+
+    def group(path: str) -> str:
+        parts = path.split("/")
+        return "/".join(parts[: 3 if parts[1] in ("encoders", "decoders") else 2])
+
+    groups = Counter((group(p), origin, "trained" if trainable[p] else "frozen") for p, origin in origins.items())
+    return "\n".join(f"  {name}: {count} {origin}, {state}" for (name, origin, state), count in groups.items())

@@ -1,4 +1,4 @@
-"""One mesh of all devices of all processes, and placing arrays on it.
+"""Several processes as one mesh of all their devices, and placing arrays on it.
 
 One axis, `data`: parameters are on every device, a batch is cut into equal parts by its rows. The same code runs one
 device or a pod; `jit` with these shardings lets the compiler put in the all-reduce of the gradients.
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,8 +33,7 @@ AXIS = "data"
 def start(arguments: argparse.Namespace) -> None:
     """Join the processes and turn the compilation cache on; call it before anything else of JAX.
 
-    Raises:
-      InputError: the options are incomplete, or the processes do not find each other.
+    InputError: the options are incomplete, or the processes do not find each other.
     """
     use_program_cache()
     given = {name: getattr(arguments, name) for name in ("coordinator", "num_processes", "process_id")}
@@ -77,7 +77,7 @@ def exiting_at_once() -> Iterator[None]:
 
 
 def this_process() -> dict[str, int]:
-    """Which process this is and of how many, as arguments of input.py."""
+    """This process's number and how many there are, as arguments of input.py."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
@@ -90,6 +90,12 @@ def from_first_process(make: Callable[[], Any]) -> Any:
     buffer = np.zeros(length, np.uint8)
     buffer[: len(text)] = np.frombuffer(text, np.uint8)
     return json.loads(multihost_utils.broadcast_one_to_all(buffer).astype(np.uint8).tobytes())
+
+
+def fitted_by_first_process(fit: Callable[[], Any]) -> Any:
+    """The nested dict of arrays that `fit()` makes in process 0, float32, the same in every process."""
+    lists = from_first_process(lambda: jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), fit()))
+    return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: not isinstance(leaf, dict))
 
 
 # ---------------------------------------------------------------- mesh and shardings
@@ -112,11 +118,7 @@ def by_rows(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Every device must get the same number of rows.
-
-    Raises:
-      InputError: it would not.
-    """
+    """Raise InputError where not every device would get the same number of rows."""
     if batch_size % mesh.size:
         raise InputError(
             f"config.batch_size {batch_size} cannot be cut into {mesh.size} equal parts, one for each device; "
@@ -131,14 +133,14 @@ def create(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
 
 def like(mesh: Mesh, tree: Any) -> Any:
     """The tree's shapes and types as replicated `jax.ShapeDtypeStruct`s, to restore a checkpoint into."""
-    sharding = replicated(mesh)
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+    everywhere = replicated(mesh)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), tree)
 
 
 def place(mesh: Mesh, tree: Any) -> Any:
     """A tree of host arrays, the same in every process, on every device."""
-    sharding = replicated(mesh)
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+    put = partial(jax.make_array_from_process_local_data, replicated(mesh))
+    return jax.tree.map(lambda leaf: put(np.asarray(leaf)), tree)
 
 
 def to_devices(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -146,12 +148,8 @@ def to_devices(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Arra
 
     From name -> [rows of this process, ...], equally many in every process, to name -> [rows of all processes, ...].
     """
-    sharding = by_rows(mesh)
-    count = jax.process_count()
-    return {
-        name: jax.make_array_from_process_local_data(sharding, x, (x.shape[0] * count, *x.shape[1:]))
-        for name, x in rows.items()
-    }
+    put, count = partial(jax.make_array_from_process_local_data, by_rows(mesh)), jax.process_count()
+    return {name: put(x, (x.shape[0] * count, *x.shape[1:])) for name, x in rows.items()}
 
 
 def stop_votes(mesh: Mesh, stop: bool) -> jax.Array:
@@ -166,10 +164,7 @@ def stop_votes(mesh: Mesh, stop: bool) -> jax.Array:
 def prefetch(
     batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh, ahead: int = 2
 ) -> Generator[dict[str, jax.Array], None, None]:
-    """Draw batches in a thread and send them to the devices, `ahead` at a time; the order stays that of the iterator.
-
-    Closing the generator ends the thread.
-    """
+    """Draw batches in a thread and send them to the devices in order, `ahead` at a time; closing it ends the thread."""
 
     def draw() -> dict[str, jax.Array] | None:
         rows = next(batches, None)

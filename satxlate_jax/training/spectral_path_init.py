@@ -1,10 +1,9 @@
 """Initialise the spectral path: by copying bands, or by regression on another satellite's images.
 
-The path carries an image as one channel per wavelength, in the units of the first satellite that has it. A satellite's
-own bands fill their channels. With `generator.spectral_path = 'copy'` the others begin empty, at the mean; with
-'linear' and 'quadratic' they are filled by least squares, fitted on the training images of a reference satellite that
-has them, from the bands that both share (and their products). So the translation starts as the baseline that `evaluate`
-calls by the same name.
+The path carries an image as one channel per wavelength, in the units of the first satellite that has it. The channels
+that a satellite lacks begin empty, at the mean, with `generator.spectral_path = 'copy'`; with 'linear' and 'quadratic'
+they are fitted by least squares on the training images of a reference satellite that has them, from the bands that both
+share (and their products). So the translation starts as the baseline that `evaluate` calls by the same name.
 
 With `generator.spectral_hidden` units a small network per pixel adds to that, where the reference has all of the
 satellite's bands. Whether it helps is asked of the validation split for each channel; then regression and network are
@@ -13,6 +12,7 @@ fitted on both splits, because what limits them is how many scenes they have see
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,41 +22,33 @@ import numpy as np
 import optax
 
 from satxlate_jax.models.network import Network
-from satxlate_jax.models.spectral_path import HiddenUnits, spectral_features
+from satxlate_jax.models.translator import HiddenUnits, spectral_features
 from satxlate_jax.regression import Moments, least_squares
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.input import Batch, data_metadata, training_batches, validation_batches
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
-PATCHES = 2_048
-"""Patches of each satellite that the regressions are fitted on, and that hidden units are checked on: at most so many
-of either split are read."""
-STEP = 3
-"""Of their pixels, along rows and columns: neighbours say nearly the same. Patches above 64 pixels are thinned more."""
-WHITE = 1e-2
-"""Added to the variances that a whitening divides by, in network units: what is smaller is noise, not signal."""
+PATCHES = 2_048  # of each satellite that are read at most of the training split, and of validation for hidden units
+STEP = 3  # of their pixels, along rows and columns: neighbours say nearly the same; of patches above 64 pixels more
+WHITE = 1e-2  # added to the variances that a whitening divides by, network units: what is smaller is noise, not signal
 _PORTION = 65_536  # pixels whose products are in memory at a time
 # of the hidden units
 _FIT_STEPS, _FIT_PIXELS, _LEARNING_RATE, _WEIGHT_DECAY = 3_000, 4_096, 2e-3, 1.0
 
 Maps = dict[str, dict[str, dict[str, Any]]]
 Pixels = Mapping[str, np.ndarray]
-Layers = dict[str, dict[str, np.ndarray]]
 
 
 def spectral_start(config: Any) -> Maps:
     """The maps from every satellite's bands to the wavelength channels and back; all but 'copy' read training records.
-
-    The first process reads and fits, the others take its result: the same for any number of processes.
 
     Returns:
       {'encoders': {satellite: {'kernel': [feature, channel], 'bias': [channel]}}, 'decoders': {satellite: {'kernel':
       [channel, band], 'bias': [band]}}}, float32, network units; features are those of `spectral_features`. Encoders
       with hidden units also have 'inferred', the layers of `HiddenUnits`.
     """
-    lists = sharding.from_first_process(lambda: jax.tree.map(np.ndarray.tolist, _fit(config)))
-    return jax.tree.map(lambda leaf: np.array(leaf, np.float32), lists, is_leaf=lambda leaf: isinstance(leaf, list))
+    return sharding.fitted_by_first_process(partial(_fit, config))
 
 
 def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, silent: bool = False) -> dict[str, Any]:
@@ -78,7 +70,6 @@ def with_spectral_start(generator: Mapping[str, Any], maps: Maps, *, silent: boo
 
 
 def _fit(config: Any) -> Maps:
-    """The maps, of one process's own reading and computing; float32."""
     axis, path = WavelengthAxis.of(data_metadata(config)), config.generator.spectral_path
     maps: Maps = {"encoders": {}, "decoders": {}}
     for satellite, numbers in axis.channels:
@@ -91,21 +82,20 @@ def _fit(config: Any) -> Maps:
     regressions = [] if path == "copy" else _plan(config, axis)
     if regressions:
         _fill(config, maps["encoders"], regressions)
-    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), maps)
+    return maps
 
 
 def _plan(config: Any, axis: WavelengthAxis) -> list["_Regression"]:
     """For each channel that a satellite lacks: the training source that shares most bands with it is the reference."""
-    regressions = []
+    regressions, quadratic = [], config.generator.spectral_path == "quadratic"
     for satellite, own in axis.channels:
-        shared = {name: axis.given(satellite, name) for name in training_sources(config)}
+        shared = {name: len(axis.given(satellite, name)) for name in training_sources(config)}
+        by_shared = sorted(shared, key=lambda name: -shared[name])
         references: dict[str, list[int]] = {}
         for channel in (channel for channel in range(axis.size) if channel not in own):
-            able = [name for name in shared if shared[name] and channel in axis.of_satellite(name)]
-            if able:
-                reference = max(able, key=lambda name: len(shared[name]))  # noqa: B023
+            able = [name for name in by_shared if shared[name] and channel in axis.of_satellite(name)]
+            for reference in able[:1]:
                 references.setdefault(reference, []).append(channel)
-        quadratic = config.generator.spectral_path == "quadratic"
         regressions += [_Regression(satellite, *reference, axis, quadratic) for reference in references.items()]
     return regressions
 
@@ -169,7 +159,6 @@ class _Regression:
 
 
 def _fill(config: Any, encoders: dict[str, dict[str, Any]], regressions: Sequence[_Regression]) -> None:
-    """Fit the channels that satellites lack on the images of others."""
     enough = -(-PATCHES // config.batch_size)
     train = _pixels(islice(training_batches(config), enough), regressions)
     for regression in regressions:
@@ -195,11 +184,7 @@ def _pixels(batches: Iterable[Batch], regressions: Iterable[_Regression]) -> Pix
 
 
 def fit_linear(bands: np.ndarray, outputs: np.ndarray, quadratic: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The regression of outputs [pixel, output] on bands [pixel, band], or on bands and their products.
-
-    Returns:
-      Weights [feature, output], features as `spectral_features` gives them, and offset [output].
-    """
+    """Regress outputs [pixel, output] on `spectral_features` of bands [pixel, band]: weights and offset."""
     inputs = spectral_features(bands[:1], quadratic).shape[1]
     moments = Moments(inputs + outputs.shape[1])
     for k in range(0, len(bands), _PORTION):
@@ -248,19 +233,18 @@ def whitening(bands: np.ndarray) -> dict[str, np.ndarray]:
     return {"kernel": kernel, "bias": -moments.mean @ kernel}
 
 
-def _fit_units(pixels: tuple[np.ndarray, ...], units: int, seed: int) -> Layers:
+def _fit_units(pixels: tuple[np.ndarray, ...], units: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
     """The layers of `HiddenUnits` from pixels: bands [pixel, band] and residuals [pixel, output], NaN if unknown."""
     bands, residuals = pixels
     known = ~np.isnan(residuals)
     squares = np.where(known, residuals, 0) ** 2
     scale = np.sqrt(squares.sum(0, dtype=np.float64) / np.maximum(known.sum(0), 1)) + 1e-6
-    layers = {"whitening": whitening(bands), **_first_layers(bands.shape[1], units, residuals.shape[1], seed)}
-    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), layers)
-    white = layers.pop("whitening")
-    data = jnp.asarray(bands, jnp.float32), jnp.asarray(residuals / scale, jnp.float32)
-    fitted = jax.device_get(_descend(layers, white, data, jax.random.key(seed)))
+    layers, white = _first_layers(bands.shape[1], units, residuals.shape[1], seed), whitening(bands)
+    values = layers, white, (bands, residuals / scale)
+    as_float32 = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), values)
+    fitted = jax.device_get(_descend(*as_float32, jax.random.key(seed)))
     fitted["last"] = {name: leaf * scale.astype(np.float32) for name, leaf in fitted["last"].items()}
-    return {"whitening": jax.device_get(white), **fitted}
+    return {"whitening": jax.device_get(as_float32[1]), **fitted}
 
 
 def _first_layers(bands: int, units: int, outputs: int, seed: int) -> dict[str, Any]:

@@ -50,11 +50,7 @@ class TrainState:
 
 
 def draw_noise(key: jax.Array, batch: Images, stride: int, channels: int, silent: int = 0) -> dict[str, jax.Array]:
-    """One N(0, 1) draw per source of a batch, in the shape of its encoding.
-
-    Returns:
-      satellite -> [n, h / stride, w / stride, channels + silent], where the noise of the silent channels is 0.
-    """
+    """One N(0, 1) draw per source of a batch, [n, h / stride, w / stride, channels + silent]; the silent ones are 0."""
     noise = {}
     for satellite_key, (satellite, x) in zip(jax.random.split(key, len(batch)), batch.items(), strict=True):
         n, h, w, _ = x.shape
@@ -67,7 +63,7 @@ class TrainStep:
     """The pure function that takes one step.
 
     Args:
-      config: a configuration (configs/default.py); its `optimizer` section and `objective.discriminator_fakes` count.
+      config: its `optimizer` section and `objective.discriminator_fakes` count.
       objective: the losses, of `objective.Objective` or `flow_objective.FlowObjective`.
       optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
@@ -120,7 +116,7 @@ class TrainStep:
         generator, generator_optimizer = self._updated("generator", gradients, state)
         fakes = parts["translations"]
         if self._fresh_fakes:
-            fakes = self.objective.fakes(generator, batch, discriminator_noise)
+            fakes = self.objective.translate_all(generator, batch, discriminator_noise, tuple(batch))[1]
         fakes = jax.lax.stop_gradient(fakes)
         loss = jax.value_and_grad(self.objective.discriminator_loss, has_aux=True)
         (discriminator_total, _), gradients = loss(state.discriminator, batch, fakes)
@@ -143,17 +139,11 @@ class TrainStep:
     def __call__(
         self, state: TrainState, batch: Images, key: jax.Array, *, cycles: int
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """One step.
+        """One step on a batch, satellite -> [n, h, w, band] in network units.
 
-        Args:
-          state: before the step.
-          batch: satellite -> [n, h, w, band], network units.
-          key: the run's key; the step's own noise comes from it and `state.step`.
-          cycles: how often the cycle terms go there and back; static.
-
-        Returns:
-          The state after the step and 'generator/TERM', 'generator/total', 'discriminator/total', 'learning_rate',
-          float32 scalars.
+        Its own noise comes from the run's `key` and `state.step`; `cycles`, static, is how often the cycle terms go
+        there and back. Beside the state 'generator/TERM', 'generator/total', 'discriminator/total' and 'learning_rate',
+        scalars.
         """
         translator = self.objective.translator
         key = jax.random.fold_in(key, state.step)
@@ -181,14 +171,10 @@ def _knows_options() -> bool:
 
 
 def compiler_options(platform: str, *, seldom: bool = False) -> dict[str, Any]:
-    """The options to compile networks with.
+    """The options of XLA to compile networks with for devices of a platform, 'cpu', 'gpu' or 'tpu'.
 
-    Args:
-      platform: of the devices, 'cpu', 'gpu' or 'tpu'.
-      seldom: of a program that runs seldom, which is better compiled soon than well.
-
-    Returns:
-      Options of XLA; {} where the platform needs none, or XLA does not know them.
+    A program that runs `seldom` is better compiled soon than well. {} where the platform needs none, or XLA does not
+    know them.
     """
     if platform != "cpu" or not _knows_options():
         return {}
@@ -198,9 +184,7 @@ def compiler_options(platform: str, *, seldom: bool = False) -> dict[str, Any]:
 def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
     """The step as one program over the mesh: the state replicated and its memory reused, the batch cut by rows.
 
-    Returns:
-      A function of (state, batch, key, votes, cycles): the state after the step and its metrics; 'stop' among them
-      is 1 in every process as soon as one votes to stop (see sharding.stop_votes).
+    The metric 'stop' is 1 in every process as soon as one votes to stop (see sharding.stop_votes).
     """
 
     def step(state: TrainState, batch: Any, key: jax.Array, votes: jax.Array, cycles: int) -> tuple[TrainState, Any]:
@@ -214,17 +198,11 @@ def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:
 
 def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Any, ...]:
     """The arguments of `jit_train_step`'s function without values, to compile it for devices that need not be there."""
-    rows = sharding.by_rows(mesh)
-    size, bands = config.data.patch_size, satellite_bands(config)
-    batch = {
-        satellite: jax.ShapeDtypeStruct(
-            (config.batch_size, size, size, len(bands[satellite]) + 2 * carries_angles(config)),
-            jnp.float32,
-            sharding=rows,
-        )
-        for satellite in training_sources(config)
-    }
+    by_rows = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32, sharding=sharding.by_rows(mesh))
+    size, angles = config.data.patch_size, 2 * carries_angles(config)
+    channels = {name: len(bands) + angles for name, bands in satellite_bands(config).items()}
+    batch = {name: by_rows((config.batch_size, size, size, channels[name])) for name in training_sources(config)}
     key = jax.eval_shape(lambda: jax.random.key(config.seed))
-    votes = jax.ShapeDtypeStruct((mesh.size,), jnp.float32, sharding=rows)
+    votes = by_rows((mesh.size,))
     state, key = sharding.like(mesh, (train_step.abstract_state(), key))
     return state, batch, key, votes

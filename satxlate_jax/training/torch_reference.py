@@ -1,7 +1,6 @@
 """`satxlate import-torch`: a checkpoint of the PyTorch release becomes a run that translates and trains on.
 
-Written from the layout of the files that the release wrote (YAML keys, names and shapes of parameters), not from its
-code.
+Written from the layout of the files that the release wrote (YAML keys, names and shapes of parameters), not its code.
 """
 
 import argparse
@@ -27,8 +26,7 @@ from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.run_folder import run_metadata
 
 _WEIGHTS = "gan_w recon_x_w recon_shared_w recon_x_cyc_w recon_z_cyc_w recon_kl_cyc_w cycle_step"
-# released name -> our field
-_FIELDS = {
+_FIELDS = {  # released name -> our field
     "max_iter": "steps",
     "batch_size": "batch_size",
     "init": "initialization",
@@ -55,10 +53,9 @@ _IGNORED = ("dataset", "model_path", "num_workers", "recon_h_w", "recon_kl_w")
 
 
 def config_from_released_yaml(source: str | Path | Mapping[str, Any]) -> ConfigDict:
-    """A configuration from the release's YAML (a path, or its content), with `objective.variant = 'released'`.
+    """A configuration of `objective.variant = 'released'` from the release's YAML, a path or its content.
 
-    Raises:
-      InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
+    InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
     """
     name = "the released configuration" if isinstance(source, Mapping) else str(source)
     content = source if isinstance(source, Mapping) else _read_yaml(Path(expanded(str(source))))
@@ -127,13 +124,10 @@ def is_parameter(name: str) -> bool:
 
 
 def parameter_path(name: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The path in our nested dicts of the parameter of that released name.
+    """The path in our nested dicts of the parameter of that released name; InputError where no such network has it.
 
     Such as ('encoders', 'G16', 'conv_in', 'conv', 'kernel') of 'encoders.G16.model.0.conv.weight', ('G16', 'scale_0',
     'conv_out', 'conv', 'bias') of 'models.G16.cnns.0.2.bias'.
-
-    Raises:
-      InputError: a name that no such network has.
     """
     down, layers = config["generator"]["n_downsample"], config["discriminator"]["n_layer"]
     encoder = ["conv_in", *(f"down_{index}" for index in range(down)), "res_blocks"]
@@ -176,12 +170,9 @@ _KEYS = ("global_step", "gen_state", "dis_state", "optimizer_gen", "optimizer_di
 
 
 def load_torch_file(path: Path) -> dict[str, Any]:
-    """Read a released checkpoint, tensors as numpy arrays.
+    """A released checkpoint, tensors as numpy arrays; InputError where it is none or torch is not there.
 
-    Only data is read (`weights_only`): a file cannot run code.
-
-    Raises:
-      InputError: torch is not installed, there is no such file, or it is not such a checkpoint.
+    Only data are read (`weights_only`): a file cannot run code.
     """
     try:
         import torch
@@ -210,10 +201,7 @@ def _to_numpy(value: Any, tensor: Any) -> Any:
 def adam_state(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: Any, what: str) -> dict[str, Any]:
     """The state of our Adam from that of PyTorch's, whose state_dict numbers parameters in the order of the network's.
 
-    Parameters that PyTorch has no state of have zeros.
-
-    Raises:
-      InputError: another number of parameters.
+    Parameters that PyTorch has no state of have zeros; InputError for another number of parameters.
     """
     names = [name for name in state if is_parameter(name)]
     indices = [index for group in optimizer["param_groups"] for index in group["params"]]
@@ -234,8 +222,7 @@ def adam_state(optimizer: Mapping[str, Any], state: Mapping[str, Any], config: A
 def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
     """Write a run from a released checkpoint, `*.pth.tar`, and its YAML configuration; returns the step it has reached.
 
-    Raises:
-      InputError: one of the files cannot be used, they do not belong together, or `output` is a run already.
+    InputError: one of the files cannot be used, they do not belong together, or `output` is a run already.
     """
     config = config_from_released_yaml(config_path)
     content = load_torch_file(path)
@@ -246,11 +233,9 @@ def import_checkpoint(path: Path, config_path: Path, output: Path) -> int:
         ("generator", "gen_state", "optimizer_gen", objective.translator),
         ("discriminator", "dis_state", "optimizer_dis", objective.discriminator),
     ):
-        tree[part] = to_nested(content[key], config)
+        tree[part], optimizer = to_nested(content[key], config), content[optimizer_key]
         check_same_leaves(f"{path} ({key})", tree[part], jax.eval_shape(network.init, jax.random.key(0)))
-        tree[f"{part}_optimizer"] = adam_state(
-            content[optimizer_key], content[key], config, f"{path} ({optimizer_key})"
-        )
+        tree[f"{part}_optimizer"] = adam_state(optimizer, content[key], config, f"{path} ({optimizer_key})")
     step = int(content["global_step"])
     _warn_of_another_rate(content["optimizer_gen"], tree["generator_optimizer"]["count"], config)
     checkpoints = Checkpoints(output / "checkpoints")

@@ -1,12 +1,12 @@
 """Scores on patches withheld from training, while training runs.
 
-There is no paired truth here, so these are what can be had without: how well a satellite's own observations come
-back, directly and by way of another satellite, how far shared bands change in a translation, and of a spectral flow
-how well a satellite's own bands follow from those that another has too. The subcommand `evaluate` scores against
-coincident observations.
+There is no paired truth here: these tell how well a satellite's own observations come back, directly and by way of
+another satellite, how far shared bands change in a translation, and of a spectral flow how well a satellite's own bands
+follow from those that another has too. The subcommand `evaluate` scores against coincident observations.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -33,9 +33,8 @@ class Validation:
     """
 
     def __init__(self, config: Any, mesh: Mesh, objective: Any, satellites: Mapping[str, Mapping[str, Any]]):
-        self._config, self._mesh, self._satellites = config, mesh, satellites
-        self._shared, self._units = objective.shared, shared_units(objective.shared, satellites)
-        self._objective = objective
+        self._config, self._mesh, self._satellites, self._objective = config, mesh, satellites, objective
+        self._units = shared_units(objective.shared, satellites)
         everywhere = sharding.replicated(mesh)
         options = compiler_options(jax.default_backend(), seldom=True)
         compiled = {"out_shardings": everywhere, "compiler_options": options}
@@ -43,14 +42,9 @@ class Validation:
         self._withheld = jax.jit(self._batch_withheld, **compiled)
         self._translations = jax.jit(objective.translations, **compiled)
         self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
-        self._examples: Images | None = None
-        self._batch: Images | None = None
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
-        """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores.
-
-        `generator` holds the translator's parameters after `step` steps; `monitor` takes what there is to show.
-        """
+        """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores."""
         config, last = self._config, step == self._config.steps
         pictures, histograms, scores = (
             bool(every) and (last or step % every == 0)
@@ -100,24 +94,21 @@ class Validation:
 
     def maps(self, generator: Any) -> dict[str, dict[str, np.ndarray]]:
         """'G16-G17' -> 'observed', 'mean', 'sample', 'std' [n, h, w, band] of a few patches, network units of G16."""
-        return jax.device_get(self._withheld(generator, self._first_batch())[1])
+        return jax.device_get(self._withheld(generator, self._first_batch)[1])
 
     def examples(self, generator: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-        """A few patches, the same every time, and their translations.
+        """A few patches {k: [n, h, w, band]}, the same every time, and {k: {q: those of k as q}}, network units."""
+        images, translations = jax.device_get((self._examples, self._translations(generator, self._examples)))
+        # without angles
+        return {name: x[..., : len(self._satellites[name]["bands"])] for name, x in images.items()}, translations
 
-        Returns:
-          satellite -> [n, h, w, band] and satellite -> satellite -> the first as the second, network units.
-        """
-        if self._examples is None:
-            self._examples = self._first(self._first_batch())
-        return jax.device_get(
-            (self._objective.observations(self._examples), self._translations(generator, self._examples))
-        )
-
+    @cached_property
     def _first_batch(self) -> Images:
-        if self._batch is None:
-            self._batch = next(self._validation_batches())
-        return self._batch
+        return next(self._validation_batches())
+
+    @cached_property
+    def _examples(self) -> Images:
+        return self._first(self._first_batch)
 
     def _validation_batches(self) -> Iterator[Images]:
         process = sharding.this_process()
@@ -131,7 +122,7 @@ class Validation:
         kind, route = name.split("/")
         first, *others = route.split("-")
         if kind == "validation_shared":
-            return list(self._shared[first][others[0]])
+            return list(self._objective.shared[first][others[0]])
         return list(range(len(self._satellites[first]["bands"])))
 
     def _batch_errors(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:

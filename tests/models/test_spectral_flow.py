@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.spectral_base import brightness_temperature, radiance
+from satxlate_jax.models.flow_layers import brightness_temperature, radiance
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.wavelength_axis import WavelengthAxis
 

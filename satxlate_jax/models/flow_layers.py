@@ -1,12 +1,17 @@
-"""The regression under the spectral flow: per pixel, from given channels to those that are not, and Planck's law."""
+"""What the spectral flow is made of: a regression per pixel with Planck's law, and a network for what that leaves."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
+from satxlate_jax.models import wavelet
+from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import Params
 
 _C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
@@ -83,18 +88,64 @@ def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) ->
     return groups
 
 
+def features(group: Group, fit: Params, inputs: Any, air_mass: Any, library: Any = jnp) -> Any:
+    """What a group's channels are linear in [..., feature], of inputs within their range; by jax or numpy."""
+    found = monomials(inputs, group.degree, library.concatenate)
+    if not group.thermal:
+        return found
+    mean, scale, low, high = fit["air_mass"]
+    known = library.where(library.isfinite(air_mass), air_mass, mean)
+    relative = ((library.clip(known, low, high) - mean) / scale)[..., None]
+    return library.concatenate([found, relative, relative**2, relative * inputs], -1)
+
+
 def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A group's channels [..., channel], 0 where another group infers them, and where inputs are far from the fit's."""
     inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
-    limited = jnp.clip(inputs, *fit["range"])
-    features = monomials(limited, group.degree)
     far = jnp.einsum("...i,ij,...j->...", inputs, fit["precision"], inputs) > fit["leverage"]
     if group.thermal:
-        mean, scale, low, high = fit["air_mass"]
-        air_mass = jnp.where(jnp.isfinite(air_mass), air_mass, mean)
-        relative = ((jnp.clip(air_mass, low, high) - mean) / scale)[..., None]
-        features = jnp.concatenate([features, relative, relative**2, relative * limited], -1)
-        far |= (air_mass < low - 0.05) | (air_mass > high + 0.05)
-    found = jnp.matmul(features, fit["weights"], precision="highest") + fit["offset"]
+        _, _, low, high = fit["air_mass"]
+        far |= jnp.isfinite(air_mass) & ((air_mass < low - 0.05) | (air_mass > high + 0.05))
+    found = features(group, fit, jnp.clip(inputs, *fit["range"]), air_mass)
+    found = jnp.matmul(found, fit["weights"], precision="highest") + fit["offset"]
     used = fit["used"] > 0
     return jnp.where(used, found + group.reference(given)[..., None], 0), far[..., None] & used
+
+
+class FlowNetwork(nnx.Module):
+    """Features [batch, h, w, input] -> mean [batch, h, w, channel] and log sigma by subband, relative to the base's."""
+
+    def __init__(self, channels: int, width: int, blocks: int, levels: int, dtype: Any, *, rngs: nnx.Rngs):
+        settings = {"initialization": "kaiming", "dtype": dtype, "rngs": rngs}
+        self.levels, self.channels = levels, channels
+        self.stem = ConvBlock(3 * channels, width, 1, activation="relu", **settings)
+        self.blocks = tuple(f"res_block_{index}" for index in range(blocks))
+        for name in self.blocks:
+            setattr(self, name, ResidualBlock(width, padding="replicate", activation="relu", **settings))
+        zero = partial(nnx.Linear, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.mean = zero(width, channels)
+        for level in range(levels + 1):
+            setattr(self, f"sigma_{level}", zero(width, channels if level == levels else 3 * channels))
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        """Returns the mean and, per subband in the order of `wavelet.subbands`, log sigma."""
+        x = self.stem(x)
+        for name in self.blocks:
+            x = getattr(self, name)(x)
+        x = nnx.relu(at_least_float32(x))
+        mean, sigmas, coarser = self.mean(x), [], x
+        for level in range(self.levels):
+            shape = coarser.shape[1:3]
+            coarser = _halve(coarser)
+            found = getattr(self, f"sigma_{level}")(coarser)
+            for index, band in enumerate(itertools.islice(wavelet.subbands(shape, 1), 3)):
+                rows, columns = (s.stop - s.start for s in (band.rows, band.columns))
+                part = found[..., index * self.channels : (index + 1) * self.channels]
+                sigmas.append(part[:, :rows, :columns])
+        return mean, [*sigmas, getattr(self, f"sigma_{self.levels}")(coarser)]
+
+
+def _halve(x: jax.Array) -> jax.Array:
+    """Means of 2 x 2 pixels [batch, ceil(h / 2), ceil(w / 2), channel]; the last row and column count twice if odd."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
