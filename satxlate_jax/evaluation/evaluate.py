@@ -18,8 +18,7 @@ import pandas as pd
 
 from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
 from satxlate_jax.evaluation.anomalies import score_likelihood
-from satxlate_jax.evaluation.baselines import make_baselines
-from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.baselines import Baseline, make_baselines
 from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report

@@ -16,8 +16,7 @@ from tqdm import tqdm
 from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation import metrics
-from satxlate_jax.evaluation.baselines import COARSE, MODEL
-from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.baselines import COARSE, MODEL, Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, Task, stack
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
 from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, Modes, PowerSpectrum
