@@ -108,8 +108,7 @@ minutes = option_type(_parse_minutes)
 def expanded(text: str) -> str:
     """A path with `~` and `~user` replaced.
 
-    Raises:
-      InputError: it is empty (an unset variable of a shell), or there is no such user.
+    InputError where it is empty (an unset variable of a shell), or there is no such user.
     """
     if not text:
         raise InputError("the path is empty; name a file or folder ('.' is the current folder)")

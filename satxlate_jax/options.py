@@ -31,8 +31,7 @@ _names, _numbers = option_type(parse_names), option_type(parse_numbers)
 def parse(subcommand: str, words: Sequence[str]) -> argparse.Namespace:
     """The options of a subcommand, with the `words` they are from, and of these what is a configuration's as `config`.
 
-    Raises:
-      InputError: they cannot be understood.
+    InputError where they cannot be understood.
     """
     add_options = globals()[subcommand.replace("-", "_")]
     parser = CommandParser(prog=f"satxlate {subcommand}", description=add_options.__doc__)

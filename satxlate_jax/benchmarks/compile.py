@@ -67,8 +67,7 @@ def roofline(chip: Chip, operations: float, memory_bytes: float, reduced_bytes: 
 def tpu_mesh(topology: str) -> Mesh:
     """A mesh over the chips of a topology such as 'v5e:16x16'.
 
-    Raises:
-      InputError: libtpu is not installed, or there is no such topology.
+    InputError where libtpu is not installed, or there is no such topology.
     """
     if not os.environ.get("TPU_LIBRARY_PATH"):
         found = importlib.util.find_spec("libtpu")

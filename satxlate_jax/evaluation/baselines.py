@@ -440,8 +440,7 @@ def method_name(method: str) -> str:
 def make_baselines(task: Task, names: Sequence[str] | None = None) -> list[Baseline]:
     """Baselines, unfitted, in the order of the report: all but the slow ones, or those named ('all' is all).
 
-    Raises:
-      InputError: there is no baseline of that name.
+    InputError where there is no baseline of that name.
     """
     chosen = [name for name in BASELINES if name not in SLOW] if names is None else names
     if "all" in chosen:

@@ -97,7 +97,7 @@ def find_comparison(
     resolution_km: float = 2.0,
     **filters,
 ) -> Comparison:
-    """Searches a tree of L1G files for what can be scored.
+    """Search a tree of L1G files for what can be scored.
 
     Args:
       translator: whose bands to compare.
@@ -107,7 +107,7 @@ def find_comparison(
       truth: 'coincident', 'same_view' or 'source'.
       truth_root: of the tree that holds the truth; default `root`.
       tolerance: largest difference in time of coincident files.
-      max_files: score only that many, drawn with `seed`.
+      max_files: score at most that many, drawn with `seed`.
       fit_files: fit baselines on at most that many, drawn with `seed`.
       seed: of the random choices.
       minutes: score only files of these minutes of the hour; default all.
@@ -145,10 +145,7 @@ def find_comparison(
 def _with_fit_files(
     comparison: Comparison, root: str | Path, tolerance: timedelta, most: int, draw: random.Random
 ) -> Comparison:
-    """Adds files of both satellites that are not scored, where there are any; coincident ones never are.
-
-    Nor do the baselines learn from the target's view of a scored scene, which no translation has seen.
-    """
+    """Add files to fit on: where there are others, none that is scored or the target's view of a scored scene."""
     task, cases = comparison.task, comparison.cases
     targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
     scored = {file.path for case in cases for file in case}
@@ -171,8 +168,7 @@ def _with_fit_files(
 def withheld_bands(task: Task) -> dict[int, int]:
     """Target's bands that the source's instrument measures too but the network is not given -> the source's band.
 
-    Raises:
-      InputError: there is none, or the two satellites carry different instruments.
+    InputError where there is none, or the two satellites carry different instruments.
     """
     source, target = get_satellite(task.source), get_satellite(task.target)
     if source.instrument != target.instrument:

@@ -46,10 +46,9 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
       solar_zenith: [h, w] degrees, or None where it is not known.
 
     Returns:
-      Name -> bool [h, w]: 'all'; 'day' (solar zenith below 80 degrees), 'twilight' and 'night' (96 and above); 'cold or
-      bright' (mostly cloud: window below 280 K, or red reflectance above 0.35 by day) and 'warm and dark' (mostly
-      clear); by day, of the latter, 'water', 'vegetation' and 'bare'; by day 'snow-like' (bright in the visible and
-      dark at 1.6 um: snow and ice clouds). Groups without a pixel are left out.
+      Name -> bool [h, w], without those that have no pixel: 'all'; 'day', 'twilight' and 'night'; 'cold or bright'
+      (mostly cloud) and 'warm and dark' (mostly clear); by day, of the latter, 'water', 'vegetation' and 'bare'; by day
+      'snow-like' (bright in the visible and dark at 1.6 um: snow and ice clouds).
     """
     shape = next(iter(fields.values())).shape
     groups = {ALL: np.ones(shape, bool)}
@@ -87,8 +86,7 @@ def view_groups(seen: Mapping[str, Fields], lat: np.ndarray, lon: np.ndarray) ->
       lon: [w] degrees east.
 
     Returns:
-      Name -> bool [h, w]: 'view zeniths less than 5 degrees apart', '5 to 20 degrees apart', 'more than 20 degrees
-      apart' and, where one's 10.4 um band is there, 'parallax below a pixel' and 'parallax of a pixel or more'.
+      Name -> bool [h, w]; those of the parallax only where one's 10.4 um band is there.
     """
     views = [np.radians(view_angles(get_satellite(name).longitude, lat[:, None], lon[None])) for name in seen]
     (low, high), apart = _ZENITHS_APART, np.degrees(np.abs(views[0][0] - views[1][0]))
@@ -121,7 +119,7 @@ class Consistency:
     latent: Moments | None = None
 
     def add_cycle(self, translator: TileTranslator, x: np.ndarray, source: str, target: str) -> None:
-        """Adds a tile [h, w, source band], physical units, NaN where missing: to the target and back."""
+        """Add a tile [h, w, source band], physical units, NaN where missing: to the target and back."""
         if not translator.can_translate(target, source):
             return
         back = translator.translate(translator.translate(x, target, source=source), source, source=target)
@@ -132,13 +130,12 @@ class Consistency:
         self.cycle = merge_sums(pd.concat([self.cycle, *rows]))
 
     def add_latent(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Adds the latent fields of two satellites' coincident tiles, [h, w, channel] each.
+        """Add the latent fields of two satellites' coincident tiles, [h, w, channel] each.
 
         They are of the channels that take noise in training: measurements on the spectral path agree in any case.
         """
         self.latent = self.latent or Moments(first.shape[-1], 2)
-        fields = (values.reshape(-1, values.shape[-1]).T.astype(np.float64) for values in (first, second))
-        self.latent.add(np.stack(list(fields), axis=-1))
+        self.latent.add(np.stack([x.reshape(-1, x.shape[-1]).T.astype(np.float64) for x in (first, second)], axis=-1))
 
     def latent_agreement(self) -> dict[str, float] | None:
         """Agreement of the two satellites' latent fields; None where no coincident files were encoded.

@@ -44,7 +44,7 @@ _SSIM_WEIGHT = 0.5  # of its window that must be observed for a pixel to count
 def merge_moments(
     n: np.ndarray, mean: np.ndarray, products: np.ndarray, groups: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merges sets of moments: n [set, ...], mean [set, ..., variable], centred products [set, ..., variable, variable].
+    """Merge sets of moments: n [set, ...], mean [set, ..., variable], centred products [set, ..., variable, variable].
 
     Set i goes to result groups[i] of `count`; [count] stands in the place of [set] in what is returned.
     """
@@ -136,18 +136,18 @@ def band_sums(
     area: np.ndarray | None = None,
     std: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Sums of one field over groups of pixels.
+    """Sums of one field [h, w] over groups of pixels, in the band's unit, NaN where missing.
 
     Args:
-      prediction: [h, w] in the band's unit, NaN where missing.
+      prediction: the field.
       truth: likewise.
-      data_range: range that PSNR and SSIM refer to, in the band's unit.
-      groups: name -> [h, w] bool, the pixels to count; default one group 'all' of every pixel.
+      data_range: range that PSNR and SSIM refer to.
+      groups: name -> bool [h, w], the pixels to count; default one group 'all' of every pixel.
       area: of a row's pixels, [h, 1], in any unit; None: not known.
-      std: standard deviation of the prediction, [h, w], NaN where it has none; None: nowhere.
+      std: standard deviation of the prediction, NaN where it has none; None: nowhere.
 
     Returns:
-      A table with the columns `SUMS` and a row for each group that has a pixel to count, by its name.
+      A row with the columns `SUMS` for each group that has a pixel to count, by its name.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
@@ -169,7 +169,7 @@ def _spread_terms(error: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def merge_sums(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds up the rows of equal labels; the order of the labels is that of their first rows.
+    """Add up the rows of equal labels; the order of the labels is that of their first rows.
 
     Sums by area, or for CRPS and coverage, stay known only where they are known in all rows that hold a pixel.
     """
@@ -220,23 +220,21 @@ def _scores(rows: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
-def structural_similarity(prediction: np.ndarray, truth: np.ndarray, data_range: float) -> np.ndarray:
-    """SSIM at every pixel (Wang et al. 2004: Gaussian window of 1.5 pixels cut at 11 x 11, K1 0.01, K2 0.03).
-
-    Missing pixels have no weight in their neighbours' windows; without any it is the usual SSIM. The arguments are as
-    for `band_sums`; the result [h, w] is NaN on the border of 5 pixels, where either field is missing, and where less
-    than half of the window's weight is observed.
-    """
-    return similarity_to(truth, np.isfinite(prediction) & np.isfinite(truth), data_range)[0](prediction)
-
-
 def similarity_to(
     truth: np.ndarray, seen: np.ndarray, data_range: float
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """`structural_similarity` to one truth as a function of predictions that are seen, bool [h, w], where it is.
+    """SSIM with one truth at every pixel (Wang et al. 2004: Gaussian window of 1.5 pixels cut at 11 x 11).
+
+    Missing pixels have no weight in their neighbours' windows; without any it is the usual SSIM.
+
+    Args:
+      truth: [h, w] in the band's unit.
+      seen: bool [h, w], where both truth and prediction are there.
+      data_range: as for `band_sums`.
 
     Returns:
-      The function, and the pixels that have a similarity, bool [h, w].
+      The SSIM of a prediction as a function, [h, w], NaN where there is none: on the border of 5 pixels, where either
+      is missing, and where less than half of the window's weight is observed; and the pixels that have one.
     """
     # centred, so that the differences of squares below do not cancel
     centre = float(np.mean(truth, where=seen, dtype=np.float64))
