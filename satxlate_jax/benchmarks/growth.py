@@ -143,11 +143,8 @@ def only_satellites(config: Any, names: Sequence[str]) -> Any:
 
 
 def satellite_costs(config: Any) -> Mapping[str, Costs]:
-    """Seconds and operations of a training step, by number of satellites.
-
-    The last of the configuration is always there, so that something is to be inferred.
-    """
-    *others, last = config.data.satellites
+    """Seconds and operations of a training step, by number of satellites."""
+    *others, last = config.data.satellites  # which is always there, so that something is to be inferred
     mesh, seconds, operations = sharding.make_mesh(), {}, {}
     for number in tqdm(range(2, len(config.data.satellites) + 1), "satellites", disable=None):
         variant = only_satellites(config, [*others[: number - 1], last])

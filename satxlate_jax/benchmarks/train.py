@@ -128,11 +128,7 @@ def _convolution(shape: list[int], kernel: list[int], rest: str) -> tuple[str, f
 
 
 def measure_parts(program: str, step: Callable[[], Any]) -> dict[str, tuple[float, int, float]]:
-    """Take a step of a program (its compiled text) under the profiler.
-
-    Returns:
-      Kind of work -> (seconds of all threads, instructions, operations of convolutions).
-    """
+    """Profile a step of a program (its text): kind of work -> seconds of all threads, instructions, operations."""
     work = classify(program)
     parts: dict[str, tuple[float, int, float]] = defaultdict(lambda: (0.0, 0, 0.0))
     with tempfile.TemporaryDirectory() as folder:

@@ -33,8 +33,7 @@ _HEIGHTS: tuple[dict, dict] = ({}, {"height_ratios": (4, 1)})  # of maps alone, 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[Frame]:
     """The translated files (or those in folders) in order of time, each with the files observed at that time.
 
-    The observations lie under `root`; those of the satellite `target`, where there are any, are shown too. InputError
-    for nothing to show, several tiles, or a source that is not under root.
+    The observations lie under `root`; those of the satellite `target`, where there are any, are shown too.
     """
     given = [sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)] for text in inputs]
     sources, advice = {}, "give what translate wrote, or the folder it wrote to"
@@ -171,10 +170,7 @@ def _shown_band(view: View, synthetic: View) -> int:
 
 
 def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
-    """Write a .gif or, where there is an ffmpeg, an .mp4; return the number of frames.
-
-    InputError for another ending, no ffmpeg, or a file that cannot be written.
-    """
+    """Write a .gif or, where there is an ffmpeg, an .mp4, InputError for another; return the number of frames."""
     if path.suffix not in (".gif", ".mp4"):
         raise InputError(f"--output is '{path}'; name a .gif or an .mp4 file")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,10 +187,7 @@ def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
 
 
 def find_ffmpeg() -> str:
-    """Path of the ffmpeg that the package imageio-ffmpeg brings, or else of the one on PATH.
-
-    InputError where there is neither.
-    """
+    """Path of the ffmpeg of the package imageio-ffmpeg, or else of the one on PATH; InputError without either."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe  # of the extra 'video'
 

@@ -65,14 +65,11 @@ def _stands_out(bits: xr.Dataset) -> tuple[str, float]:
 
 
 def score_likelihood(translator: Any, files: Sequence[Path], source: str, output: Path, seed: int = 0) -> str:
-    """Write likelihood.csv (by file), faults.csv (by kind of simulated fault) and figures/likelihood.png.
+    """Write likelihood.csv (by file), faults.csv (by fault) and figures/likelihood.png; return the result in lines.
 
     A tile's score is that of the band that stands out most, a pixel's is `surprise`; faults.csv has the area under the
     ROC curve of tiles with and without the fault, of pixels inside and outside it (mean over tiles), and the share of
     tiles where the band that stands out is the one with the fault (either one where two are swapped).
-
-    Returns:
-      The result in a few lines.
     """
     numbers, figure = [band.number for band in translator.bands(source)], None
     usual, faulty = list[dict[str, Any]](), list[dict[str, Any]]()

@@ -38,21 +38,15 @@ class Baseline:
 
     `fit_target` and `fit_source` take a tile of that satellite, [h, w, band] in physical units, NaN where missing;
     `fit_pair` takes coincident tiles of source and target.
-
-    Attributes:
-      name: in tables.
-      label: in words.
-      wants: tiles that it is fitted on, any of 'target', 'source', 'pair'.
-      channels: channels of the source's array that have a partner in the target's.
-      partners: those partners, in the same order.
     """
 
-    name = ""
-    label = ""
-    wants: tuple[str, ...] = ()
+    name = ""  # in tables
+    label = ""  # in words
+    wants: tuple[str, ...] = ()  # tiles that it is fitted on, any of 'target', 'source', 'pair'
 
     def __init__(self, task: Task):
         self.task = task
+        # channels of the source's array that have a partner in the target's, and those partners in the same order
         self.channels, self.partners = task.shared
 
     def finish(self) -> None:
@@ -438,10 +432,7 @@ def method_name(method: str) -> str:
 
 
 def make_baselines(task: Task, names: Sequence[str] | None = None) -> list[Baseline]:
-    """Baselines, unfitted, in the order of the report: all but the slow ones, or those named ('all' is all).
-
-    InputError where there is no baseline of that name.
-    """
+    """Baselines, unfitted, in the report's order: all but the slow ones, or those named ('all' is all)."""
     chosen = [name for name in BASELINES if name not in SLOW] if names is None else names
     if "all" in chosen:
         chosen = list(BASELINES)

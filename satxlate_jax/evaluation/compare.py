@@ -60,10 +60,7 @@ def read_scores(folder: str | Path, run: str, *, all_bands: bool = False) -> pd.
 
 
 def read_all(folders: Sequence[str | Path], *, all_bands: bool = False) -> pd.DataFrame:
-    """The bands of many evaluations, in the order of band, then of the folders; see `read_scores`.
-
-    InputError as of `read_scores`, or where a folder is given twice.
-    """
+    """The bands of many evaluations, in the order of band, then of the folders; see `read_scores`."""
     places = [Path(folder).resolve() for folder in folders]
     twice = [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]
     if twice:

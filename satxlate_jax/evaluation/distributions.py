@@ -79,10 +79,7 @@ class JointHistogram(_Summed):
         return float(np.abs(predicted - truth).sum() * self.width)
 
     def merge(self, other: Self) -> Self:
-        """Add another's counts, in place; its bins may begin elsewhere (before 0.2 they began at 180 K).
-
-        ValueError where the edges of the bins do not coincide.
-        """
+        """Add another's counts, in place; its bins may begin elsewhere (before 0.2 they began at 180 K)."""
         shift = (other.low - self.low) / self.width
         if other.width != self.width or abs(shift - round(shift)) > 1e-6:
             raise ValueError(f"bins from {other.low} by {other.width} do not fit those from {self.low} by {self.width}")
@@ -236,12 +233,8 @@ _RATIO_EDGES = np.linspace(0, 4, 41)  # of the bins of error over standard devia
 class Calibration(_Summed):
     """Calibration of a standard deviation against the error of what it belongs to, of one band.
 
-    Nothing makes the spread of an ensemble calibrated, so it is measured here as well.
-
-    Attributes:
-      sums: [3, bin]: pixels, sum of squared errors, sum of variances, by bins of standard deviation.
-      inside: pixels whose error is within one and within two standard deviations.
-      ratios: pixels by bins of error over standard deviation; none of before they were kept.
+    By bins of standard deviation, [3, bin], sums of pixels, squared errors and variances; pixels inside one and two
+    standard deviations; pixels by bins of the ratio of error and standard deviation, none of before they were kept.
     """
 
     sums: np.ndarray = field(default_factory=lambda: np.zeros((3, len(_STD_EDGES) - 1)))

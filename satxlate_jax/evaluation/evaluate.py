@@ -150,10 +150,7 @@ def merge(total: Results, part: Results) -> Results:
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:
-    """Add up parts of one evaluation, by their names, into the first.
-
-    InputError where they are not of one evaluation, two of them scored the same file, or none scored any.
-    """
+    """Add up parts of one evaluation, by their names, into the first; InputError where they do not belong together."""
     (first, total), *others = parts.items()
     made_of, count = total.about["made_of"], total.about["part"][1]
     scored_by = dict.fromkeys(dict(total.files), first)

@@ -60,12 +60,8 @@ def merge_moments(
 class Regions:
     """Groups of an image's pixels, whose sums are taken all at once.
 
-    Pixels of one row, which have one area, and of the same groups make a cell.
-
-    Attributes:
-      names: of the groups.
-      order: the pixels, cell by cell; `cells` is the cell of each in this order.
-      weights: [cell, group, 1 or 2]: of its pixels in sums by pixel and, where areas are known, by area.
+    Pixels of one row, which have one area, and of the same groups make a cell: `order` are the pixels, cell by cell,
+    `cells` is the cell of each; `weights` [cell, group, 1 or 2] count them by pixel and, where known, by area.
     """
 
     def __init__(self, groups: Mapping[str, np.ndarray], area: np.ndarray | None = None):
@@ -83,11 +79,7 @@ class Regions:
 
 
 class BandTruth:
-    """The truth of one band of an image, which all methods are scored against on the same pixels.
-
-    Attributes:
-      values: of the pixels that count, in the order of `pick`, float64.
-    """
+    """The truth of one band of an image, which all methods are scored against on the same pixels, its `values`."""
 
     def __init__(self, truth: np.ndarray, seen: np.ndarray, regions: Regions, data_range: float):
         """From [h, w] in the band's unit, and the pixels that count, bool [h, w], at least one."""
@@ -136,18 +128,10 @@ def band_sums(
     area: np.ndarray | None = None,
     std: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Sums of one field [h, w] over groups of pixels, in the band's unit, NaN where missing.
+    """Sums of one field [h, w]: a row with the columns `SUMS` for each group that has a pixel to count, by its name.
 
-    Args:
-      prediction: the field.
-      truth: likewise.
-      data_range: range that PSNR and SSIM refer to.
-      groups: name -> bool [h, w], the pixels to count; default one group 'all' of every pixel.
-      area: of a row's pixels, [h, 1], in any unit; None: not known.
-      std: standard deviation of the prediction, NaN where it has none; None: nowhere.
-
-    Returns:
-      A row with the columns `SUMS` for each group that has a pixel to count, by its name.
+    Prediction, truth, standard deviation and the range that PSNR and SSIM refer to are in the band's unit, NaN where
+    missing; the default is one group 'all'. `area` is that of a row's pixels, [h, 1], in any unit.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
@@ -225,12 +209,8 @@ def similarity_to(
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """SSIM with one truth at every pixel (Wang et al. 2004: Gaussian window of 1.5 pixels cut at 11 x 11).
 
-    Missing pixels have no weight in their neighbours' windows; without any it is the usual SSIM.
-
-    Args:
-      truth: [h, w] in the band's unit.
-      seen: bool [h, w], where both truth and prediction are there.
-      data_range: as for `band_sums`.
+    Missing pixels, those that are not `seen`, have no weight in their neighbours' windows; without any it is the usual
+    SSIM.
 
     Returns:
       The SSIM of a prediction as a function, [h, w], NaN where there is none: on the border of 5 pixels, where either

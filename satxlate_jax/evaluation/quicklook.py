@@ -131,10 +131,7 @@ def _is_lit(picture: np.ndarray) -> bool:
 
 
 def draw_difference(view: View, against: View, coast: str) -> Figure:
-    """The first view's shared bands minus the other's, one row of maps per band.
-
-    InputError where the views lie on different grids, or share no band.
-    """
+    """The first view's shared bands minus the other's on the same grid, one row of maps per band."""
     grids = [(view.lat, against.lat), (view.lon, against.lon)]
     if not all(one.shape == other.shape and np.allclose(one, other) for one, other in grids):
         raise InputError(

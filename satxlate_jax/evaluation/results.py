@@ -100,30 +100,20 @@ class Example:
 class Results:
     """Results of an evaluation.
 
-    Attributes:
-      comparison: what was compared.
-      methods: the model first, then the baselines.
-      samples: ensemble members, 0 for none.
-      sums: rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each.
-      distributions: (kind, method, band) -> 'histogram', 'spectrum' and 'calibration' over all files.
-      files: names of the scored files and of what they were compared with.
-      consistency: of the model.
-      examples: some cases with their fields.
-      left_out: file name and reason of cases that could not be scored.
-      coastlines: whether pictures show them.
-      about: of results read from a file: `format`, `part` (number, count), and `made_of`, the same in all parts.
+    The sums are rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each. What was read from a
+    file is `about` its `format`, its `part` (number, count), and what it is `made_of`, the same in all parts.
     """
 
     comparison: Comparison
-    methods: Sequence[str]
-    samples: int = 0
+    methods: Sequence[str]  # the model first, then the baselines
+    samples: int = 0  # ensemble members
     sums: pd.DataFrame = field(default_factory=empty_sums)
-    distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)
-    files: list[tuple[str, str]] = field(default_factory=list)
+    distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)  # (kind of `_KINDS`, method, band) ->
+    files: list[tuple[str, str]] = field(default_factory=list)  # the scored ones and what they were compared with
     consistency: Consistency = field(default_factory=Consistency)
     examples: list[Example] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    coastlines: bool = False
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # file name and reason
+    coastlines: bool = False  # in pictures
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, sums: pd.DataFrame, distributions: Mapping[tuple[str, str, int], Any]) -> None:
@@ -244,10 +234,7 @@ def best_baseline(rmse: pd.DataFrame, *, paired: bool = False) -> tuple[pd.Serie
 
 
 def compare(model: pd.Series, rival: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Outcome and ratio of the model against another method, row by row, from the RMSE of both.
-
-    The outcome is 'ahead', 'equal' (within `TIE`), 'behind', or '' where either has no answer.
-    """
+    """The model's outcome ('ahead', 'equal' within `TIE`, 'behind', '' without an answer) and ratio, from both RMSE."""
     model, rival = model.map(_as_written), rival.map(_as_written)
     ratio = (model / rival).mask((model == 0) & (rival == 0), 1.0)
     outcome = np.select([ratio < 1 - TIE, ratio > 1 + TIE, ratio.notna()], ["ahead", "behind", "equal"], "")
@@ -322,10 +309,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
 
 
 def read_sums(folder: str | Path) -> Results:
-    """Read FOLDER/sums.npz: all that tables need; no pictures, no consistency.
-
-    InputError where there is no such file, or it is damaged or of another version.
-    """
+    """Read FOLDER/sums.npz, or InputError: all that tables need; no pictures, no consistency."""
     path = Path(folder) / SUMS_FILE
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

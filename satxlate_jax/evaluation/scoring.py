@@ -35,10 +35,7 @@ NEIGHBOURS = timedelta(hours=1)
 
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
-    """Fit the baselines in place; files that cannot be read are named and passed over.
-
-    InputError where a file was not seen from its satellite's own place.
-    """
+    """Fit the baselines in place; files that cannot be read are named and passed over."""
     source, target = comparison.task.source_bands, comparison.task.target_bands
     groups: dict[str, list[list[Request]]] = {
         "target": [[(file.path, target)] for file in comparison.fit_files],
@@ -84,21 +81,11 @@ def evaluate(
     seed: int = 0,
     may_be_empty: bool = False,
 ) -> Results:
-    """Translate and score every case; all methods on equal terms, see `equalize`.
+    """Fit the baselines, translate and score every case; all methods on equal terms, see `equalize`.
 
-    Args:
-      translator: the model.
-      comparison: what to compare.
-      baselines: unfitted; they are fitted here.
-      pictures: how many cases to keep for pictures, evenly over all.
-      coastlines: whether the pictures show them.
-      samples: ensemble members, each with latent noise of its own; the model's answer is then their mean, and their
-        standard deviation is scored too.
-      seed: of the ensemble.
-      may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
-
-    Raises:
-      InputError: no case had a pixel to score, or a file is of another viewpoint than the comparison's.
+    Cases evenly over all are kept for `pictures`. With `samples` ensemble members, each with latent noise of its own,
+    the model's answer is their mean, and their standard deviation is scored too. InputError where a file is of another
+    viewpoint than the comparison's or, unless it `may_be_empty` as a part of an archive, nothing was scored.
     """
     fit_baselines(comparison, baselines)
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
