@@ -80,15 +80,15 @@ def draw_frames(
             figure, panels = maps.new_figure(4.3 * columns, 4.9 + 1.3 * curves, columns, 1 + curves, **_HEIGHTS[curves])
             for axes, (view, number) in zip(panels, views, strict=False):
                 title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
-                if kind != "true_colour" and number is not None:
+                if kind == "true_colour":
+                    picture = true_colour(view.satellite, view.fields)
+                    if picture is None:
+                        raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
+                    maps.show_map(axes, view, picture, title, coast=coast)
+                elif number is not None:  # as always in infrared
                     band, values = view.band(number), view.fields[number]
                     scale = limits.get(round(band.wavelength))
                     maps.show_band(axes, view, band, values, title, scale, coast=coast, below=True)
-                    continue
-                picture = true_colour(view.satellite, view.fields)
-                if picture is None:
-                    raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
-                maps.show_map(axes, view, picture, title, coast=coast)
             if curves:
                 _draw_changes(panels[columns:], changes, frame[1][0].time)
         except InputError as error:
