@@ -106,12 +106,8 @@ minutes = option_type(_parse_minutes)
 
 
 def expanded(text: str) -> str:
-    """A path with `~` and `~user` replaced.
-
-    Raises:
-      InputError: it is empty (an unset variable of a shell), or there is no such user.
-    """
-    if not text:
+    """A path with `~` and `~user` replaced; InputError where it is empty, or there is no such user."""
+    if not text:  # as of an unset variable of a shell
         raise InputError("the path is empty; name a file or folder ('.' is the current folder)")
     path = os.path.expanduser(text)
     if path.startswith("~"):

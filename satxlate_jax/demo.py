@@ -58,14 +58,7 @@ def _run(title: str, *commands: Sequence[str], logs: Sequence[Path] = ()) -> Non
 
 
 def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Path:
-    """Run every stage below one folder.
-
-    Returns:
-      The report's path.
-
-    Raises:
-      InputError: a stage failed.
-    """
+    """Run every stage below one folder and return the report's path; InputError where one fails."""
     output = output.resolve()
     names = ("l1g", "l1g_same_view", "data", "run", "translated", "report_two_views", "report")
     l1g, same_view, data, run, translated, two_views, scores = (output / name for name in names)

@@ -29,11 +29,7 @@ _names, _numbers = option_type(parse_names), option_type(parse_numbers)
 
 
 def parse(subcommand: str, words: Sequence[str]) -> argparse.Namespace:
-    """The options of a subcommand, with the `words` they are from, and of these what is a configuration's as `config`.
-
-    Raises:
-      InputError: they cannot be understood.
-    """
+    """The options of a subcommand, with the `words` they are from and, as `config`, those of a configuration."""
     add_options = globals()[subcommand.replace("-", "_")]
     parser = CommandParser(prog=f"satxlate {subcommand}", description=add_options.__doc__)
     add_options(parser)
@@ -152,11 +148,8 @@ def _parse_steps(text: str) -> range:
 def add_distributed_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which of several processes this one is; `sharding.start` takes them."""
     group = parser.add_argument_group("several processes (the same command in each)")
-    group.add_argument(
-        "--distributed",
-        action="store_true",
-        help="find the other processes by itself: Cloud TPU pods, GKE, Slurm, Open MPI",
-    )
+    found = "find the other processes by itself: Cloud TPU pods, GKE, Slurm, Open MPI"
+    group.add_argument("--distributed", action="store_true", help=found)
     for name, kind, metavar, variable, text in (
         ("coordinator", str, "HOST:PORT", "JAX_COORDINATOR_ADDRESS", "where process 0 listens"),
         ("num_processes", int, "N", "JAX_NUM_PROCESSES", "how many processes there are"),
@@ -253,9 +246,8 @@ def evaluate(parser: CommandParser) -> None:
     add("--resolution_km", type=float, default=2.0, choices=_RESOLUTIONS, help=grid)
     add("--samples", type=at_least(0), default=0, metavar="N", help="score the mean and deviation of N members")
     add("--seed", type=at_least(0), default=0, help="of files and ensemble members (0)")
-    add(
-        "--pictures", type=at_least(0), default=3, metavar="N", help="cases to show in maps and pictures (3; 0 is none)"
-    )
+    shown = "cases to show in maps and pictures (3; 0 is none)"
+    add("--pictures", type=at_least(0), default=3, metavar="N", help=shown)
     unlike = "the source is of an instrument that the run does not know, whose bands have its wavelengths"
     add("--as_instrument", action="store_true", help=unlike)
     likelihood = "also tell how usual the source's measurements are and whether simulated faults would stand out "

@@ -30,13 +30,8 @@ def describe_run(
 ) -> list[str]:
     """What a run is, line by line.
 
-    Args:
-      name: of its folder.
-      metadata: of its checkpoints, with the 'step'.
-      network: its translator.
-      params: the generator's, a nested dict.
-      scores: the scalars that TensorBoard has of it by tag, the last ones; those that are no RMSE do not count.
-      written: when its checkpoint was.
+    The metadata are those of its checkpoint with the 'step', the params the generator's, the scores its last scalars in
+    TensorBoard by tag, of which those that are no RMSE do not count; `written` is the time of its checkpoint.
     """
     config, size = metadata["config"], sum(np.size(leaf) for leaf in _leaves(params))
     family = config["generator"].get("family", "vae_gan").replace("_", " ")
@@ -60,7 +55,7 @@ def _leaves(tree: Any) -> Iterator[Any]:
 
 def _passed_and_inferred(network: Any, source: str, target: str) -> str:
     passed = {position for _, position in network.copied(source, target)}
-    kinds = {"passed on": [], "inferred": []}  # type: dict[str, list[str]]
+    kinds: dict[str, list[str]] = {"passed on": [], "inferred": []}
     for position, number in enumerate(network.bands[target]):
         kinds["passed on" if position in passed else "inferred"].append(str(number))
     return "; ".join(f"{kind} {', '.join(numbers) or 'none'}" for kind, numbers in kinds.items())

@@ -1,6 +1,7 @@
 """`satxlate bench NAME`: developer benchmarks: how fast parts run on this machine, and how well."""
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from satxlate_jax.cli import CommandParser, InputError, take_config
@@ -10,23 +11,19 @@ BENCHMARKS = {
     "evaluate": ("evaluate.main", "seconds to score a pair of files, set against reading and translating it"),
     "build": ("build.main", "tiles and patches per second that `tfds build` prepares"),
     "train": ("train.main", "steps per second, set against this machine's convolutions"),
-    "logging": ("logging.main", "what logging every step costs"),
+    "logging": ("train.main_logging", "what logging every step costs"),
     "satellites": ("growth.main_satellites", "what a step costs as satellites are added"),
     "growth": ("growth.main", "how costs grow with archive, image and satellites"),
     "input": ("input.main", "patches per second that training reads"),
     "repair": ("repair.main", "errors of repaired bands, beside regressions and interpolation"),
     "torch": ("beside_torch.main", "the same step in PyTorch, in turn with ours"),
-    "gpu": ("gpu.main", "all of it on one GPU beside PyTorch, as one table"),
+    "gpu": ("beside_torch.main_gpu", "all of it on one GPU beside PyTorch, as one table"),
     "translate": ("translate.main", "tiles per second of each stage of translating, and of all together"),
 }
 
 
 def main(argv: Sequence[str]) -> int | None:
-    """Runs one benchmark.
-
-    Raises:
-      InputError: there is no such benchmark.
-    """
+    """Run one benchmark."""
     names = "\n".join(f"  {name:<10} {text}" for name, (_, text) in BENCHMARKS.items())
     if argv and argv[0] in ("-h", "--help"):
         print(f"usage: satxlate bench NAME ...\n\n{__doc__}\n\nbenchmarks (each has --help):\n{names}")
@@ -38,8 +35,15 @@ def main(argv: Sequence[str]) -> int | None:
     return getattr(import_module(f"{__name__}.{module}"), function)(argv[1:])
 
 
-def config_parser(command: str, description: str | None) -> CommandParser:
-    """The parser of a command that takes a training configuration as `satxlate train` does."""
-    parser = CommandParser(prog=f"satxlate {command}", description=description)
-    take_config(parser)
+def bench_parser(name: str, description: str | None, *, config: bool = False) -> CommandParser:
+    """The parser of a benchmark, which may take a training configuration as `satxlate train` does."""
+    parser = CommandParser(prog=f"satxlate bench {name}", description=description)
+    if config:
+        take_config(parser)
     return parser
+
+
+def run_program(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """What a program prints, and '' or the last line of its complaint."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done.stdout, (done.stderr.strip().splitlines() or ["no output"])[-1] if done.returncode else ""

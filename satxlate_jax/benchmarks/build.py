@@ -21,7 +21,8 @@ import psutil
 from tqdm import tqdm
 
 from satxlate_jax.archive.catalog import TileFile, find_tiles, relative_path
-from satxlate_jax.cli import CommandParser, InputError, at_least, user_path
+from satxlate_jax.benchmarks import bench_parser
+from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.dataset.manifest import NAME as MANIFEST
 from satxlate_jax.dataset.selection import Selection
@@ -36,6 +37,10 @@ from satxlate_jax.simulator.simulate import simulate_archive
 TARGET = 1.5  # floors (CPU seconds of decoding alone) a tile and core
 SIMULATED_TILES = 16
 LEAST_TILES = 8  # of the small build, whose time is subtracted
+STAGES = (
+    *("HDF4 decode (the floor)", "scaling, resampling", "quantising", "cutting, counting, serialising"),
+    *("between processes, shuffling, writing", "all"),
+)
 
 _SAMPLING_SECONDS = 0.05
 # It stops itself after each build, so that its time can be read in between.
@@ -65,11 +70,7 @@ class BuildTime(NamedTuple):
 def run_builds(
     root: Path, data: Path, configs: Sequence[Mapping[str, Any]], cpus: Iterable[int] | None = None
 ) -> list[BuildTime]:
-    """Runs `tfds build` for some configurations of the builder, in one process of its own that may use some CPUs.
-
-    Raises:
-      InputError: it failed.
-    """
+    """Run `tfds build` for some configurations of the builder, in one process of its own that may use some CPUs."""
     folders = [f"--manual_dir={root}", f"--data_dir={data}"]
     commands = [["build", str(BUILDER), f"--config={json.dumps(config)}", *folders] for config in configs]
     with tempfile.TemporaryFile("w+") as log:
@@ -161,24 +162,13 @@ def _readable(files: Sequence[TileFile]) -> list[TileFile]:
 
 def describe(stages: Sequence[float], builds: Mapping[int, BuildTime]) -> list[str]:
     """The report on the stages and on builds by their number of CPUs, the last of which has all."""
-    decode, (*_, build) = stages[0], builds.values()
-    names = (
-        "HDF4 decode (the floor)",
-        "scaling, resampling",
-        "quantising",
-        "cutting, counting, serialising",
-        "between processes, shuffling, writing",
-        "all",
-    )
-    parts = [*np.diff([0, *stages, build.cpu]), build.cpu]
-    lines = [
-        f"  {name:<38} {1e3 * seconds:7.1f} ms CPU a tile  {seconds / decode:5.2f} floors"
-        for name, seconds in zip(names, parts, strict=True)
-    ]
+    decode, all_builds = stages[0], list(builds.values())
+    alone, build = all_builds[0], all_builds[-1]
+    parts = zip(STAGES, [*np.diff([0, *stages, build.cpu]), build.cpu], strict=True)
+    lines = [f"  {name:<38} {1e3 * cpu:7.1f} ms CPU a tile  {cpu / decode:5.2f} floors" for name, cpu in parts]
     floors, readers = build.cpu / decode, build.cpu / max(build.writer, 1e-6) - 1
     lines.append(f"target: at most {TARGET} floors; measured: {floors:.2f}, {'met' if floors <= TARGET else 'missed'}")
     lines.append(f"per core: {1 / build.cpu:.1f} tiles/s, {build.examples / build.cpu:.0f} patches of 64x64x16/s")
-    alone = next(iter(builds.values()))
     for cpus, one in builds.items():
         lines.append(
             f"by the clock, {cpus} reading process{'es' if cpus > 1 else ''} on as many CPUs: {1 / one.wall:.1f} "
@@ -192,7 +182,7 @@ def describe(stages: Sequence[float], builds: Mapping[int, BuildTime]) -> list[s
 
 
 def simulate_tiles(root: Path, tiles: int, count: int, satellite: str = "G16") -> None:
-    """Simulates some tiles (a multiple of 4), and makes an archive of `count` links to them, one a minute."""
+    """Simulate some tiles (a multiple of 4), and make an archive of `count` links to them, one a minute."""
     print(f"simulating {tiles} tiles ...", flush=True)
     originals = root.with_name("originals")
     simulate_archive(originals, [satellite], 4, tiles // 4, workers=count_cpus())
@@ -205,12 +195,8 @@ def simulate_tiles(root: Path, tiles: int, count: int, satellite: str = "G16") -
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark.
-
-    Raises:
-      InputError: a mistake in what was handed in.
-    """
-    parser = CommandParser(prog="satxlate bench build", description=__doc__)
+    """Run the benchmark."""
+    parser = bench_parser("build", __doc__)
     option = parser.add_argument
     option("--l1g", type=user_path, metavar="ROOT", help="an archive with tiles of G16 (default: simulated tiles)")
     tiles = "tiles to build; 16 are simulated, linked (default %(default)s: more than tfds shuffles in memory)"

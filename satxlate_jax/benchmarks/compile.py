@@ -34,10 +34,7 @@ _ARRAY = re.compile(r"\b([a-z]+[0-9]*)\[([0-9,]*)\]")
 
 
 class Chip(NamedTuple):
-    """Published specifications of one accelerator chip.
-
-    Sources: Cloud TPU's pages 'TPU v4', 'TPU v5e', 'TPU v5p' and 'TPU v6e' (system architecture, key specifications).
-    """
+    """Specifications of a chip, from Cloud TPU's pages 'TPU v4', 'TPU v5e', 'TPU v5p' and 'TPU v6e'."""
 
     name: str  # as topologies name it
     peak: float  # bfloat16 operations per second, also of float32 convolutions (in bfloat16 passes, by default)
@@ -65,11 +62,7 @@ def roofline(chip: Chip, operations: float, memory_bytes: float, reduced_bytes: 
 
 
 def tpu_mesh(topology: str) -> Mesh:
-    """A mesh over the chips of a topology such as 'v5e:16x16'.
-
-    Raises:
-      InputError: libtpu is not installed, or there is no such topology.
-    """
+    """A mesh over the chips of a topology such as 'v5e:16x16'; InputError without libtpu or such a topology."""
     if not os.environ.get("TPU_LIBRARY_PATH"):
         found = importlib.util.find_spec("libtpu")
         if found is None or found.origin is None:

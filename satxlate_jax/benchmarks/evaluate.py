@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from satxlate_jax import cli
+from satxlate_jax.benchmarks import bench_parser
+from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation.baselines import make_baselines
 from satxlate_jax.evaluation.cases import find_comparison
@@ -36,18 +37,14 @@ def _verdict(measured: float, most: float) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark.
-
-    Raises:
-      InputError: a mistake in what was handed in, or fewer than two pairs.
-    """
-    parser = cli.CommandParser(prog="satxlate bench evaluate", description=__doc__)
+    """Run the benchmark."""
+    parser = bench_parser("evaluate", __doc__)
     add = parser.add_argument
-    add("--checkpoint", type=cli.user_path, required=True, metavar="RUN", help="a training run's folder")
-    add("--l1g", type=cli.user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
+    add("--checkpoint", type=user_path, required=True, metavar="RUN", help="a training run's folder")
+    add("--l1g", type=user_path, required=True, metavar="ROOT", help="root of the tree of L1G files")
     add("--source", required=True, metavar="SATELLITE", help="translate from, such as G16")
     add("--target", required=True, metavar="SATELLITE", help="translate to, such as G17")
-    add("--pairs", type=cli.at_least(2), default=100, metavar="N", help="score at most N pairs (100)")
+    add("--pairs", type=at_least(2), default=100, metavar="N", help="score at most N pairs (100)")
     options = parser.parse_args(argv)
     translator = load(options.checkpoint).ready_for(options.source)
     comparison = find_comparison(
@@ -55,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     )
     cases, task = comparison.cases, comparison.task
     if len(cases) < 2:
-        raise cli.InputError(f"'{options.l1g}' holds one pair of {options.source} and {options.target}; two are needed")
+        raise InputError(f"'{options.l1g}' holds one pair of {options.source} and {options.target}; two are needed")
     found = read_cases(comparison)
     kept, begin = [next(found)], time.perf_counter()  # the processes have started
     for number, tiles in enumerate(found):

@@ -19,21 +19,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import find_tiles, relative_path
-from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.train import describe_devices, load_step, lower_step, median_seconds
+from satxlate_jax.benchmarks.translate import untrained
 from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.dataset.manifest import Manifest
 from satxlate_jax.dataset.selection import Selection, choose_files
 from satxlate_jax.dataset.tile_patches import TileOutcome
+from satxlate_jax.evaluation import maps
 from satxlate_jax.geometry import tile_grid
-from satxlate_jax.models.families import make_translator
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import satellite_entries
 from satxlate_jax.training.config import load_config
 from satxlate_jax.translation.flow_translator import FlowTranslator
 from satxlate_jax.translation.netcdf import NetcdfFolder
@@ -90,11 +88,11 @@ def _write_output(translator: TileTranslator, sink: NetcdfFolder, source: Path) 
     """Write the translation of a small tile as that of a file."""
     latitude, longitude = tile_grid(TILES[0], 300)
     axes = {"lat": latitude[:32], "lon": longitude[:32]}
-    bands = translator.bands(translator.satellites[0])
-    values = {
-        band.name: (("lat", "lon"), np.full((32, 32), band.mean, np.float32), {"units": band.unit}) for band in bands
+    satellite, ones = translator.satellites[0], np.ones((32, 32), np.float32)
+    bands = {
+        band.name: (("lat", "lon"), band.mean * ones, {"units": band.unit}) for band in translator.bands(satellite)
     }
-    tile = xr.Dataset(values, axes, {"satellite": translator.satellites[0], "tile": TILES[0], "source": source.name})
+    tile = xr.Dataset(bands, axes, {"satellite": satellite, "tile": TILES[0], "source": source.name})
     sink.write(source, translator.translate(tile, sink.to))
 
 
@@ -145,11 +143,8 @@ def only_satellites(config: Any, names: Sequence[str]) -> Any:
 
 
 def satellite_costs(config: Any) -> Mapping[str, Costs]:
-    """Seconds and operations of a training step, by number of satellites.
-
-    The last of the configuration is always there, so that something is to be inferred.
-    """
-    *others, last = config.data.satellites
+    """Seconds and operations of a training step, by number of satellites."""
+    *others, last = config.data.satellites  # which is always there, so that something is to be inferred
     mesh, seconds, operations = sharding.make_mesh(), {}, {}
     for number in tqdm(range(2, len(config.data.satellites) + 1), "satellites", disable=None):
         variant = only_satellites(config, [*others[: number - 1], last])
@@ -160,12 +155,8 @@ def satellite_costs(config: Any) -> Mapping[str, Costs]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark.
-
-    Raises:
-      InputError: the configuration is not of a spectral flow of two satellites or more.
-    """
-    parser = config_parser("bench growth", __doc__)
+    """Run the benchmark."""
+    parser = bench_parser("growth", __doc__, config=True)
     add = parser.add_argument
     add("--files", type=at_least(1_000), default=1_000_000, metavar="N", help="up to N files, in powers of ten")
     add("--side", type=at_least(600), default=1_200, metavar="N", help="images of 300, 600, ... pixels a side, up to N")
@@ -173,8 +164,7 @@ def main(argv: Sequence[str]) -> None:
     config = load_config(words)
     if config.generator.family != "spectral_flow" or len(config.data.satellites) < 2:
         raise InputError("it measures a spectral flow of two satellites or more; of a VAE-GAN see `bench satellites`")
-    metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
-    params = make_translator(metadata["config"], metadata["satellites"]).init(jax.random.key(config.seed))
+    _, params, metadata = untrained(config)
     translator = FlowTranslator(params, metadata, "bench")
     print(f"{', '.join(translator.satellites)}; {describe_devices()}")
     counts = [10**power for power in range(2, len(str(arguments.files)))]
@@ -188,30 +178,23 @@ def main(argv: Sequence[str]) -> None:
 
 
 def draw_costs(costs: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
-    """Plots operations and memory against the number of satellites, a curve per variant."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    """Plot operations and memory against the number of satellites, a curve per variant."""
+    figure, panels = maps.new_figure(8, 3.2, 2)
     for index, (label, scale) in enumerate((("operations per step (T)", 1e12), ("peak memory (GiB)", 2**30))):
-        axes = figure.add_subplot(1, 2, index + 1)
+        axes = panels[index]
         for name, points in costs.items():
             axes.plot([*points], [cost[index] / scale for cost in points.values()], "o-", label=name)
         axes.set(xlabel="satellites", ylabel=label, ylim=(0, None))
         axes.legend()
-    with atomic.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    maps.save_figure(figure, path)
 
 
 def main_satellites(argv: Sequence[str]) -> None:
-    """Runs `satxlate bench satellites`.
+    """What a training step costs as satellites are added: the first two, three, ... of the configuration.
 
-    Raises:
-      InputError: the configuration has one satellite only.
+    Nothing runs: operations are those of the program as written, memory is what this machine's compiler plans.
     """
-    description = (
-        "What a training step costs as satellites are added. Nothing runs: operations are those of the program as "
-        "written, memory is what this machine's compiler plans. The satellites are the first two, three, ... of the "
-        "configuration."
-    )
-    parser = config_parser("bench satellites", description)
+    parser = bench_parser("satellites", main_satellites.__doc__, config=True)
     parser.add_argument("--output", type=user_path, metavar="FILE.png", help="write the figure there")
     parser.add_argument("--remat", action="store_true", help="also with config.remat")
     arguments, words = parser.parse_known_args(argv)

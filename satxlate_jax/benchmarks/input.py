@@ -18,8 +18,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.build import run_builds, simulate_tiles
-from satxlate_jax.cli import CommandParser, InputError, option_type, parse_numbers, user_path
+from satxlate_jax.cli import InputError, option_type, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training.input import PREFETCHED_BATCHES, check_records, training_batches
@@ -34,11 +35,7 @@ ACCELERATORS = {"TPU v5e chip": 819e9, "A100 40 GB": 1555e9}  # bytes/s, as thei
 
 
 def measure(config: ConfigDict, seconds: float) -> tuple[float, float, float]:
-    """Reads batches for some seconds.
-
-    Returns:
-      Seconds to the first batch, patches per second by the clock, patches per CPU second of this process.
-    """
+    """Read batches: seconds to the first one, patches per second by the clock, and per CPU second of this process."""
     check_records(config)  # what is imported for it is not what is measured
     start = time.monotonic()
     batches = training_batches(config)
@@ -82,24 +79,15 @@ def measure_shares(config: ConfigDict, counts: Sequence[int]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark.
-
-    Raises:
-      InputError: a mistake in what was handed in, or no data set of 64 x 64 x 16 where it should be.
-    """
-    parser = CommandParser(prog="satxlate bench input", description=__doc__)
+    """Run the benchmark."""
+    parser = bench_parser("input", __doc__)
     option = parser.add_argument
     option("--data", type=user_path, metavar="DIR", help="tfds' data_dir (default: a data set of simulated tiles)")
     option("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
     option("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
     option("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")
-    option(
-        "--processes",
-        type=option_type(parse_numbers),
-        default=(),
-        metavar="N,...",
-        help="also what each of N processes reads",
-    )
+    numbers, shared = option_type(parse_numbers), "also what each of N processes reads"
+    option("--processes", type=numbers, default=(), metavar="N,...", help=shared)
     option("--augment", action="store_true", help="with flips and rotations")
     arguments = parser.parse_args(argv)
     batch_size, satellite = arguments.batch_size, arguments.satellite if arguments.data else "G16"
@@ -121,13 +109,8 @@ def main(argv: Sequence[str]) -> None:
             "patch_size": 64,
             "augment": arguments.augment,
         }
-        settings = {
-            "seed": 0,
-            "batch_size": batch_size,
-            "normalization": "published",
-            "generator": {"family": "vae_gan"},
-        }
-        config = ConfigDict(settings | {"data": data})
+        settings = {"seed": 0, "batch_size": batch_size, "normalization": "published", "data": data}
+        config = ConfigDict(settings | {"generator": {"family": "vae_gan"}})
         ready, clock, core = measure(config, arguments.seconds)
         shares = list(measure_shares(config, arguments.processes))
     print(f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {count_cpus()} cores")

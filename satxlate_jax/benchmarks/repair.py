@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from satxlate_jax import cli
 from satxlate_jax.archive.catalog import find_tiles
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import InputError
 from satxlate_jax.l1g.reader import read_tile
 from satxlate_jax.models.flow_layers import monomials
@@ -61,33 +62,29 @@ def score_file(translator: Any, tile: xr.Dataset, fits: dict, random: np.random.
             errors = {method: made_of - truth[known, index] for method, made_of in estimates.items()}
             ratio = np.abs(errors["repair"]) / made[f"{name}_std"].values[known]
             shares = {"within 1": (ratio < 1).sum(), "within 2": (ratio < 2).sum(), "pixels": known.sum()}
-            rows += [
-                {"band": name, "withheld": kind, "method": k, "sum": (e**2).sum()} | shares for k, e in errors.items()
-            ]
+            row = {"band": name, "withheld": kind} | shares
+            rows += [row | {"method": method, "sum": (error**2).sum()} for method, error in errors.items()]
     return pd.DataFrame(rows)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark.
-
-    Raises:
-      InputError: a mistake in what was handed in, or no file with all bands.
-    """
-    parser = cli.CommandParser(prog="satxlate bench repair", description=__doc__)
-    parser.add_argument("--checkpoint", type=cli.user_path, required=True, metavar="RUN", help="a spectral flow's run")
-    parser.add_argument("--l1g", type=cli.user_path, required=True, metavar="DIR", help="folder of L1G tiles")
-    parser.add_argument("--satellite", required=True, help="whose files to mend, such as G17")
-    parser.add_argument("--max_files", type=cli.at_least(1), default=8, metavar="N", help="score N files (8)")
+    """Run the benchmark."""
+    parser = bench_parser("repair", __doc__)
+    add = parser.add_argument
+    add("--checkpoint", type=cli.user_path, required=True, metavar="RUN", help="a spectral flow's run")
+    add("--l1g", type=cli.user_path, required=True, metavar="DIR", help="folder of L1G tiles")
+    add("--satellite", required=True, help="whose files to mend, such as G17")
+    add("--max_files", type=cli.at_least(1), default=8, metavar="N", help="score N files (8)")
     cli.add_archive_filters(parser)
     options = parser.parse_args(argv)
     translator = load(options.checkpoint)
     translator.check_surprise(options.satellite)
     bands = translator.bands(options.satellite)
     names, numbers = [band.name for band in bands], [band.number for band in bands]
-    every = [file.path for file in find_tiles(options.l1g, satellites=[options.satellite])]
-    chosen = [
-        file.path for file in find_tiles(options.l1g, satellites=[options.satellite], **cli.archive_filters(options))
-    ]
+    every, chosen = (
+        [file.path for file in find_tiles(options.l1g, satellites=[options.satellite], **filters)]
+        for filters in ({}, cli.archive_filters(options))
+    )
     scored = chosen[:: -(-len(chosen) // options.max_files)] if chosen else []
     learned = sorted({*every} - {*chosen})
     if not scored or not learned:
@@ -107,8 +104,5 @@ def main(argv: Sequence[str]) -> None:
     total = sums.groupby(["band", "withheld", "method"], sort=False).sum()
     scores = np.sqrt(total["sum"] / total["pixels"]).unstack("method")
     shares = total.xs("repair", level="method")
-    print(
-        scores.assign(**{name: shares[name] / shares["pixels"] for name in ("within 1", "within 2")}).to_string(
-            float_format="{:.3g}".format
-        )
-    )
+    scores = scores.assign(**{name: shares[name] / shares["pixels"] for name in ("within 1", "within 2")})
+    print(scores.to_string(float_format="{:.3g}".format))

@@ -5,6 +5,8 @@ the network's commonest convolution (3x3, dim to dim channels, whole patches): f
 to the input and to the weights.
 """
 
+import contextlib
+import io
 import math
 import re
 import resource
@@ -21,7 +23,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.atomic import PlainPath
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import at_least
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
@@ -125,12 +128,7 @@ def _convolution(shape: list[int], kernel: list[int], rest: str) -> tuple[str, f
 
 
 def measure_parts(program: str, step: Callable[[], Any]) -> dict[str, tuple[float, int, float]]:
-    """Takes a step of a program (its compiled text) under the profiler.
-
-    Returns:
-      kind of work -> (seconds, instructions, operations of convolutions); where several threads work, seconds are those
-      of all of them.
-    """
+    """Profile a step of a program (its text): kind of work -> seconds of all threads, instructions, operations."""
     work = classify(program)
     parts: dict[str, tuple[float, int, float]] = defaultdict(lambda: (0.0, 0, 0.0))
     with tempfile.TemporaryDirectory() as folder:
@@ -182,8 +180,8 @@ def peak_memory() -> float:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark."""
-    parser = config_parser("bench train", __doc__)
+    """Run the benchmark."""
+    parser = bench_parser("train", __doc__, config=True)
     parser.add_argument("--steps", type=at_least(1), default=5, help="steps to time (default %(default)s)")
     parser.add_argument("--parts", action="store_true", help="also say where the time of a step goes")
     arguments, words = parser.parse_known_args(argv)
@@ -213,3 +211,46 @@ def main(argv: Sequence[str]) -> None:
     print(describe_peak(peak_memory()))
     if parts:
         print(describe_parts(parts))
+
+
+def measure_logging(config: Any, steps: int, rounds: int) -> tuple[float, float]:
+    """Median steps per second without and with TensorBoard, of rounds taken in turns; the first is not counted."""
+    from tqdm import tqdm  # here, because `bench train` needs none of these
+
+    from satxlate_jax.training.loop import Progress
+    from satxlate_jax.training.monitoring import Monitor
+
+    mesh = sharding.make_mesh()
+    take_step = load_step(config, lower_step(config, mesh).compile(), mesh)
+    never = 2**60
+    rates: dict[int, list[float]] = {never: [], 1: []}
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.closing(Monitor(PlainPath(folder), -1, {"satellites": {}})) as monitor:
+            for turn in tqdm(range(rounds + 1), desc="bench logging", unit="round", disable=None):
+                for log_every, found in rates.items():
+                    shown = Progress(monitor, turn * steps, 2**60, log_every, 1)
+                    with contextlib.redirect_stdout(io.StringIO()), contextlib.closing(shown) as progress:
+                        begin = time.perf_counter()
+                        for number in range(1, steps + 1):
+                            progress.add(turn * steps + number, take_step())
+                        progress.drain()
+                        found.append(steps / (time.perf_counter() - begin))
+    return statistics.median(rates[never][1:]), statistics.median(rates[1][1:])
+
+
+def main_logging(argv: Sequence[str]) -> None:
+    """What logging every step costs, compared with no logging (`config.log_every` is 250 by default).
+
+    Both take the same steps on random images, in turns; losses are fetched and checked in both, as in training. With a
+    step of milliseconds the cost shows.
+    """
+    parser = bench_parser("logging", main_logging.__doc__, config=True)
+    parser.add_argument("--steps", type=at_least(1), default=20, help="in each round (default %(default)s)")
+    parser.add_argument("--rounds", type=at_least(1), default=7, help="of each kind (default %(default)s)")
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    off, on = measure_logging(config, arguments.steps, arguments.rounds)
+    cost, every = 1 / on - 1 / off, config.log_every
+    print(f"{off:.3g} steps/s without logging, {on:.3g} with every step logged, {on / off:.1%} of it")
+    print(f"{cost * 1e3:.1f} ms per logged step; with config.log_every {every}: {1 / (1 + cost / every * off):.2%}")
+    print(f"medians of {arguments.rounds} rounds of {arguments.steps} steps each, taken in turns")

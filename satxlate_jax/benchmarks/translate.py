@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from satxlate_jax.benchmarks import config_parser
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.train import describe_devices, describe_peak, peak_memory
 from satxlate_jax.cli import at_least
 from satxlate_jax.models.families import make_translator
@@ -27,6 +27,13 @@ from satxlate_jax.translation.inference import (
 )
 
 SIZE = 300  # pixels of a side of a 2 km tile
+
+
+def untrained(config: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """The network of a configuration, random weights and the metadata of a run."""
+    metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
+    network = make_translator(metadata["config"], metadata["satellites"])
+    return network, network.init(jax.random.key(config.seed)), metadata
 
 
 def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple[float, int]:
@@ -51,14 +58,12 @@ def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the benchmark."""
-    parser = config_parser("bench translate", __doc__)
+    """Run the benchmark."""
+    parser = bench_parser("translate", __doc__, config=True)
     parser.add_argument("--tiles", type=at_least(10), default=20, metavar="N", help="simulated (default %(default)s)")
     arguments, words = parser.parse_known_args(argv)
     config = load_config(words)
-    metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
-    network = make_translator(metadata["config"], metadata["satellites"])
-    params = network.init(jax.random.key(config.seed))
+    network, params, metadata = untrained(config)
     seconds, at_once = measure_network(params, network, metadata["config"], arguments.tiles)
     print(f"{' to '.join([*network.bands][:2])}, {config.generator.family}, {config.precision}; {describe_devices()}")
     print(f"  the network             {1 / seconds:8.2f} tiles/s    {at_once} of {SIZE} x {SIZE} pixels at once")

@@ -34,19 +34,16 @@ def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) ->
     """The translated files (or those in folders) in order of time, each with the files observed at that time.
 
     The observations lie under `root`; those of the satellite `target`, where there are any, are shown too.
-
-    Raises:
-      InputError: nothing to show, several tiles, or a source that is not under root.
     """
     given = [sorted(Path(text).glob("*.nc")) if Path(text).is_dir() else [Path(text)] for text in inputs]
-    named = {file: parse_name("_".join(file.stem.split("_")[:7]) + ".hdf") for file in chain(*given)}
-    sources = {file: source for file, source in named.items() if source is not None}
-    if len(sources) < len(named) or not sources:
-        what = f"no netCDF file in {', '.join(inputs)}"
-        if named:
-            unknown = next(file for file in named if file not in sources)
-            what = f"'{unknown}' is not named as `satxlate translate` names its files"
-        raise InputError(f"{what}; give what translate wrote, or the folder it wrote to")
+    sources, advice = {}, "give what translate wrote, or the folder it wrote to"
+    for file in chain(*given):
+        source = parse_name("_".join(file.stem.split("_")[:7]) + ".hdf")
+        if source is None:
+            raise InputError(f"'{file}' is not named as `satxlate translate` names its files; {advice}")
+        sources[file] = source
+    if not sources:
+        raise InputError(f"no netCDF file in {', '.join(inputs)}; {advice}")
     tiles = {source.tile for source in sources.values()}
     if len(tiles) > 1:
         raise InputError(f"an animation is of one tile, these are of {', '.join(sorted(tiles))}; give files of one")
@@ -70,32 +67,27 @@ def draw_frames(
 ) -> Iterator[np.ndarray]:
     """Pictures [height, width, 3], uint8, all of one size and one scale, 'infrared' or 'true_colour'.
 
-    Below them are curves of how much a band changes from frame to frame.
-
-    Frames that cannot be read or drawn are left out; `failures` gets their reasons.
-
-    Raises:
-      InputError: none can be drawn.
+    Below them are curves of how much a band changes from frame to frame. Frames that cannot be read or drawn are left
+    out; `failures` gets their reasons. InputError where none can be drawn.
     """
     limits = {} if kind == "true_colour" else _find_scales(frames, read)
     changes = find_changes(frames, read, kind)
     curves = int(len(changes.columns) > 0)
     for frame in frames:
         try:
-            views = _read_views(frame, read)
+            views = _read_views(frame, read, kind)
             columns = len(views)
             figure, panels = maps.new_figure(4.3 * columns, 4.9 + 1.3 * curves, columns, 1 + curves, **_HEIGHTS[curves])
-            for axes, view in zip(panels, views, strict=False):
+            for axes, (view, number) in zip(panels, views, strict=False):
                 title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
                 if kind == "true_colour":
                     picture = true_colour(view.satellite, view.fields)
                     if picture is None:
                         raise InputError(f"{view.name} lacks bands for true colour; use --kind infrared")
                     maps.show_map(axes, view, picture, title, coast=coast)
-                else:
-                    number = _shown_band(view, views[1])
-                    scale = limits.get(round(view.band(number).wavelength))
+                elif number is not None:  # as always in infrared
                     band, values = view.band(number), view.fields[number]
+                    scale = limits.get(round(band.wavelength))
                     maps.show_band(axes, view, band, values, title, scale, coast=coast, below=True)
             if curves:
                 _draw_changes(panels[columns:], changes, frame[1][0].time)
@@ -112,14 +104,12 @@ def find_changes(frames: Sequence[Frame], read: Callable[[Path], View], kind: st
     rows, before = {}, dict[str, np.ndarray]()
     for frame in frames:
         try:
-            views = _read_views(frame, read)
-            numbers = [_changing_band(view, views[1], kind) for view in views]
+            views = _read_views(frame, read, kind)
         except InputError:
             continue
-        names = [view.title.split(",")[0] for view in views]
         fields = {
-            f"{name}, {view.band(number).wavelength:g} µm": view.fields[number]
-            for name, view, number in zip(names, views, numbers, strict=True)
+            f"{view.title.split(',')[0]}, {view.band(number).wavelength:g} µm": view.fields[number]
+            for view, number in views
             if number is not None
         }
         change = {name: field - before.get(name, np.nan) for name, field in fields.items()}
@@ -127,14 +117,6 @@ def find_changes(frames: Sequence[Frame], read: Callable[[Path], View], kind: st
         rows[frame[1][0].time] = {name: np.sqrt(np.mean(values**2)) for name, values in seen.items() if values.size}
         before = fields
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _changing_band(view: View, synthetic: View, kind: str) -> int | None:
-    """The band whose changes are drawn: that which is shown, or the synthetic view's green or red in true colour."""
-    if kind != "true_colour":
-        return _shown_band(view, synthetic)
-    wavelength = 0.51 if green_band(synthetic.satellite) in synthetic.fields else 0.64  # um
-    return find_band(view.satellite, wavelength, view.fields)
 
 
 def _draw_changes(panels: Sequence[Axes], changes: pd.DataFrame, now: datetime) -> None:
@@ -151,9 +133,14 @@ def _draw_changes(panels: Sequence[Axes], changes: pd.DataFrame, now: datetime) 
     axes.legend(frameon=False, fontsize=8, ncols=len(changes.columns))
 
 
-def _read_views(frame: Frame, read: Callable[[Path], View]) -> list[View]:
-    file, observed = frame
-    return [read(observed[0].path), read(file), *(read(other.path) for other in observed[1:])]
+def _read_views(frame: Frame, read: Callable[[Path], View], kind: str) -> list[tuple[View, int | None]]:
+    """The views, and the band of each that is shown or, in true colour, whose changes are drawn: green or else red."""
+    file, (source, *others) = frame
+    views = [read(path) for path in (source.path, file, *(other.path for other in others))]
+    if kind != "true_colour":
+        return [(view, _shown_band(view, views[1])) for view in views]
+    wavelength = 0.51 if green_band(views[1].satellite) in views[1].fields else 0.64  # um
+    return [(view, find_band(view.satellite, wavelength, view.fields)) for view in views]
 
 
 def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[int, tuple[float, float]]:
@@ -161,12 +148,11 @@ def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[
     seen: dict[int, list[np.ndarray]] = {}
     for index in np.unique(np.linspace(0, len(frames) - 1, min(_SCALED_BY, len(frames))).astype(int)):
         try:
-            views = _read_views(frames[index], read)
-            numbers = [_shown_band(view, views[1]) for view in views]
+            views = _read_views(frames[index], read, "infrared")
         except InputError:
             continue
-        for view, number in zip(views, numbers, strict=True):
-            if np.isfinite(view.fields[number]).any():
+        for view, number in views:
+            if number is not None and np.isfinite(view.fields[number]).any():
                 limits = np.array(maps.value_range([view.fields[number]]))
                 seen.setdefault(round(view.band(number).wavelength), []).append(limits)
     return {key: maps.value_range(limits, percent=0) for key, limits in seen.items()}
@@ -174,8 +160,7 @@ def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[
 
 def _shown_band(view: View, synthetic: View) -> int:
     """The band to show in infrared: that of the synthetic view's best window, or else the view's own best."""
-    reference = infrared_band(synthetic.satellite, synthetic.fields)
-    number = None
+    reference, number = infrared_band(synthetic.satellite, synthetic.fields), None
     if reference is not None:
         number = find_band(view.satellite, synthetic.band(reference).wavelength, view.fields)
     number = infrared_band(view.satellite, view.fields) if number is None else number
@@ -185,19 +170,10 @@ def _shown_band(view: View, synthetic: View) -> int:
 
 
 def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
-    """Writes a .gif or, where there is an ffmpeg, an .mp4; returns the number of frames.
-
-    Raises:
-      InputError: another ending, no ffmpeg, or the file cannot be written.
-    """
+    """Write a .gif or, where there is an ffmpeg, an .mp4, InputError for another; return the number of frames."""
     if path.suffix not in (".gif", ".mp4"):
         raise InputError(f"--output is '{path}'; name a .gif or an .mp4 file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make the folder '{path.parent}': {error.strerror}; choose another --output"
-        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix == ".gif" else _write_mp4
     with atomic.replacing(path) as temporary:
         return write(pictures, temporary, frames_per_second)
@@ -211,11 +187,7 @@ def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
 
 
 def find_ffmpeg() -> str:
-    """Path of the ffmpeg that the package imageio-ffmpeg brings, or else of the one on PATH.
-
-    Raises:
-      InputError: there is neither.
-    """
+    """Path of the ffmpeg of the package imageio-ffmpeg, or else of the one on PATH; InputError without either."""
     try:
         from imageio_ffmpeg import get_ffmpeg_exe  # of the extra 'video'
 

@@ -1,6 +1,6 @@
 """How usual the measurements are, and whether simulated faults would stand out: `evaluate` with --likelihood."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +29,16 @@ WORDS = {
     "swapped": "two bands swapped",
 }
 _SHOWN, _HEAT = (0.0, 60.0), colormaps["inferno"].resampled(24)  # bits, in figures
-Field = tuple[np.ndarray, np.ndarray]  # a band's values with a fault, and where it is
 
 
-def _stripes(field: np.ndarray, band: Band, random: np.random.Generator) -> Field:
-    place = np.zeros(field.shape, bool)
-    place[len(field) // 3 : 2 * len(field) // 3] = True
-    return field + place * random.normal(0, STRIPES[band.unit], (len(field), 1)), place
-
-
-def _saturated(field: np.ndarray, band: Band, random: np.random.Generator) -> Field:
-    place = random.random(field.shape) < SATURATED
-    return np.where(place, band.valid_range[1], field), place
-
-
-def _calibration(field: np.ndarray, band: Band, random: np.random.Generator) -> Field:
-    return GAIN * field, np.ones(field.shape, bool)
-
-
-_IN_A_BAND: dict[str, Callable[[np.ndarray, Band, np.random.Generator], Field]] = {
-    "stripes": _stripes,
-    "saturated": _saturated,
-    "calibration": _calibration,
-}
+def _faults_of(field: np.ndarray, band: Band, random: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Fault -> a band's values with it, and where it is."""
+    rows, everywhere = np.zeros(field.shape, bool), np.ones(field.shape, bool)
+    rows[len(field) // 3 : 2 * len(field) // 3] = True
+    stripes = field + rows * random.normal(0, STRIPES[band.unit], (len(field), 1))
+    pixels = random.random(field.shape) < SATURATED
+    saturated = np.where(pixels, band.valid_range[1], field)
+    return {"stripes": (stripes, rows), "saturated": (saturated, pixels), "calibration": (GAIN * field, everywhere)}
 
 
 def simulate_faults(
@@ -61,8 +48,7 @@ def simulate_faults(
     varying = [b for b in bands if float(tile[b.name].std()) > 5 * b.noise] or list(bands)
     band = varying[random.integers(len(varying))]
     field, made = tile[band.name], {}
-    for fault, function in _IN_A_BAND.items():
-        values, place = function(field.values, band, random)
+    for fault, (values, place) in _faults_of(field.values, band, random).items():
         made[fault] = tile.assign({band.name: field.copy(data=values.astype(np.float32))}), place
     alike = [other for other in bands if other.kind == band.kind and other is not band]
     if alike:
@@ -79,24 +65,17 @@ def _stands_out(bits: xr.Dataset) -> tuple[str, float]:
 
 
 def score_likelihood(translator: Any, files: Sequence[Path], source: str, output: Path, seed: int = 0) -> str:
-    """Write likelihood.csv (by file), faults.csv (by kind of simulated fault) and figures/likelihood.png.
+    """Write likelihood.csv (by file), faults.csv (by fault) and figures/likelihood.png; return the result in lines.
 
     A tile's score is that of the band that stands out most, a pixel's is `surprise`; faults.csv has the area under the
     ROC curve of tiles with and without the fault, of pixels inside and outside it (mean over tiles), and the share of
     tiles where the band that stands out is the one with the fault (either one where two are swapped).
-
-    Returns:
-      The result in a few lines.
     """
-    numbers, usual, faulty, figure = (
-        [band.number for band in translator.bands(source)],
-        [],
-        list[dict[str, Any]](),
-        None,
-    )
+    numbers, figure = [band.number for band in translator.bands(source)], None
+    usual, faulty = list[dict[str, Any]](), list[dict[str, Any]]()
     reading = read_groups([[(path, numbers)] for path in files])
-    for index, path in enumerate(tqdm(files, desc="likelihood", unit="file", disable=None)):
-        tiles = next(reading)
+    progress = tqdm(files, desc="likelihood", unit="file", disable=None)
+    for (index, path), tiles in zip(enumerate(progress), reading, strict=True):
         try:
             if isinstance(tiles, InputError):
                 raise tiles
@@ -150,7 +129,7 @@ def _draw(shown: Sequence[tuple[str, xr.Dataset, str, xr.Dataset]], bands: Seque
     """A band of one tile as measured and with each fault, above its surprise."""
     _, place, name, _ = shown[0]
     (band,) = (band for band in bands if band.name == name)
-    scale: dict[str, Any] = maps.grey_scale(band, maps.value_range([place[name].values]))
+    scale = maps.grey_scale(band, maps.value_range([place[name].values]))
     heat: dict[str, Any] = {"cmap": _HEAT, "vmin": _SHOWN[0], "vmax": _SHOWN[1]}
     figure, panels = maps.new_figure(2.2 * len(shown), 4.2, len(shown), 2)
     rows = panels[: len(shown)], panels[len(shown) :]

@@ -57,28 +57,19 @@ class Case(NamedTuple):
 class Comparison:
     """All that an evaluation compares.
 
-    Attributes:
-      task: source, target and their bands in the network's order.
-      truth: 'coincident' (the target's files of the same tile and time), 'same_view' (simulated files of the target's
-        instrument in the source's place) or 'source' (withheld bands of the source).
-      truth_bands: target's band -> the band of the truth file that it is compared with.
-      cases: the files to score.
-      fit_files: the target's files on which the baselines are fitted.
-      fitted_apart: whether none of `fit_files` is scored.
-      fit_sources: the source's files, for baselines that need both satellites' distributions.
-      fit_pairs: coincident files that are not scored, for the paired baseline.
-      resolution_km: of the grid on which files are translated, compared and fitted on.
+    The truth is 'coincident' (the target's files of the same tile and time), 'same_view' (simulated files of the
+    target's instrument in the source's place) or 'source' (withheld bands of the source).
     """
 
     task: Task
     truth: str
-    truth_bands: Mapping[int, int]
+    truth_bands: Mapping[int, int]  # target's band -> the band of the truth file that it is compared with
     cases: Sequence[Case] = ()
-    fit_files: Sequence[TileFile] = ()
-    fitted_apart: bool = True
-    fit_sources: Sequence[TileFile] = ()
-    fit_pairs: Sequence[tuple[TileFile, TileFile]] = ()
-    resolution_km: float = 2.0
+    fit_files: Sequence[TileFile] = ()  # of the target, for the baselines
+    fitted_apart: bool = True  # none of them is scored
+    fit_sources: Sequence[TileFile] = ()  # for baselines that need both satellites' distributions
+    fit_pairs: Sequence[tuple[TileFile, TileFile]] = ()  # coincident files that are not scored, for the paired baseline
+    resolution_km: float = 2.0  # of the grid on which files are translated, compared and fitted on
 
 
 def find_comparison(
@@ -97,25 +88,11 @@ def find_comparison(
     resolution_km: float = 2.0,
     **filters,
 ) -> Comparison:
-    """Searches a tree of L1G files for what can be scored.
+    """Search a tree of L1G files for what can be scored; where there is nothing, InputError says what was found.
 
-    Args:
-      translator: whose bands to compare.
-      root: of the tree.
-      source: the satellite to translate from.
-      target: the satellite to translate to.
-      truth: 'coincident', 'same_view' or 'source'.
-      truth_root: of the tree that holds the truth; default `root`.
-      tolerance: largest difference in time of coincident files.
-      max_files: score only that many, drawn with `seed`.
-      fit_files: fit baselines on at most that many, drawn with `seed`.
-      seed: of the random choices.
-      minutes: score only files of these minutes of the hour; default all.
-      resolution_km: of the grid.
-      filters: of the files to score, as `find_tiles` takes them.
-
-    Raises:
-      InputError: there is nothing to score; it says what was found.
+    The truth lies under `truth_root` (default `root`); coincident files are at most `tolerance` apart. Scored are at
+    most `max_files`, baselines are fitted on at most `fit_files`, both drawn with `seed`. The files to score can be
+    chosen by the minutes of the hour and by `filters`, as `find_tiles` takes them.
     """
     source, target = translator.domain(source), translator.domain(target)
     if source == target:
@@ -145,10 +122,7 @@ def find_comparison(
 def _with_fit_files(
     comparison: Comparison, root: str | Path, tolerance: timedelta, most: int, draw: random.Random
 ) -> Comparison:
-    """Adds files of both satellites that are not scored, where there are any; coincident ones never are.
-
-    Nor do the baselines learn from the target's view of a scored scene, which no translation has seen.
-    """
+    """Add files to fit on: where there are others, none that is scored or the target's view of a scored scene."""
     task, cases = comparison.task, comparison.cases
     targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
     scored = {file.path for case in cases for file in case}
@@ -169,11 +143,7 @@ def _with_fit_files(
 
 
 def withheld_bands(task: Task) -> dict[int, int]:
-    """Target's bands that the source's instrument measures too but the network is not given -> the source's band.
-
-    Raises:
-      InputError: there is none, or the two satellites carry different instruments.
-    """
+    """Target's bands that the source's instrument measures too but the network is not given -> the source's band."""
     source, target = get_satellite(task.source), get_satellite(task.target)
     if source.instrument != target.instrument:
         raise InputError(

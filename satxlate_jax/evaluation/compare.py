@@ -29,18 +29,9 @@ OUTPUT_COLUMNS = [
 
 
 def read_scores(folder: str | Path, run: str, *, all_bands: bool = False) -> pd.DataFrame:
-    """The bands of one evaluation, from FOLDER/scores.csv.
+    """The bands of one evaluation from FOLDER/scores.csv: `OUTPUT_COLUMNS` and the RMSE of all methods by their names.
 
-    Args:
-      folder: the --output of `evaluate`.
-      run: name of the evaluation in the table.
-      all_bands: also those bands of which the network was given a counterpart.
-
-    Returns:
-      A row for each band with `OUTPUT_COLUMNS` and the RMSE of all methods by their names.
-
-    Raises:
-      InputError: the folder holds no scores, or none that count.
+    With `all_bands` also those of which the network was given a counterpart. InputError where none count.
     """
     path = Path(folder) / "scores.csv"
     try:
@@ -69,11 +60,7 @@ def read_scores(folder: str | Path, run: str, *, all_bands: bool = False) -> pd.
 
 
 def read_all(folders: Sequence[str | Path], *, all_bands: bool = False) -> pd.DataFrame:
-    """The bands of many evaluations, in the order of band, then of the folders; see `read_scores`.
-
-    Raises:
-      InputError: as `read_scores`, or a folder is given twice.
-    """
+    """The bands of many evaluations, in the order of band, then of the folders; see `read_scores`."""
     places = [Path(folder).resolve() for folder in folders]
     twice = [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]
     if twice:
@@ -86,7 +73,7 @@ def read_all(folders: Sequence[str | Path], *, all_bands: bool = False) -> pd.Da
 
 
 def describe(table: pd.DataFrame) -> list[str]:
-    """The number of bands in which the model is ahead, and of what, in sentences."""
+    """In how many bands the model is ahead, and of what, in sentences."""
     rivals = {
         "the best unpaired baseline": table["best"],
         "the best regression (linear, quadratic, trees, CNN)": best_baseline(table[list(REGRESSIONS)])[1],
@@ -108,12 +95,10 @@ def describe(table: pd.DataFrame) -> list[str]:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Prints the table, then the sentences."""
-    shown = table[
-        [*OUTPUT_COLUMNS[3:6], "model", "best", "best_name", "linear", "quadratic", "ratio", "outcome", "run"]
-    ]
+    """Print the table, then the sentences."""
+    columns = ["band", "wavelength_um", "unit", "model", "best", "best_name", "linear", "quadratic", "ratio", "outcome"]
     heads = ("band", "um", "unit", "model", "best unpaired", "", "linear", "quadratic", "ratio", "", "run")
-    shown = shown.assign(best_name=shown["best_name"].map(method_name)).set_axis(heads, axis=1)
+    shown = table.assign(best_name=table["best_name"].map(method_name))[[*columns, "run"]].set_axis(heads, axis=1)
     print(shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format))
     print("RMSE in the band's unit, every pixel counted alike; ratio: the model's over the best unpaired baseline's")
     for sentence in describe(table):

@@ -35,8 +35,17 @@ def find_band(satellite: str, wavelength: float, bands: Collection[int]) -> int 
     return None
 
 
-def formula_green(blue: np.ndarray, red: np.ndarray, vegetation: np.ndarray, formula: str = "CIMSS") -> np.ndarray:
-    """Reflectance that stands in for ABI's green band, from reflectances (1) [...] by one of GREEN_FORMULAS."""
+def green_band(satellite: str) -> int | None:
+    """The number of a satellite's green band (0.51 um), if its instrument has one."""
+    return find_band(satellite, _GREEN, [band.number for band in get_satellite(satellite).bands])
+
+
+def formula_green(satellite: str, fields: Fields, formula: str) -> np.ndarray | None:
+    """Reflectance that stands in for ABI's green band by one of GREEN_FORMULAS; None where a band is not there."""
+    numbers = [find_band(satellite, wavelength, fields) for wavelength in (_BLUE, _RED, _VEGETATION)]
+    blue, red, vegetation = (None if number is None else fields[number] for number in numbers)
+    if blue is None or red is None or vegetation is None:
+        return None
     weights = GREEN_FORMULAS[formula]
     return weights[0] * blue + weights[1] * red + weights[2] * vegetation
 
@@ -49,24 +58,13 @@ def true_colour(
     Its green is the reflectance at 0.51 um handed in, such as a synthesised one, else the satellite's own band, else
     one of GREEN_FORMULAS.
     """
-    red, blue, own, vegetation = (
-        find_band(satellite, wavelength, fields) for wavelength in (_RED, _BLUE, _GREEN, _VEGETATION)
-    )
-    if red is None or blue is None:
-        return None
-    if green is None and own is not None:
-        green = fields[own]
-    if green is None and vegetation is not None:
-        green = formula_green(fields[blue], fields[red], fields[vegetation], formula)
+    red, blue, own = (find_band(satellite, wavelength, fields) for wavelength in (_RED, _BLUE, _GREEN))
     if green is None:
+        green = formula_green(satellite, fields, formula) if own is None else fields[own]
+    if red is None or blue is None or green is None:
         return None
     picture = np.stack([fields[red], green, fields[blue]], axis=-1)
     return np.clip(picture, 0, 1) ** (1 / GAMMA) if np.isfinite(picture).all(-1).any() else None
-
-
-def green_band(satellite: str) -> int | None:
-    """The number of a satellite's green band (0.51 um), if its instrument has one."""
-    return find_band(satellite, _GREEN, [band.number for band in get_satellite(satellite).bands])
 
 
 def infrared_band(satellite: str, fields: Fields) -> int | None:

@@ -38,18 +38,12 @@ def grouping_bands(satellite: str) -> list[int]:
 
 
 def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Groups of pixels by sun, clouds and surface; a pixel may be in several or, beside 'all', in none.
-
-    Args:
-      satellite: that saw the fields.
-      fields: band -> [h, w] in the band's unit, NaN where missing.
-      solar_zenith: [h, w] degrees, or None where it is not known.
+    """Groups of pixels by sun, clouds and surface; the solar zenith angle, [h, w] degrees, may be unknown.
 
     Returns:
-      Name -> bool [h, w]: 'all'; 'day' (solar zenith below 80 degrees), 'twilight' and 'night' (96 and above); 'cold or
-      bright' (mostly cloud: window below 280 K, or red reflectance above 0.35 by day) and 'warm and dark' (mostly
-      clear); by day, of the latter, 'water', 'vegetation' and 'bare'; by day 'snow-like' (bright in the visible and
-      dark at 1.6 um: snow and ice clouds). Groups without a pixel are left out.
+      Name -> bool [h, w], without those that have no pixel: 'all'; 'day', 'twilight' and 'night'; 'cold or bright'
+      (mostly cloud) and 'warm and dark' (mostly clear); by day, of the latter, 'water', 'vegetation' and 'bare'; by day
+      'snow-like' (bright in the visible and dark at 1.6 um: snow and ice clouds). A pixel may be in several.
     """
     shape = next(iter(fields.values())).shape
     groups = {ALL: np.ones(shape, bool)}
@@ -75,20 +69,11 @@ def pixel_groups(satellite: str, fields: Fields, solar_zenith: np.ndarray | None
 
 
 def view_groups(seen: Mapping[str, Fields], lat: np.ndarray, lon: np.ndarray) -> dict[str, np.ndarray]:
-    """Groups of pixels by how differently two satellites look at them.
+    """Groups of pixels, bool [h, w], by how differently two satellites look at them; lat [h] and lon [w] in degrees.
 
     The parallax is that of the higher of the cloud tops that the two see there: as high as the 10.4 um temperature
     lies below the tile's warm 99th percentile at 6.5 K/km, times the difference of the tangents of both views, as
-    vectors, against a pixel of 2 km.
-
-    Args:
-      seen: both satellites -> their fields: band -> [h, w] in the band's unit, NaN where missing.
-      lat: [h] degrees north.
-      lon: [w] degrees east.
-
-    Returns:
-      Name -> bool [h, w]: 'view zeniths less than 5 degrees apart', '5 to 20 degrees apart', 'more than 20 degrees
-      apart' and, where one's 10.4 um band is there, 'parallax below a pixel' and 'parallax of a pixel or more'.
+    vectors, against a pixel of 2 km. Without such a band there are no groups of it.
     """
     views = [np.radians(view_angles(get_satellite(name).longitude, lat[:, None], lon[None])) for name in seen]
     (low, high), apart = _ZENITHS_APART, np.degrees(np.abs(views[0][0] - views[1][0]))
@@ -112,16 +97,15 @@ def _normalized_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 class Consistency:
     """Cycle and latent consistency of the model, summed over cases.
 
-    Attributes:
-      cycle: source's band -> sums of source -> target -> source against the source, as `metrics.band_sums`.
-      latent: moments [channel, 2] of the latent fields of two satellites' coincident tiles; None without any.
+    The first are sums of source -> target -> source against the source, by the source's band, see `metrics.band_sums`;
+    the second moments [channel, 2] of the latent fields of two satellites' coincident tiles; None without any.
     """
 
     cycle: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUMS), dtype=np.float64))
     latent: Moments | None = None
 
     def add_cycle(self, translator: TileTranslator, x: np.ndarray, source: str, target: str) -> None:
-        """Adds a tile [h, w, source band], physical units, NaN where missing: to the target and back."""
+        """Add a tile [h, w, source band], physical units, NaN where missing: to the target and back."""
         if not translator.can_translate(target, source):
             return
         back = translator.translate(translator.translate(x, target, source=source), source, source=target)
@@ -132,13 +116,12 @@ class Consistency:
         self.cycle = merge_sums(pd.concat([self.cycle, *rows]))
 
     def add_latent(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Adds the latent fields of two satellites' coincident tiles, [h, w, channel] each.
+        """Add the latent fields of two satellites' coincident tiles, [h, w, channel] each.
 
         They are of the channels that take noise in training: measurements on the spectral path agree in any case.
         """
         self.latent = self.latent or Moments(first.shape[-1], 2)
-        fields = (values.reshape(-1, values.shape[-1]).T.astype(np.float64) for values in (first, second))
-        self.latent.add(np.stack(list(fields), axis=-1))
+        self.latent.add(np.stack([x.reshape(-1, x.shape[-1]).T.astype(np.float64) for x in (first, second)], axis=-1))
 
     def latent_agreement(self) -> dict[str, float] | None:
         """Agreement of the two satellites' latent fields; None where no coincident files were encoded.

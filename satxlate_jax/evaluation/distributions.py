@@ -18,7 +18,7 @@ class _Summed:
     """A dataclass whose fields are all sums."""
 
     def merge(self, other: Self) -> Self:
-        """Adds another's sums, in place."""
+        """Add another's sums, in place."""
         for entry in fields(self):  # type: ignore[arg-type]
             setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
         return self
@@ -38,14 +38,14 @@ class JointHistogram(_Summed):
 
     @classmethod
     def of(cls, band: Band) -> Self:
-        """An empty one with the bins of that band's kind."""
+        """An empty one with the bins of a band's kind."""
         low, high, width = BINS[band.kind]
         n = round((high - low) / width)
         return cls(low, width, np.zeros((n, n), np.int64))
 
     @property
     def edges(self) -> np.ndarray:
-        """Edges of the bins, [n + 1], in the band's unit; the same for both axes."""
+        """Edges of the bins of either axis, [n + 1], in the band's unit."""
         return self.low + self.width * np.arange(len(self.counts) + 1)
 
     def bins(self, values: np.ndarray) -> np.ndarray:
@@ -53,14 +53,9 @@ class JointHistogram(_Summed):
         return np.clip((values.astype(np.float64) - self.low) / self.width, 0, len(self.counts) - 1).astype(np.int64)
 
     def add(self, predicted: np.ndarray, true: np.ndarray) -> None:
-        """Counts pairs of bins in, [pair] each."""
+        """Count pairs of bins in, [pair] each."""
         n = len(self.counts)
         self.counts += np.bincount(predicted * n + true, minlength=n * n).reshape(n, n)
-
-    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """Counts pairs in; both [...], in the band's unit; a pair with NaN is passed over."""
-        seen = np.isfinite(prediction) & np.isfinite(truth)
-        self.add(self.bins(prediction[seen]), self.bins(truth[seen]))
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """Errors (prediction minus truth) [2 n - 1] in the band's unit, ascending, and how often each occurred."""
@@ -84,11 +79,7 @@ class JointHistogram(_Summed):
         return float(np.abs(predicted - truth).sum() * self.width)
 
     def merge(self, other: Self) -> Self:
-        """Adds another's counts, in place; its bins may begin elsewhere (before 0.2 they began at 180 K).
-
-        Raises:
-          ValueError: the edges of the bins do not coincide.
-        """
+        """Add another's counts, in place; its bins may begin elsewhere (before 0.2 they began at 180 K)."""
         shift = (other.low - self.low) / self.width
         if other.width != self.width or abs(shift - round(shift)) > 1e-6:
             raise ValueError(f"bins from {other.low} by {other.width} do not fit those from {self.low} by {self.width}")
@@ -106,6 +97,7 @@ _SHORTEST = 200.0  # km of a pixel's degrees: two pixels of the grid, as 0.02 de
 _CENTRES_KM = np.sqrt(EDGES_KM[1:] * EDGES_KM[:-1])
 _DEGREE_KM = 111.32
 _MOST_MISSING = 0.02  # of a tile's pixels; a tile with more does not count
+_BELOW_KM = 20.0  # what a spectral power ratio and a coherence are of, where nothing else is said
 _HALF = 0.5
 
 
@@ -118,21 +110,12 @@ class PowerSpectrum(_Summed):
     tiles: int = 0
 
     def __post_init__(self) -> None:
-        """Adds the bins of finer grids to sums of before there were any."""
+        """Add the bins of finer grids to sums of before there were any."""
         absent = len(_CENTRES_KM) - len(self.n)
         self.power, self.n = np.pad(self.power, ((0, 0), (absent, 0))), np.pad(self.n, (absent, 0))
 
-    def update(self, prediction: np.ndarray, truth: np.ndarray, lat: np.ndarray, pixel_degrees: float) -> None:
-        """Adds a tile unless more than 2 % of it is missing; missing pixels are set to its mean.
-
-        Prediction and truth are [h, w] in the band's unit, NaN where missing; `lat` is [h] degrees north.
-        """
-        seen = np.isfinite(prediction) & np.isfinite(truth)
-        modes = Modes.of(truth.shape, float(np.mean(lat)), pixel_degrees)
-        self.add(modes, *(modes.transform(values, seen) for values in (prediction, truth)))
-
     def add(self, modes: "Modes", prediction: np.ndarray | None, truth: np.ndarray | None) -> None:
-        """Adds a tile's modes, as `Modes.transform` gives them."""
+        """Add a tile's modes, as `Modes.transform` gives them; None is passed over."""
         if prediction is None or truth is None:
             return
         self.power += [modes.power(values) for values in (truth, prediction, prediction - truth)]
@@ -153,11 +136,11 @@ class PowerSpectrum(_Summed):
         """Coherence of prediction and truth by `wavelengths`: the correlation of their modes, 1 where they agree."""
         return _coherence(*self.power[:, self.n > 0])
 
-    def coherence_below(self, km: float = 20.0) -> float:
-        """The same of all wavelengths below so many km together; NaN without a tile."""
-        return float(_coherence(*self.power[:, km > _CENTRES_KM].sum(1))) if self.tiles else float("nan")
+    def coherence_below(self) -> float:
+        """The same of all wavelengths below 20 km together; NaN without a tile."""
+        return float(_coherence(*self.power[:, _BELOW_KM > _CENTRES_KM].sum(1))) if self.tiles else float("nan")
 
-    def power_ratio(self, below_km: float = 20.0) -> float:
+    def power_ratio(self, below_km: float = _BELOW_KM) -> float:
         """Power of the prediction over that of the truth in all wavelengths below so many km; NaN without a tile."""
         truth, prediction, _ = self.power[:, below_km > _CENTRES_KM].sum(1)
         return round(float(prediction / truth), 9) if truth > 0 else float("nan")
@@ -180,7 +163,7 @@ class PowerSpectrum(_Summed):
 
 @dataclass
 class Modes:
-    """The modes of images of one size and place: window [h, w], the modes by their bins, and how many each bin has."""
+    """Modes of images of one size and place: window [h, w], places of the modes by bin, and how many each bin has."""
 
     window: np.ndarray
     order: np.ndarray
@@ -227,7 +210,7 @@ class Flicker(_Summed):
     sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
-        """Adds two times; both [time, ...] in the band's unit, NaN where missing."""
+        """Add two times; both [time, ...] in the band's unit, NaN where missing."""
         made, seen = (np.diff(values, axis=0).astype(np.float64) for values in (prediction, truth))
         both = np.isfinite(made) & np.isfinite(seen)
         self.sums += [both.sum(), *(np.sum(change**2, where=both) for change in (made, seen, made - seen))]
@@ -250,14 +233,8 @@ _RATIO_EDGES = np.linspace(0, 4, 41)  # of the bins of error over standard devia
 class Calibration(_Summed):
     """Calibration of a standard deviation against the error of what it belongs to, of one band.
 
-    A calibrated Gaussian standard deviation covers the truth within one in 68 % and within two in 95 % of pixels, its
-    mean square equals the mean square error, and larger ones go with larger errors. An ensemble over the latent noise
-    of training is not a model of what is unknown: nothing makes it calibrated, so it is measured here.
-
-    Attributes:
-      sums: [3, bin]: pixels, sum of squared errors, sum of variances, by bins of standard deviation.
-      inside: pixels whose error is within one and within two standard deviations.
-      ratios: pixels by bins of error over standard deviation; none of before they were kept.
+    By bins of standard deviation, [3, bin], sums of pixels, squared errors and variances; pixels inside one and two
+    standard deviations; pixels by bins of the ratio of error and standard deviation, none of before they were kept.
     """
 
     sums: np.ndarray = field(default_factory=lambda: np.zeros((3, len(_STD_EDGES) - 1)))
@@ -265,7 +242,7 @@ class Calibration(_Summed):
     ratios: np.ndarray = field(default_factory=lambda: np.zeros(len(_RATIO_EDGES)))
 
     def update(self, prediction: np.ndarray, std: np.ndarray, truth: np.ndarray) -> None:
-        """Adds a field; all [...] in the band's unit, NaN where missing."""
+        """Add a field; all [...] in the band's unit, NaN where missing."""
         seen = np.isfinite(prediction) & np.isfinite(truth) & np.isfinite(std)
         error, width = np.abs(prediction - truth)[seen].astype(np.float64), std[seen].astype(np.float64)
         bins = np.clip(np.digitize(width, _STD_EDGES) - 1, 0, len(_STD_EDGES) - 2)
@@ -287,7 +264,7 @@ class Calibration(_Summed):
         found = np.cumsum(self.ratios[:-1]) / max(self.ratios.sum(), 1)
         return 2 * special.ndtr(_RATIO_EDGES) - 1, np.concatenate([[0.0], found])
 
-    def error_by_std(self, least: int = 100) -> tuple[np.ndarray, np.ndarray]:
-        """Root mean square of standard deviation and error, of each bin with at least so many pixels."""
-        n, errors, variances = self.sums[:, self.sums[0] >= least]
+    def error_by_std(self) -> tuple[np.ndarray, np.ndarray]:
+        """Root mean square of standard deviation and error, of each bin with at least 100 pixels."""
+        n, errors, variances = self.sums[:, self.sums[0] >= 100]
         return np.sqrt(variances / n), np.sqrt(errors / n)

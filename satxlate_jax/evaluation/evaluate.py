@@ -18,8 +18,7 @@ import pandas as pd
 
 from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
 from satxlate_jax.evaluation.anomalies import score_likelihood
-from satxlate_jax.evaluation.baselines import make_baselines
-from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.baselines import Baseline, make_baselines
 from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.report import headline, write_report
@@ -51,12 +50,7 @@ _SAME = {
 def _filters(options: argparse.Namespace) -> dict[str, Any]:
     preset: dict[str, Any] = PRESETS.get(options.preset or "", {})
     given = {name: values for name, values in archive_filters(options).items() if values is not None}
-    narrowed = {
-        name: tuple(value for value in values if value in preset[name])
-        for name, values in given.items()
-        if name in preset
-    }
-    return preset | given | narrowed
+    return preset | {name: [one for one in values if one in preset.get(name, values)] for name, values in given.items()}
 
 
 def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, list[Baseline]]:
@@ -68,20 +62,9 @@ def _prepare(options: argparse.Namespace) -> tuple[TileTranslator, Comparison, l
     translator.check_samples(options.samples)
     if options.likelihood:
         translator.check_surprise(translator.domain(options.source))
-    comparison = find_comparison(
-        translator,
-        options.l1g,
-        options.source,
-        options.target,
-        truth=options.truth,
-        truth_root=options.truth_l1g,
-        tolerance=options.tolerance,
-        max_files=options.max_files,
-        fit_files=options.fit_files,
-        seed=options.seed,
-        resolution_km=options.resolution_km,
-        **_filters(options),
-    )
+    names = ("truth", "tolerance", "max_files", "fit_files", "seed", "resolution_km")
+    how = {"truth_root": options.truth_l1g} | {name: getattr(options, name) for name in names} | _filters(options)
+    comparison = find_comparison(translator, options.l1g, options.source, options.target, **how)
     part, n_parts = options.part or (1, 1)
     cases = comparison.cases[part - 1 :: n_parts]  # the baselines' files stay those of all
     if not cases:
@@ -103,7 +86,6 @@ def _score_part(words: Sequence[str], part: tuple[int, int]) -> Results:
 
 def _keep(output: Path, run: str, step: int, part: tuple[int, int], results: Results) -> None:
     """Write the sums, for `pool`, and what could not be scored."""
-    results.files.sort()  # by time and tile, as their names begin
     write_failures([{"file": name, "reason": reason} for name, reason in results.left_out], output)
     write_sums(results, run, step, output, part)
 
@@ -115,10 +97,7 @@ def main(options: argparse.Namespace) -> None:
         raise InputError("--part, --likelihood and --beside are for an evaluation without --beam_pipeline_options")
     translator, comparison, baselines = _prepare(options)
     beside = _read_beside(options.beside, comparison.task) if options.beside else None
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
+    output.mkdir(parents=True, exist_ok=True)
     keep = partial(_keep, output.absolute(), translator.run, translator.step, options.part or (1, 1))
     if on_beam:
         from satxlate_jax.beam import run_parts
@@ -140,11 +119,8 @@ def main(options: argparse.Namespace) -> None:
     if options.likelihood:
         paths, domain = [case.source.path for case in comparison.cases], translator.domain(options.source)
         print(score_likelihood(translator, paths, domain, output, options.seed))
-    undrawn = []
-    if not on_beam:
-        undrawn = write_report(
-            results, translator, output, shlex.join(["satxlate", "evaluate", *options.words]), beside
-        )
+    command = shlex.join(["satxlate", "evaluate", *options.words])
+    undrawn = [] if on_beam else write_report(results, translator, output, command, beside)
     if lost := len(comparison.cases) - len(results.files):
         first = json.loads((output / FAILURES).read_text().splitlines()[0])
         reason = first["reason"] if first["file"] in first["reason"] else f"{first['file']}: {first['reason']}"
@@ -166,19 +142,15 @@ def _read_beside(folder: str, task: Task) -> pd.DataFrame:
 
 
 def merge(total: Results, part: Results) -> Results:
-    """Adds the sums of other files to the first, in place, and returns it."""
-    total.files += part.files
+    """Add the sums of other files to the first, in place, and return it."""
+    total.files = sorted(total.files + part.files)  # by time and tile, as their names begin
     total.left_out += part.left_out
     total.add(part.sums, part.distributions)
     return total
 
 
 def add_up(parts: Mapping[str, Results]) -> Results:
-    """Adds up parts of one evaluation, by their names, into the first.
-
-    Raises:
-      InputError: they are not of one evaluation, two of them scored the same file, or none scored any.
-    """
+    """Add up parts of one evaluation, by their names, into the first; InputError where they do not belong together."""
     (first, total), *others = parts.items()
     made_of, count = total.about["made_of"], total.about["part"][1]
     scored_by = dict.fromkeys(dict(total.files), first)
@@ -192,7 +164,6 @@ def add_up(parts: Mapping[str, Results]) -> Results:
             raise InputError(f"'{name}' and '{scored_by[twice[0]]}' both scored {twice[0]}; give each part once")
         scored_by |= dict.fromkeys(dict(part.files), name)
         merge(total, part)
-    total.files.sort()  # by time and tile, as their names begin
     if not total.scored_bands:
         raise InputError("in none of these parts could a file be scored")
     return total

@@ -54,11 +54,7 @@ def pixels_of(figure: Figure) -> np.ndarray:
 
 
 def save_figure(figure: Figure, path: Path) -> Image.Image:
-    """Writes a figure as PNG and returns the picture.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Write a figure as PNG and return the picture; InputError where it cannot be written."""
     picture, packed = Image.fromarray(pixels_of(figure)), io.BytesIO()
     picture.save(packed, format="png")
     atomic.write_bytes(path, packed.getvalue())
@@ -97,15 +93,10 @@ def difference_scale(fields: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def show_map(axes: Axes, place: Any, values: np.ndarray, title: str, *, coast: str = "", **settings: Any) -> AxesImage:
-    """Draws a field or a picture on its tile.
+    """Draw a field [h, w] or a picture [h, w, 3] in [0, 1] on its tile, NaN is missing; `settings` are of `imshow`.
 
-    Args:
-      axes: to draw in.
-      place: has the tile's `lat` [h] degrees north, north to south, and `lon` [w] degrees east.
-      values: [h, w], or a picture [h, w, 3] in [0, 1]; NaN is missing.
-      title: above it.
-      coast: colour of the coastlines; '' draws none.
-      settings: colour map and limits, as `imshow` takes them.
+    `place` has the tile's `lat` [h] degrees north, north to south, and `lon` [w] degrees east; `coast` is the colour of
+    the coastlines, '' draws none.
     """
     if values.ndim == 3:
         seen = np.isfinite(values).all(-1, keepdims=True)
@@ -150,7 +141,7 @@ def show_band(
     coast: str = "",
     below: bool = False,
 ) -> None:
-    """Draws a band [h, w] in grey with its colour bar, as `show_map`; by default its scale is from its own values."""
+    """Draw a band [h, w] in grey with its colour bar, as `show_map`; by default its scale is from its own values."""
     scale = grey_scale(band, limits or value_range([values]))
     image = show_map(axes, place, values, f"{title}\n{band_label(band)}", coast=coast, **scale)
     add_colour_bar(image, [axes], unit_label(band), below=below)
@@ -168,11 +159,7 @@ def _coastlines() -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def coastlines_within(west: float, east: float, south: float, north: float) -> list[np.ndarray]:
-    """The coastlines that touch a box; its sides are degrees east in [-180, 180) and degrees north.
-
-    Returns:
-      Lines [n, 2] of longitude (degrees east) and latitude (degrees north); they may run on outside the box.
-    """
+    """The coastlines [n, 2] of longitude and latitude, degrees, that touch a box; they may run on outside of it."""
     lines, limits = _coastlines()
     touching = (limits[:, 1] >= west) & (limits[:, 0] <= east) & (limits[:, 3] >= south) & (limits[:, 2] <= north)
     return [lines[index] for index in np.flatnonzero(touching)]

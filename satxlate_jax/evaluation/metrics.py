@@ -44,7 +44,7 @@ _SSIM_WEIGHT = 0.5  # of its window that must be observed for a pixel to count
 def merge_moments(
     n: np.ndarray, mean: np.ndarray, products: np.ndarray, groups: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merges sets of moments: n [set, ...], mean [set, ..., variable], centred products [set, ..., variable, variable].
+    """Merge sets of moments: n [set, ...], mean [set, ..., variable], centred products [set, ..., variable, variable].
 
     Set i goes to result groups[i] of `count`; [count] stands in the place of [set] in what is returned.
     """
@@ -60,12 +60,8 @@ def merge_moments(
 class Regions:
     """Groups of an image's pixels, whose sums are taken all at once.
 
-    Pixels of one row, which have one area, and of the same groups make a cell.
-
-    Attributes:
-      names: of the groups.
-      order: the pixels, cell by cell; `cells` is the cell of each in this order.
-      weights: [cell, group, 1 or 2]: of its pixels in sums by pixel and, where areas are known, by area.
+    Pixels of one row, which have one area, and of the same groups make a cell: `order` are the pixels, cell by cell,
+    `cells` is the cell of each; `weights` [cell, group, 1 or 2] count them by pixel and, where known, by area.
     """
 
     def __init__(self, groups: Mapping[str, np.ndarray], area: np.ndarray | None = None):
@@ -83,11 +79,7 @@ class Regions:
 
 
 class BandTruth:
-    """The truth of one band of an image, which all methods are scored against on the same pixels.
-
-    Attributes:
-      values: of the pixels that count, in the order of `pick`, float64.
-    """
+    """The truth of one band of an image, which all methods are scored against on the same pixels, its `values`."""
 
     def __init__(self, truth: np.ndarray, seen: np.ndarray, regions: Regions, data_range: float):
         """From [h, w] in the band's unit, and the pixels that count, bool [h, w], at least one."""
@@ -136,18 +128,10 @@ def band_sums(
     area: np.ndarray | None = None,
     std: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Sums of one field over groups of pixels.
+    """Sums of one field [h, w]: a row with the columns `SUMS` for each group that has a pixel to count, by its name.
 
-    Args:
-      prediction: [h, w] in the band's unit, NaN where missing.
-      truth: likewise.
-      data_range: range that PSNR and SSIM refer to, in the band's unit.
-      groups: name -> [h, w] bool, the pixels to count; default one group 'all' of every pixel.
-      area: of a row's pixels, [h, 1], in any unit; None: not known.
-      std: standard deviation of the prediction, [h, w], NaN where it has none; None: nowhere.
-
-    Returns:
-      A table with the columns `SUMS` and a row for each group that has a pixel to count, by its name.
+    Prediction, truth, standard deviation and the range that PSNR and SSIM refer to are in the band's unit, NaN where
+    missing; the default is one group 'all'. `area` is that of a row's pixels, [h, 1], in any unit.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in shape")
@@ -169,7 +153,7 @@ def _spread_terms(error: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def merge_sums(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds up the rows of equal labels; the order of the labels is that of their first rows.
+    """Add up the rows of equal labels; the order of the labels is that of their first rows.
 
     Sums by area, or for CRPS and coverage, stay known only where they are known in all rows that hold a pixel.
     """
@@ -220,23 +204,17 @@ def _scores(rows: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
-def structural_similarity(prediction: np.ndarray, truth: np.ndarray, data_range: float) -> np.ndarray:
-    """SSIM at every pixel (Wang et al. 2004: Gaussian window of 1.5 pixels cut at 11 x 11, K1 0.01, K2 0.03).
-
-    Missing pixels have no weight in their neighbours' windows; without any it is the usual SSIM. The arguments are as
-    for `band_sums`; the result [h, w] is NaN on the border of 5 pixels, where either field is missing, and where less
-    than half of the window's weight is observed.
-    """
-    return similarity_to(truth, np.isfinite(prediction) & np.isfinite(truth), data_range)[0](prediction)
-
-
 def similarity_to(
     truth: np.ndarray, seen: np.ndarray, data_range: float
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """`structural_similarity` to one truth as a function of predictions that are seen, bool [h, w], where it is.
+    """SSIM with one truth at every pixel (Wang et al. 2004: Gaussian window of 1.5 pixels cut at 11 x 11).
+
+    Missing pixels, those that are not `seen`, have no weight in their neighbours' windows; without any it is the usual
+    SSIM.
 
     Returns:
-      The function, and the pixels that have a similarity, bool [h, w].
+      The SSIM of a prediction as a function, [h, w], NaN where there is none: on the border of 5 pixels, where either
+      is missing, and where less than half of the window's weight is observed; and the pixels that have one.
     """
     # centred, so that the differences of squares below do not cancel
     centre = float(np.mean(truth, where=seen, dtype=np.float64))

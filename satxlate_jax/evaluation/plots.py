@@ -1,6 +1,6 @@
 """Plots of the report, each with its axes, colour bar and unit; matplotlib without global state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.baselines import COARSE, MODEL, method_name
-from satxlate_jax.evaluation.composites import find_band, infrared_band, is_day, true_colour
+from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band, is_day, true_colour
 from satxlate_jax.evaluation.distributions import JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
@@ -31,6 +31,7 @@ _STYLES = {
 }
 _OTHER_STYLE = ("#5b6875", "v")
 _PER_ROW = 4  # panels
+Shown = tuple[str, str, Fields]  # title, satellite and bands of a picture
 
 
 def colour_of(method: str) -> str:
@@ -68,9 +69,9 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     """
     task = results.comparison.task
     given = {number: example.source[number] for number in task.source_bands}
-    fields: list[tuple[str, str, Mapping[int, np.ndarray]]] = [
+    fields: list[Shown] = [
         (f"{task.source} observed (input)", task.source, given),
-        (f"{_truth_title(results)} (truth)", task.target, example.truth),
+        (f"{' '.join(_truth(results))} (truth)", task.target, example.truth),
         (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
     ]
     if is_day(example.solar_zenith) and any(true_colour(*field[1:]) is not None for field in fields[1:]):
@@ -89,24 +90,13 @@ def _best(results: Results, band: int) -> str:
     return results.ranking["best_name"].get(band, "")
 
 
-def _truth_of(results: Results) -> str:
-    """The satellite that measured the truth."""
-    task = results.comparison.task
-    return task.source if results.comparison.truth == "source" else task.target
+def _truth(results: Results) -> tuple[str, str]:
+    """The satellite of the truth, and if that is observed or simulated."""
+    task, truth = results.comparison.task, results.comparison.truth
+    return task.source if truth == "source" else task.target, "simulated" if truth == "same_view" else "observed"
 
 
-def _truth_word(results: Results) -> str:
-    return "simulated" if results.comparison.truth == "same_view" else "observed"
-
-
-def _truth_title(results: Results) -> str:
-    """What pictures call the truth."""
-    return f"{_truth_of(results)} {_truth_word(results)}"
-
-
-def _draw_true_colour(
-    results: Results, example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]]
-) -> Figure:
+def _draw_true_colour(results: Results, example: Example, fields: Sequence[Shown]) -> Figure:
     shown = [(title, true_colour(satellite, values)) for title, satellite, values in fields]
     pictures = [(title, picture) for title, picture in shown if picture is not None]
     figure, panels = maps.new_figure(3.4 * len(pictures), 3.9, len(pictures))
@@ -116,9 +106,7 @@ def _draw_true_colour(
     return figure
 
 
-def _draw_band(
-    results: Results, example: Example, fields: Sequence[tuple[str, str, Mapping[int, np.ndarray]]], wanted: Band
-) -> Figure:
+def _draw_band(results: Results, example: Example, fields: Sequence[Shown], wanted: Band) -> Figure:
     shown = []
     for title, satellite, values in fields:
         same = find_band(satellite, wanted.wavelength, values)
@@ -139,9 +127,10 @@ def _when(example: Example) -> str:
 
 def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     """One band of one case: truth, the model's answer, one sample and standard deviation; errors on one scale."""
-    number, truth, std = band.number, example.truth[band.number], example.std.get(band.number)
+    (satellite, word), number = _truth(results), band.number
+    truth, std = example.truth[number], example.std.get(number)
     model, names = example.predictions[MODEL][number], [name for name in (MODEL, _best(results, number)) if name]
-    values = {_truth_title(results): truth, f"model, from {results.comparison.task.source}": model}
+    values = {f"{satellite} {word}": truth, f"model, from {results.comparison.task.source}": model}
     if std is not None and number in example.sample:
         values |= {"model, one sample": example.sample[number]}
     errors = {name: example.predictions[name][number] - truth for name in names}
@@ -153,7 +142,7 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
         shown.append(("model, standard deviation", std, heat, maps.COAST))
     for name, error in errors.items():
         rmse = np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
-        title = f"{method_name(name)} minus {_truth_word(results)}\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
+        title = f"{method_name(name)} minus {word}\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
         shown.append((title, error, red, maps.COAST_ON_DIFFERENCES))
     columns = 3 if len(shown) > 4 else len(shown)
     rows = -(-len(shown) // columns)
@@ -169,12 +158,13 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     maps.add_colour_bar(images[-1], panels[last : len(shown)], maps.unit_label(band), below=True, extend="both")
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    figure.suptitle(f"{_truth_of(results)} {maps.band_label(band)}: {_when(example)}", fontsize=10)
+    figure.suptitle(f"{satellite} {maps.band_label(band)}: {_when(example)}", fontsize=10)
     return figure
 
 
 def draw_scatter(results: Results, band: Band) -> Figure:
     """Density of the model's values against the truth over all files, and the errors of every method."""
+    (satellite, word), unit = _truth(results), maps.unit_label(band)
     score = results.total.set_index(["method", "band"]).loc[(MODEL, band.number)]
     histogram = results.distributions["histogram", MODEL, band.number]
     first, last = _occupied(histogram)
@@ -184,8 +174,8 @@ def draw_scatter(results: Results, band: Band) -> Figure:
     image = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=norm, cmap="magma_r")
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#444444", linewidth=0.8)
     words = f"RMSE {score['rmse']:.3g}, bias {score['bias']:+.3g}, r {score['correlation']:.3f}"
-    labels = {"xlabel": f"{_truth_word(results)} {maps.unit_label(band)}", "ylabel": f"model {maps.unit_label(band)}"}
-    axes.set(title=f"{_truth_of(results)} {maps.band_label(band)}: model, all files\n{words}", aspect="equal", **labels)
+    axes.set(title=f"{satellite} {maps.band_label(band)}: model, all files\n{words}", aspect="equal")
+    axes.set(xlabel=f"{word} {unit}", ylabel=f"model {unit}")
     _plain(axes, spines=True)
     maps.add_colour_bar(image, [axes], "pixels per bin")
     _draw_error_histogram(results, band, beside)
@@ -209,7 +199,7 @@ def _draw_error_histogram(results: Results, band: Band, axes: Axes) -> None:
     limit = max(*limits, 5 * width)
     axes.axvline(0, color="#444444", linewidth=0.8)
     axes.set(title="distribution of errors", xlim=(-limit, limit), ylim=(0, None))
-    axes.set_xlabel(f"predicted minus {_truth_word(results)}, {maps.unit_label(band)}")
+    axes.set_xlabel(f"predicted minus {_truth(results)[1]}, {maps.unit_label(band)}")
     axes.set_ylabel(f"% of pixels per {width:g} {band.unit.strip('1')}".rstrip())
     axes.legend(frameon=False, fontsize=8)
     _plain(axes, spines=True)
@@ -240,12 +230,15 @@ def _small_multiples(count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
+def _label_left(axes: Axes, label: str) -> None:
+    if axes.get_subplotspec().is_first_col():
+        axes.set_ylabel(label)
+
+
 def draw_spectra(results: Results) -> Figure | None:
     """Power over the truth's and coherence with it, by wavelength; a panel per band, None without whole tiles."""
-    spectra = {
-        (method, band): sums for (kind, method, band), sums in results.distributions.items() if kind == "spectrum"
-    }
-    bands = [band for band in results.scored_bands if spectra[MODEL, band.number].tiles]
+    found = results.distributions
+    bands = [band for band in results.scored_bands if found["spectrum", MODEL, band.number].tiles]
     if not bands:
         return None
     figure, panels = _small_multiples(len(bands))
@@ -253,19 +246,18 @@ def draw_spectra(results: Results) -> Figure | None:
         best, right = _best(results, band.number), axes.twinx()
         right.set(ylim=(0, 1.05), ylabel="coherence (dashed)" if axes.get_subplotspec().is_last_col() else "")
         for method in (best, MODEL) if best not in ("", "constant") else (MODEL,):
-            spectrum, colour = spectra[method, band.number], colour_of(method)
+            spectrum, colour = found["spectrum", method, band.number], colour_of(method)
             power, noise = spectrum.over_truth()
             axes.plot(spectrum.wavelengths, power, color=colour, label=method_name(method))
             axes.plot(spectrum.wavelengths, noise, color=colour, linestyle=":")
             right.plot(spectrum.wavelengths, spectrum.coherence(), color=colour, linestyle="--", linewidth=1)
-        if sample := results.distributions.get(("sample_spectrum", MODEL, band.number)):
+        if sample := found.get(("sample_spectrum", MODEL, band.number)):
             axes.plot(sample.wavelengths, sample.over_truth()[0], color="#74b3e0", label="one sample")
         axes.axhline(1, color="#444444", linewidth=0.8)
         axes.set(title=maps.band_label(band), xlabel="wavelength (km)", xscale="log", yscale="log", ylim=(1e-3, 1e1))
         axes.invert_xaxis()
         axes.minorticks_off(), right.minorticks_off()
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("power over the truth's")
+        _label_left(axes, "power over the truth's")
     lines = {line.get_label(): line for axes in panels for line in axes.lines if line.get_label()[0] != "_"}
     figure.legend(lines.values(), lines.keys(), loc="outside upper center", ncols=6, frameon=False, fontsize=9)
     return figure
@@ -300,9 +292,8 @@ def draw_flicker(results: Results) -> Figure:
         look = {"color": colour, "label": method_name(method), "zorder": 4 if method == MODEL else 2}
         axes.plot(places, rows["change_ratio"], marker, **look)
         if rows["change_ratio_sample"].notna().any():
-            axes.plot(
-                places, rows["change_ratio_sample"], "o", color="#74b3e0", label="one sample", zorder=5, markersize=3
-            )
+            look = {"color": "#74b3e0", "label": "one sample", "zorder": 5, "markersize": 3}
+            axes.plot(places, rows["change_ratio_sample"], "o", **look)
     axes.axhline(1, color="#444444", linewidth=0.8)
     axes.set_xticks(range(len(bands)), [f"{band.number}\n{band.wavelength:g}" for band in bands])
     axes.set(xlabel="band, µm", ylabel="RMS change over the truth's")
@@ -321,8 +312,7 @@ def draw_reliability(results: Results) -> Figure:
         axes.plot(gaussian[[10, 20]], found[[10, 20]], "o", color=colour_of(MODEL))  # one and two
         label = maps.band_label(results.band(number))
         axes.set(title=label, xlabel="share of a Gaussian", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("share of pixels")
+        _label_left(axes, "share of pixels")
     return figure
 
 
@@ -342,6 +332,5 @@ def draw_calibration(results: Results) -> Figure:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel("root mean square error")
+        _label_left(axes, "root mean square error")
     return figure

@@ -13,16 +13,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation import maps
-from satxlate_jax.evaluation.composites import (
-    GAMMA,
-    GREEN_FORMULAS,
-    Fields,
-    green_band,
-    infrared_band,
-    true_colour,
-    water_vapour_band,
-)
+from satxlate_jax.evaluation import composites, maps
+from satxlate_jax.evaluation.composites import Fields, green_band, true_colour
 from satxlate_jax.instruments import Band, get_satellite, shared_bands
 from satxlate_jax.l1g.file_check import HEAD, identify_kind
 from satxlate_jax.l1g.isolation import IsolatedCalls
@@ -48,11 +40,7 @@ class View:
 
 
 def read_view(path: Path) -> View:
-    """Reads an L1G file, or a netCDF that `translate` wrote.
-
-    Raises:
-      InputError: it is neither.
-    """
+    """Read an L1G file, or a netCDF that `translate` wrote; InputError where it is neither."""
     if path.suffix == ".nc":
         try:
             with xr.open_dataset(path, engine="netcdf4") as opened:
@@ -90,16 +78,14 @@ def draw_views(view: View, green: View | None, coast: str, bands: Sequence[int],
     """True colour (`green` may be a translation with a green band), infrared and water vapour, or else some bands.
 
     The keys are such as 'true_colour' or 'band07'. A band's grey scale ends at its `ranges`, by default its own.
-
-    Raises:
-      InputError: the tile does not hold a band asked for.
+    InputError where the tile does not hold a band asked for.
     """
     held = [number for number, values in sorted(view.fields.items()) if np.isfinite(values).any()]
     if absent := [number for number in bands if number not in held]:
         raise InputError(f"{view.name} holds no band {absent[0]}; it holds {', '.join(map(str, held)) or 'none'}")
     chosen: dict[str, int | None] = {f"band{number:02d}": number for number in bands} or {
-        "infrared": infrared_band(view.satellite, view.fields),
-        "water_vapour": water_vapour_band(view.satellite, view.fields),
+        "infrared": composites.infrared_band(view.satellite, view.fields),
+        "water_vapour": composites.water_vapour_band(view.satellite, view.fields),
     }
     colour = None if bands else _draw_true_colour(view, green, coast)
     figures = {} if colour is None else {"true_colour": colour}
@@ -125,7 +111,7 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
     if own is not None:
         pictures[f"green of band {own}"] = true_colour(view.satellite, view.fields)
     else:
-        for formula, (blue, red, vegetation) in GREEN_FORMULAS.items():
+        for formula, (blue, red, vegetation) in composites.GREEN_FORMULAS.items():
             name = f"green by {formula}'s formula\n{blue:.3g} blue + {red:.3g} red + {vegetation:.2g} vegetation"
             pictures[name] = true_colour(view.satellite, view.fields, formula=formula)
     lit = {name: picture for name, picture in pictures.items() if picture is not None and _is_lit(picture)}
@@ -141,15 +127,11 @@ def _draw_true_colour(view: View, green: View | None, coast: str) -> Figure | No
 def _is_lit(picture: np.ndarray) -> bool:
     """Tell if a hundredth of it is brighter than a reflectance of 0.02; a night is not worth a black picture."""
     seen = picture[np.isfinite(picture)]
-    return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / GAMMA)
+    return bool(seen.size) and float(np.percentile(seen, 99)) > 0.02 ** (1 / composites.GAMMA)
 
 
 def draw_difference(view: View, against: View, coast: str) -> Figure:
-    """The first view's shared bands minus the other's, one row of maps per band.
-
-    Raises:
-      InputError: the views lie on different grids, or share no band.
-    """
+    """The first view's shared bands minus the other's on the same grid, one row of maps per band."""
     grids = [(view.lat, against.lat), (view.lon, against.lon)]
     if not all(one.shape == other.shape and np.allclose(one, other) for one, other in grids):
         raise InputError(
@@ -218,11 +200,7 @@ def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[lis
 
 
 def main(options: argparse.Namespace) -> None:
-    """Run the subcommand `quicklook`.
-
-    Raises:
-      InputError: a mistake in what was handed in, or no input could be drawn.
-    """
+    """Run the subcommand `quicklook`."""
     if (options.against or options.green) and len(options.inputs) > 1:
         raise InputError("--against and --green belong to one INPUT; draw several one at a time")
     with IsolatedCalls(read_view, workers=1) as calls:

@@ -35,23 +35,18 @@ _MAPS = 8  # figures of maps to draw, more only if there are more bands: each ta
 
 
 class Plots:
-    """Draws plots into a folder, for the template; `failed` holds the names of those that could not be drawn."""
+    """Draws plots into a folder, for the template; `failed` are the names of those that could not be drawn."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self.failed: list[str] = []
 
     def draw(self, name: str, function: Callable[..., Figure | None], *arguments: Any) -> dict[str, str]:
-        """Draws a plot into NAME.png.
-
-        One that cannot be drawn costs only itself: the page and stderr say so, and the report goes on.
+        """Draw a plot into NAME.png; one that cannot be drawn costs only itself: the page and stderr say so.
 
         Returns:
           'source', the image as a data URL, and 'kind', 'map' or 'chart'; or 'error'; nothing where there is nothing to
           draw. A chart, which dark pages invert, keeps its edges and 64 colours; a map loses what the eye misses.
-
-        Raises:
-          InputError: the disk does not take it, or drawing says so.
         """
         try:
             figure = function(*arguments)
@@ -68,8 +63,7 @@ class Plots:
             raise
         except Exception as error:  # whatever the drawing library raises: hours of scoring wait for their report
             self.failed.append(f"{name}.png")
-            words = f"{name}.png could not be drawn ({type(error).__name__}: {error})"
-            print(words, file=sys.stderr)
+            print(words := f"{name}.png could not be drawn ({type(error).__name__}: {error})", file=sys.stderr)
             return {"error": words}
 
 
@@ -86,7 +80,7 @@ def environment() -> jinja2.Environment:
 def write_report(
     results: Results, translator: TileTranslator, folder: Path, command: str, beside: pd.DataFrame | None = None
 ) -> list[str]:
-    """Writes FOLDER/report.html and FOLDER/figures/*.png; the folders exist. `command` makes this report again.
+    """Write FOLDER/report.html and FOLDER/figures/*.png; the folders exist. `command` makes this report again.
 
     Scores `beside`, as `compare.read_scores` gives them, are of the same translation against another truth.
 

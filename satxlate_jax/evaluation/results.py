@@ -16,11 +16,11 @@ import pandas as pd
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation import distributions, metrics
+from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import BASELINES, COARSE, MODEL, PAIRED, method_name
 from satxlate_jax.evaluation.cases import Case, Comparison, Task
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
-from satxlate_jax.evaluation.distributions import Calibration
+from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, PowerSpectrum
 from satxlate_jax.instruments import Band, get_satellite
 
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
@@ -28,18 +28,16 @@ PIXEL_COLUMNS = (*KEYS, *metrics.METRICS)
 """The columns of every scores.csv; those of older evaluations end here."""
 _POWER = ("power_ratio", "power_ratio_sample")
 COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS, *metrics.SPREAD_METRICS, *_POWER, "truth")
-"""Beside the metrics: the spectral power ratio of output and truth below 20 km, that of one sample of a network that
-draws samples (both of all files and pixels only), and where the truth is from, a value of `TRUTHS`."""
+"""Beside the metrics: the spectral power ratio of the output and of one sample, of all files and pixels only, and where
+the truth is from, a value of `TRUTHS`."""
 DETAILS = (
     *("error_p50", "error_p90", "error_p99", "histogram_distance"),
     *("sharpness", "effective_resolution_km", "coherence", "sharpness_finest", "sharpness_finest_sample"),
     *("change_ratio", "change_ratio_sample", "change_rmse"),
 )
-"""Percentiles of the absolute error and the first Wasserstein distance of the two distributions, in the band's unit, to
-the width of a histogram's bin; the spectral power ratio below 20 km; the effective resolution; coherence of output and
-truth below 20 km; the power ratio of the finest octave, down to two pixels, of the output and of one sample. Of what
-changes from one time to the next: its root mean square over that of the truth's change, of the output and of one
-sample, and that of the difference, in the band's unit; NaN where no two files are neighbours in time."""
+"""Of the distribution of errors, of spectra and of what changes from one time to the next: the return values of
+`error_percentiles`, `distance`, `power_ratio`, `effective_resolution`, `coherence_below`, `finest`, `change_ratio` and
+`change_rmse` in distributions.py, of the output and of one sample."""
 TRUTHS = {"coincident": "target", "source": "source", "same_view": "same_view"}
 """A value of --truth -> that of the column truth."""
 
@@ -59,9 +57,12 @@ LACKING = {
 
 LABELS = ["file", "group", "method", "band"]
 """The labels of a row of sums. The file is '' in sums over all files; the sums of one file are over all its pixels."""
-_KINDS = {"histogram": distributions.JointHistogram, "calibration": Calibration}
-_KINDS |= dict.fromkeys(("spectrum", "sample_spectrum"), distributions.PowerSpectrum)
-_KINDS |= dict.fromkeys(("flicker", "sample_flicker"), distributions.Flicker)
+_KINDS: dict[str, Any] = {
+    "histogram": JointHistogram,
+    "calibration": Calibration,
+    **dict.fromkeys(("spectrum", "sample_spectrum"), PowerSpectrum),
+    **dict.fromkeys(("flicker", "sample_flicker"), Flicker),
+}
 
 
 def empty_sums() -> pd.DataFrame:
@@ -75,9 +76,8 @@ def empty_sums() -> pd.DataFrame:
 class Example:
     """One scored case, kept for pictures: lat [h] and lon [w] in degrees, all fields [h, w], by band.
 
-    The source's bands are all that were read; truth, predictions (by method), the model's standard deviation and one
-    sample (empty without) are of the target's bands; the solar zenith angle is in degrees; `extrapolated` is true where
-    the model says that it is outside of what it has seen, None where it does not say.
+    The source's bands are all that were read; the others, empty where there are none, are of the target's bands; the
+    solar zenith angle is in degrees; `extrapolated` is true where the model says so, None where it does not say.
     """
 
     case: Case
@@ -100,34 +100,24 @@ class Example:
 class Results:
     """Results of an evaluation.
 
-    Attributes:
-      comparison: what was compared.
-      methods: the model first, then the baselines.
-      samples: ensemble members, 0 for none.
-      sums: rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each.
-      distributions: (kind, method, band) -> 'histogram', 'spectrum' and 'calibration' over all files.
-      files: names of the scored files and of what they were compared with.
-      consistency: of the model.
-      examples: some cases with their fields.
-      left_out: file name and reason of cases that could not be scored.
-      coastlines: whether pictures show them.
-      about: of results read from a file: `format`, `part` (number, count), and `made_of`, the same in all parts.
+    The sums are rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each. What was read from a
+    file is `about` its `format`, its `part` (number, count), and what it is `made_of`, the same in all parts.
     """
 
     comparison: Comparison
-    methods: Sequence[str]
-    samples: int = 0
+    methods: Sequence[str]  # the model first, then the baselines
+    samples: int = 0  # ensemble members
     sums: pd.DataFrame = field(default_factory=empty_sums)
-    distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)
-    files: list[tuple[str, str]] = field(default_factory=list)
+    distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)  # (kind of `_KINDS`, method, band) ->
+    files: list[tuple[str, str]] = field(default_factory=list)  # the scored ones and what they were compared with
     consistency: Consistency = field(default_factory=Consistency)
     examples: list[Example] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    coastlines: bool = False
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # file name and reason
+    coastlines: bool = False  # in pictures
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, sums: pd.DataFrame, distributions: Mapping[tuple[str, str, int], Any]) -> None:
-        """Adds sums of other files."""
+        """Add sums of other files."""
         self.sums = metrics.merge_sums(pd.concat([self.sums, sums]))
         for stale in ("scores", "total", "ranking"):
             self.__dict__.pop(stale, None)
@@ -178,16 +168,15 @@ class Results:
         table = self.total[list(KEYS)].reset_index(drop=True)
         rows = []
         for method, band in zip(table["method"], table["band"], strict=True):
-            histogram, spectrum = (self.distributions[kind, method, band] for kind in ("histogram", "spectrum"))
-            row = (*histogram.error_percentiles((50, 90, 99)), histogram.distance())
-            resolved = spectrum.effective_resolution(), spectrum.coherence_below()
-            sample = self.distributions.get(("sample_spectrum", method, band), distributions.PowerSpectrum())
-            change, drawn = (
-                self.distributions.get((kind, method, band), distributions.Flicker())
-                for kind in ("flicker", "sample_flicker")
+            histogram = self.distributions["histogram", method, band]
+            spectrum, sample, change, drawn = (
+                self.distributions.get((kind, method, band), _KINDS[kind]())
+                for kind in ("spectrum", "sample_spectrum", "flicker", "sample_flicker")
             )
+            errors = *histogram.error_percentiles((50, 90, 99)), histogram.distance()
+            resolved = spectrum.power_ratio(), spectrum.effective_resolution(), spectrum.coherence_below()
             changes = change.change_ratio(), drawn.change_ratio(), change.change_rmse()
-            rows.append((*row, spectrum.power_ratio(), *resolved, spectrum.finest(), sample.finest(), *changes))
+            rows.append((*errors, *resolved, spectrum.finest(), sample.finest(), *changes))
         return table.join(pd.DataFrame(rows, columns=list(DETAILS), dtype=np.float64))
 
     @property
@@ -230,14 +219,11 @@ class Results:
 
 
 def best_baseline(rmse: pd.DataFrame, *, paired: bool = False) -> tuple[pd.Series, pd.Series]:
-    """The baseline of the smallest RMSE and its RMSE, row by row; '' and NaN where none has an answer.
+    """The baseline, of the paired or of the others, of the smallest RMSE and its RMSE, row by row; '' and NaN without.
 
-    Where several are the smallest but for rounding (a regression on the band itself is the band copy), the first in
-    the order of `BASELINES` is named, the simplest. Numbers are compared as scores.csv holds them.
-
-    Args:
-      rmse: a column for each method, in the bands' units; NaN is no answer. The model is passed over.
-      paired: among the baselines fitted on coincident files, which are given more than the model; default the others.
+    `rmse` has a column for each method, NaN is no answer. Where several are the smallest but for rounding (a regression
+    on the band itself is the band copy), the first in the order of `BASELINES` is named, the simplest. Numbers are
+    compared as scores.csv holds them.
     """
     order = [name for name in dict.fromkeys([*BASELINES, *rmse]) if name in rmse and name not in (MODEL, COARSE)]
     rivals = rmse[[name for name in order if (name in PAIRED) == paired]].assign(**{"": math.nan})
@@ -248,10 +234,7 @@ def best_baseline(rmse: pd.DataFrame, *, paired: bool = False) -> tuple[pd.Serie
 
 
 def compare(model: pd.Series, rival: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The model against another method, row by row, from the RMSE of both: its outcome, and the ratio of their RMSE.
-
-    The outcome is 'ahead', 'equal' (within `TIE`), 'behind', or '' where either has no answer.
-    """
+    """The model's outcome ('ahead', 'equal' within `TIE`, 'behind', '' without an answer) and ratio, from both RMSE."""
     model, rival = model.map(_as_written), rival.map(_as_written)
     ratio = (model / rival).mask((model == 0) & (rival == 0), 1.0)
     outcome = np.select([ratio < 1 - TIE, ratio > 1 + TIE, ratio.notna()], ["ahead", "behind", "equal"], "")
@@ -275,13 +258,13 @@ def _as_written(value: float) -> float:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table; numbers with `DIGITS` significant digits."""
+    """Write a table; numbers with `DIGITS` significant digits."""
     text = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\r\n")
     atomic.write_text(path, text)
 
 
 def write_tables(results: Results, output: Path) -> None:
-    """Writes scores.csv and the other tables."""
+    """Write scores.csv and the other tables."""
     tables = {"scores": results.total, "scores_per_file": results.per_file, "scores_by_group": results.by_group}
     for name, table in (tables | {"details": results.details}).items():
         write_csv(table, output / f"{name}.csv")
@@ -290,16 +273,8 @@ def write_tables(results: Results, output: Path) -> None:
 
 def latex_table(results: Results) -> str:
     """Model, best unpaired baseline and constant by band, as a LaTeX table (booktabs)."""
-    task, rmse = results.comparison.task, results.rmse()
+    task, rmse, rows = results.comparison.task, results.rmse(), []
     scores = results.total.set_index(["method", "band"])
-    lines = [
-        rf"% {task.source} to {task.target}; RMSE over all pixels of {len(results.files)} files",
-        r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{rrlrrlrr}",
-        r"\toprule",
-        r"band & $\lambda$ ($\mu$m) & unit & model & best unpaired baseline & & constant & SSIM \\",
-        r"\midrule",
-    ]
     for row in results.ranking.itertuples():
         band = results.band(row.Index)
         values = row.model, row.best, rmse.get("constant", rmse[MODEL] * math.nan)[row.Index]
@@ -307,13 +282,15 @@ def latex_table(results: Results) -> str:
         if row.outcome in ("ahead", ""):
             model = rf"\textbf{{{model}}}"
         name, ssim = method_name(row.best_name) or "--", f"{scores.loc[(MODEL, band.number), 'ssim']:.3f}"
-        cells = str(band.number), f"{band.wavelength:g}", band.unit, model, best, name, constant, ssim
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        rows.append((str(band.number), f"{band.wavelength:g}", band.unit, model, best, name, constant, ssim))
+    heads = ["band", r"$\lambda$ ($\mu$m)", "unit", "model", "best unpaired baseline", "", "constant", "SSIM"]
+    table = pd.DataFrame(rows, columns=heads).to_latex(index=False, escape=False, column_format="rrlrrlrr")
+    what = f"% {task.source} to {task.target}; RMSE over all pixels of {len(results.files)} files"
+    return f"{what}\n% needs \\usepackage{{booktabs}}\n{table}"
 
 
 def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[int, int] = (1, 1)) -> None:
-    """Writes FOLDER/sums.npz, from which parts (a number from 1 and their count) of an evaluation are pooled."""
+    """Write FOLDER/sums.npz, from which parts (a number from 1 and their count) of an evaluation are pooled."""
     comparison = results.comparison
     pairs = [file for pair in comparison.fit_pairs for file in pair]
     fitted = sorted(file.path.name for file in [*comparison.fit_files, *comparison.fit_sources, *pairs])
@@ -332,25 +309,19 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
 
 
 def read_sums(folder: str | Path) -> Results:
-    """Reads FOLDER/sums.npz: all that tables need; no pictures, no consistency.
-
-    Raises:
-      InputError: there is no such file, or it is damaged or of another version.
-    """
+    """Read FOLDER/sums.npz, or InputError: all that tables need; no pictures, no consistency."""
     path = Path(folder) / SUMS_FILE
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
         about = json.loads(str(arrays.pop("about")))
-        if about["format"] not in (*LACKING, FORMAT):
-            raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
-        return _assemble(about, arrays)
+        if about["format"] in (*LACKING, FORMAT):
+            return _assemble(about, arrays)
     except OSError as error:
         raise InputError(f"'{folder}' holds no {SUMS_FILE}; give the --output of `satxlate evaluate`") from error
-    except InputError:
-        raise
     except (ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"'{path}' is damaged; evaluate that part again") from error
+    raise InputError(f"'{path}' was written by another version of satxlate; evaluate again")
 
 
 def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Results:

@@ -16,8 +16,7 @@ from tqdm import tqdm
 from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation import metrics
-from satxlate_jax.evaluation.baselines import COARSE, MODEL
-from satxlate_jax.evaluation.baselines.simple import Baseline
+from satxlate_jax.evaluation.baselines import COARSE, MODEL, Baseline
 from satxlate_jax.evaluation.cases import Case, Comparison, Task, stack
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
 from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, Modes, PowerSpectrum
@@ -36,11 +35,7 @@ NEIGHBOURS = timedelta(hours=1)
 
 
 def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None:
-    """Fits the baselines in place; files that cannot be read are named and passed over.
-
-    Raises:
-      InputError: a file was not seen from its satellite's own place.
-    """
+    """Fit the baselines in place; files that cannot be read are named and passed over."""
     source, target = comparison.task.source_bands, comparison.task.target_bands
     groups: dict[str, list[list[Request]]] = {
         "target": [[(file.path, target)] for file in comparison.fit_files],
@@ -65,7 +60,7 @@ def fit_baselines(comparison: Comparison, baselines: Sequence[Baseline]) -> None
 
 
 def check_viewpoint(tile: xr.Dataset, wanted: str = "") -> None:
-    """Refuses, by InputError, a file that was not seen from the place of `wanted`; '' is its satellite's own."""
+    """Refuse, by InputError, a file that was not seen from the place of `wanted`; '' is its satellite's own."""
     found = tile.attrs.get("viewpoint", "")
     if found != wanted:
         place = f"{found}'s place" if found else "its own place"
@@ -86,26 +81,17 @@ def evaluate(
     seed: int = 0,
     may_be_empty: bool = False,
 ) -> Results:
-    """Translates and scores every case; all methods on equal terms, see `equalize`.
+    """Fit the baselines, translate and score every case; all methods on equal terms, see `equalize`.
 
-    Args:
-      translator: the model.
-      comparison: what to compare.
-      baselines: unfitted; they are fitted here.
-      pictures: how many cases to keep for pictures, evenly over all.
-      coastlines: whether the pictures show them.
-      samples: ensemble members, each with latent noise of its own; the model's answer is then their mean, and their
-        standard deviation is scored too.
-      seed: of the ensemble.
-      may_be_empty: return also where no case had a pixel to score, as in a part of an archive.
-
-    Raises:
-      InputError: no case had a pixel to score, or a file is of another viewpoint than the comparison's.
+    Cases evenly over all are kept for `pictures`. With `samples` ensemble members, each with latent noise of its own,
+    the model's answer is their mean, and their standard deviation is scored too. InputError where a file is of another
+    viewpoint than the comparison's or, unless it `may_be_empty` as a part of an archive, nothing was scored.
     """
     fit_baselines(comparison, baselines)
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
-    results = Results(_by_tile(comparison), methods, samples, coastlines=coastlines)
-    comparison, n_cases = results.comparison, len(comparison.cases)
+    # times of one tile follow each other
+    cases = sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time))
+    results = Results(replace(comparison, cases=cases), methods, samples, coastlines=coastlines)
     total, per_file, before = empty_sums(), [empty_sums()], None
 
     def add(index: int, example: Example) -> None:
@@ -116,13 +102,13 @@ def evaluate(
         total = metrics.merge_sums(pd.concat([total, sums[is_total]]))
         per_file.append(sums[~is_total])
         results.files.append((example.case.source.path.name, example.case.truth.path.name))
-        if len(results.examples) < pictures and index >= len(results.examples) * n_cases // max(pictures, 1):
+        if len(results.examples) < pictures and index >= len(results.examples) * len(cases) // max(pictures, 1):
             results.examples.append(example)
 
     # one case is summed up while the next is translated
     with ThreadPoolExecutor(1, "sum up") as summing, ThreadPoolExecutor(count_cpus(), "band") as bands:
         adding: Future | None = None
-        for index, example in _predict_all(translator, results, comparison, baselines, seed):
+        for index, example in _predict_all(translator, results, baselines, seed):
             if adding:
                 adding.result()
             adding = summing.submit(add, index, example)
@@ -132,18 +118,18 @@ def evaluate(
     results.add(pd.concat([total, *per_file]), {})
     if not results.scored_bands and not may_be_empty:
         name, reason = results.left_out[0] if results.left_out else ("", "no pixel has both a translation and a truth")
-        raise InputError(f"none of {n_cases} files could be scored; the first, {name or 'of all'}: {reason}")
+        raise InputError(f"none of {len(cases)} files could be scored; the first, {name or 'of all'}: {reason}")
     return results
 
 
 def _predict_all(
-    translator: TileTranslator, results: Results, comparison: Comparison, baselines: Sequence[Baseline], seed: int
+    translator: TileTranslator, results: Results, baselines: Sequence[Baseline], seed: int
 ) -> Iterator[tuple[int, Example]]:
     """The place and the example of every case that can be used; the others are noted in the results."""
+    comparison = results.comparison
     place = get_satellite(comparison.task.source).name if comparison.truth == "same_view" else ""
-    reading = read_cases(comparison)
-    for index, case in enumerate(tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)):
-        tiles = next(reading)
+    cases = tqdm(comparison.cases, desc="evaluate", unit="file", disable=None)
+    for (index, case), tiles in zip(enumerate(cases), read_cases(comparison), strict=True):
         if not isinstance(tiles, InputError):
             check_viewpoint(tiles[0])
             check_viewpoint(tiles[-1], place)
@@ -156,21 +142,13 @@ def _predict_all(
             results.left_out.append((case.source.path.name, str(error)))
 
 
-def _by_tile(comparison: Comparison) -> Comparison:
-    """The same, where times of one tile follow each other."""
-    return replace(comparison, cases=sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time)))
-
-
 def read_cases(comparison: Comparison) -> Iterator[list[xr.Dataset] | InputError]:
-    """Reads the cases ahead, see `read_groups`: the source's file and, where it is another, the truth's."""
+    """Read the cases ahead, see `read_groups`: the source's file and, where it is another, the truth's."""
     task, wanted = comparison.task, list(comparison.truth_bands.values())
-    to_read = [*task.source_bands, *grouping_bands(task.source)]
-    groups: list[list[Request]] = [
-        [(case.source.path, to_read), (case.truth.path, wanted)]
-        if comparison.truth != "source"
-        else [(case.source.path, [*to_read, *wanted])]
-        for case in comparison.cases
-    ]
+    bands = [*task.source_bands, *grouping_bands(task.source)]
+    groups: list[list[Request]] = [[(one.path, bands), (other.path, wanted)] for one, other in comparison.cases]
+    if comparison.truth == "source":
+        groups = [[(case.source.path, [*bands, *wanted])] for case in comparison.cases]
     return read_groups(groups, comparison.resolution_km)
 
 
@@ -218,7 +196,7 @@ def _predict(
         truth=truth,
         sample=predictions.pop(_SAMPLE, {}),
         predictions=predictions,
-        std=_standard_deviation(made, _inferred_bands(translator, task.source, task.target, truth)),
+        std=_standard_deviation(translator, made, task, truth),
         extrapolated=made["extrapolated"].values != 0 if "extrapolated" in made else None,
     )
 
@@ -233,24 +211,24 @@ def _interpolated(
     return {number: ndimage.zoom(made[f"BAND{number:02d}"].values, **scale) for number in numbers}
 
 
-def _inferred_bands(translator: TileTranslator, source: str, target: str, numbers: Iterable[int]) -> list[int]:
-    """Those of the target's bands that do not pass from the source unchanged: only their errors are the model's."""
-    bands = translator.bands(target)
-    passed = {bands[place].number for _, place in translator.network.copied(source, target)}
-    return [number for number in numbers if number not in passed]
+def _standard_deviation(
+    translator: TileTranslator, made: xr.Dataset, task: Task, numbers: Iterable[int]
+) -> dict[int, np.ndarray]:
+    """By band: the calibrated one where a translation holds it, else the ensemble's where there is one.
 
-
-def _standard_deviation(made: xr.Dataset, numbers: Iterable[int]) -> dict[int, np.ndarray]:
-    """By band: the calibrated one where a translation holds it, else the ensemble's where there is one."""
-    names = {number: [f"BAND{number:02d}{kind}" for kind in ("_std", "_spread")] for number in numbers}
-    found = {number: [name for name in pair if name in made] for number, pair in names.items()}
-    return {number: made[present[0]].values for number, present in found.items() if present}
+    Of bands that pass from the source unchanged there is none: only the others' errors are the model's.
+    """
+    bands = translator.bands(task.target)
+    passed = {bands[place].number for _, place in translator.network.copied(task.source, task.target)}
+    names = {number: f"BAND{number:02d}" for number in numbers if number not in passed}
+    found = {number: made.get(f"{name}_std", made.get(f"{name}_spread")) for number, name in names.items()}
+    return {number: field.values for number, field in found.items() if field is not None}
 
 
 def equalize(
     answers: Mapping[str, Mapping[int, np.ndarray]], bands: Sequence[Band]
 ) -> dict[str, dict[int, np.ndarray]]:
-    """Brings all methods to equal terms: within each band's valid range, and missing where any of them is missing.
+    """Bring all methods to equal terms: within each band's valid range, and missing where any of them is missing.
 
     A method without an answer anywhere that the model has one narrows no one: it is not scored. The answers are method
     -> band -> [h, w] in the band's unit, NaN where missing, and so is the result.
@@ -281,7 +259,7 @@ def _add_latent(translator: TileTranslator, results: Results, x: np.ndarray, tru
 
 
 def _sum_up(results: Results, example: Example, threads: Executor) -> pd.DataFrame:
-    """Adds one case to the distributions; returns its sums by group as those of all files, and in all as its own."""
+    """Add one case to the distributions; return its sums by group as those of all files, and in all as its own."""
     groups = pixel_groups(results.comparison.task.source, example.source, example.solar_zenith)
     if results.comparison.truth == "coincident":
         task = results.comparison.task
@@ -339,11 +317,12 @@ def _sum_up_band(
 
 
 def _add_changes(results: Results, before: Example | None, after: Example) -> Example:
-    """Adds what changes between two cases, where they are neighbours in time of one tile; returns the latter."""
-    cases = [example.case.source for example in (before, after) if example]
-    if len(cases) < 2 or cases[0].tile != cases[1].tile or cases[1].time - cases[0].time > NEIGHBOURS:
+    """Add what changes between two cases, where they are neighbours in time of one tile; return the latter."""
+    if before is None:
         return after
-    assert before
+    first, second = before.case.source, after.case.source
+    if first.tile != second.tile or second.time - first.time > NEIGHBOURS:
+        return after
     kinds = {
         "flicker": (before.predictions, after.predictions),
         "sample_flicker": ({MODEL: before.sample}, {MODEL: after.sample}),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from satxlate_jax.__main__ import main
-from satxlate_jax.benchmarks import beside_torch, gpu
+from satxlate_jax.benchmarks import beside_torch
 from satxlate_jax.shipped import CONFIGS
 from tests import tiny_run
 from tests.documents import parse
@@ -88,7 +88,7 @@ def test_a_table_goes_on_where_a_line_fails(tmp_path, monkeypatch, capsys):
             return "", "out of memory"
         return f"a step; {words[2]} on a card\n  seconds per step           0.5000\n  peak memory 2.00 GiB", ""
 
-    monkeypatch.setattr(gpu, "run", run)
+    monkeypatch.setattr(beside_torch, "run_line", run)
     monkeypatch.chdir(tmp_path)
     words = ["bench", "gpu", "--batches=2,4", "--precisions=tf32", "--output=table.md"]
     assert main(words) == 0

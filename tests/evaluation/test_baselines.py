@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation.baselines import BASELINES, make_baselines
-from satxlate_jax.evaluation.baselines.cnn import SupervisedCnn
-from satxlate_jax.evaluation.baselines.regressions import (
+from satxlate_jax.evaluation.baselines import (
+    BASELINES,
+    BandCopy,
     BoostedTrees,
+    Constant,
+    HistogramMatching,
     LinearRegression,
     PairedLine,
     QuadraticRegression,
+    SupervisedCnn,
+    make_baselines,
 )
-from satxlate_jax.evaluation.baselines.simple import BandCopy, Constant, HistogramMatching
 from satxlate_jax.evaluation.cases import Task
 from tests.evaluation.test_metrics import score, sums
 
@@ -151,8 +154,8 @@ def test_green_formulas_make_the_green_band_alone():
 
 
 def test_trees_and_the_supervised_network_learn_what_a_line_cannot(monkeypatch):
-    for name, value in (("STEPS", 300), ("PATCH", 16)):  # seconds instead of minutes
-        monkeypatch.setattr(f"satxlate_jax.evaluation.baselines.cnn.{name}", value)
+    for name, value in (("steps", 300), ("patch", 16)):  # seconds instead of minutes
+        monkeypatch.setattr(SupervisedCnn, name, value)
     random = np.random.default_rng(0)
 
     def tile():

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage, stats
 
 from satxlate_jax.evaluation.diagnostics import Consistency, pixel_groups, view_groups
-from satxlate_jax.evaluation.distributions import EDGES_KM, Calibration, JointHistogram, PowerSpectrum
+from satxlate_jax.evaluation.distributions import EDGES_KM, Calibration, JointHistogram, Modes, PowerSpectrum
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.load import load
@@ -21,15 +21,25 @@ def _field(seed=0, shape=(300, 300)):
     return 270 + 20 * ndimage.gaussian_filter(random.standard_normal(shape), 2)
 
 
+def _add_spectrum(spectrum, prediction, truth, lat=LAT):
+    seen = np.isfinite(prediction) & np.isfinite(truth)
+    modes = Modes.of(truth.shape, float(np.mean(lat)), 0.02)
+    spectrum.add(modes, *(modes.transform(values, seen) for values in (prediction, truth)))
+
+
+def _add_histogram(histogram, prediction, truth):
+    histogram.add(histogram.bins(prediction), histogram.bins(truth))
+
+
 def test_a_filter_shows_in_the_spectrum_where_it_filters():
     truth, spectrum, same = _field(), PowerSpectrum(), PowerSpectrum()
     smooth = ndimage.gaussian_filter(truth, 3)
-    spectrum.update(smooth, truth, LAT, 0.02)
-    same.update(truth, truth, LAT, 0.02)
+    _add_spectrum(spectrum, smooth, truth)
+    _add_spectrum(same, truth, truth)
     np.testing.assert_allclose(same.over_truth()[0], 1)
     np.testing.assert_allclose(same.coherence(), 1)
     both = PowerSpectrum()  # with noise of the same spectrum a mode correlates by 1 / sqrt(2)
-    both.update(truth + _field(1), truth, LAT, 0.02)
+    _add_spectrum(both, truth + _field(1), truth)
     np.testing.assert_allclose(both.coherence()[:20], np.sqrt(0.5), atol=0.15)
     assert both.coherence_below() == pytest.approx(np.sqrt(0.5), abs=0.01)
     assert same.effective_resolution() == same.wavelengths[0]
@@ -49,11 +59,11 @@ def test_tiles_with_holes_count_only_when_nearly_whole():
     spectrum = PowerSpectrum()
     holed = truth.copy()
     holed[:100] = np.nan
-    spectrum.update(holed, truth, LAT, 0.02)
+    _add_spectrum(spectrum, holed, truth)
     assert spectrum.tiles == 0 and np.isnan(spectrum.effective_resolution())
     holed = truth.copy()
     holed[::50, ::50] = np.nan
-    spectrum.update(holed, truth, LAT, 0.02)
+    _add_spectrum(spectrum, holed, truth)
     assert spectrum.tiles == 1 and np.isfinite(spectrum.over_truth()[0]).all()
 
 
@@ -63,7 +73,7 @@ def test_every_mode_counts_in_the_bin_of_its_wavelength(shape, latitude):
     random = np.random.default_rng(0)
     truth, prediction = random.standard_normal((2, *shape)).cumsum(1).cumsum(2)
     spectrum = PowerSpectrum()
-    spectrum.update(prediction, truth, np.full(shape[0], latitude), 0.02)
+    _add_spectrum(spectrum, prediction, truth, np.full(shape[0], latitude))
     window = np.outer(np.hanning(shape[0]), np.hanning(shape[1]))
     frequencies = (np.fft.fftfreq(shape[0], 0.02 * 111.32), np.fft.rfftfreq(shape[1], 0.02 * 111.32))
     frequencies = np.hypot(frequencies[0][:, None], frequencies[1] / np.cos(np.radians(latitude)))
@@ -101,7 +111,7 @@ def test_details_of_the_distribution_of_errors():
     truth = 280 + 5 * random.standard_normal(100_000)
     prediction = truth + 2 + random.standard_normal(100_000)
     histogram = JointHistogram.of(band)
-    histogram.update(prediction, truth)
+    _add_histogram(histogram, prediction, truth)
     expected = np.percentile(np.abs(prediction - truth), (50, 90, 99))
     np.testing.assert_allclose(histogram.error_percentiles((50, 90, 99)), expected, atol=0.5)
     assert histogram.distance() == pytest.approx(stats.wasserstein_distance(prediction, truth), abs=0.02)
@@ -116,11 +126,11 @@ def test_sums_merge(kind):
         for seed in seeds:
             truth, prediction, std = _field(seed), _field(seed + 10), np.abs(_field(seed + 20) - 270)
             if kind == "spectrum":
-                total.update(prediction, truth, LAT, 0.02)
+                _add_spectrum(total, prediction, truth)
             elif kind == "calibration":
                 total.update(prediction, std, truth)
             else:
-                total.update(prediction, truth)
+                _add_histogram(total, prediction, truth)
         return total
 
     whole, parts = make(range(3)), make([2]).merge(make([0])).merge(make([1]))
@@ -202,10 +212,10 @@ def test_histograms_whose_bins_begin_elsewhere_add_up(turned):
     old = JointHistogram(180.0, new.width, np.zeros((480, 480), np.int64))
     parts = [old, new] if turned else [new, old]
     for part, chosen in zip(parts, (slice(0, 200), slice(200, 500)), strict=True):
-        part.update(prediction[chosen], truth[chosen])
+        _add_histogram(part, prediction[chosen], truth[chosen])
     merged = parts[0].merge(parts[1])
     whole = JointHistogram.of(get_satellite("G16").band(13))
-    whole.update(prediction, truth)
+    _add_histogram(whole, prediction, truth)
     assert merged.low == whole.low and np.array_equal(merged.counts, whole.counts)
     with pytest.raises(ValueError, match="do not fit"):
         merged.merge(JointHistogram(180.25, new.width, old.counts))
