@@ -85,10 +85,10 @@ def grey_scale(band: Band, limits: tuple[float, float]) -> dict[str, Any]:
     return {"cmap": _GREYS[band.unit], "vmin": limits[0], "vmax": limits[1]}
 
 
-def difference_scale(fields: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Settings of `imshow` for differences, on one scale: to the 99th percentile of their size."""
+def difference_scale(fields: Sequence[np.ndarray], least: float = 0.0) -> dict[str, Any]:
+    """Settings of `imshow` for differences, on one scale: to the 99th percentile of their size, but to `least`."""
     sizes = np.concatenate([np.abs(field[np.isfinite(field)]) for field in fields])
-    limit = float(np.percentile(sizes, 99)) if sizes.size else 1.0
+    limit = max(float(np.percentile(sizes, 99)), least) if sizes.size else 1.0
     return {"cmap": _DIFFERENCES, "vmin": -limit or -1, "vmax": limit or 1}
 
 

@@ -156,7 +156,7 @@ def draw_difference(view: View, against: View, coast: str) -> Figure:
         difference = fields[0] - fields[1]
         rmse = np.sqrt(np.nanmean(difference.astype(np.float64) ** 2))
         title = f"first minus second: RMSE {rmse:.3g}, mean {np.nanmean(difference):+.3g}"
-        scale = maps.difference_scale([difference])
+        scale = maps.difference_scale([difference], least=band.noise)  # what is less is rounding
         dark = coast and maps.COAST_ON_DIFFERENCES
         image = maps.show_map(panels[2], view, difference, title, coast=dark, **scale)
         maps.add_colour_bar(image, [panels[2]], f"difference, {maps.unit_label(band)}", extend="both")

@@ -10,12 +10,15 @@ import pytest
 import xarray as xr
 from PIL import Image
 
+from satxlate_jax import write_tile
 from satxlate_jax.__main__ import main
+from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import composites
 from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
 from satxlate_jax.evaluation.maps import coastlines_within
 from tests.random_run import save_random_run
+from tests.tiny_flow import draw_tile
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
 DAY = "GO17_ABI05_20191027_2000_GLBG_h09v03_02"
@@ -66,6 +69,22 @@ def test_a_night_is_not_drawn_in_true_colour(realdata_dir, tmp_path):
     pictures = {path.stem.removeprefix(f"{Path(tile).stem}_"): read_picture(path) for path in tmp_path.iterdir()}
     assert set(pictures) == {"infrared", "water_vapour", "difference"}
     assert (np.abs(pictures["difference"] - 0x55).sum(-1) < 30).sum() > 1000
+
+
+def test_rounding_is_not_drawn_as_if_it_were_a_difference(tmp_path):
+    """Colours of differences reach at least to the instrument's noise: half a packing step stays pale, a kelvin not."""
+    noise, coloured = np.random.default_rng(0).uniform(-1, 1, (300, 300)), {}
+    tile = draw_tile("G17", shape=(300, 300))
+    for size in (0.0, 0.005, 1.0):
+        folder = tmp_path / str(size)
+        path = folder / relative_path("G17", tile.attrs["tile"], tile["time"].values.astype("M8[s]").item())
+        write_tile(tile.assign(BAND08=tile["BAND08"] + (size * noise).astype(np.float32)), path)
+        words = ["quicklook", str(path), "--against", str(tmp_path / "0.0" / path.relative_to(folder))]
+        assert main([*words, "--output", str(folder)]) == 0
+        (drawn,) = (read_picture(made) for made in folder.glob("*difference.png"))
+        right = drawn[:, drawn.shape[1] * 2 // 3 :]
+        coloured[size] = int((np.ptp(right, axis=-1) > 100).sum())
+    assert coloured[0.005] < 2 * coloured[0.0] + 100 < coloured[1.0] / 4
 
 
 def test_what_is_missing_is_hatched(translated, tmp_path):
