@@ -41,22 +41,6 @@ _SSIM_K1, _SSIM_K2 = 0.01, 0.03
 _SSIM_WEIGHT = 0.5  # of its window that must be observed for a pixel to count
 
 
-def merge_moments(
-    n: np.ndarray, mean: np.ndarray, products: np.ndarray, groups: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merge sets of moments: n [set, ...], mean [set, ..., variable], centred products [set, ..., variable, variable].
-
-    Set i goes to result groups[i] of `count`; [count] stands in the place of [set] in what is returned.
-    """
-    totals = total_n, total_mean, total_products = [np.zeros((count, *x.shape[1:])) for x in (n, mean, products)]
-    np.add.at(total_n, groups, n)
-    np.add.at(total_mean, groups, mean * n[..., None])
-    total_mean /= np.where(total_n == 0, 1, total_n)[..., None]
-    step = mean - total_mean[groups]
-    np.add.at(total_products, groups, products + n[..., None, None] * step[..., :, None] * step[..., None, :])
-    return totals[0], totals[1], totals[2]
-
-
 class Regions:
     """Groups of an image's pixels, whose sums are taken all at once.
 
@@ -159,16 +143,21 @@ def merge_sums(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table[table["n"] > 0]
     codes, index = table.index.factorize()
+
+    def added(values: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(index), *values.shape[1:]))
+        np.add.at(total, codes, values)
+        return total
+
     rows, spread = np.split(table.to_numpy(), [_MOMENTS], axis=1)
     rows = rows.reshape(-1, 2, len(_SUMS))
-    total, total_spread = np.zeros((len(index), 2, len(_SUMS))), np.zeros((len(index), spread.shape[1]))
-    np.add.at(total, codes, rows)
-    np.add.at(total_spread, codes, spread)
+    total, n, mean = added(rows), rows[..., 1, None], rows[..., 2:4]
     total[codes, :, 0] = rows[..., 0]
-    products = rows[..., 4:8].reshape(-1, 2, 2, 2)
-    _, total[..., 2:4], products = merge_moments(rows[..., 1], rows[..., 2:4], products, codes, len(index))
-    total[..., 4:8] = products.reshape(-1, 2, 4)
-    columns = np.hstack([total.reshape(-1, _MOMENTS), total_spread])
+    total[..., 2:4] = added(mean * n) / np.where(total[..., 1] == 0, 1, total[..., 1])[..., None]
+    step = mean - total[codes, :, 2:4]
+    between = n[..., None] * step[..., :, None] * step[..., None, :]
+    total[..., 4:8] = added(rows[..., 4:8] + between.reshape(-1, 2, 4))
+    columns = np.hstack([total.reshape(-1, _MOMENTS), added(spread)])
     return pd.DataFrame(columns, index, list(SUMS)).rename_axis(table.index.names)
 
 

@@ -1,7 +1,7 @@
 """Fit the baselines, translate every case, and sum up the errors of all methods over the same pixels."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixe
 from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, Modes, PowerSpectrum
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
 from satxlate_jax.instruments import Band, get_satellite
+from satxlate_jax.l1g.isolation import overlap
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.translation.finer import FITTED_KM
@@ -94,8 +95,9 @@ def evaluate(
     results = Results(replace(comparison, cases=cases), methods, samples, coastlines=coastlines)
     total, per_file, before = empty_sums(), [empty_sums()], None
 
-    def add(index: int, example: Example) -> None:
+    def add(found: tuple[int, Example]) -> None:
         nonlocal total, before
+        index, example = found
         sums = _sum_up(results, example, bands)
         before = _add_changes(results, before, example)
         is_total = sums.index.get_level_values("file") == ""
@@ -107,13 +109,8 @@ def evaluate(
 
     # one case is summed up while the next is translated
     with ThreadPoolExecutor(1, "sum up") as summing, ThreadPoolExecutor(count_cpus(), "band") as bands:
-        adding: Future | None = None
-        for index, example in _predict_all(translator, results, baselines, seed):
-            if adding:
-                adding.result()
-            adding = summing.submit(add, index, example)
-        if adding:
-            adding.result()
+        for _ in overlap(summing, add, _predict_all(translator, results, baselines, seed), 1):
+            pass
     results.files.sort()  # by time and tile, as their names begin
     results.add(pd.concat([total, *per_file]), {})
     if not results.scored_bands and not may_be_empty:
