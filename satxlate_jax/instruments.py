@@ -93,11 +93,7 @@ class Satellite:
         return {"platform_name": self.platform_name or self.name, "sensor": self.instrument.lower()}
 
     def band(self, number: int) -> Band:
-        """The band of that 1-based number.
-
-        Raises:
-          InputError: the instrument has no such band.
-        """
+        """The band of that 1-based number; InputError where the instrument has none."""
         if not 1 <= number <= len(self.bands):
             raise InputError(f"{self.name} ({self.instrument}) has no band {number}, only 1 to {len(self.bands)}")
         return self.bands[number - 1]

@@ -71,7 +71,7 @@ class IsolatedCalls(AbstractContextManager):
 
         Args:
           function: of a module that can be imported (not of a script), or a `functools.partial` of one, else TypeError.
-          workers: processes; default one per CPU that this process may use.
+          workers: processes; default one per CPU of the job.
           timeout: seconds for one call.
           memory: bytes a process may grow by.
         """

@@ -27,9 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import read_bytes_feature, read_number_feature
-from satxlate_jax.dataset.quantization import scale_and_offset
-from satxlate_jax.dataset.record_reader import RecordFiles
+from satxlate_jax.dataset.records import RecordFiles, read_bytes_feature, read_number_feature, scale_and_offset
 from satxlate_jax.geometry import PIXELS, TILE_DEGREES, pixel_angles, tile_bounds
 from satxlate_jax.instruments import get_satellite, published_statistics
 from satxlate_jax.training.channels import carries_angles, training_sources

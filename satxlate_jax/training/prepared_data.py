@@ -9,7 +9,7 @@ import numpy as np
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.dataset.record_reader import FILE_FORMATS
+from satxlate_jax.dataset.records import FILE_FORMATS
 from satxlate_jax.dataset.selection import DATASET, Selection, describe_build
 from satxlate_jax.dataset.statistics import NAME as STATISTICS
 from satxlate_jax.dataset.statistics import read_statistics

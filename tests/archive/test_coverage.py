@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import (
     PAIR_COLUMNS,
+    FolderIndex,
     find_tiles,
     locate_pairs,
     parse_name,
@@ -20,7 +21,6 @@ from satxlate_jax.archive.catalog import (
     write_pairs,
 )
 from satxlate_jax.archive.coverage import describe, find_gaps, summarize_tiles, tabulate
-from satxlate_jax.archive.folder_walk import FolderIndex
 from satxlate_jax.cli import InputError
 from satxlate_jax.translation.inputs import find_inputs
 
