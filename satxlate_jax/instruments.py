@@ -177,11 +177,7 @@ TILE_ROWS = tuple(range(20))  # v00 (60 N) to v19 (60 S), for every satellite
 
 
 def get_satellite(name: str) -> Satellite:
-    """The satellite of that name; a domain such as 'H8_15' (a satellite, `_`, a label) is its satellite.
-
-    Raises:
-      InputError: no such satellite.
-    """
+    """The satellite of a name, or of a domain such as 'H8_15' (satellite, `_`, label); InputError if none."""
     satellite = SATELLITES.get(name.split("_", 1)[0])
     if satellite is None:
         raise InputError(f"unknown satellite '{name}'; there are {', '.join(SATELLITES)}")

@@ -137,14 +137,10 @@ def read_statistics(folder: Path) -> dict[str, Any]:
 
 
 def tabulate(folders: Sequence[str | os.PathLike], split: str) -> "pd.DataFrame":
-    """Collects the statistics of a split of all data sets in some folders.
+    """Collects the statistics of a split of all data sets in some folders, one row per data set and band.
 
-    Returns:
-      One row per data set ('CONFIGURATION/VERSION') and band, by name, with the published mean and deviation, and the
-      band and the stored histogram as objects.
-
-    Raises:
-      InputError: a folder does not exist or holds none.
+    Beside what is stored a row has the published mean and deviation, and the band and the histogram as objects;
+    `data_set` is 'CONFIGURATION/VERSION'. InputError where a folder does not exist or holds no statistics.
     """
     import pandas as pd
 

@@ -1,10 +1,5 @@
 """Simulated L1G files: the same scenes as several satellites see them, for the demo, for tests and as paired truth.
 
-    python -m satxlate_jax simulate --output DIR --satellites G16,G17,H8 --tiles 4 --times 12
-
-With --viewpoint G17 and another DIR, the other satellites' instruments look at the same scenes from GOES-17's place:
-the truth for a translation of bands alone, without parallax (`evaluate --truth same_view`).
-
 A test bed, not a radiative-transfer model: it invents geography and weather and gives each band what distinguishes it
 (wavelength through Planck's law, absorbing gases, reflecting surfaces, cloud phase and height, sun and view, parallax,
 noise) in the simplest form. Relations between bands are plausible; no number is a forecast or a retrieval. The modules
@@ -46,10 +41,7 @@ _HOURS = ((12, 1.6), (12, 1.6), (12, 1.6), (1, 2.5), (12, 1.6), (17.8, 0.8), (12
 
 
 def overlapping_groups(satellites: Sequence[Satellite]) -> list[tuple[list[Satellite], list[int]]]:
-    """The largest groups of satellites that see the same tile columns, and the columns (h) that all of a group see.
-
-    For GOES-16, GOES-17 and Himawari-8 these are two pairs, for one satellite itself.
-    """
+    """The largest groups of satellites that see the same tile columns, and the columns (h) that all of a group see."""
     seen_by = {h: frozenset(s.name for s in satellites if h in s.tile_columns) for h in range(geometry.COLUMNS)}
     groups = sorted({group for group in seen_by.values() if group}, key=lambda group: (-len(group), sorted(group)))
     return [
@@ -66,12 +58,9 @@ def _draw_from_parts(length: int, parts: int, random: np.random.Generator) -> li
 
 
 def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list[str]:
-    """Tiles in all latitudes that as many satellites as possible see together, sorted.
+    """Tiles in all latitudes that as many satellites as possible see together, sorted; InputError where too few are.
 
     They are dealt evenly to the groups of satellites that overlap; every group gets at least one.
-
-    Raises:
-      InputError: there are not as many.
     """
     if count < 1:
         raise InputError(f"{count} tiles cannot be simulated; ask for at least 1")
@@ -171,8 +160,7 @@ def simulate_scene(
     """Writes a file for each of some satellites that see the tile, at a time in UTC; returns the paths.
 
     The same seed, tile and time are the same scene for every satellite; noise is each one's own. With a `viewpoint`
-    their instruments look from that satellite's place, which the files' attribute `viewpoint` says. With
-    `resolution_km` reflective bands are no coarser than that.
+    their instruments look from that satellite's place. With `resolution_km` reflective bands are no coarser than that.
     """
     scene = build_scene(tile, time, seed)
     paths = [Path(output, catalog.relative_path(name, tile, time)) for name in satellites]
@@ -231,13 +219,10 @@ def simulate_archive(
     """Writes an archive of simulated L1G files in GeoNEX' layout; returns their paths, sorted.
 
     A tile is written for all satellites that see it, so that their files coincide. `tiles` and `times` are numbers:
-    each group of satellites that overlap has at least one tile, each time is on a day of its own. Of these times only
-    those on some `days` of the year are written. With a `viewpoint`, which counts as one of the satellites when tiles
-    and times are chosen, the files are of all others in its place, for the tiles that it sees. Times may also be
-    `minutes_apart`, and reflective bands no coarser than `resolution_km`.
-
-    Raises:
-      InputError: such files cannot be simulated or written.
+    each group of satellites that overlap has at least one tile, each time is on a day of its own, unless they are
+    `minutes_apart`. Only those on some `days` of the year are written. With a `viewpoint`, which counts as one of the
+    satellites when tiles and times are chosen, the files are of all others in its place, for the tiles that it sees.
+    InputError where such files cannot be simulated or written.
     """
     if seed < 0:
         raise InputError(f"the seed must not be negative; it is {seed}")

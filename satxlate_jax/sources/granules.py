@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ class Scan:
 
     @property
     def start(self) -> datetime:
-        """Of the earliest granule, UTC."""
+        """The start of the earliest granule, UTC."""
         return min(granule.start for granule in self.granules)
 
     @property
@@ -206,48 +207,35 @@ def _list(place: str) -> list[tuple[str, int]]:
 
 def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule | None:
     """A file by its name; None where no reader knows it. With `reader` one of satpy's others takes any name."""
+    if reader and reader not in READERS:
+        return Granule(place, size, reader)
     name = place.rsplit("/", 1)[-1]
-    for known in [READERS[reader]] if reader in READERS else [] if reader else READERS.values():
-        if match := known.pattern.fullmatch(name):
-            parts = match.groupdict()
-            try:
-                start = datetime.strptime(parts["start"], known.start)
-            except ValueError:
-                return None
-            if known.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
-                start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
-            elif known.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
-                start = start.replace(minute=start.minute // 15 * 15, second=0)
-            platform, band = parts["platform"], parts.get("band")
-            number = None if not band else int(band) if band.isdecimal() else 0
-            if band in _AMI_BANDS:
-                number = _AMI_BANDS.index(band) + 1
-            platform = _PLATFORMS.get(platform, platform)
-            return Granule(
-                place,
-                size,
-                known.name,
-                platform,
-                parts.get("scene") or "",
-                start,
-                number,
-                int(parts.get("segment") or 0),
-            )
-    return Granule(place, size, reader) if reader and reader not in READERS else None
+    known = [READERS[reader]] if reader else READERS.values()
+    found = next(((one, match) for one in known if (match := one.pattern.fullmatch(name))), None)
+    if found is None:
+        return None
+    known_as, parts = found[0], found[1].groupdict()
+    try:
+        start = datetime.strptime(parts["start"], known_as.start)
+    except ValueError:
+        return None
+    if known_as.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
+        start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
+    elif known_as.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
+        start = start.replace(minute=start.minute // 15 * 15, second=0)
+    band, segment = parts.get("band"), int(parts.get("segment") or 0)
+    number = None if not band else int(band) if band.isdecimal() else 0
+    if band in _AMI_BANDS:
+        number = _AMI_BANDS.index(band) + 1
+    platform = _PLATFORMS.get(parts["platform"], parts["platform"])
+    return Granule(place, size, known_as.name, platform, parts.get("scene") or "", start, number, segment)
 
 
 def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[list[Granule], list[tuple[str, str]]]:
-    """The granules among files, folders, patterns and URLs.
+    """The granules among files, folders, patterns and URLs, each once, and (place, reason) of each file that is none.
 
-    Args:
-      inputs: paths or URLs.
-      reader: satpy's name of one; default by the names of the files.
-
-    Returns:
-      Granules, each once, and (place, reason) of each file that is none.
-
-    Raises:
-      InputError: an input does not exist, or there is no granule among all.
+    `reader` is satpy's name of one; default by the names of the files. InputError where an input does not exist, or
+    there is no granule among all.
     """
     granules: dict[str, Granule] = {}
     strange = []
@@ -271,17 +259,15 @@ def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[lis
 
 
 def group_scans(granules: Iterable[Granule]) -> list[Scan]:
-    """Group granules to scans by reader, satellite, scene and start; a scan with a segment missing inside is two.
+    """Group granules to scans by reader, satellite, scene and start, sorted by time.
 
-    Scans are sorted by time.
+    A scan with a segment missing inside is two.
     """
+    kind = attrgetter("reader", "platform", "scene")
     groups: list[list[Granule]] = []
-    for granule in sorted(granules, key=lambda one: (one.reader, one.platform, one.scene, one.start, one.segment)):
-        last = groups[-1][-1] if groups else None
-        same = last is not None and all(
-            getattr(last, name) == getattr(granule, name) for name in ("reader", "platform", "scene")
-        )
-        if same and granule.start - groups[-1][0].start < _TOGETHER:
+    for granule in sorted(granules, key=lambda one: (*kind(one), one.start, one.segment)):
+        first = groups[-1][0] if groups else None
+        if first and kind(first) == kind(granule) and granule.start - first.start < _TOGETHER:
             groups[-1].append(granule)
         else:
             groups.append([granule])

@@ -64,13 +64,10 @@ def reader_bands(reader: str) -> list[Any]:
     found: dict[str, Any] = {}
     for identity in _definition(reader).all_dataset_ids:
         words = identity.to_dict()
-        if words.get("wavelength") is not None and words.get("calibration") in (
-            "reflectance",
-            "brightness_temperature",
-        ):
-            key = words["name"]
-            if key not in found or words["resolution"] < found[key]["resolution"]:
-                found[key] = identity
+        is_band = words.get("calibration") in ("reflectance", "brightness_temperature") and words.get("wavelength")
+        key = words["name"]
+        if is_band and (key not in found or words["resolution"] < found[key]["resolution"]):
+            found[key] = identity
     return sorted(found.values(), key=lambda identity: identity["name"])
 
 
@@ -130,10 +127,8 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
       bands: 1-based; default all that the files hold.
 
     Returns:
-      The Scene, and the reason of each granule or band that cannot be opened, by its name.
-
-    Raises:
-      InputError: no file can be opened, or the satellite is unknown.
+      The Scene, and the reason of each granule or band that cannot be opened, by its name. InputError where no file can
+      be opened, or the satellite is unknown.
     """
     import dask
 
@@ -182,10 +177,7 @@ def _satellite_of(scan: Scan, scene: Any, image: Any) -> Satellite:
 def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
     """Set the attribute `scan_times`: seconds since 1970 as a line in the projection's y, to hold for parts too."""
     array = scene[name]
-    times = {
-        "observation_start_time": array.attrs.get("start_time"),
-        "observation_end_time": array.attrs.get("end_time"),
-    }
+    times = {f"observation_{end}_time": array.attrs.get(f"{end}_time") for end in ("start", "end")}
     times |= array.attrs.get("time_parameters", {})
     first, last = (
         np.datetime64(times[f"observation_{end}_time"], "ns").astype(np.int64) * 1e-9 for end in ("start", "end")
@@ -250,8 +242,7 @@ def read_scene(
 def scene_bands(scene: Any) -> tuple[Satellite, dict[int, Any]]:
     """The satellite of a Scene, and its bands that are loaded: number -> DataArray, ascending.
 
-    Raises:
-      InputError: there is none, or they are of several satellites or of one that is unknown.
+    InputError where there is none, or they are of several satellites or of one that is unknown.
     """
     arrays = [array for array in scene if array.attrs.get("wavelength") is not None and "area" in array.attrs]
     satellites = {find_satellite(str(array.attrs.get("platform_name"))) for array in arrays}
@@ -315,14 +306,16 @@ def _place(array: Any, tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def estimate_cover(array: Any, tile: str) -> float:
     """The part of a tile that lies in an array's area, from few pixels."""
-    rows, columns = _place(array, tile, 30)
-    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
-    return float(inside.mean())
+    return float(_is_inside(array, *_place(array, tile, 30)).mean())
+
+
+def _is_inside(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
 
 
 def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Bilinear interpolation of a (lazy) array at rows and columns; of it only what is needed is computed."""
-    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
+    inside = _is_inside(array, rows, columns)
     if not inside.any():
         return np.full(rows.shape, np.nan, np.float32)
     top, left = int(rows[inside].min()), int(columns[inside].min())
@@ -372,9 +365,8 @@ def grid_scan(
             faults[band.name] = f"cannot be read ({one_line(error)[:200]}); fetch it again"
             continue
         if band.kind == "reflectance":
-            values = _to_reflectance(
-                values, array, resample_angle(angles[0].astype(float), size, is_circular=False), night
-            )
+            zenith = resample_angle(angles[0].astype(float), size, is_circular=False)
+            values = _to_reflectance(values, array, zenith, night)
         arrays[band.name] = values
     start = min(array.attrs["start_time"] for array in found.values())
     return GriddedScan(satellite, start, arrays, dict(zip(ANGLES, angles, strict=True)), faults)
@@ -469,11 +461,8 @@ def _tile_area(dataset: xr.Dataset) -> Any:
         raise InputError("the dataset is on no grid that is known: dimensions lat and lon, or an attribute area")
     tile, shape = dataset.attrs.get("tile", ""), (dataset.sizes["lat"], dataset.sizes["lon"])
     latitude, longitude = dataset["lat"].values, dataset["lon"].values
-    half = (
-        geometry.TILE_DEGREES / 300 / 2
-        if len(latitude) == 1
-        else (latitude[0] - latitude[-1]) / (len(latitude) - 1) / 2
-    )
+    step = (latitude[0] - latitude[-1]) / (len(latitude) - 1) if len(latitude) > 1 else geometry.TILE_DEGREES / 300
+    half = step / 2
     extent = (longitude[0] - half, latitude[-1] - half, longitude[-1] + half, latitude[0] + half)
     return AreaDefinition(
         tile or "tile", "GeoNEX grid", "", {"proj": "longlat", "datum": "WGS84"}, *shape[::-1], extent

@@ -52,14 +52,7 @@ class Task:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the subcommand `tiles`.
-
-    Returns:
-      0: at least one tile is there (new or from before).
-
-    Raises:
-      InputError: a mistake of the user, or nothing could be made.
-    """
+    """Run the subcommand `tiles`: 0 where at least one tile is there (new or from before), else InputError."""
     scenes.import_satpy()
     if options.describe:
         print(describe_reader(options.describe))
@@ -102,8 +95,7 @@ def main(options: argparse.Namespace) -> int:
 def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) -> tuple[str, ...] | None:
     """The tiles of those names or that touch (west, south, east, north), degrees; None is all in view.
 
-    Raises:
-      InputError: a name is no tile's, the region is none, or no tile touches it.
+    InputError where a name is no tile's, the region is none, or no tile touches it.
     """
     for name in names or ():
         geometry.parse_tile(name)
@@ -280,7 +272,7 @@ def convert(
 
     Args:
       root: of the L1G files.
-      is_named: whether the user named tiles, so that one out of view is a problem.
+      is_named: the user named tiles, so that one out of view is a problem.
       made_with: bands, min_cover, night.
       job: the task, and the outputs that this command may replace (None: all).
 

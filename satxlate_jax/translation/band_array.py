@@ -53,11 +53,7 @@ EXTRAPOLATED = {
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
-    """Numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked.
-
-    Raises:
-      InputError: it holds no real numbers; `name` is for the message.
-    """
+    """Real numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked; else InputError."""
     if hasattr(values, "compute"):  # dask: numpy would take its numbers without their masks
         values = values.compute()
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
@@ -114,13 +110,10 @@ class Layout:
     def find_angles(
         self, tile: xr.Dataset, satellite_longitude: float | None = None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The solar zenith angle, by the tile's angles or its time and place, and the air mass of a satellite's view.
+        """The solar zenith angle, degrees, and the air mass of a satellite's view, 1 / cosine of its zenith angle.
 
-        Returns:
-          Degrees and 1 / cosine of the view zenith angle [row, column]; each None where the tile does not say.
-
-        Raises:
-          InputError: the solar zenith angles lie on another grid.
+        Both [row, column], None where the tile does not say; the sun's is the tile's own or by time and place.
+        InputError where the solar zenith angles lie on another grid.
         """
         known = xr.Dataset()
         if "solar_zenith" in tile:
@@ -146,8 +139,7 @@ class Layout:
 def find_layout(tile: xr.Dataset | xr.DataArray, dims: Iterable[Hashable], name: str) -> Layout:
     """Find rows and columns among dimensions of a tile, by their names or their coordinates' CF attributes.
 
-    Raises:
-      InputError: neither names nor attributes say, or they contradict each other; `name` is for the message.
+    InputError, for a tile of that name, where these do not say or contradict each other.
     """
     dims = tuple(dims)
     axes = {dim: _axes(tile, dim) for dim in dims}
@@ -176,7 +168,6 @@ def _axes(tile: xr.Dataset | xr.DataArray, dim: Hashable) -> set[str]:
 
 
 def _find_place(tile: xr.Dataset, axis: str, name: str) -> xr.DataArray | None:
-    """A tile's latitude ('Y') or longitude ('X'), by name or CF attributes."""
     for key, value in tile.coords.items():
         is_called = str(key).lower() in (name, name[:3], name[:4]) or value.attrs.get("standard_name") == name
         if is_called or str(value.attrs.get("units", "")).lower() in _UNITS[axis]:
@@ -185,13 +176,9 @@ def _find_place(tile: xr.Dataset, axis: str, name: str) -> xr.DataArray | None:
 
 
 def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, Layout]:
-    """A tile's bands as one array.
+    """A tile's bands as float32 [row, column, band] in each band's unit, NaN where missing; and the first one's layout.
 
-    Returns:
-      float32 [row, column, band] in each band's unit, NaN where missing; and the layout of the first band.
-
-    Raises:
-      InputError: a band is absent, wholly missing, in another unit or on other dimensions than the first.
+    InputError where a band is absent, wholly missing, in another unit or on other dimensions than the first.
     """
     name = tile.attrs.get("source") or "the tile"
     for band in bands:
@@ -217,10 +204,9 @@ def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, La
 
 
 def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequence[str] | None = None) -> None:
-    """Refuse an image [..., band] with a band that is wholly missing or cannot be in its unit.
+    """Refuse an image [..., band] of that name with a band that is wholly missing or cannot be in its unit.
 
-    Raises:
-      InputError: names the band; `name` is the image's, `units` are those stated, by default as they should be.
+    `units` are those stated, by default as they should be.
     """
     for channel, band in enumerate(bands):
         seen = x[..., channel][np.isfinite(x[..., channel])]

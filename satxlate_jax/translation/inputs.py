@@ -67,15 +67,9 @@ def take_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool
 
 
 def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: float = 2.0) -> xr.Dataset:
-    """Read the bands of one L1G file that the network needs.
+    """Read the bands of one L1G file that the network needs, given as satellite -> its bands, 1-based.
 
-    Args:
-      path: of the file.
-      bands: satellite -> its bands, 1-based.
-      resolution_km: of the grid.
-
-    Raises:
-      InputError: the file cannot be read, or is of another satellite.
+    InputError where it cannot be read, or is of another satellite.
     """
     known = parse_name(path)
     if known:

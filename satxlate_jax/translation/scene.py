@@ -16,12 +16,7 @@ def translate_scene(translator: Any, scene: Any, to: str) -> Any:
 
 
 def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
-    """Translate a Scene's loaded bands.
-
-    Args:
-      translator: a `TileTranslator`.
-      scene: of `read_scene`, or of satpy, of one satellite.
-      to: the satellite to make.
+    """Translate a loaded Scene of one satellite, of `read_scene` or of satpy, on the area of its coarsest band.
 
     Returns:
       As `TileTranslator.translate` gives of a Dataset, of dask arrays on (y, x), with `solar_zenith` and the attribute

@@ -59,8 +59,7 @@ class TileTranslator:
     def with_bands(self, source: str, numbers: Collection[int], target: str) -> tuple["TileTranslator", str]:
         """The translator for images of a satellite that hold these bands, and the name that the satellite has there.
 
-        Raises:
-          InputError: one is missing that the network needs; a spectral flow can go without some.
+        InputError where one is missing that the network needs; a spectral flow can go without some.
         """
         if absent := [band.name for band in self.bands(source) if band.number not in numbers]:
             raise InputError(f"the Scene lacks {', '.join(absent)} of {source}, which the network needs; load it")
@@ -69,11 +68,6 @@ class TileTranslator:
     def can_translate(self, source: str, target: str) -> bool:
         """Tell if one satellite's images can be made of another's: of the networks that were trained, any."""
         return {source, target} <= {*self.satellites}
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """The former name of `metadata`."""
-        return self.metadata
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -86,20 +80,12 @@ class TileTranslator:
         return int(self.metadata["step"])
 
     def bands(self, satellite: str) -> tuple[Band, ...]:
-        """The bands it reads or makes of a satellite.
-
-        Raises:
-          InputError: the checkpoint does not know that satellite.
-        """
+        """The bands it reads or makes of a satellite; InputError where the checkpoint does not know that."""
         domain = self.domain(satellite)
         return tuple(get_satellite(domain).band(number) for number in self.network.bands[domain])
 
     def domain(self, satellite: str) -> str:
-        """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only one such as 'H8_15'.
-
-        Raises:
-          InputError: the checkpoint does not know that satellite.
-        """
+        """The checkpoint's name for a satellite: of 'H8' it is 'H8' or the only 'H8_...'; InputError if none."""
         if satellite in self.satellites:
             return satellite
         labelled = [name for name in self.satellites if name.split("_", 1)[0] == satellite]
@@ -170,10 +156,7 @@ class TileTranslator:
         seed: int = 0,
         latent: bool = False,
     ) -> list[xr.Dataset]:
-        """Translate tiles of one satellite and one size together, side by side on all local devices.
-
-        Arguments, result and errors are those of `translate`.
-        """
+        """Translate tiles of one satellite and one size together, on all local devices; see `translate`."""
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
@@ -312,6 +295,5 @@ class TileTranslator:
 
 
 def _of_image(extras: Extras, index: int) -> Extras:
-    """The part of a batch's extras that one image has."""
     parts = (None if part is None else part[index] for part in (extras.std, extras.extrapolated, extras.samples))
     return replace(extras, **dict(zip(("std", "extrapolated", "samples"), parts, strict=True)))  # type: ignore[arg-type]

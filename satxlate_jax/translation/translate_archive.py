@@ -37,14 +37,7 @@ TRANSLATING, WRITING = 2, 1
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the subcommand `translate`.
-
-    Returns:
-      0: at least one output is there (new or from before).
-
-    Raises:
-      InputError: a mistake of the user, or every input failed.
-    """
+    """Run the subcommand `translate`: 0 where at least one output is there (new or from before), else InputError."""
     use_program_cache()
     translator = load(options.checkpoint, options.step, block=options.block or BLOCK)
     translator.check_samples(options.samples)
@@ -115,7 +108,7 @@ def _keep_reasons(path: Path, reasons: list[str]) -> None:
 
 
 def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
-    """What a worker of Beam does; the reason where the part has no output."""
+    """A worker's part of a job on Beam; the reason where the part has no output."""
     try:
         main(parse("translate", cli.words_of_part(words, part)))
     except InputError as error:
@@ -249,11 +242,7 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[P
 
 
 def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:
-    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`.
-
-    Raises:
-      InputError: `as_instrument` is asked of a VAE-GAN.
-    """
+    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`."""
     for satellite in SATELLITES:
         translator = translator.ready_for(satellite, as_instrument)
     return translator
@@ -264,8 +253,7 @@ def made_variables(
 ) -> list[str]:
     """Names of the variables to write: bands (1-based; default all), what is known of their errors, and quality.
 
-    Raises:
-      InputError: the target lacks a band asked for.
+    InputError where the target lacks a band asked for.
     """
     made = {band.number: band.name for band in translator.bands(to)}
     absent = [number for number in bands or () if number not in made]

@@ -117,10 +117,8 @@ def _write(
 def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
     """Write what `translate_on_area` gives as CF netCDF with the sensor's projection, block by block, atomically.
 
-    Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary.
-
-    Raises:
-      InputError: the file cannot be written, or the area is not of a geostationary satellite.
+    Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary. InputError
+    where the file cannot be written, or the area is not of a geostationary satellite.
     """
     area = made.attrs["area"]
     mapping = area.crs.to_cf()
