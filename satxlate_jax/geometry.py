@@ -167,13 +167,9 @@ def _perturbation(t: np.ndarray) -> np.ndarray:
 def pixel_angles(
     time: datetime | np.datetime64, latitude: np.ndarray, longitude: np.ndarray, satellite_longitude: float
 ) -> np.ndarray:
-    """Cosine of the solar zenith angle and air mass of the view at pixels, float32 [..., 2].
+    """Cosine of the solar zenith angle, and air mass of the view, at pixels, float32 [..., 2].
 
-    Args:
-      time: UTC.
-      latitude: degrees north, broadcast against `longitude`.
-      longitude: degrees east.
-      satellite_longitude: of the sub-satellite point, degrees east.
+    Time is UTC; latitude (degrees north) and longitude (east) broadcast; the satellite's is of the point below it.
     """
     solar_zenith, _ = solar_position(time, latitude, longitude)
     return np.stack([np.cos(np.radians(solar_zenith)), air_mass(satellite_longitude, latitude, longitude)], axis=-1)

@@ -283,15 +283,10 @@ def describe_build(
     domain: str | None = None,
     again: bool = False,
 ) -> str:
-    """The command that builds a data set, and how training finds it where that is not plain.
+    """The command that builds a data set of a name, and how training finds it where that is not plain.
 
-    Args:
-      name: of the data set.
-      options: those of `Selection`; None where the name is that of a built-in configuration, which shall be built.
-      data_dir: tfds' data_dir.
-      root: the archive.
-      domain: the satellite as training calls it, such as 'H8_15'; default the data set's satellite.
-      again: a data set of that name may be there, to be replaced.
+    Options are those of `Selection`, or None for a built-in configuration. `domain` is the satellite as training calls
+    it, such as 'H8_15', if it is not the data set's; `again`, a data set of that name may be there, to be replaced.
     """
     use, config = "", name
     if options is not None:

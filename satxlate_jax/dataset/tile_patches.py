@@ -118,10 +118,8 @@ def read_packed(
     Returns:
       uint16 [band, 300, 300] (see `records`); the solar zenith angle in degrees, float32 [300, 300], or None where
       the file lacks it or it is not asked for; damage of angles that were not asked for; and name of each thermal
-      band -> pixels whose temperature cannot be, which are missing.
-
-    Raises:
-      L1GError: the file cannot be read, is of another viewpoint (ViewpointError) or lacks a band (MissingBandError).
+      band -> pixels whose temperature cannot be, which are missing. L1GError where the file cannot be read, is of
+      another viewpoint (ViewpointError) or lacks a band (MissingBandError).
     """
     path, size = Path(path), geometry.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()

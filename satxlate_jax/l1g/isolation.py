@@ -62,18 +62,14 @@ class Failure:
 
 
 class IsolatedCalls(AbstractContextManager):
-    """Calls one function in processes of its own. A context manager; `call` may be used from several threads."""
+    """Calls one function in processes of its own, started when needed; `call` may be used from several threads."""
 
     def __init__(
         self, function: Callable, *, workers: int | None = None, timeout: float = TIMEOUT, memory: int = MEMORY
     ):
-        """Prepares; processes start when they are first needed.
+        """Takes a function that can be imported, or a `functools.partial` of one (else TypeError), and limits.
 
-        Args:
-          function: of a module that can be imported (not of a script), or a `functools.partial` of one, else TypeError.
-          workers: processes; default one per CPU of the job.
-          timeout: seconds for one call.
-          memory: bytes a process may grow by.
+        Of one call: seconds, and bytes that a process may grow by. Workers are one per CPU of the job by default.
         """
         try:
             pickle.dumps(function)

@@ -11,13 +11,10 @@ METHODS: tuple[str, ...] = get_args(Method)
 def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: Method) -> np.ndarray:
     """Resamples a square band, integers of 16 bits [n, n], to float32 (area) or float64 (bilinear) [size, size].
 
-    Args:
-      counts: n is a multiple of size, or size of n.
-      missing: bool [n, n], pixels not to use, which become NaN; None where all are valid.
-      size: pixels along a side of the result.
-      method: 'area', the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones
-        are smaller); or 'bilinear' between the four nearest with the corners' centres aligned, where a missing
-        neighbour makes the result missing. The latter aliases; it is the release's.
+    `missing`, bool [n, n] or None, are pixels not to use, which become NaN; n must be a multiple of size, or it of n.
+    'area' is the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones are
+    smaller); 'bilinear' is between the four nearest with the corners' centres aligned, where a missing neighbour makes
+    the result missing. The latter aliases; it is the release's.
     """
     if len(counts) > size and method == "area":
         return _area_mean(counts, missing, size)

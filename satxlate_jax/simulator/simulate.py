@@ -96,14 +96,11 @@ def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
 
 
 def choose_times(tiles: Sequence[str], count: int, seed: int, minutes_apart: int | None = None) -> list[datetime]:
-    """Times (UTC, to ten minutes, sorted) on as many different days of all seasons.
+    """Times (UTC, to ten minutes, sorted) on as many different days of all seasons; InputError if there are too few.
 
     Most are near local noon of the tiles' mean longitude, some in the night and in twilight. Data sets are split by
-    day: one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first of
-    them near noon; the others fall outside it. With `minutes_apart` they follow each other from that one on.
-
-    Raises:
-      InputError: fewer than one, or more than there are days.
+    day, so one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first
+    of them near noon; the others fall outside it. With `minutes_apart` they follow each other from that one on.
     """
     if count < 1 or (minutes_apart is not None and minutes_apart < 1):
         what = f"{count} times" if count < 1 else f"times {minutes_apart} minutes apart"

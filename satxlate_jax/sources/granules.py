@@ -21,25 +21,15 @@ _TOGETHER = timedelta(seconds=10)  # bands of one scan begin within a second; me
 
 @dataclass(frozen=True)
 class Reader:
-    """The names of the files that one of satpy's readers takes.
+    """The names of the files that one of satpy's readers takes."""
 
-    Attributes:
-      name: satpy's.
-      pattern: with groups start, and where names say so platform, scene, band and segment.
-      start: format of the group start.
-      segments: strips that a full disk is cut into, in separate files.
-      from_south: whether the first segment and the scan begin in the south.
-      options: for satpy's reader.
-      streams: whether satpy reads it in place at a URL; other files are fetched whole.
-    """
-
-    name: str
-    pattern: re.Pattern
-    start: str
-    segments: int = 1
-    from_south: bool = False
-    options: tuple[tuple[str, Any], ...] = ()
-    streams: bool = False
+    name: str  # satpy's
+    pattern: re.Pattern  # with groups start, and where names say so platform, scene, band and segment
+    start: str  # format of the group start
+    segments: int = 1  # strips that a full disk is cut into, in separate files
+    from_south: bool = False  # the first segment and the scan begin in the south
+    options: tuple[tuple[str, Any], ...] = ()  # for satpy's reader
+    streams: bool = False  # satpy reads it in place at a URL; other files are fetched whole
 
 
 _CLIP = (("clip_negative_radiances", True),)  # else a cold cloud in the 3.9 um band has no temperature
@@ -99,27 +89,16 @@ _AMI_BANDS = "vi004 vi005 vi006 vi008 nr013 nr016 sw038 wv063 wv069 wv073 ir087 
 
 @dataclass(frozen=True)
 class Granule:
-    """One file, known by its name.
+    """One file, known by its name."""
 
-    Attributes:
-      place: path or URL.
-      size: bytes.
-      reader: satpy's reader.
-      platform: as the name calls the satellite, translated to ours where it is known.
-      scene: the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle.
-      start: of the scan, UTC, nominal where scans have one.
-      band: 1-based; None where a file holds all.
-      segment: from 1, in the order of the scan; 0 where scans are not cut.
-    """
-
-    place: str
-    size: int
-    reader: str
-    platform: str = ""
-    scene: str = ""
-    start: datetime = datetime.min
-    band: int | None = None
-    segment: int = 0
+    place: str  # path or URL
+    size: int  # bytes
+    reader: str  # satpy's
+    platform: str = ""  # the satellite, by our name where it is known, else as the file's name calls it
+    scene: str = ""  # the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle
+    start: datetime = datetime.min  # of the scan, UTC, nominal where scans have one
+    band: int | None = None  # 1-based; None where a file holds all
+    segment: int = 0  # from 1, in the order of the scan; 0 where scans are not cut
 
     @property
     def name(self) -> str:
@@ -151,12 +130,7 @@ class Scan:
         return f"{first.platform or first.reader} {first.scene} {self.start:%Y-%m-%d %H:%M:%S}"
 
     def select(self, bands: Iterable[int] | None = None, rows: tuple[float, float] | None = None) -> "Scan":
-        """The granules that hold those bands (default all) and those rows.
-
-        Args:
-          bands: 1-based.
-          rows: parts of the full disk's height, 0 north to 1 south.
-        """
+        """The granules with those bands (1-based) and rows (parts of the full disk, 0 north to 1 south), or all."""
         wanted, reader = None if bands is None else set(bands), self.reader
         kept = [one for one in self.granules if wanted is None or one.band is None or one.band in wanted]
         if rows is not None and self.granules[0].scene != "FLDK" and reader.name == "ahi_hsd":

@@ -119,16 +119,10 @@ def local_files(scan: Scan, folder: str | None = None) -> Iterator[list[Any]]:
 
 
 def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = None) -> tuple[Any, dict[str, str]]:
-    """Open a scan as a Scene with its bands loaded (lazily), pixels that ABI's flags call bad missing.
+    """Open a scan as a Scene with its bands (1-based; default all) loaded lazily; what ABI's flags call bad is missing.
 
-    Args:
-      scan: whose granules the files are.
-      files: as `local_files` gives them.
-      bands: 1-based; default all that the files hold.
-
-    Returns:
-      The Scene, and the reason of each granule or band that cannot be opened, by its name. InputError where no file can
-      be opened, or the satellite is unknown.
+    `files` are the granules as `local_files` gives them. Returns also the reason of each granule or band that cannot be
+    opened, by its name. InputError where no file can be opened, or the satellite is unknown.
     """
     import dask
 
@@ -267,21 +261,13 @@ def row_times(array: Any, y: np.ndarray) -> np.ndarray:
 
 @dataclass
 class GriddedScan:
-    """Bands of a scan on one tile, each at its own resolution.
-
-    Attributes:
-      satellite: that saw it.
-      time: of the scan's start.
-      arrays: float32 [n, n] by the band's name, in its unit, NaN where missing; n is 300, 600 or 1200.
-      angles: `solar_zenith` and `solar_azimuth` of each pixel at its row's time, degrees, float32 [300, 300].
-      faults: the reason why a band could not be read, by its name.
-    """
+    """Bands of a scan on one tile, each at its own resolution."""
 
     satellite: Satellite
-    time: datetime
-    arrays: dict[str, np.ndarray]
-    angles: dict[str, np.ndarray]
-    faults: dict[str, str]
+    time: datetime  # of the scan's start
+    arrays: dict[str, np.ndarray]  # float32 [n, n] by the band's name, NaN where missing; n is 300, 600 or 1200
+    angles: dict[str, np.ndarray]  # solar_zenith and solar_azimuth at each row's time, degrees, float32 [300, 300]
+    faults: dict[str, str]  # the reason why a band could not be read, by its name
 
     @property
     def cover(self) -> float:
@@ -336,16 +322,11 @@ def dask_here() -> Any:
 def grid_scan(
     scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
 ) -> GriddedScan:
-    """Put a Scene's loaded bands on one tile, each at its own resolution.
+    """Put a Scene's loaded bands (1-based; default all) on one tile, each at its own resolution.
 
-    Args:
-      scene: of `read_scene`, or of satpy; then flagged pixels are not missing, and rows have one time.
-      tile: such as 'h09v03'.
-      bands: 1-based; default all that are loaded.
-      night: what reflectance is where the sun is lower than 5 degrees.
-
-    Raises:
-      InputError: the Scene holds no band of one known satellite, or there is no such tile.
+    In a Scene of satpy's own flagged pixels are not missing, and rows have one time. `night` is what reflectance is
+    where the sun is lower than 5 degrees. InputError where no band of one known satellite is there, or there is no such
+    tile.
     """
     satellite, found = scene_bands(scene)
     wanted = found if bands is None else {number: found[number] for number in found if number in {*bands}}
@@ -385,9 +366,16 @@ def _to_reflectance(values: np.ndarray, array: Any, zenith: np.ndarray, night: s
 def grid_tile(
     scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
 ) -> xr.Dataset:
-    """A Scene's loaded bands on one tile of 2 km, as `read_tile` gives it; arguments and errors are `grid_scan`'s.
+    """A Scene's loaded bands on one tile of 2 km, as `read_tile` gives it; finer bands are averaged over valid parts.
 
-    Finer bands are averaged over a pixel's valid parts.
+    Args:
+      scene: of `read_scene`, or of satpy; then flagged pixels are not missing, and rows have one time.
+      tile: such as 'h09v03'.
+      bands: 1-based; default all that are loaded.
+      night: what reflectance is where the sun is lower than 5 degrees.
+
+    Raises:
+      InputError: the Scene holds no band of one known satellite or cannot be read, or there is no such tile.
     """
     gridded, size = grid_scan(scene, tile, bands=bands, night=night), geometry.PIXELS[2.0]
     if gridded.faults:

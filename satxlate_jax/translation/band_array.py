@@ -67,23 +67,14 @@ def as_plain(values: Any, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a translation tells beside its values [row, column, band].
+    """What a translation tells beside its values [row, column, band]."""
 
-    Attributes:
-      std: standard deviation [row, column, band], in each band's unit, called BANDxx_`std_name`.
-      std_name: 'std' where it is calibrated, 'spread' where it is only that of an ensemble.
-      std_title: in words.
-      extrapolated: bool [row, column], where inputs are unlike those of the training.
-      samples: draws [sample, row, column, band].
-      copied: positions of bands that pass from the input unchanged: neither limited nor hidden by night.
-    """
-
-    std: np.ndarray | None = None
-    std_name: str = "std"
-    std_title: str = STD_TITLE
-    extrapolated: np.ndarray | None = None
-    samples: np.ndarray | None = None
-    copied: Sequence[int] = ()
+    std: np.ndarray | None = None  # standard deviation [row, column, band], in each band's unit
+    std_name: str = "std"  # 'std' where it is calibrated, 'spread' where it is only that of an ensemble
+    std_title: str = STD_TITLE  # in words
+    extrapolated: np.ndarray | None = None  # bool [row, column], where inputs are unlike those of the training
+    samples: np.ndarray | None = None  # draws [sample, row, column, band]
+    copied: Sequence[int] = ()  # bands that pass from the input unchanged: neither limited nor hidden by night
 
 
 @dataclass(frozen=True)
@@ -233,14 +224,8 @@ def unstack_bands(
 ) -> xr.Dataset:
     """Synthesised bands on the grid of the tile they were made from, limited, without reflectance at night.
 
-    Args:
-      values: [row, column, band] in each band's unit, NaN where missing.
-      missing: bool [row, column], where an input band is missing.
-      tile: the input, whose coordinates are kept.
-      layout: of the input.
-      bands: in the order of the last axis.
-      target: the satellite they are of.
-      extras: what else is known.
+    `values` are [row, column, band] in each band's unit, NaN where missing; `missing` says where an input band is, bool
+    [row, column]. The tile's coordinates are kept; `target` is the satellite that the bands are of.
     """
     restrained, limited = limit(values, bands)
     kept = np.isin(np.arange(len(bands)), extras.copied)

@@ -117,13 +117,10 @@ def images_at_once(pixels: int, block: int | None) -> int:
 
 
 def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tuple[int, np.ndarray]], int]:
-    """Cut one side of an image into equal overlapping blocks that begin and end at multiples of stride, pixels.
+    """Cut one side of an image into equal overlapping blocks.
 
-    Args:
-      size: of the side, a multiple of stride.
-      block: largest length of a block.
-      rim: pixels at a cut that get no weight: the network's field of view to one side.
-      stride: see above.
+    All are pixels: `size` (a multiple of `stride`), the largest length of a block, and `rim`, which gets no weight at a
+    cut: the network's field of view to one side. First pixels and lengths are multiples of `stride`.
 
     Returns:
       First pixel and weights, float32 [length], of each block, weights summing to 1 at every pixel; and the length.
@@ -157,13 +154,8 @@ def apply_in_blocks(
 ) -> np.ndarray:
     """Apply a function of images block by block; memory is that of one block and the output.
 
-    Args:
-      function: from ([n, h, w, band], row and column of its first pixel) to [n, h / coarser, w / coarser, other band].
-      x: [n, h, w, band]; h and w multiples of stride.
-      block: largest side of a block, pixels.
-      rim: the function's field of view to one side, pixels.
-      stride: blocks begin and end at multiples of it.
-      coarser: pixels of the input to a side of one of the output; divides stride.
+    `function` makes of images [n, h, w, band], and of row and column of their first pixel, images [n, h / coarser,
+    w / coarser, other band]; `coarser` divides `stride`. The others are as of `cut_axis`.
     """
     (rows, height), (columns, width) = (cut_axis(size, block, rim, stride) for size in x.shape[1:3])
     if len(rows) == len(columns) == 1:
@@ -227,12 +219,12 @@ def run_network(
     members: int = 0,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Translate images x, float32 [n, h, w, band], of a source to a target, in blocks.
+    """Translate images x, float32 [n, h, w, band] in network units, of a source to a target, in blocks.
 
     Args:
       params: the generator's, a nested dict.
       translator: the network they belong to.
-      x: in network units.
+      x: the images.
       source: satellite of x.
       target: satellite to make.
       radius: `view_radius` of the network, needed with `block`.

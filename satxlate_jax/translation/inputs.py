@@ -16,16 +16,10 @@ from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 def find_inputs(
     inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters: Any
 ) -> list[Path]:
-    """The L1G files that the command line's inputs mean.
+    """The L1G files that the command line's inputs mean: files, and those of some satellites in folders.
 
-    Args:
-      inputs: files, taken as they are, and folders, searched for files of those satellites.
-      satellites: whose files to take from folders.
-      pairs: a list of coincident files; from folders only files that it names.
-      filters: tiles, years, days, hours as `find_tiles` takes them, for folders.
-
-    Raises:
-      InputError: an input does not exist, a folder holds no such file, or two inputs share a name.
+    From folders come only files that the list `pairs` names and that the filters pass: tiles, years, days, hours as
+    `find_tiles` takes them. InputError where an input does not exist, a folder holds no such file, or two share a name.
     """
     satellites = tuple(satellites)
     for tile in filters.get("tiles") or ():

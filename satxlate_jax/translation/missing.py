@@ -25,13 +25,9 @@ Infer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill each band's missing pixels with its nearest observed value, of which every band has at least one.
+    """Fill each band's missing pixels (NaN in [h, w, band]) with its nearest observed value; every band has one.
 
-    Args:
-      values: [h, w, band], NaN where missing.
-
-    Returns:
-      The filled copy [h, w, band], and where any band was missing, bool [h, w].
+    Returns the filled copy, and where any band was missing, bool [h, w].
     """
     missing = ~np.isfinite(values)
     if not missing.any():
@@ -56,15 +52,11 @@ def limit(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.nda
 
 
 def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fill an image where at least one band is measured.
+    """Fill an image [h, w, band], NaN where missing, where at least one band is measured.
 
-    Args:
-      x: [h, w, band], NaN where missing.
-      infer: from an image [h, w, band] without gaps and its given bands, bool [band], to mean and standard deviation
-        [h, w, band].
-
-    Returns:
-      The image, NaN where every band is missing; standard deviations, 0 where measured; and what was filled, bool.
+    `infer` makes of an image without gaps and its given bands, bool [band], mean and standard deviation [h, w, band].
+    Returns the image, NaN where every band is missing; standard deviations, 0 where measured; and what was filled,
+    bool.
     """
     holes = ~np.isfinite(x)
     absent, lost = holes.all((0, 1)), holes.all(-1)

@@ -106,12 +106,8 @@ def write_tile_netcdf(
 ) -> None:
     """Write a tile that `TileTranslator.translate` gave, atomically; InputError where it cannot be written.
 
-    Args:
-      tile: to write.
-      path: of the file to make; its folder exists.
-      metadata: of the checkpoint; its configuration is kept as JSON.
-      command: what made it, for the history.
-      options: that the values depend on, in any form.
+    The history tells of the command; the metadata are the checkpoint's, whose configuration is kept as JSON; `options`
+    are those that the values depend on, in any form.
     """
     described = describe_tile(tile, metadata or {}, command)
     if options:
@@ -159,12 +155,7 @@ def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], *
 
 @dataclass
 class NetcdfFolder(OutputFolder):
-    """One netCDF file per input.
-
-    Attributes:
-      names: of variables; a file that lacks one is made again.
-      options: that the values depend on; a file made with others is made again.
-    """
+    """One netCDF file per input; one that lacks some `names`, or was made with other `options`, is made again."""
 
     names: Collection[str] = ()
     options: str = ""

@@ -143,20 +143,14 @@ Item = tuple[Path, xr.Dataset | Failure]
 def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
 ) -> tuple[int, list[dict[str, str]]]:
-    """Translate files; complete outputs are left alone, a bad input does not stop the rest.
+    """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and `tiles_in_memory`.
-
-    Args:
-      translator: what to translate with.
-      files: the inputs.
-      sink: where translations go.
-      names: of the variables to write.
-      options: of the command: to, samples, seed, surprise, resolution_km, overwrite, workers.
+    and `tiles_in_memory`. Of the command's options it takes to, samples, seed, surprise, resolution_km, overwrite,
+    workers.
 
     Returns:
-      How many outputs were there already, and file and reason of each failure.
+      How many outputs were there already, complete, and file and reason of each failure.
     """
     sink.plan(files)
     waiting = _lacking(files, sink, options.overwrite)

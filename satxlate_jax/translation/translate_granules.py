@@ -34,16 +34,10 @@ def are_granules(inputs: Sequence[str]) -> bool:
 def translate_granules(
     translator: TileTranslator, options: argparse.Namespace, names: Sequence[str], command: str
 ) -> tuple[int, int, list[dict[str, str]]]:
-    """Translate scans; what this checkpoint made already stays.
+    """Translate scans and write variables of those names; what this checkpoint made already stays.
 
-    Args:
-      translator: what to translate with.
-      options: of the command: inputs, to, output, tiles, overwrite.
-      names: of the variables to write.
-      command: for the history.
-
-    Returns:
-      Outputs written, outputs that were there, and file and reason of each failure.
+    Of the command's options it takes inputs, to, output, tiles, overwrite; `command` is for the history. Returns
+    outputs written, outputs that were there, and file and reason of each failure.
     """
     import_satpy()
     granules, strange = find_granules(options.inputs)
