@@ -149,8 +149,6 @@ SATELLITES: Mapping[str, Satellite] = MappingProxyType(
     }
 )
 
-TILE_ROWS = tuple(range(20))  # v00 (60 N) to v19 (60 S), for every satellite
-
 
 def get_satellite(name: str) -> Satellite:
     """The satellite of a name, or of a domain such as 'H8_15' (satellite, `_`, label); InputError if none."""

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
+from satxlate_jax.instruments import Satellite, get_satellite
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
@@ -69,7 +69,7 @@ def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list
     chosen: list[str] = []
     for number, (group, columns) in enumerate(groups):
         share = max(1, count // len(groups) + (number < count % len(groups)))
-        tiles = [f"h{h:02d}v{v:02d}" for v in TILE_ROWS for h in columns]
+        tiles = [f"h{h:02d}v{v:02d}" for v in range(geometry.ROWS) for h in columns]
         latitude, longitude = np.array([[axis[0] for axis in geometry.tile_grid(tile, 1)] for tile in tiles]).T
         slant = np.max([view_position(satellite.longitude, latitude, longitude)[0] for satellite in group], axis=0)
         tiles = [tile for tile, zenith in zip(tiles, slant, strict=True) if zenith <= _LARGEST_VIEW_ZENITH]

@@ -347,17 +347,19 @@ def grid_scan(
             continue
         if band.kind == "reflectance":
             zenith = resample_angle(angles[0].astype(float), size, is_circular=False)
-            values = _to_reflectance(values, array, zenith, night)
+            values = to_reflectance(values, array.attrs, zenith, night)
         arrays[band.name] = values
     start = min(array.attrs["start_time"] for array in found.values())
     return GriddedScan(satellite, start, arrays, dict(zip(ANGLES, angles, strict=True)), faults)
 
 
-def _to_reflectance(values: np.ndarray, array: Any, zenith: np.ndarray, night: str) -> np.ndarray:
-    """Bidirectional reflectance (1) of satpy's percent that is or is not divided by the sun's cosine."""
-    if array.attrs.get("units") == "%":
+def to_reflectance(
+    values: np.ndarray, attributes: Mapping[str, Any], zenith: np.ndarray, night: str = "zero"
+) -> np.ndarray:
+    """Bidirectional reflectance (1) of satpy's percent that is or is not divided by the sun's cosine, by attributes."""
+    if attributes.get("units") == "%":
         values = values / 100
-    if not any(str(name).startswith("sunz") for name in array.attrs.get("modifiers", ())):
+    if not any(str(name).startswith("sunz") for name in attributes.get("modifiers", ())):
         values = values / np.cos(np.radians(np.minimum(zenith, LOW_SUN)))
     low = np.float32(0 if night == "zero" else np.nan)
     return np.where((zenith > LOW_SUN) & np.isfinite(values), low, values).astype(np.float32)

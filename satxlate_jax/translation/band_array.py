@@ -14,7 +14,7 @@ import xarray as xr
 from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
-from satxlate_jax.l1g.tile import solar_zenith
+from satxlate_jax.l1g.tile import band_attributes, solar_zenith
 from satxlate_jax.translation.missing import FLAGS, limit
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
@@ -238,9 +238,8 @@ def unstack_bands(
         field = values[..., channel].astype(np.float32)
         if band.kind == "reflectance" and not kept[channel]:
             field[night] = np.nan
-        attributes = describe_band(band, target, bool(kept[channel])) | {
-            "limited_pixels": int(limited[..., channel].sum())
-        }
+        attributes = describe_band(band, target, bool(kept[channel]))
+        attributes["limited_pixels"] = int(limited[..., channel].sum())
         variables[band.name] = (*layout.put_back(field), attributes)
         if extras.std is not None:
             spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
@@ -273,12 +272,6 @@ def describe_std(band: Band, satellite: str, title: str) -> dict[str, Any]:
 def describe_band(band: Band, satellite: str, passed_on: bool = False) -> dict[str, Any]:
     """The attributes of a synthesised band, or one that is `passed_on`: CF's and satpy's, wavelength (um), range."""
     origin = "as the source measured it" if passed_on else "synthesised"
-    return {
-        "long_name": _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}"),
-        "standard_name": band.standard_name,
-        "units": band.unit,
-        "wavelength": band.wavelength,
-        "wavelength_units": "um",
-        "valid_range": np.array(band.valid_range, np.float32),
-        **get_satellite(satellite).platform,
-    }
+    title = _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}")
+    limits = np.array(band.valid_range, np.float32)
+    return band_attributes(satellite, band) | {"long_name": title, "valid_range": limits}

@@ -215,16 +215,10 @@ class FlowTranslator(TileTranslator):
     def surprise(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
         """How unusual a tile's measurements are: faults, or scenes unlike those of the training.
 
-        Args:
-          tile: as `translate` takes a Dataset.
-          source: the satellite of the tile; default its attribute.
-
-        Returns:
-          For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
-          wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py).
-
-        Raises:
-          InputError: as `translate`, or the run does not know what is usual.
+        For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
+        wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py). The
+        source is by default the tile's attribute. InputError as of `translate`, or where the run does not know what is
+        usual.
         """
         source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)
@@ -252,10 +246,8 @@ class FlowTranslator(TileTranslator):
         Returns:
           All its bands that the run knows. Measured values are as they were; BANDxx_std is the standard deviation where
           a value was filled and the instrument's noise elsewhere; `filled` has a bit for each band that was. Pixels
-          that every band lacks stay missing.
-
-        Raises:
-          InputError: no band of the run is there, or the run does not know what is usual for that satellite.
+          that every band lacks stay missing. InputError where no band of the run is there, or it does not know what is
+          usual for that satellite.
         """
         source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)
