@@ -76,6 +76,11 @@ def pixels_of(resolution_km: float) -> int:
     return PIXELS[resolution_km]
 
 
+def nearest_resolution(kilometres: float) -> float:
+    """The resolution of the grid that is nearest to one, km."""
+    return min(PIXELS, key=lambda one: abs(np.log(one / kilometres)))
+
+
 def solar_position(
     time: datetime | np.datetime64 | np.ndarray, latitude: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -183,7 +183,6 @@ def _read_request(text: str) -> tuple[str, str] | list[Pair]:
 def _find_pairs(
     request: tuple[str, str] | list[Pair], files: list[TileFile], arguments: argparse.Namespace
 ) -> tuple[list[Pair], str]:
-    """The pairs asked for, and a sentence about them."""
     if isinstance(request, list):
         pairs = locate_pairs(request, files)
         return pairs, f"{arguments.pairs}: {len(pairs):,} of its {len(request):,} pairs are here"

@@ -21,7 +21,6 @@ class ReadTiles(beam.PTransform):
     """
 
     def __init__(self, split: str, files: Sequence[TileFile], selection: Selection, folder: epath.Path):
-        """Writes the list of files to a folder that this process and the workers can reach."""
         super().__init__()
         self._list, self._counts = map(str, _paths(folder, split))
         self._selection = selection

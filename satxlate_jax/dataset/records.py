@@ -187,7 +187,6 @@ def _contents(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _read_varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number, and the place behind it."""
     number, shift = message[place] & 127, 7
     while message[place] > 127:
         place += 1
@@ -241,8 +240,6 @@ class RecordFiles:
 
 
 class _LocalFile:
-    """A file that stays open until nobody needs it any more."""
-
     def __init__(self, path: str):
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
@@ -313,7 +310,6 @@ class _TfrecordShard:
 
 
 def _find_ends(file: _LocalFile, path: str) -> list[int]:
-    """The end of each record, by their lengths."""
     ends: list[int] = []
     end, size = 0, file.size()
     while end < size:

@@ -232,7 +232,6 @@ def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> d
 
 
 def _group(file: TileFile, split_by: str) -> str:
-    """The day or the tile whose files stay together."""
     return f"{file.year}-{file.day_of_year:03d}" if split_by == "day" else file.tile
 
 

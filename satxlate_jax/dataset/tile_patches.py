@@ -73,7 +73,6 @@ class TileOutcome:
         return replace(self, packed=None, records=[pickle.PickleBuffer(record) for record in records])
 
     def _place(self) -> dict[str, int | str]:
-        """The features that all examples of the file have in common."""
         h, v = geometry.parse_tile(self.file.tile)
         return {
             "year": self.file.year,

@@ -167,8 +167,6 @@ def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Ge
 
 
 class _Server:
-    """A server process, seen from the parent."""
-
     def __init__(self, function: Callable, timeout: float, memory: int):
         self._timeout = timeout
         self._connection, theirs = socket.socketpair()
@@ -236,11 +234,9 @@ class _Server:
 
     @property
     def lives(self) -> bool:
-        """Whether the server is there, which ends after its worker."""
         return self._process.poll() is None
 
     def end(self, patience: float = 0.0) -> None:
-        """Ends the processes, giving them `patience` seconds to end by themselves."""
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:

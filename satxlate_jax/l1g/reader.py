@@ -105,7 +105,6 @@ def decode(path: str | os.PathLike) -> int:
 
 
 def _read_counts(file: SD, index: int) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """The integers of a band or an angle, and its attributes."""
     selected = file.select(index)
     _, rank, shape, hdf_type, _ = selected.info()
     shape = tuple(shape) if rank > 1 else (shape,)

@@ -52,7 +52,6 @@ def overlapping_groups(satellites: Sequence[Satellite]) -> list[tuple[list[Satel
 
 
 def _draw_from_parts(length: int, parts: int, random: np.random.Generator) -> list[int]:
-    """One index from each of some equal parts of a range."""
     edges = np.linspace(0, length, parts + 1).astype(int)
     return [int(random.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
 

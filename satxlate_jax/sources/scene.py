@@ -161,7 +161,6 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
 
 
 def _satellite_of(scan: Scan, scene: Any, image: Any) -> Satellite:
-    """The satellite by the names of the files, or by what an image of the scene says."""
     if platform := scan.granules[0].platform:
         return SATELLITES[platform]
     scene.load([image], pad_data=False)
@@ -275,12 +274,6 @@ class GriddedScan:
         return max((float(np.isfinite(array).mean()) for array in self.arrays.values()), default=0.0)
 
 
-def _size_of(array: Any) -> int:
-    """Pixels along a tile's side that are nearest to an array's own resolution."""
-    kilometres = abs(array.attrs["area"].pixel_size_x) / 1000
-    return geometry.PIXELS[min(geometry.PIXELS, key=lambda one: abs(np.log(one / kilometres)))]
-
-
 def _place(array: Any, tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column, float64 [size, size], of a tile's pixels in an array; NaN out of view."""
     latitude, longitude = geometry.tile_grid(tile, size)
@@ -339,7 +332,8 @@ def grid_scan(
     angles = geometry.solar_position(row_times(first, y), latitude[:, None], longitude[None])
     arrays, faults = {}, {}
     for number, array in wanted.items():
-        band, size = satellite.band(number), _size_of(array)
+        band, metres = satellite.band(number), abs(array.attrs["area"].pixel_size_x)
+        size = geometry.PIXELS[geometry.nearest_resolution(metres / 1000)]
         try:
             values = interpolate(array, *_place(array, tile, size))
         except Exception as error:  # a damaged granule: satpy raises whatever its libraries do

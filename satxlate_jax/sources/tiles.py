@@ -331,7 +331,7 @@ def describe_reader(reader: str) -> str:
     if not found:
         raise InputError(f"satpy's reader {reader} has no calibrated band with a wavelength")
     waves = ", ".join(f"{one['wavelength'].central:g}" for one in found)
-    sizes = [min(geometry.PIXELS, key=lambda km: abs(np.log(km * 1000 / one["resolution"]))) for one in found]
+    sizes = [geometry.nearest_resolution(one["resolution"] / 1000) for one in found]
     names = ", ".join(str(one["name"]) for one in found)
     kilometres = ", ".join(f"{size:g}" for size in sizes)
     return (

@@ -4,7 +4,7 @@ Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flag
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -75,6 +75,13 @@ class Extras:
     extrapolated: np.ndarray | None = None  # bool [row, column], where inputs are unlike those of the training
     samples: np.ndarray | None = None  # draws [sample, row, column, band]
     copied: Sequence[int] = ()  # bands that pass from the input unchanged: neither limited nor hidden by night
+
+    def of_image(self, index: int) -> "Extras":
+        """The part that one image has of a batch's."""
+        std, far, samples = (
+            part if part is None else part[index] for part in (self.std, self.extrapolated, self.samples)
+        )
+        return replace(self, std=std, extrapolated=far, samples=samples)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,6 @@ class FlowTranslator(TileTranslator):
         return FlowTranslator(params, metadata, self.run, self.block)
 
     def _knowing(self, satellite: str, entry: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """The metadata and the network with one more satellite."""
         metadata = {**self.metadata, "satellites": {**self.metadata["satellites"], satellite: entry}}
         return metadata, make_translator(metadata["config"], metadata["satellites"])
 

@@ -51,7 +51,9 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     stacked = da.stack([channel.astype(np.float32) for channel in channels], -1).rechunk((*chunks, -1))
     depth = {axis: rim * (len(sizes) > 1) for axis, sizes in enumerate(chunks)} | {2: 0}
     padded = da.overlap.overlap(stacked, depth, boundary="none")
-    names = _variables(translator, target)
+    names = [band.name for band in translator.bands(target)]
+    calibrated = [f"{name}_std" for name in names] + ["extrapolated"] if translator.network.is_calibrated else []
+    names = [*names, *calibrated, "quality", "solar_zenith"]
     block = _Block(translator, source, target, seconds[0], names, [array.attrs for array in arrays])
     made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
@@ -73,13 +75,6 @@ def _cut(size: int, side: int, rim: int) -> tuple[int, ...]:
     """
     count = max((size + side - rim) // side, 1)
     return (*(side,) * (count - 1), size - side * (count - 1))
-
-
-def _variables(translator: Any, target: str) -> list[str]:
-    names = [band.name for band in translator.bands(target)]
-    calibrated = translator.network.is_calibrated
-    extras = [f"{name}_std" for name in names] + ["extrapolated"] if calibrated else []
-    return [*names, *extras, "quality", "solar_zenith"]
 
 
 class _Block:

@@ -5,7 +5,6 @@ other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -166,16 +165,14 @@ class TileTranslator:
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
             missing = ~np.isfinite(x[index]).all(-1)
-            output = unstack_bands(
-                values[index], missing, tile, layout, self.bands(target), target, _of_image(extras, index)
-            )
+            own = extras.of_image(index)
+            output = unstack_bands(values[index], missing, tile, layout, self.bands(target), target, own)
             if z is not None:
                 output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
             outputs.append(output.assign_attrs(self._origin(tile, target)))
         return outputs
 
     def _origin(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
-        """Attributes of what was made of a tile."""
         return {
             "satellite": target.split("_", 1)[0],
             **get_satellite(target).platform,
@@ -187,7 +184,6 @@ class TileTranslator:
         }
 
     def _source(self, satellite: str | None) -> str:
-        """The domain of a tile's satellite."""
         if satellite is None:
             raise InputError("the tile does not say which satellite saw it; pass source=, or set attrs['satellite']")
         return self.domain(satellite)
@@ -292,8 +288,3 @@ class TileTranslator:
         made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
         kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})
-
-
-def _of_image(extras: Extras, index: int) -> Extras:
-    parts = (None if part is None else part[index] for part in (extras.std, extras.extrapolated, extras.samples))
-    return replace(extras, **dict(zip(("std", "extrapolated", "samples"), parts, strict=True)))  # type: ignore[arg-type]

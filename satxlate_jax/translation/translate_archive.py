@@ -153,7 +153,8 @@ def translate_files(
       How many outputs were there already, complete, and file and reason of each failure.
     """
     sink.plan(files)
-    waiting = _lacking(files, sink, options.overwrite)
+    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
+    waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
@@ -196,12 +197,6 @@ def translate_files(
     return len(files) - len(waiting), failures
 
 
-def _lacking(files: Sequence[Path], sink: Sink, overwrite: bool) -> list[Path]:
-    """The inputs whose output is not there."""
-    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
-    return [file for file in looked_at if overwrite or not sink.is_complete(file)]
-
-
 def tiles_in_memory(workers: int, at_once: int) -> int:
     """Most tiles on their way: read ahead, translated `at_once`, not yet written; of one satellite and shape."""
     return workers * AHEAD + (TRANSLATING + 3) * at_once + WRITING + 1
@@ -222,7 +217,6 @@ def _group(items: Iterable[Item], at_once: Callable[[xr.Dataset], int]) -> Itera
 
 
 def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[Path, xr.Dataset | str]]:
-    """Outputs, or reasons why there are none."""
     file, first = group[0]
     try:
         if isinstance(first, Failure):
