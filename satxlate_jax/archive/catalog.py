@@ -388,3 +388,53 @@ def locate_pairs(pairs: Iterable[Pair], files: Iterable[TileFile]) -> list[Pair]
     present = {(file.satellite, file.tile, file.time): file for file in newest_versions(files)}
     keys = ([(side.satellite, side.tile, side.time) for side in pair] for pair in pairs)
     return [(present[first], present[second]) for first, second in keys if first in present and second in present]
+
+
+# ---------------------------------------------------------------- inputs of commands
+
+
+def find_inputs(
+    inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters: Any
+) -> list[Path]:
+    """The L1G files that the command line's inputs mean: files, and those of some satellites in folders.
+
+    From folders come only files that the list `pairs` names and that the filters pass: tiles, years, days, hours as
+    `find_tiles` takes them. InputError where an input does not exist, a folder holds no such file, or two share a name.
+    """
+    satellites = tuple(satellites)
+    for tile in filters.get("tiles") or ():
+        geometry.parse_tile(tile)
+    listed = read_pairs(pairs) if pairs else None
+    files: dict[str, Path] = {}
+    for path in map(Path, inputs):
+        if path.is_dir():
+            found = find_tiles(path, satellites=None if pairs else satellites, **filters)
+            if listed is not None:
+                wanted = {name.split("_", 1)[0] for name in satellites}
+                sides = {side.path for pair in locate_pairs(listed, found) for side in pair if side.satellite in wanted}
+                found = [file for file in found if file.path in sides]
+            if not found:
+                where = f" that '{pairs}' lists" if pairs else ""
+                names = ", ".join(satellites)
+                raise InputError(
+                    f"'{path}' holds no Level-1b granule, and no L1G file of {names} that passes the filters{where}"
+                )
+            paths = [file.path for file in found]
+        elif path.exists():
+            paths = [path]
+        else:
+            raise InputError(f"'{path}' does not exist; give L1G files or folders that hold them")
+        for file in paths:
+            if files.setdefault(file.name, file).resolve() != file.resolve():
+                raise InputError(f"two inputs are called {file.name}; translate their folders one at a time")
+    return list(files.values())
+
+
+def take_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool = False) -> list[Path]:
+    """Part K of N of the files, where several processes work on the same archive; `whole_tiles` for stores of tiles."""
+    number, count = part
+    if not whole_tiles:
+        return list(files[number - 1 :: count])
+    tiles = {file: known.tile if (known := parse_name(file)) else "" for file in files}
+    mine = sorted(set(tiles.values()))[number - 1 :: count]
+    return [file for file in files if tiles[file] in mine]

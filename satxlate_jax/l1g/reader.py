@@ -258,6 +258,25 @@ def _read_request(resolution_km: float, request: Request) -> xr.Dataset:
         return read_tile(path, resolution_km, bands=sorted(set(bands)))
 
 
+def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: float = 2.0) -> xr.Dataset:
+    """Read the bands of one L1G file that the network needs, given as satellite -> its bands, 1-based.
+
+    InputError where it cannot be read, or is of another satellite.
+    """
+    known = catalog.parse_name(path)
+    if known:
+        _check_satellite(path, known.satellite, bands)
+    with warnings.catch_warnings(action="ignore", category=MissingBandWarning):  # an error where the band is used
+        tile = read_tile(path, resolution_km, bands=bands[known.satellite] if known else None)
+    _check_satellite(path, tile.attrs["satellite"], bands)
+    return tile
+
+
+def _check_satellite(path: Path, satellite: str, bands: Mapping[str, Sequence[int]]) -> None:
+    if satellite not in bands:
+        raise InputError(f"{path.name} is of {satellite}; what is asked for can be made from {', '.join(bands)}")
+
+
 def _write_data_set(file: SD, name: str, counts: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:
     data_set = file.create(name, _HDF_TYPES[counts.dtype.name], counts.shape)
     if len(counts) in _DIMENSION_LABELS:

@@ -24,7 +24,7 @@ class Reader:
     """The names of the files that one of satpy's readers takes."""
 
     name: str  # satpy's
-    pattern: re.Pattern  # with groups start, and where names say so platform, scene, band and segment
+    pattern: str  # regular, with groups start, and where names say so platform, scene, band and segment
     start: str  # format of the group start
     segments: int = 1  # strips that a full disk is cut into, in separate files
     from_south: bool = False  # the first segment and the scan begin in the south
@@ -38,37 +38,29 @@ READERS = {
     for reader in (
         Reader(
             "abi_l1b",
-            re.compile(
-                r"OR_ABI-L1b-Rad(?P<scene>[FC]|M[12])-M\d+C(?P<band>\d\d)_(?P<platform>G\d\d)_s(?P<start>\d{13})\d_.+\.nc"
-            ),
+            r"OR_ABI-L1b-Rad(?P<scene>[FC]|M[12])-M\d+C(?P<band>\d\d)_(?P<platform>G\d\d)_s(?P<start>\d{13})\d_.+\.nc",
             "%Y%j%H%M%S",
             options=_CLIP,
             streams=True,
         ),
         Reader(
             "ahi_hsd",
-            re.compile(
-                r"HS_(?P<platform>H\d\d)_(?P<start>\d{8}_\d{4})_B(?P<band>\d\d)_(?P<scene>\w{4})_R\d\d_"
-                r"S(?P<segment>\d\d)\d\d\.DAT(\.bz2)?"
-            ),
+            r"HS_(?P<platform>H\d\d)_(?P<start>\d{8}_\d{4})_B(?P<band>\d\d)_(?P<scene>\w{4})_R\d\d_"
+            r"S(?P<segment>\d\d)\d\d\.DAT(\.bz2)?",
             "%Y%m%d_%H%M",
             segments=10,
         ),
         Reader(
             "ami_l1b",
-            re.compile(
-                r"(?P<platform>gk2\w)_ami_le1b_(?P<band>[a-z]{2}\d{3})_(?P<scene>[a-z]{2})\d{3}\w*_(?P<start>\d{12})\.nc"
-            ),
+            r"(?P<platform>gk2\w)_ami_le1b_(?P<band>[a-z]{2}\d{3})_(?P<scene>[a-z]{2})\d{3}\w*_(?P<start>\d{12})\.nc",
             "%Y%m%d%H%M",
             options=_CLIP,
             streams=True,
         ),
         Reader(
             "fci_l1c_nc",
-            re.compile(
-                r".+,(?P<platform>MTI\d)\+.+-1C-RRAD-(FDHSI|HRFI)-.+-BODY-.+_(?P<start>\d{14})_\d{14}_[^_]*_[^_]*_[^_]*_"
-                r"(?P<scene>\d{4})_(?P<segment>\d{4})\.nc"
-            ),
+            r".+,(?P<platform>MTI\d)\+.+-1C-RRAD-(FDHSI|HRFI)-.+-BODY-.+_(?P<start>\d{14})_\d{14}_[^_]*_[^_]*_[^_]*_"
+            r"(?P<scene>\d{4})_(?P<segment>\d{4})\.nc",
             "%Y%m%d%H%M%S",
             segments=40,
             from_south=True,
@@ -76,7 +68,7 @@ READERS = {
         ),
         Reader(
             "seviri_l1b_native",
-            re.compile(r"(?P<platform>MSG\d)-SEVI-MSG15-\d{4}-NA-(?P<start>\d{14}).+\.nat"),
+            r"(?P<platform>MSG\d)-SEVI-MSG15-\d{4}-NA-(?P<start>\d{14}).+\.nat",
             "%Y%m%d%H%M%S",
             from_south=True,
         ),
@@ -121,7 +113,7 @@ class Scan:
     def reader(self) -> Reader:
         """The reader of its files."""
         name = self.granules[0].reader
-        return READERS.get(name) or Reader(name, re.compile(""), "")
+        return READERS.get(name) or Reader(name, "", "")
 
     @property
     def title(self) -> str:
@@ -185,7 +177,7 @@ def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule |
         return Granule(place, size, reader)
     name = place.rsplit("/", 1)[-1]
     known = [READERS[reader]] if reader else READERS.values()
-    found = next(((one, match) for one in known if (match := one.pattern.fullmatch(name))), None)
+    found = next(((one, match) for one in known if (match := re.fullmatch(one.pattern, name))), None)
     if found is None:
         return None
     known_as, parts = found[0], found[1].groupdict()

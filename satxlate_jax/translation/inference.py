@@ -44,6 +44,7 @@ def _program(function: Callable, translator: Hashable, shape: tuple[int, ...], *
     def call(params: Any, x: Any, *others: Any) -> Any:
         return function(translator, params, x, *satellites, *others)
 
+    call.__name__ = function.__name__  # in profiles
     return jax.jit(call)
 
 

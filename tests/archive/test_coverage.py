@@ -13,6 +13,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import (
     PAIR_COLUMNS,
     FolderIndex,
+    find_inputs,
     find_tiles,
     locate_pairs,
     parse_name,
@@ -22,7 +23,6 @@ from satxlate_jax.archive.catalog import (
 )
 from satxlate_jax.archive.coverage import describe, find_gaps, summarize_tiles, tabulate
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.inputs import find_inputs
 
 START = datetime(2019, 12, 30)
 
