@@ -53,7 +53,8 @@ class PackedBand:
             found.append(float(value) if isinstance(value, int | float) else math.nan)
         low, high = POSSIBLE_KELVIN
         possible = (low, math.inf if resampling == "bilinear" else high) if band.unit == "K" else None
-        return cls(counts, *found, possible)
+        scale, offset, fill = found
+        return cls(counts, scale, offset, fill, possible)
 
     @property
     def is_usable(self) -> bool:
