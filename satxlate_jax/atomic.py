@@ -21,12 +21,9 @@ from satxlate_jax.cli import InputError
 def replacing(path: str | os.PathLike) -> Iterator[Any]:
     """Give a path to write a file or a folder to, which replaces `path` when the block ends without an exception.
 
-    Args:
-      path: to make or to replace, of any path type, such as epath's for a bucket; its folder exists.
-
-    Yields:
-      The temporary path, of the type of `path` (a `pathlib.Path` for a string); nothing is there yet. If nothing is
-      there afterwards, `path` stays as it was.
+    `path` may be of any type of path, such as epath's for a bucket; its folder exists. The temporary path is of the
+    same type, a `pathlib.Path` for a string. Nothing is there yet; if nothing is there afterwards, `path` stays as it
+    was.
 
     Raises:
       InputError: it cannot be written: a full disk, no permission, no such folder.

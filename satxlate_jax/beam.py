@@ -19,15 +19,10 @@ def run_parts(
 ) -> None:
     """Do parts 1 to `count` of a job and merge their results, in any order.
 
-    Args:
-      do: from (number, count) to the part's result; both go from one process to another.
-      count: of parts, at least 1.
-      merge: adds the second result to the first, which it may alter and returns.
-      keep: what a worker does with the merged result, such as writing it where all can read it.
-      options: of the pipeline, as --beam_pipeline_options of `tfds build` are, such as 'runner=FnApiRunner'.
-
-    Raises:
-      InputError: Beam does not take the options, or a part failed.
+    `do` makes of (number, count) the part's result; `merge` adds the second result to the first, which it may alter,
+    and returns it; `keep` is what a worker does with the merged one, such as writing it where all can read it.
+    `options` are those of `tfds build --beam_pipeline_options`. InputError where Beam does not take them, or a part
+    failed.
     """
     try:
         with beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options.split(",")])) as pipeline:

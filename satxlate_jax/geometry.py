@@ -61,12 +61,7 @@ def tile_bounds(tile: str) -> tuple[float, float]:
 def tile_grid(tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Latitudes, north to south, and longitudes, west to east, of the centres of a tile's pixels, float64 [size].
 
-    Args:
-      tile: such as 'h09v03'.
-      size: pixels along a side (300 at 2 km, 600 at 1 km, 1200 at 0.5 km).
-
-    Raises:
-      InputError: there is no such tile.
+    A side has 300 pixels at 2 km, 600 at 1 km, 1200 at 0.5 km. InputError where there is no such tile.
     """
     latitude, longitude = tile_bounds(tile)
     centres = (np.arange(size) + 0.5) * (TILE_DEGREES / size)
@@ -81,18 +76,20 @@ def pixels_of(resolution_km: float) -> int:
     return PIXELS[resolution_km]
 
 
+def nearest_resolution(kilometres: float) -> float:
+    """The resolution of the grid that is nearest to one, km."""
+    return min(PIXELS, key=lambda one: abs(np.log(one / kilometres)))
+
+
 def solar_position(
     time: datetime | np.datetime64 | np.ndarray, latitude: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sun's position in the sky, geometric (without refraction).
+    """The sun's zenith angle [0, 180] and azimuth [0, 360), degrees, float32, geometric (without refraction).
 
     Args:
       time: UTC; a datetime (one with a time zone is converted) or datetime64, one or an array.
       latitude: degrees north, broadcast against `longitude` and `time`.
       longitude: degrees east.
-
-    Returns:
-      Zenith angle [0, 180] and azimuth [0, 360), degrees, float32, of the broadcast shape.
     """
     if isinstance(time, datetime) and time.tzinfo is not None:
         time = time.astimezone(UTC).replace(tzinfo=None)
@@ -110,16 +107,10 @@ def solar_position(
 def view_angles(
     satellite_longitude: float, latitude: np.ndarray | float, longitude: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The position of a geostationary satellite in the sky, from level ground on the WGS84 ellipsoid.
+    """A geostationary satellite's zenith angle [0, 180], above 90 out of sight, and azimuth [0, 360), degrees, float32.
 
-    Args:
-      satellite_longitude: of the sub-satellite point on the equator, degrees east.
-      latitude: degrees north, geodetic, broadcast against `longitude`.
-      longitude: degrees east.
-
-    Returns:
-      Zenith angle [0, 180], above 90 where the satellite is out of sight, and azimuth [0, 360), clockwise from north;
-      degrees, float32, of the broadcast shape.
+    It is seen from level ground on the WGS84 ellipsoid at a geodetic latitude (degrees north) and a longitude (east),
+    which broadcast, and stands over its own longitude on the equator.
     """
     latitude, away = np.radians(latitude), np.radians(satellite_longitude - np.asarray(longitude, np.float64))
     squared = _FLATTENING * (2 - _FLATTENING)  # of the eccentricity
@@ -181,17 +172,9 @@ def _perturbation(t: np.ndarray) -> np.ndarray:
 def pixel_angles(
     time: datetime | np.datetime64, latitude: np.ndarray, longitude: np.ndarray, satellite_longitude: float
 ) -> np.ndarray:
-    """The sun's height and the view's air mass at pixels, float32 [..., 2].
+    """Cosine of the solar zenith angle, and air mass of the view, at pixels, float32 [..., 2].
 
-    Args:
-      time: UTC.
-      latitude: degrees north, broadcast against `longitude`.
-      longitude: degrees east.
-      satellite_longitude: of the sub-satellite point, degrees east.
-
-    Returns:
-      The cosine of the solar zenith angle, and 1 / cosine of the view zenith angle; NaN where the satellite is out of
-      sight.
+    Time is UTC; latitude (degrees north) and longitude (east) broadcast; the satellite's is of the point below it.
     """
     solar_zenith, _ = solar_position(time, latitude, longitude)
     return np.stack([np.cos(np.radians(solar_zenith)), air_mass(satellite_longitude, latitude, longitude)], axis=-1)

@@ -22,29 +22,17 @@ Kind = Literal["reflectance", "brightness_temperature"]
 
 @dataclass(frozen=True)
 class Band:
-    """One spectral band of an instrument.
+    """One spectral band of an instrument."""
 
-    Attributes:
-      number: 1-based, as in the file's BANDxx.
-      wavelength: central wavelength, um.
-      native_resolution_km: pixel size of the L1G data set at which it is delivered (0.5, 1 or 2 km).
-      kind: 'reflectance' (top of atmosphere, bidirectional) or 'brightness_temperature'.
-      valid_range: smallest and largest physical value, in `unit`.
-      mean: published mean for normalisation, in `unit`.
-      std: published standard deviation for normalisation, in `unit`.
-      noise: one standard deviation of the instrument's noise: K at 300 K, or reflectance at reflectance 1.
-      is_borrowed: mean, std and noise are those of the nearest wavelength of ABI or AHI, for want of its own.
-    """
-
-    number: int
-    wavelength: float
-    native_resolution_km: float
-    kind: Kind
-    valid_range: tuple[float, float]
-    mean: float
+    number: int  # 1-based, as in the file's BANDxx
+    wavelength: float  # central, um
+    native_resolution_km: float  # pixel size of the L1G data set in which it is delivered (0.5, 1 or 2 km)
+    kind: Kind  # reflectance is at the top of the atmosphere, bidirectional
+    valid_range: tuple[float, float]  # smallest and largest physical value, in `unit`
+    mean: float  # published, for normalisation, in `unit`; as the next
     std: float
-    noise: float
-    is_borrowed: bool = False
+    noise: float  # one standard deviation: K at 300 K, or reflectance at reflectance 1
+    is_borrowed: bool = False  # mean, std and noise are of the nearest wavelength of ABI or AHI, for want of its own
 
     @property
     def name(self) -> str:
@@ -64,28 +52,16 @@ class Band:
 
 @dataclass(frozen=True)
 class Satellite:
-    """One geostationary satellite and its imager.
+    """One geostationary satellite and its imager."""
 
-    Attributes:
-      name: short name, such as 'G16'.
-      instrument: 'ABI', 'AHI', 'AMI', 'FCI' or 'SEVIRI'.
-      file_code: how its L1G files' names begin, such as 'GO16_ABI05'; GeoNEX has none for AMI, FCI and SEVIRI, whose
-        codes are this project's own.
-      folder: the folder's name under an L1G root as this project writes it (archives differ; the code decides).
-      longitude: of the sub-satellite point, degrees east.
-      tile_columns: GeoNEX tile columns (h) it sees.
-      bands: its bands, numbered from 1.
-      platform_name: as WMO and satpy write it, such as 'GOES-16'; '' is `name`.
-    """
-
-    name: str
-    instrument: str
-    file_code: str
-    folder: str
-    longitude: float
-    tile_columns: tuple[int, ...]
-    bands: tuple[Band, ...]
-    platform_name: str = ""
+    name: str  # short, such as 'G16'
+    instrument: str  # 'ABI', 'AHI', 'AMI', 'FCI' or 'SEVIRI'
+    file_code: str  # that its L1G files' names begin with; GeoNEX has none for AMI, FCI and SEVIRI: these are our own
+    folder: str  # under an L1G root as this project writes it (archives differ; the code decides)
+    longitude: float  # of the sub-satellite point, degrees east
+    tile_columns: tuple[int, ...]  # GeoNEX tile columns (h) that it sees
+    bands: tuple[Band, ...]  # numbered from 1
+    platform_name: str = ""  # as WMO and satpy write it, such as 'GOES-16'; '' is `name`
 
     @property
     def platform(self) -> dict[str, str]:
@@ -93,11 +69,7 @@ class Satellite:
         return {"platform_name": self.platform_name or self.name, "sensor": self.instrument.lower()}
 
     def band(self, number: int) -> Band:
-        """The band of that 1-based number.
-
-        Raises:
-          InputError: the instrument has no such band.
-        """
+        """The band of that 1-based number; InputError where the instrument has none."""
         if not 1 <= number <= len(self.bands):
             raise InputError(f"{self.name} ({self.instrument}) has no band {number}, only 1 to {len(self.bands)}")
         return self.bands[number - 1]
@@ -177,15 +149,9 @@ SATELLITES: Mapping[str, Satellite] = MappingProxyType(
     }
 )
 
-TILE_ROWS = tuple(range(20))  # v00 (60 N) to v19 (60 S), for every satellite
-
 
 def get_satellite(name: str) -> Satellite:
-    """The satellite of that name; a domain such as 'H8_15' (a satellite, `_`, a label) is its satellite.
-
-    Raises:
-      InputError: no such satellite.
-    """
+    """The satellite of a name, or of a domain such as 'H8_15' (satellite, `_`, label); InputError if none."""
     satellite = SATELLITES.get(name.split("_", 1)[0])
     if satellite is None:
         raise InputError(f"unknown satellite '{name}'; there are {', '.join(SATELLITES)}")
@@ -195,8 +161,8 @@ def get_satellite(name: str) -> Satellite:
 def is_same_wavelength(first: float, second: float) -> bool:
     """Tell if two central wavelengths (um) are those of one band: they differ by less than 2.5 %.
 
-    The closest bands that are not one are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 um
-    (1.1 %).
+    The closest bands that are not one are ABI 6.95 and 7.34 um (5.6 %); the most different that are, 8.50 and 8.59 (1.1
+    %).
     """
     return abs(first - second) < 0.025 * (first + second) / 2
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.archive.catalog import relative_path
-from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
+from satxlate_jax.dataset.records import MISSING, scale_and_offset
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import write_tile

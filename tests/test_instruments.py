@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import ROWS
 from satxlate_jax.instruments import (
     SATELLITES,
-    TILE_ROWS,
     get_satellite,
     published_statistics,
     shared_bands,
@@ -103,7 +103,7 @@ def test_the_published_test_sets_have_as_many_tiles():
     """Vandal et al. 2021: all tiles that both see, G16-G17 200 tiles, H8-G17 140."""
     for first, second, tiles in (("G16", "G17", 200), ("H8", "G17", 140), ("H9", "G18", 140)):
         both = set(SATELLITES[first].tile_columns) & set(SATELLITES[second].tile_columns)
-        assert len(both) * len(TILE_ROWS) == tiles
+        assert len(both) * ROWS == tiles
     assert set(SATELLITES["H8"].tile_columns) == {*range(44, 60), 0, 1, 2, 3}
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from satxlate_jax.checkpoints import check_same_leaves
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import cut_patches, patch_offsets
+from satxlate_jax.dataset.selection import patch_offsets
+from satxlate_jax.dataset.tile_patches import cut_patches
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.l1g.resampling import resample
 from satxlate_jax.training.assembly import build_objective, build_train_step

@@ -72,7 +72,7 @@ def write_records(
     """
     import tensorflow_datasets as tfds  # here, because the configuration must be readable without
 
-    from satxlate_jax.dataset.quantization import quantize
+    from satxlate_jax.dataset.records import quantize
     from satxlate_jax.instruments import get_satellite, published_statistics
 
     with tfds.core.registered.skip_registration():

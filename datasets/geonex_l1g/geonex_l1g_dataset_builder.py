@@ -22,10 +22,8 @@ from satxlate_jax.archive.catalog import TileFile, find_tiles
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset import manifest, statistics
-from satxlate_jax.dataset.patches import patch_offsets
-from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
-from satxlate_jax.dataset.record_reader import write_ends
-from satxlate_jax.dataset.selection import Selection, choose_files, describe_build
+from satxlate_jax.dataset.records import MISSING, scale_and_offset, write_ends
+from satxlate_jax.dataset.selection import Selection, choose_files, describe_build, patch_offsets
 from satxlate_jax.dataset.tile_patches import TileReader
 from satxlate_jax.geometry import PIXELS
 from satxlate_jax.instruments import SATELLITES

@@ -10,21 +10,24 @@ files' names count; their folders may be another machine's, Windows included.
 """
 
 import csv
+import json
 import os
 import re
+import warnings
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from time import time_ns
+from typing import Any, NamedTuple
 
 from satxlate_jax import atomic, geometry
-from satxlate_jax.archive.folder_walk import FolderIndex, walk
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
 
@@ -122,6 +125,101 @@ def relative_path(satellite: str, tile: str, time: datetime, version: str = VERS
     return folder / file_name(satellite, tile, time, version)
 
 
+# A folder that changed this recently may change again without a new time stamp, so it is not remembered.
+_SETTLED_NANOSECONDS = 2_000_000_000
+
+
+class Listing(NamedTuple):
+    """The content of a folder: L1G files, folders, and links to folders, by name."""
+
+    files: list[str]
+    folders: list[str]
+    links: list[str]
+
+
+class FolderIndex(AbstractContextManager):
+    """Remembers folders' listings in a file of JSON lines, so that an interrupted or repeated search is short.
+
+    A folder is read again when its time stamp changed.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._known: dict[str, tuple[int, Listing]] = {}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+", encoding="utf-8", errors="replace")
+        self._file.seek(0)
+        for line in self._file:
+            with suppress(ValueError, KeyError, TypeError):  # the line that was being written
+                entry = json.loads(line)
+                listing = Listing(entry["files"], entry["folders"], entry["links"])
+                self._known[entry["folder"]] = (entry["changed"], listing)
+        self._file.write("\n")  # ends such a line
+
+    def read(self, folder: str) -> Listing:
+        """A folder's listing, from memory where it has not changed."""
+        key = os.path.abspath(folder)
+        changed = os.stat(folder).st_mtime_ns
+        known = self._known.get(key)
+        if known is not None and known[0] == changed:
+            return known[1]
+        listing = _list_folder(folder)
+        if time_ns() - changed > _SETTLED_NANOSECONDS:
+            self._known[key] = (changed, listing)
+            self._file.write(json.dumps({"folder": key, "changed": changed, **listing._asdict()}) + "\n")
+        return listing
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _list_folder(folder: str) -> Listing:
+    listing = Listing([], [], [])
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link to itself
+                continue
+            if is_folder:
+                (listing.links if entry.is_symlink() else listing.folders).append(entry.name)
+            elif _NAME.fullmatch(entry.name):
+                listing.files.append(entry.name)
+    return listing
+
+
+def _walk(root: str, enters: Callable[[tuple[str, ...]], bool], index: FolderIndex | None) -> Iterator[tuple[str, str]]:
+    """Folder and name of each L1G file in a folder and all folders in it, links followed, in no particular order.
+
+    `enters` says whether to read a folder, given the last names of its path, at most three.
+    """
+    waiting: list[tuple[str, tuple[str, ...]]] = [(root, Path(os.path.abspath(root)).parts[-3:])]
+    linked: set[tuple[int, int]] = set()
+    while waiting:
+        folder, names = waiting.pop()
+        try:
+            listing = _list_folder(folder) if index is None else index.read(folder)
+        except OSError as error:
+            warnings.warn(f"{folder} cannot be read and is left out: {error.strerror}", stacklevel=2)
+            continue
+        for name in listing.files:
+            yield folder, name
+        for name in listing.folders + [link for link in listing.links if _is_new(os.path.join(folder, link), linked)]:
+            inner = (*names, name)[-3:]
+            if enters(inner):
+                waiting.append((os.path.join(folder, name), inner))
+
+
+def _is_new(link: str, linked: set[tuple[int, int]]) -> bool:
+    """True where a link is to be followed. It may lead back above itself: the second time through it ends here."""
+    with suppress(OSError):
+        status = os.stat(link)
+        identity = (status.st_dev, status.st_ino)
+        if identity not in linked:
+            linked.add(identity)
+            return True
+    return False
+
+
 def _enters(folders: Sequence[str], wanted: Mapping[str, frozenset | None]) -> bool:
     """True where a folder may hold wanted files, judged by tile/year/day at the end of its path."""
     name = folders[-1]
@@ -150,14 +248,14 @@ def find_tiles(
 
     Args:
       root: an archive's root, a satellite's folder, GEONEX-L1G itself, or any folder above or between.
-      satellites: names such as 'G16' (a domain such as 'H8_15' is its satellite); default all.
-      tiles: names such as 'h09v03'; default all.
-      years: calendar years; default all.
-      days: days of the year, 1 to 366; default all.
-      hours: hours of the day, 0 to 23, UTC; default all.
-      all_versions: whether to list every version and copy of a tile; by default only the one of the highest version.
+      satellites: names such as 'G16' (a domain such as 'H8_15' is its satellite); default all, as of the next four.
+      tiles: names such as 'h09v03'.
+      years: calendar years.
+      days: days of the year, 1 to 366.
+      hours: hours of the day, 0 to 23, UTC.
+      all_versions: list every version and copy of a tile, not only the one of the highest version.
       index: listings remembered from an earlier search.
-      progress: whether to show a progress bar (on a terminal only).
+      progress: show a progress bar (on a terminal only).
 
     Raises:
       InputError: root is no folder, or there is no such satellite, tile, day or hour.
@@ -179,7 +277,7 @@ def find_tiles(
             if not low <= number <= high:
                 raise InputError(f"there is no {name} {number}; {name}s go from {low} to {high}")
     filters = [(attrgetter(field), values) for field, values in wanted.items() if values is not None]
-    names = walk(os.fspath(root), lambda name: bool(_NAME.fullmatch(name)), lambda inner: _enters(inner, wanted), index)
+    names = _walk(os.fspath(root), lambda inner: _enters(inner, wanted), index)
     from tqdm import tqdm  # here: the training step is taken without it, too
 
     found = (_parse(name, folder) for folder, name in tqdm(names, "files", disable=None if progress else True))
@@ -201,15 +299,9 @@ def newest_versions(files: Iterable[TileFile]) -> list[TileFile]:
 def coincident(
     first: Iterable[TileFile], second: Iterable[TileFile], tolerance: timedelta = timedelta(0)
 ) -> list[Pair]:
-    """Files of two satellites that show the same tile at the same time.
+    """Pairs of files of two satellites that show the same tile at the same time, by the first's time and tile.
 
-    Args:
-      first: files of one satellite.
-      second: files of the other.
-      tolerance: largest difference of their times. Each file is used at most once; the closest in time go together.
-
-    Returns:
-      Pairs, sorted by the first's time and tile.
+    Their times may differ by the tolerance. Each file is used at most once; the closest in time go together.
     """
     candidates = defaultdict(list)
     for file in newest_versions(second):
@@ -259,13 +351,9 @@ def write_pairs(pairs: Iterable[Pair], path: str | os.PathLike) -> None:
 
 
 def read_pairs(path: str | os.PathLike) -> list[Pair]:
-    """Reads a list; columns other than timestamp, tile, file1 and file2 may be there or not.
+    """Reads a list's pairs, in its order and with the paths as they stand there; InputError where it is no such list.
 
-    Returns:
-      Pairs in the list's order, with the paths as they stand there.
-
-    Raises:
-      InputError: the file cannot be read or is no such list.
+    Columns other than timestamp, tile, file1 and file2 may be there or not.
     """
     path = Path(path)
     try:
@@ -300,3 +388,53 @@ def locate_pairs(pairs: Iterable[Pair], files: Iterable[TileFile]) -> list[Pair]
     present = {(file.satellite, file.tile, file.time): file for file in newest_versions(files)}
     keys = ([(side.satellite, side.tile, side.time) for side in pair] for pair in pairs)
     return [(present[first], present[second]) for first, second in keys if first in present and second in present]
+
+
+# ---------------------------------------------------------------- inputs of commands
+
+
+def find_inputs(
+    inputs: Iterable[str], satellites: Iterable[str], pairs: str | None = None, **filters: Any
+) -> list[Path]:
+    """The L1G files that the command line's inputs mean: files, and those of some satellites in folders.
+
+    From folders come only files that the list `pairs` names and that the filters pass: tiles, years, days, hours as
+    `find_tiles` takes them. InputError where an input does not exist, a folder holds no such file, or two share a name.
+    """
+    satellites = tuple(satellites)
+    for tile in filters.get("tiles") or ():
+        geometry.parse_tile(tile)
+    listed = read_pairs(pairs) if pairs else None
+    files: dict[str, Path] = {}
+    for path in map(Path, inputs):
+        if path.is_dir():
+            found = find_tiles(path, satellites=None if pairs else satellites, **filters)
+            if listed is not None:
+                wanted = {name.split("_", 1)[0] for name in satellites}
+                sides = {side.path for pair in locate_pairs(listed, found) for side in pair if side.satellite in wanted}
+                found = [file for file in found if file.path in sides]
+            if not found:
+                where = f" that '{pairs}' lists" if pairs else ""
+                names = ", ".join(satellites)
+                raise InputError(
+                    f"'{path}' holds no Level-1b granule, and no L1G file of {names} that passes the filters{where}"
+                )
+            paths = [file.path for file in found]
+        elif path.exists():
+            paths = [path]
+        else:
+            raise InputError(f"'{path}' does not exist; give L1G files or folders that hold them")
+        for file in paths:
+            if files.setdefault(file.name, file).resolve() != file.resolve():
+                raise InputError(f"two inputs are called {file.name}; translate their folders one at a time")
+    return list(files.values())
+
+
+def take_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool = False) -> list[Path]:
+    """Part K of N of the files, where several processes work on the same archive; `whole_tiles` for stores of tiles."""
+    number, count = part
+    if not whole_tiles:
+        return list(files[number - 1 :: count])
+    tiles = {file: known.tile if (known := parse_name(file)) else "" for file in files}
+    mine = sorted(set(tiles.values()))[number - 1 :: count]
+    return [file for file in files if tiles[file] in mine]

@@ -16,8 +16,16 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from satxlate_jax import atomic, geometry
-from satxlate_jax.archive.catalog import Pair, TileFile, coincident, find_tiles, locate_pairs, read_pairs, write_pairs
-from satxlate_jax.archive.folder_walk import FolderIndex
+from satxlate_jax.archive.catalog import (
+    FolderIndex,
+    Pair,
+    TileFile,
+    coincident,
+    find_tiles,
+    locate_pairs,
+    read_pairs,
+    write_pairs,
+)
 from satxlate_jax.cli import InputError, archive_filters, parse_names
 from satxlate_jax.instruments import get_satellite
 
@@ -175,7 +183,6 @@ def _read_request(text: str) -> tuple[str, str] | list[Pair]:
 def _find_pairs(
     request: tuple[str, str] | list[Pair], files: list[TileFile], arguments: argparse.Namespace
 ) -> tuple[list[Pair], str]:
-    """The pairs asked for, and a sentence about them."""
     if isinstance(request, list):
         pairs = locate_pairs(request, files)
         return pairs, f"{arguments.pairs}: {len(pairs):,} of its {len(request):,} pairs are here"
@@ -186,7 +193,7 @@ def _find_pairs(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Runs the subcommand; InputError for a mistake in what was handed in, or where nothing was found."""
+    """Run the subcommand `catalog`; InputError for a mistake in what was handed in, or where nothing was found."""
     if not os.path.isdir(arguments.root):
         raise InputError(f"'{arguments.root}' is not a folder; name the root of a tree of L1G files")
     output = Path(arguments.output)

@@ -14,10 +14,10 @@ from satxlate_jax.archive.catalog import find_tiles
 from satxlate_jax.benchmarks.build import LEAST_TILES, SIMULATED_TILES, simulate_tiles
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.l1g.isolation import overlap, read_isolated
+from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.flow_translator import FlowTranslator
 from satxlate_jax.translation.inference import images_at_once
-from satxlate_jax.translation.inputs import read_input
 from satxlate_jax.translation.netcdf import NetcdfFolder
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_archive import (

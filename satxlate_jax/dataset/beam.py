@@ -17,11 +17,10 @@ from satxlate_jax.dataset.tile_patches import Example, TileOutcome, TileReader
 class ReadTiles(beam.PTransform):
     """From nothing to a split's (key, example) pairs; the counts of its files are written beside the data.
 
-    The files' names go to the workers through a file: of ten million names a pipeline's description is too big.
+    The names of files go to the workers through a file: with ten million of them a pipeline's description is too big.
     """
 
     def __init__(self, split: str, files: Sequence[TileFile], selection: Selection, folder: epath.Path):
-        """Writes the list of files to a folder that this process and the workers can reach."""
         super().__init__()
         self._list, self._counts = map(str, _paths(folder, split))
         self._selection = selection

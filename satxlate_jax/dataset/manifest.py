@@ -115,7 +115,6 @@ class Manifest:
         )
 
     def _reasons(self) -> dict[str, int]:
-        """Reason -> files that gave no example for it."""
         counts = Counter(reason for count in self.splits.values() for _, reason, _ in count.skipped)
         counts.update({"superseded": len(self._chosen.superseded), "not drawn": len(self._chosen.not_drawn)})
         return dict((+counts).most_common())

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from satxlate_jax.archive.catalog import TileFile, describe_inventory, find_tiles, newest_versions
 from satxlate_jax.cli import InputError, parse_names, parse_numbers
-from satxlate_jax.dataset.patches import patch_offsets
 from satxlate_jax.geometry import PIXELS, parse_tile
 from satxlate_jax.instruments import SATELLITES, Band
 from satxlate_jax.l1g.resampling import METHODS, Method
@@ -95,8 +96,26 @@ class Selection:
         return {name: value for name, value in self.as_json().items() if value != default.get(name)}
 
 
+def patch_offsets(height: int, width: int, patch: int, stride: int | None = None) -> np.ndarray:
+    """Row and column of the first pixel of each patch that covers an image, int64 [n, 2], row by row.
+
+    The stride, pixels from one patch to the next, is `patch` by default, so that only the last row and column overlap.
+    Raises InputError where the patch is larger than the image, or patch or stride is not positive.
+    """
+    stride = patch if stride is None else stride
+    if patch < 1 or stride < 1:
+        raise InputError(f"patch size {patch} and stride {stride} must be at least 1 pixel")
+    if stride > patch:
+        raise InputError(f"stride {stride} is larger than the patch size {patch}: pixels between patches would be lost")
+    if patch > min(height, width):
+        raise InputError(f"a patch of {patch} x {patch} does not fit into an image of {height} x {width} pixels")
+    # The last patch ends at the edge instead of being dropped or padded, so nothing is lost and nothing invented.
+    starts = [np.union1d(np.arange(0, size - patch + 1, stride), [size - patch]) for size in (height, width)]
+    return np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
 def _checked(name: str, value: Any) -> Any:
-    """One option's value in the type that `Selection` holds, or an InputError."""
+    """An option's value in the type that `Selection` holds; InputError where it is wrong."""
     if name in _RANGES:
         return _numbers(name, value)
     if name == "tiles":
@@ -159,11 +178,7 @@ class ChosenFiles:
 
 
 def choose_files(selection: Selection, root: Path) -> ChosenFiles:
-    """Finds, draws and splits a selection's files below an archive's root.
-
-    Raises:
-      InputError: the root is no folder, or holds no file of the selection.
-    """
+    """Finds, draws and splits a selection's files below a root; InputError where that is no folder or holds none."""
     filters = {name: getattr(selection, name) for name in ("tiles", "years", "days", "hours")}
     found = find_tiles(root, satellites=[selection.satellite], **filters, all_versions=True)
     if not found:
@@ -217,15 +232,13 @@ def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> d
 
 
 def _group(file: TileFile, split_by: str) -> str:
-    """The day or the tile whose files stay together."""
     return f"{file.year}-{file.day_of_year:03d}" if split_by == "day" else file.tile
 
 
 def split_files(files: Iterable[TileFile], split_by: str, seed: int) -> dict[str, list[TileFile]]:
     """Splits files by 'day' (UTC; the paper's test period is always test) or by 'tile' (for sets of a single day).
 
-    Returns:
-      'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
+    Returns 'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
     """
     files = sorted(files)
     groups = {_group(file, split_by) for file in files}
@@ -269,15 +282,10 @@ def describe_build(
     domain: str | None = None,
     again: bool = False,
 ) -> str:
-    """The command that builds a data set, and how training finds it where that is not plain.
+    """The command that builds a data set of a name, and how training finds it where that is not plain.
 
-    Args:
-      name: of the data set.
-      options: those of `Selection`; None where the name is that of a built-in configuration, which shall be built.
-      data_dir: tfds' data_dir.
-      root: the archive.
-      domain: the satellite as training calls it, such as 'H8_15'; default the data set's satellite.
-      again: whether a data set of that name may be there, to be replaced.
+    Options are those of `Selection`, or None for a built-in configuration. `domain` is the satellite as training calls
+    it, such as 'H8_15', if it is not the data set's; `again`, a data set of that name may be there, to be replaced.
     """
     use, config = "", name
     if options is not None:

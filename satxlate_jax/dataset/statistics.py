@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from satxlate_jax import atomic
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.quantization import MISSING, scale_and_offset
+from satxlate_jax.dataset.records import MISSING, scale_and_offset
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _SHOWN = "band wavelength_um unit finite_percent mean published_mean std publish
 class TileCounts:
     """Counts of each packed value in one tile's patches, compactly."""
 
-    lowest: list[int]  # per band, the packed value that `counts` begin with
+    lowest: list[int]  # per band, the packed value that `counts` begins with
     counts: list[np.ndarray]  # per band, uint32; empty where there are no patches
     finite: np.ndarray  # int64 [band], pixels of the tile with a value, whether in a patch or not
     pixels: int  # of the tile
@@ -64,18 +64,14 @@ def count_tile(packed: np.ndarray, cover: np.ndarray, finite: np.ndarray) -> Til
     return TileCounts(lowest, counts, finite, flat.size)
 
 
-@dataclass
 class BandCounts:
     """Counts of many tiles of a split."""
 
-    bands: int
-    counts: np.ndarray = field(init=False)  # int64 [band, packed value]
-    finite: np.ndarray = field(init=False)  # int64 [band], pixels with a value in the tiles read
-    pixels: int = 0  # of the tiles read
-
-    def __post_init__(self):
-        self.counts = np.zeros((self.bands, MISSING + 1), np.int64)
-        self.finite = np.zeros(self.bands, np.int64)
+    def __init__(self, bands: int):
+        self.bands = bands
+        self.counts = np.zeros((bands, MISSING + 1), np.int64)  # [band, packed value]
+        self.finite = np.zeros(bands, np.int64)  # [band], pixels with a value in the tiles read
+        self.pixels = 0  # of the tiles read
 
     def add(self, tile: TileCounts) -> None:
         """Adds one tile."""
@@ -133,11 +129,7 @@ def _describe(counts: np.ndarray, scale: float, offset: float) -> dict[str, Any]
 
 
 def read_statistics(folder: Path) -> dict[str, Any]:
-    """The statistics beside a prepared data set: 'satellite', and 'splits' -> split -> band -> statistics.
-
-    Raises:
-      InputError: there are none.
-    """
+    """The statistics beside a data set: 'satellite', and 'splits' -> split -> band -> them; InputError if none."""
     path = folder / NAME
     if not path.is_file():
         raise InputError(f"no {NAME} in {folder}; is it a data set that `tfds build datasets/geonex_l1g` made?")
@@ -145,14 +137,10 @@ def read_statistics(folder: Path) -> dict[str, Any]:
 
 
 def tabulate(folders: Sequence[str | os.PathLike], split: str) -> "pd.DataFrame":
-    """Collects the statistics of a split of all data sets in some folders.
+    """Collects the statistics of a split of all data sets in some folders, one row per data set and band.
 
-    Returns:
-      One row per data set ('CONFIGURATION/VERSION') and band, by name, with the published mean and deviation, and the
-      band and the stored histogram as objects.
-
-    Raises:
-      InputError: a folder does not exist or holds none.
+    Beside what is stored a row has the published mean and deviation, and the band and the histogram as objects;
+    `data_set` is 'CONFIGURATION/VERSION'. InputError where a folder does not exist or holds no statistics.
     """
     import pandas as pd
 
@@ -236,7 +224,7 @@ def draw_histograms(table: "pd.DataFrame", path: str | os.PathLike) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Runs the subcommand; InputError where a folder holds no prepared data set."""
+    """Run the subcommand `statistics`; InputError where a folder holds no prepared data set."""
     table = tabulate(arguments.data, arguments.split)
     print(describe(table, arguments.split))
     output = Path(arguments.output)

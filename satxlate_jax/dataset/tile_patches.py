@@ -14,9 +14,8 @@ import numpy as np
 from satxlate_jax import geometry
 from satxlate_jax.archive.catalog import TileFile
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import cut_patches, patch_offsets, serialize_patches
-from satxlate_jax.dataset.quantization import MISSING, quantize_band
-from satxlate_jax.dataset.selection import Selection
+from satxlate_jax.dataset.records import MISSING, quantize_band, serialize_patches
+from satxlate_jax.dataset.selection import Selection, patch_offsets
 from satxlate_jax.dataset.statistics import TileCounts, count_tile
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import MissingBandError, ViewpointError, read_arrays
@@ -74,7 +73,6 @@ class TileOutcome:
         return replace(self, packed=None, records=[pickle.PickleBuffer(record) for record in records])
 
     def _place(self) -> dict[str, int | str]:
-        """The features that all examples of the file have in common."""
         h, v = geometry.parse_tile(self.file.tile)
         return {
             "year": self.file.year,
@@ -117,14 +115,10 @@ def read_packed(
     A `viewpoint` is that of the files that are wanted, simulated ones seen from another satellite's place.
 
     Returns:
-      uint16 [band, 300, 300] (see `quantization`); the solar zenith angle in degrees, float32 [300, 300], or None where
+      uint16 [band, 300, 300] (see `records`); the solar zenith angle in degrees, float32 [300, 300], or None where
       the file lacks it or it is not asked for; damage of angles that were not asked for; and name of each thermal
-      band -> pixels whose temperature cannot be, which are missing.
-
-    Raises:
-      ViewpointError: the file is of another viewpoint.
-      MissingBandError: the file lacks a band.
-      L1GError: the file cannot be read, or is something else.
+      band -> pixels whose temperature cannot be, which are missing. L1GError where the file cannot be read, is of
+      another viewpoint (ViewpointError) or lacks a band (MissingBandError).
     """
     path, size = Path(path), geometry.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()
@@ -163,6 +157,12 @@ def tile_outcome(file: TileFile, selection: Selection, *, serialized: bool = Fal
     outcome = _cut(file, packed, zenith, selection)
     outcome = replace(outcome, fault="; ".join(faults), impossible=+Counter(impossible))
     return outcome.serialized() if serialized else outcome
+
+
+def cut_patches(x: np.ndarray, patch: int, stride: int | None = None) -> np.ndarray:
+    """Cuts an image [height, width, band] into patches [n, patch, patch, band], in the order of `patch_offsets`."""
+    offsets = patch_offsets(x.shape[0], x.shape[1], patch, stride)
+    return np.stack([x[row : row + patch, column : column + patch] for row, column in offsets])
 
 
 def _cut(file: TileFile, packed: np.ndarray, zenith: np.ndarray | None, selection: Selection) -> TileOutcome:

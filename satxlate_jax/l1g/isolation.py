@@ -62,18 +62,14 @@ class Failure:
 
 
 class IsolatedCalls(AbstractContextManager):
-    """Calls one function in processes of its own. A context manager; `call` may be used from several threads."""
+    """Calls one function in processes of its own, started when needed; `call` may be used from several threads."""
 
     def __init__(
         self, function: Callable, *, workers: int | None = None, timeout: float = TIMEOUT, memory: int = MEMORY
     ):
-        """Prepares; processes start when they are first needed.
+        """Takes a function that can be imported, or a `functools.partial` of one (else TypeError), and limits.
 
-        Args:
-          function: of a module that can be imported (not of a script), or a `functools.partial` of one, else TypeError.
-          workers: processes; default one per CPU that this process may use.
-          timeout: seconds for one call.
-          memory: bytes a process may grow by.
+        Of one call: seconds, and bytes that a process may grow by. Workers are one per CPU of the job by default.
         """
         try:
             pickle.dumps(function)
@@ -171,8 +167,6 @@ def read_isolated(paths: Iterable[Any], function: Callable, **limits: Any) -> Ge
 
 
 class _Server:
-    """A server process, seen from the parent."""
-
     def __init__(self, function: Callable, timeout: float, memory: int):
         self._timeout = timeout
         self._connection, theirs = socket.socketpair()
@@ -240,11 +234,9 @@ class _Server:
 
     @property
     def lives(self) -> bool:
-        """Whether the server is there, which ends after its worker."""
         return self._process.poll() is None
 
     def end(self, patience: float = 0.0) -> None:
-        """Ends the processes, giving them `patience` seconds to end by themselves."""
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:

@@ -105,7 +105,6 @@ def decode(path: str | os.PathLike) -> int:
 
 
 def _read_counts(file: SD, index: int) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """The integers of a band or an angle, and its attributes."""
     selected = file.select(index)
     _, rank, shape, hdf_type, _ = selected.info()
     shape = tuple(shape) if rank > 1 else (shape,)
@@ -201,9 +200,7 @@ def read_tile(
     resampling: Method = "area",
     bands: Iterable[int] | None = None,
 ) -> xr.Dataset:
-    """Reads one L1G file onto the tile's grid, in physical units.
-
-    It is read in this process, which a damaged file can end inside the HDF4 library (see `isolation`).
+    """Reads one L1G file onto the tile's grid, in physical units, in this process, which a damaged file can end.
 
     Args:
       path: of the file. Its name says which satellite, tile and time it shows.
@@ -221,8 +218,7 @@ def read_tile(
       thermal band's attribute impossible_pixels counts them.
 
     Raises:
-      L1GError: the file cannot be read, or is something else.
-      InputError: no such resolution, resampling or band.
+      InputError: no such resolution, resampling or band; as L1GError, the file cannot be read, or is something else.
     """
     path, size = Path(path), geometry.pixels_of(resolution_km)
     if resampling not in METHODS:
@@ -260,6 +256,25 @@ def _read_request(resolution_km: float, request: Request) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MissingBandWarning)
         return read_tile(path, resolution_km, bands=sorted(set(bands)))
+
+
+def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: float = 2.0) -> xr.Dataset:
+    """Read the bands of one L1G file that the network needs, given as satellite -> its bands, 1-based.
+
+    InputError where it cannot be read, or is of another satellite.
+    """
+    known = catalog.parse_name(path)
+    if known:
+        _check_satellite(path, known.satellite, bands)
+    with warnings.catch_warnings(action="ignore", category=MissingBandWarning):  # an error where the band is used
+        tile = read_tile(path, resolution_km, bands=bands[known.satellite] if known else None)
+    _check_satellite(path, tile.attrs["satellite"], bands)
+    return tile
+
+
+def _check_satellite(path: Path, satellite: str, bands: Mapping[str, Sequence[int]]) -> None:
+    if satellite not in bands:
+        raise InputError(f"{path.name} is of {satellite}; what is asked for can be made from {', '.join(bands)}")
 
 
 def _write_data_set(file: SD, name: str, counts: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:
@@ -301,18 +316,15 @@ def _write_arrays(dataset: xr.Dataset, identity: catalog.TileFile, path: Path, d
 def write_tile(dataset: xr.Dataset, path: str | os.PathLike, *, dtype: Literal["uint16", "int16"] = "uint16") -> None:
     """Writes a tile as an L1G file, the inverse of `read_tile` to half a step (1e-4 reflectance, 0.01 K).
 
-    Scale_Factor and Offset_Constant are this project's choice (`packing.PACKING`), not GeoNEX's own.
-
     Args:
       dataset: as `read_tile` returns it. A band may have its own resolution, 300, 600 or 1200 pixels a side, on
         dimensions of any name.
       path: of the file; folders above it are made. `catalog.relative_path` says where it belongs in an archive.
-      dtype: 'uint16' as in new files, 'int16' as in old ones. What the integers cannot hold (a reflectance below 0
-        in uint16) becomes the nearest they can.
+      dtype: 'uint16' as in new files, 'int16' as in old ones; what it cannot hold becomes the nearest that it can.
 
     Raises:
-      L1GError: the file cannot be written.
-      InputError: the dataset has no band, lies on another grid or in other units, or contradicts the file's name.
+      InputError: the dataset has no band, lies on another grid or in other units, or contradicts the file's name; as
+        L1GError, the file cannot be written.
     """
     path = Path(path)
     if dtype not in _HDF_TYPES:

@@ -9,18 +9,12 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 
 def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: Method) -> np.ndarray:
-    """Resamples a square band.
+    """Resamples a square band, integers of 16 bits [n, n], to float32 (area) or float64 (bilinear) [size, size].
 
-    Args:
-      counts: [n, n] integers of 16 bits.
-      missing: bool [n, n], pixels not to use; None where all are valid.
-      size: pixels along a side of the result; n must be a multiple of it, or it of n.
-      method: 'area', the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones
-        are smaller); or 'bilinear' between the four nearest with the corners' centres aligned, where a missing
-        neighbour makes the result missing. The latter aliases; it is the release's.
-
-    Returns:
-      float32 (area) or float64 (bilinear) [size, size], NaN where missing.
+    `missing`, bool [n, n] or None, are pixels not to use, which become NaN; n must be a multiple of size, or it of n.
+    'area' is the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones are
+    smaller); 'bilinear' is between the four nearest with the corners' centres aligned, where a missing neighbour makes
+    the result missing. The latter aliases; it is the release's.
     """
     if len(counts) > size and method == "area":
         return _area_mean(counts, missing, size)
@@ -72,15 +66,9 @@ def _interpolate_rows(values: np.ndarray, coordinates: np.ndarray) -> np.ndarray
 
 
 def resample_angle(degrees: np.ndarray, size: int, *, is_circular: bool) -> np.ndarray:
-    """A smooth field of angles, given by the centres of its pixels, at the centres of another number of pixels.
+    """A smooth field of angles, degrees at the centres of pixels, at the centres of other pixels, float32 [size, size].
 
-    Args:
-      degrees: float64 [height, width], NaN where missing.
-      size: pixels along a side of the result.
-      is_circular: whether 359 and 1 degrees are neighbours (an azimuth).
-
-    Returns:
-      float32 [size, size]; in [0, 360) where circular.
+    `degrees` are float64 [height, width], NaN where missing; `is_circular` says that 359 and 1 degrees are neighbours.
     """
     rows, columns = ((np.arange(size) + 0.5) * (n / size) - 0.5 for n in degrees.shape)
     if not is_circular:

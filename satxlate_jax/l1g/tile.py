@@ -37,15 +37,9 @@ def band_attributes(satellite: str, band: Band) -> dict[str, Any]:
 def make_tile(
     satellite: str, tile: str, time: datetime, bands: Iterable[Band], arrays: Mapping[str, np.ndarray], size: int
 ) -> xr.Dataset:
-    """Makes a tile of arrays.
+    """Makes a tile of arrays, float32 [size, size] by variable name: bands in their units, solar angles in degrees.
 
-    Args:
-      satellite: such as 'G16'.
-      tile: such as 'h09v03'.
-      time: UTC, without a time zone.
-      bands: the bands the tile shall have; one without an array is missing (NaN) everywhere.
-      arrays: float32 [size, size] by variable name: bands in their units, solar angles in degrees.
-      size: pixels along a side.
+    A band without an array is missing (NaN) everywhere; the time is UTC, without a time zone.
     """
     variables: dict[str, tuple] = {}
     for band in bands:
@@ -67,14 +61,10 @@ def make_tile(
 
 
 def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
-    """A tile's solar zenith angle: its own where it has one, computed from time and place elsewhere.
+    """A tile's solar zenith angle [h, w], degrees: its own where it has one, computed from time and place elsewhere.
 
-    Args:
-      tile: with `solar_zenith` (lat, lon) in degrees, NaN where missing, or with the coordinates lat, lon and time;
-        lat and lon of its rows and columns, or both of its pixels.
-
-    Returns:
-      [h, w] degrees, without refraction; None where the tile says neither.
+    It is `solar_zenith` (lat, lon), NaN where missing; lat and lon are those of rows and columns, or both of pixels.
+    None where the tile says neither.
     """
     own = tile["solar_zenith"].values if "solar_zenith" in tile else None
     if own is not None and np.isfinite(own).all():
@@ -89,10 +79,9 @@ def solar_zenith(tile: xr.Dataset) -> np.ndarray | None:
 
 
 def identify(dataset: xr.Dataset, name: str) -> TileFile:
-    """Satellite, tile and time of a tile that is to be written to a file of that name.
+    """The file that a tile is to be written to, by its satellite, tile and time, and the file's name.
 
-    Raises:
-      InputError: the dataset's attributes and the name contradict each other, or neither says.
+    InputError where the two contradict each other, or neither says.
     """
     named = parse_name(name)
     satellite, tile, time = (named.satellite, named.tile, named.time) if named else (None, None, None)
@@ -116,8 +105,7 @@ def identify(dataset: xr.Dataset, name: str) -> TileFile:
 def check_tile(dataset: xr.Dataset, identity: TileFile, sizes: Sequence[int]) -> list[Band]:
     """Checks that bands (of one of those sizes) and angles of a tile can be written; returns the bands it has.
 
-    Raises:
-      InputError: a variable lies on another grid (north up, west left) or is in another unit.
+    InputError where a variable lies on another grid (north up, west left) or is in another unit.
     """
     bands = [band for band in get_satellite(identity.satellite).bands if band.name in dataset]
     for name, unit in [(band.name, band.unit) for band in bands] + [(name, "") for name in ANGLES if name in dataset]:

@@ -1,10 +1,5 @@
 """Simulated L1G files: the same scenes as several satellites see them, for the demo, for tests and as paired truth.
 
-    python -m satxlate_jax simulate --output DIR --satellites G16,G17,H8 --tiles 4 --times 12
-
-With --viewpoint G17 and another DIR, the other satellites' instruments look at the same scenes from GOES-17's place:
-the truth for a translation of bands alone, without parallax (`evaluate --truth same_view`).
-
 A test bed, not a radiative-transfer model: it invents geography and weather and gives each band what distinguishes it
 (wavelength through Planck's law, absorbing gases, reflecting surfaces, cloud phase and height, sun and view, parallax,
 noise) in the simplest form. Relations between bands are plausible; no number is a forecast or a retrieval. The modules
@@ -27,7 +22,7 @@ from tqdm import tqdm
 from satxlate_jax import geometry
 from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import TILE_ROWS, Satellite, get_satellite
+from satxlate_jax.instruments import Satellite, get_satellite
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
@@ -46,10 +41,7 @@ _HOURS = ((12, 1.6), (12, 1.6), (12, 1.6), (1, 2.5), (12, 1.6), (17.8, 0.8), (12
 
 
 def overlapping_groups(satellites: Sequence[Satellite]) -> list[tuple[list[Satellite], list[int]]]:
-    """The largest groups of satellites that see the same tile columns, and the columns (h) that all of a group see.
-
-    For GOES-16, GOES-17 and Himawari-8 these are two pairs, for one satellite itself.
-    """
+    """The largest groups of satellites that see the same tile columns, and the columns (h) that all of a group see."""
     seen_by = {h: frozenset(s.name for s in satellites if h in s.tile_columns) for h in range(geometry.COLUMNS)}
     groups = sorted({group for group in seen_by.values() if group}, key=lambda group: (-len(group), sorted(group)))
     return [
@@ -60,18 +52,14 @@ def overlapping_groups(satellites: Sequence[Satellite]) -> list[tuple[list[Satel
 
 
 def _draw_from_parts(length: int, parts: int, random: np.random.Generator) -> list[int]:
-    """One index from each of some equal parts of a range."""
     edges = np.linspace(0, length, parts + 1).astype(int)
     return [int(random.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list[str]:
-    """Tiles in all latitudes that as many satellites as possible see together, sorted.
+    """Tiles in all latitudes that as many satellites as possible see together, sorted; InputError where too few are.
 
     They are dealt evenly to the groups of satellites that overlap; every group gets at least one.
-
-    Raises:
-      InputError: there are not as many.
     """
     if count < 1:
         raise InputError(f"{count} tiles cannot be simulated; ask for at least 1")
@@ -80,7 +68,7 @@ def choose_tiles(satellites: Sequence[Satellite], count: int, seed: int) -> list
     chosen: list[str] = []
     for number, (group, columns) in enumerate(groups):
         share = max(1, count // len(groups) + (number < count % len(groups)))
-        tiles = [f"h{h:02d}v{v:02d}" for v in TILE_ROWS for h in columns]
+        tiles = [f"h{h:02d}v{v:02d}" for v in range(geometry.ROWS) for h in columns]
         latitude, longitude = np.array([[axis[0] for axis in geometry.tile_grid(tile, 1)] for tile in tiles]).T
         slant = np.max([view_position(satellite.longitude, latitude, longitude)[0] for satellite in group], axis=0)
         tiles = [tile for tile, zenith in zip(tiles, slant, strict=True) if zenith <= _LARGEST_VIEW_ZENITH]
@@ -107,14 +95,11 @@ def _choose_days(count: int, random: np.random.Generator) -> list[datetime]:
 
 
 def choose_times(tiles: Sequence[str], count: int, seed: int, minutes_apart: int | None = None) -> list[datetime]:
-    """Times (UTC, to ten minutes, sorted) on as many different days of all seasons.
+    """Times (UTC, to ten minutes, sorted) on as many different days of all seasons; InputError if there are too few.
 
     Most are near local noon of the tiles' mean longitude, some in the night and in twilight. Data sets are split by
-    day: one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first of
-    them near noon; the others fall outside it. With `minutes_apart` they follow each other from that one on.
-
-    Raises:
-      InputError: fewer than one, or more than there are days.
+    day, so one time in twelve, at least one of two, falls into the paper's test period (2019, days 32 to 53), the first
+    of them near noon; the others fall outside it. With `minutes_apart` they follow each other from that one on.
     """
     if count < 1 or (minutes_apart is not None and minutes_apart < 1):
         what = f"{count} times" if count < 1 else f"times {minutes_apart} minutes apart"
@@ -171,8 +156,7 @@ def simulate_scene(
     """Writes a file for each of some satellites that see the tile, at a time in UTC; returns the paths.
 
     The same seed, tile and time are the same scene for every satellite; noise is each one's own. With a `viewpoint`
-    their instruments look from that satellite's place, which the files' attribute `viewpoint` says. With
-    `resolution_km` reflective bands are no coarser than that.
+    their instruments look from that satellite's place. With `resolution_km` reflective bands are no coarser than that.
     """
     scene = build_scene(tile, time, seed)
     paths = [Path(output, catalog.relative_path(name, tile, time)) for name in satellites]
@@ -231,13 +215,10 @@ def simulate_archive(
     """Writes an archive of simulated L1G files in GeoNEX' layout; returns their paths, sorted.
 
     A tile is written for all satellites that see it, so that their files coincide. `tiles` and `times` are numbers:
-    each group of satellites that overlap has at least one tile, each time is on a day of its own. Of these times only
-    those on some `days` of the year are written. With a `viewpoint`, which counts as one of the satellites when tiles
-    and times are chosen, the files are of all others in its place, for the tiles that it sees. Times may also be
-    `minutes_apart`, and reflective bands no coarser than `resolution_km`.
-
-    Raises:
-      InputError: such files cannot be simulated or written.
+    each group of satellites that overlap has at least one tile, each time is on a day of its own, unless they are
+    `minutes_apart`. Only those on some `days` of the year are written. With a `viewpoint`, which counts as one of the
+    satellites when tiles and times are chosen, the files are of all others in its place, for the tiles that it sees.
+    InputError where such files cannot be simulated or written.
     """
     if seed < 0:
         raise InputError(f"the seed must not be negative; it is {seed}")

@@ -76,11 +76,7 @@ _FIRST, _SECOND = 1.191042972e8, 1.438776877e4
 
 @lru_cache(maxsize=1024)
 def spectral(name: str, wavelength: float) -> np.float32:
-    """A tabulated property, such as 'vegetation' or 'ozone', interpolated linearly to a wavelength in um.
-
-    Raises:
-      KeyError: there is no such property.
-    """
+    """A tabulated property, such as 'vegetation' or 'ozone', interpolated linearly to a wavelength in um."""
     return np.float32(np.interp(wavelength, _TABLES["um"], _TABLES[name]))
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,15 @@ _TOGETHER = timedelta(seconds=10)  # bands of one scan begin within a second; me
 
 @dataclass(frozen=True)
 class Reader:
-    """The names of the files that one of satpy's readers takes.
+    """The names of the files that one of satpy's readers takes."""
 
-    Attributes:
-      name: satpy's.
-      pattern: with groups start, and where names say so platform, scene, band and segment.
-      start: format of the group start.
-      segments: strips that a full disk is cut into, in separate files.
-      from_south: whether the first segment and the scan begin in the south.
-      options: for satpy's reader.
-      streams: whether satpy reads it in place at a URL; other files are fetched whole.
-    """
-
-    name: str
-    pattern: re.Pattern
-    start: str
-    segments: int = 1
-    from_south: bool = False
-    options: tuple[tuple[str, Any], ...] = ()
-    streams: bool = False
+    name: str  # satpy's
+    pattern: str  # regular, with groups start, and where names say so platform, scene, band and segment
+    start: str  # format of the group start
+    segments: int = 1  # strips that a full disk is cut into, in separate files
+    from_south: bool = False  # the first segment and the scan begin in the south
+    options: tuple[tuple[str, Any], ...] = ()  # for satpy's reader
+    streams: bool = False  # satpy reads it in place at a URL; other files are fetched whole
 
 
 _CLIP = (("clip_negative_radiances", True),)  # else a cold cloud in the 3.9 um band has no temperature
@@ -47,37 +38,29 @@ READERS = {
     for reader in (
         Reader(
             "abi_l1b",
-            re.compile(
-                r"OR_ABI-L1b-Rad(?P<scene>[FC]|M[12])-M\d+C(?P<band>\d\d)_(?P<platform>G\d\d)_s(?P<start>\d{13})\d_.+\.nc"
-            ),
+            r"OR_ABI-L1b-Rad(?P<scene>[FC]|M[12])-M\d+C(?P<band>\d\d)_(?P<platform>G\d\d)_s(?P<start>\d{13})\d_.+\.nc",
             "%Y%j%H%M%S",
             options=_CLIP,
             streams=True,
         ),
         Reader(
             "ahi_hsd",
-            re.compile(
-                r"HS_(?P<platform>H\d\d)_(?P<start>\d{8}_\d{4})_B(?P<band>\d\d)_(?P<scene>\w{4})_R\d\d_"
-                r"S(?P<segment>\d\d)\d\d\.DAT(\.bz2)?"
-            ),
+            r"HS_(?P<platform>H\d\d)_(?P<start>\d{8}_\d{4})_B(?P<band>\d\d)_(?P<scene>\w{4})_R\d\d_"
+            r"S(?P<segment>\d\d)\d\d\.DAT(\.bz2)?",
             "%Y%m%d_%H%M",
             segments=10,
         ),
         Reader(
             "ami_l1b",
-            re.compile(
-                r"(?P<platform>gk2\w)_ami_le1b_(?P<band>[a-z]{2}\d{3})_(?P<scene>[a-z]{2})\d{3}\w*_(?P<start>\d{12})\.nc"
-            ),
+            r"(?P<platform>gk2\w)_ami_le1b_(?P<band>[a-z]{2}\d{3})_(?P<scene>[a-z]{2})\d{3}\w*_(?P<start>\d{12})\.nc",
             "%Y%m%d%H%M",
             options=_CLIP,
             streams=True,
         ),
         Reader(
             "fci_l1c_nc",
-            re.compile(
-                r".+,(?P<platform>MTI\d)\+.+-1C-RRAD-(FDHSI|HRFI)-.+-BODY-.+_(?P<start>\d{14})_\d{14}_[^_]*_[^_]*_[^_]*_"
-                r"(?P<scene>\d{4})_(?P<segment>\d{4})\.nc"
-            ),
+            r".+,(?P<platform>MTI\d)\+.+-1C-RRAD-(FDHSI|HRFI)-.+-BODY-.+_(?P<start>\d{14})_\d{14}_[^_]*_[^_]*_[^_]*_"
+            r"(?P<scene>\d{4})_(?P<segment>\d{4})\.nc",
             "%Y%m%d%H%M%S",
             segments=40,
             from_south=True,
@@ -85,7 +68,7 @@ READERS = {
         ),
         Reader(
             "seviri_l1b_native",
-            re.compile(r"(?P<platform>MSG\d)-SEVI-MSG15-\d{4}-NA-(?P<start>\d{14}).+\.nat"),
+            r"(?P<platform>MSG\d)-SEVI-MSG15-\d{4}-NA-(?P<start>\d{14}).+\.nat",
             "%Y%m%d%H%M%S",
             from_south=True,
         ),
@@ -98,27 +81,16 @@ _AMI_BANDS = "vi004 vi005 vi006 vi008 nr013 nr016 sw038 wv063 wv069 wv073 ir087 
 
 @dataclass(frozen=True)
 class Granule:
-    """One file, known by its name.
+    """One file, known by its name."""
 
-    Attributes:
-      place: path or URL.
-      size: bytes.
-      reader: satpy's reader.
-      platform: as the name calls the satellite, translated to ours where it is known.
-      scene: the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle.
-      start: of the scan, UTC, nominal where scans have one.
-      band: 1-based; None where a file holds all.
-      segment: from 1, in the order of the scan; 0 where scans are not cut.
-    """
-
-    place: str
-    size: int
-    reader: str
-    platform: str = ""
-    scene: str = ""
-    start: datetime = datetime.min
-    band: int | None = None
-    segment: int = 0
+    place: str  # path or URL
+    size: int  # bytes
+    reader: str  # satpy's
+    platform: str = ""  # the satellite, by our name where it is known, else as the file's name calls it
+    scene: str = ""  # the part of the disk, such as 'F' or 'M1'; of FCI the repeat cycle
+    start: datetime = datetime.min  # of the scan, UTC, nominal where scans have one
+    band: int | None = None  # 1-based; None where a file holds all
+    segment: int = 0  # from 1, in the order of the scan; 0 where scans are not cut
 
     @property
     def name(self) -> str:
@@ -134,14 +106,14 @@ class Scan:
 
     @property
     def start(self) -> datetime:
-        """Of the earliest granule, UTC."""
+        """The start of the earliest granule, UTC."""
         return min(granule.start for granule in self.granules)
 
     @property
     def reader(self) -> Reader:
         """The reader of its files."""
         name = self.granules[0].reader
-        return READERS.get(name) or Reader(name, re.compile(""), "")
+        return READERS.get(name) or Reader(name, "", "")
 
     @property
     def title(self) -> str:
@@ -150,12 +122,7 @@ class Scan:
         return f"{first.platform or first.reader} {first.scene} {self.start:%Y-%m-%d %H:%M:%S}"
 
     def select(self, bands: Iterable[int] | None = None, rows: tuple[float, float] | None = None) -> "Scan":
-        """The granules that hold those bands (default all) and those rows.
-
-        Args:
-          bands: 1-based.
-          rows: parts of the full disk's height, 0 north to 1 south.
-        """
+        """The granules with those bands (1-based) and rows (parts of the full disk, 0 north to 1 south), or all."""
         wanted, reader = None if bands is None else set(bands), self.reader
         kept = [one for one in self.granules if wanted is None or one.band is None or one.band in wanted]
         if rows is not None and self.granules[0].scene != "FLDK" and reader.name == "ahi_hsd":
@@ -206,48 +173,35 @@ def _list(place: str) -> list[tuple[str, int]]:
 
 def recognise(place: str, size: int = 0, reader: str | None = None) -> Granule | None:
     """A file by its name; None where no reader knows it. With `reader` one of satpy's others takes any name."""
+    if reader and reader not in READERS:
+        return Granule(place, size, reader)
     name = place.rsplit("/", 1)[-1]
-    for known in [READERS[reader]] if reader in READERS else [] if reader else READERS.values():
-        if match := known.pattern.fullmatch(name):
-            parts = match.groupdict()
-            try:
-                start = datetime.strptime(parts["start"], known.start)
-            except ValueError:
-                return None
-            if known.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
-                start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
-            elif known.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
-                start = start.replace(minute=start.minute // 15 * 15, second=0)
-            platform, band = parts["platform"], parts.get("band")
-            number = None if not band else int(band) if band.isdecimal() else 0
-            if band in _AMI_BANDS:
-                number = _AMI_BANDS.index(band) + 1
-            platform = _PLATFORMS.get(platform, platform)
-            return Granule(
-                place,
-                size,
-                known.name,
-                platform,
-                parts.get("scene") or "",
-                start,
-                number,
-                int(parts.get("segment") or 0),
-            )
-    return Granule(place, size, reader) if reader and reader not in READERS else None
+    known = [READERS[reader]] if reader else READERS.values()
+    found = next(((one, match) for one in known if (match := re.fullmatch(one.pattern, name))), None)
+    if found is None:
+        return None
+    known_as, parts = found[0], found[1].groupdict()
+    try:
+        start = datetime.strptime(parts["start"], known_as.start)
+    except ValueError:
+        return None
+    if known_as.name == "fci_l1c_nc":  # names tell the start of a chunk; a repeat cycle takes ten minutes
+        start = start.replace(hour=0, minute=0, second=0) + timedelta(minutes=10 * (int(parts["scene"]) - 1))
+    elif known_as.name == "seviri_l1b_native":  # names tell the end; a repeat cycle takes fifteen minutes
+        start = start.replace(minute=start.minute // 15 * 15, second=0)
+    band, segment = parts.get("band"), int(parts.get("segment") or 0)
+    number = None if not band else int(band) if band.isdecimal() else 0
+    if band in _AMI_BANDS:
+        number = _AMI_BANDS.index(band) + 1
+    platform = _PLATFORMS.get(parts["platform"], parts["platform"])
+    return Granule(place, size, known_as.name, platform, parts.get("scene") or "", start, number, segment)
 
 
 def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[list[Granule], list[tuple[str, str]]]:
-    """The granules among files, folders, patterns and URLs.
+    """The granules among files, folders, patterns and URLs, each once, and (place, reason) of each file that is none.
 
-    Args:
-      inputs: paths or URLs.
-      reader: satpy's name of one; default by the names of the files.
-
-    Returns:
-      Granules, each once, and (place, reason) of each file that is none.
-
-    Raises:
-      InputError: an input does not exist, or there is no granule among all.
+    `reader` is satpy's name of one; default by the names of the files. InputError where an input does not exist, or
+    there is no granule among all.
     """
     granules: dict[str, Granule] = {}
     strange = []
@@ -271,17 +225,15 @@ def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[lis
 
 
 def group_scans(granules: Iterable[Granule]) -> list[Scan]:
-    """Group granules to scans by reader, satellite, scene and start; a scan with a segment missing inside is two.
+    """Group granules to scans by reader, satellite, scene and start, sorted by time.
 
-    Scans are sorted by time.
+    A scan with a segment missing inside is two.
     """
+    kind = attrgetter("reader", "platform", "scene")
     groups: list[list[Granule]] = []
-    for granule in sorted(granules, key=lambda one: (one.reader, one.platform, one.scene, one.start, one.segment)):
-        last = groups[-1][-1] if groups else None
-        same = last is not None and all(
-            getattr(last, name) == getattr(granule, name) for name in ("reader", "platform", "scene")
-        )
-        if same and granule.start - groups[-1][0].start < _TOGETHER:
+    for granule in sorted(granules, key=lambda one: (*kind(one), one.start, one.segment)):
+        first = groups[-1][0] if groups else None
+        if first and kind(first) == kind(granule) and granule.start - first.start < _TOGETHER:
             groups[-1].append(granule)
         else:
             groups.append([granule])

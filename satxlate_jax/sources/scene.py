@@ -64,13 +64,10 @@ def reader_bands(reader: str) -> list[Any]:
     found: dict[str, Any] = {}
     for identity in _definition(reader).all_dataset_ids:
         words = identity.to_dict()
-        if words.get("wavelength") is not None and words.get("calibration") in (
-            "reflectance",
-            "brightness_temperature",
-        ):
-            key = words["name"]
-            if key not in found or words["resolution"] < found[key]["resolution"]:
-                found[key] = identity
+        is_band = words.get("calibration") in ("reflectance", "brightness_temperature") and words.get("wavelength")
+        key = words["name"]
+        if is_band and (key not in found or words["resolution"] < found[key]["resolution"]):
+            found[key] = identity
     return sorted(found.values(), key=lambda identity: identity["name"])
 
 
@@ -122,18 +119,10 @@ def local_files(scan: Scan, folder: str | None = None) -> Iterator[list[Any]]:
 
 
 def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = None) -> tuple[Any, dict[str, str]]:
-    """Open a scan as a Scene with its bands loaded (lazily), pixels that ABI's flags call bad missing.
+    """Open a scan as a Scene with its bands (1-based; default all) loaded lazily; what ABI's flags call bad is missing.
 
-    Args:
-      scan: whose granules the files are.
-      files: as `local_files` gives them.
-      bands: 1-based; default all that the files hold.
-
-    Returns:
-      The Scene, and the reason of each granule or band that cannot be opened, by its name.
-
-    Raises:
-      InputError: no file can be opened, or the satellite is unknown.
+    `files` are the granules as `local_files` gives them. Returns also the reason of each granule or band that cannot be
+    opened, by its name. InputError where no file can be opened, or the satellite is unknown.
     """
     import dask
 
@@ -172,7 +161,6 @@ def open_scan(scan: Scan, files: Sequence[Any], bands: Iterable[int] | None = No
 
 
 def _satellite_of(scan: Scan, scene: Any, image: Any) -> Satellite:
-    """The satellite by the names of the files, or by what an image of the scene says."""
     if platform := scan.granules[0].platform:
         return SATELLITES[platform]
     scene.load([image], pad_data=False)
@@ -182,10 +170,7 @@ def _satellite_of(scan: Scan, scene: Any, image: Any) -> Satellite:
 def _describe_rows(scene: Any, name: str, from_south: bool) -> None:
     """Set the attribute `scan_times`: seconds since 1970 as a line in the projection's y, to hold for parts too."""
     array = scene[name]
-    times = {
-        "observation_start_time": array.attrs.get("start_time"),
-        "observation_end_time": array.attrs.get("end_time"),
-    }
+    times = {f"observation_{end}_time": array.attrs.get(f"{end}_time") for end in ("start", "end")}
     times |= array.attrs.get("time_parameters", {})
     first, last = (
         np.datetime64(times[f"observation_{end}_time"], "ns").astype(np.int64) * 1e-9 for end in ("start", "end")
@@ -250,8 +235,7 @@ def read_scene(
 def scene_bands(scene: Any) -> tuple[Satellite, dict[int, Any]]:
     """The satellite of a Scene, and its bands that are loaded: number -> DataArray, ascending.
 
-    Raises:
-      InputError: there is none, or they are of several satellites or of one that is unknown.
+    InputError where there is none, or they are of several satellites or of one that is unknown.
     """
     arrays = [array for array in scene if array.attrs.get("wavelength") is not None and "area" in array.attrs]
     satellites = {find_satellite(str(array.attrs.get("platform_name"))) for array in arrays}
@@ -276,32 +260,18 @@ def row_times(array: Any, y: np.ndarray) -> np.ndarray:
 
 @dataclass
 class GriddedScan:
-    """Bands of a scan on one tile, each at its own resolution.
-
-    Attributes:
-      satellite: that saw it.
-      time: of the scan's start.
-      arrays: float32 [n, n] by the band's name, in its unit, NaN where missing; n is 300, 600 or 1200.
-      angles: `solar_zenith` and `solar_azimuth` of each pixel at its row's time, degrees, float32 [300, 300].
-      faults: the reason why a band could not be read, by its name.
-    """
+    """Bands of a scan on one tile, each at its own resolution."""
 
     satellite: Satellite
-    time: datetime
-    arrays: dict[str, np.ndarray]
-    angles: dict[str, np.ndarray]
-    faults: dict[str, str]
+    time: datetime  # of the scan's start
+    arrays: dict[str, np.ndarray]  # float32 [n, n] by the band's name, NaN where missing; n is 300, 600 or 1200
+    angles: dict[str, np.ndarray]  # solar_zenith and solar_azimuth at each row's time, degrees, float32 [300, 300]
+    faults: dict[str, str]  # the reason why a band could not be read, by its name
 
     @property
     def cover(self) -> float:
         """The part of the tile's pixels that the best band has."""
         return max((float(np.isfinite(array).mean()) for array in self.arrays.values()), default=0.0)
-
-
-def _size_of(array: Any) -> int:
-    """Pixels along a tile's side that are nearest to an array's own resolution."""
-    kilometres = abs(array.attrs["area"].pixel_size_x) / 1000
-    return geometry.PIXELS[min(geometry.PIXELS, key=lambda one: abs(np.log(one / kilometres)))]
 
 
 def _place(array: Any, tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -315,14 +285,16 @@ def _place(array: Any, tile: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def estimate_cover(array: Any, tile: str) -> float:
     """The part of a tile that lies in an array's area, from few pixels."""
-    rows, columns = _place(array, tile, 30)
-    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
-    return float(inside.mean())
+    return float(_is_inside(array, *_place(array, tile, 30)).mean())
+
+
+def _is_inside(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
 
 
 def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Bilinear interpolation of a (lazy) array at rows and columns; of it only what is needed is computed."""
-    inside = (rows >= 0) & (rows <= array.shape[0] - 1) & (columns >= 0) & (columns <= array.shape[1] - 1)
+    inside = _is_inside(array, rows, columns)
     if not inside.any():
         return np.full(rows.shape, np.nan, np.float32)
     top, left = int(rows[inside].min()), int(columns[inside].min())
@@ -343,16 +315,11 @@ def dask_here() -> Any:
 def grid_scan(
     scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
 ) -> GriddedScan:
-    """Put a Scene's loaded bands on one tile, each at its own resolution.
+    """Put a Scene's loaded bands (1-based; default all) on one tile, each at its own resolution.
 
-    Args:
-      scene: of `read_scene`, or of satpy; then flagged pixels are not missing, and rows have one time.
-      tile: such as 'h09v03'.
-      bands: 1-based; default all that are loaded.
-      night: what reflectance is where the sun is lower than 5 degrees.
-
-    Raises:
-      InputError: the Scene holds no band of one known satellite, or there is no such tile.
+    In a Scene of satpy's own flagged pixels are not missing, and rows have one time. `night` is what reflectance is
+    where the sun is lower than 5 degrees. InputError where no band of one known satellite is there, or there is no such
+    tile.
     """
     satellite, found = scene_bands(scene)
     wanted = found if bands is None else {number: found[number] for number in found if number in {*bands}}
@@ -365,26 +332,28 @@ def grid_scan(
     angles = geometry.solar_position(row_times(first, y), latitude[:, None], longitude[None])
     arrays, faults = {}, {}
     for number, array in wanted.items():
-        band, size = satellite.band(number), _size_of(array)
+        band, metres = satellite.band(number), abs(array.attrs["area"].pixel_size_x)
+        size = geometry.PIXELS[geometry.nearest_resolution(metres / 1000)]
         try:
             values = interpolate(array, *_place(array, tile, size))
         except Exception as error:  # a damaged granule: satpy raises whatever its libraries do
             faults[band.name] = f"cannot be read ({one_line(error)[:200]}); fetch it again"
             continue
         if band.kind == "reflectance":
-            values = _to_reflectance(
-                values, array, resample_angle(angles[0].astype(float), size, is_circular=False), night
-            )
+            zenith = resample_angle(angles[0].astype(float), size, is_circular=False)
+            values = to_reflectance(values, array.attrs, zenith, night)
         arrays[band.name] = values
     start = min(array.attrs["start_time"] for array in found.values())
     return GriddedScan(satellite, start, arrays, dict(zip(ANGLES, angles, strict=True)), faults)
 
 
-def _to_reflectance(values: np.ndarray, array: Any, zenith: np.ndarray, night: str) -> np.ndarray:
-    """Bidirectional reflectance (1) of satpy's percent that is or is not divided by the sun's cosine."""
-    if array.attrs.get("units") == "%":
+def to_reflectance(
+    values: np.ndarray, attributes: Mapping[str, Any], zenith: np.ndarray, night: str = "zero"
+) -> np.ndarray:
+    """Bidirectional reflectance (1) of satpy's percent that is or is not divided by the sun's cosine, by attributes."""
+    if attributes.get("units") == "%":
         values = values / 100
-    if not any(str(name).startswith("sunz") for name in array.attrs.get("modifiers", ())):
+    if not any(str(name).startswith("sunz") for name in attributes.get("modifiers", ())):
         values = values / np.cos(np.radians(np.minimum(zenith, LOW_SUN)))
     low = np.float32(0 if night == "zero" else np.nan)
     return np.where((zenith > LOW_SUN) & np.isfinite(values), low, values).astype(np.float32)
@@ -393,9 +362,16 @@ def _to_reflectance(values: np.ndarray, array: Any, zenith: np.ndarray, night: s
 def grid_tile(
     scene: Any, tile: str, *, bands: Iterable[int] | None = None, night: Literal["zero", "missing"] = "zero"
 ) -> xr.Dataset:
-    """A Scene's loaded bands on one tile of 2 km, as `read_tile` gives it; arguments and errors are `grid_scan`'s.
+    """A Scene's loaded bands on one tile of 2 km, as `read_tile` gives it; finer bands are averaged over valid parts.
 
-    Finer bands are averaged over a pixel's valid parts.
+    Args:
+      scene: of `read_scene`, or of satpy; then flagged pixels are not missing, and rows have one time.
+      tile: such as 'h09v03'.
+      bands: 1-based; default all that are loaded.
+      night: what reflectance is where the sun is lower than 5 degrees.
+
+    Raises:
+      InputError: the Scene holds no band of one known satellite or cannot be read, or there is no such tile.
     """
     gridded, size = grid_scan(scene, tile, bands=bands, night=night), geometry.PIXELS[2.0]
     if gridded.faults:
@@ -469,11 +445,8 @@ def _tile_area(dataset: xr.Dataset) -> Any:
         raise InputError("the dataset is on no grid that is known: dimensions lat and lon, or an attribute area")
     tile, shape = dataset.attrs.get("tile", ""), (dataset.sizes["lat"], dataset.sizes["lon"])
     latitude, longitude = dataset["lat"].values, dataset["lon"].values
-    half = (
-        geometry.TILE_DEGREES / 300 / 2
-        if len(latitude) == 1
-        else (latitude[0] - latitude[-1]) / (len(latitude) - 1) / 2
-    )
+    step = (latitude[0] - latitude[-1]) / (len(latitude) - 1) if len(latitude) > 1 else geometry.TILE_DEGREES / 300
+    half = step / 2
     extent = (longitude[0] - half, latitude[-1] - half, longitude[-1] + half, latitude[0] + half)
     return AreaDefinition(
         tile or "tile", "GeoNEX grid", "", {"proj": "longlat", "datum": "WGS84"}, *shape[::-1], extent

@@ -50,16 +50,14 @@ class Task:
         inputs = sorted((granule.name, granule.size) for scan in self.scans for granule in scan.granules)
         return json.dumps([inputs, self.tiles, options])
 
+    def outputs(self) -> list[str]:
+        """Paths of its tiles under the root, where names of files say the satellite."""
+        tiles = self.tiles if self.satellite else ()
+        return [str(relative_path(self.satellite, tile, self.scans[0].start)) for tile in tiles]
+
 
 def main(options: argparse.Namespace) -> int:
-    """Run the subcommand `tiles`.
-
-    Returns:
-      0: at least one tile is there (new or from before).
-
-    Raises:
-      InputError: a mistake of the user, or nothing could be made.
-    """
+    """Run the subcommand `tiles`: 0 where at least one tile is there (new or from before), else InputError."""
     scenes.import_satpy()
     if options.describe:
         print(describe_reader(options.describe))
@@ -102,8 +100,7 @@ def main(options: argparse.Namespace) -> int:
 def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) -> tuple[str, ...] | None:
     """The tiles of those names or that touch (west, south, east, north), degrees; None is all in view.
 
-    Raises:
-      InputError: a name is no tile's, the region is none, or no tile touches it.
+    InputError where a name is no tile's, the region is none, or no tile touches it.
     """
     for name in names or ():
         geometry.parse_tile(name)
@@ -131,18 +128,17 @@ def plan(scans: Iterable[Scan], tiles: Sequence[str] | None) -> Iterator[Task]:
     for (platform, _), group in groups.items():
         rows = defaultdict(list)
         for tile in tiles or everywhere:
-            if tiles or not platform or _view_zenith(tile, platform) < _IN_VIEW:
+            if tiles or not platform or _is_in_view(tile, platform):
                 rows[tile[3:]].append(tile)
         for row in rows.values():
             span = _disk_rows(row, platform) if platform else None
-            kept = [scan.select(rows=span) for scan in group]
-            if any(scan.granules for scan in kept):
-                yield Task(tuple(scan for scan in kept if scan.granules), platform, tuple(row))
+            if kept := tuple(scan for one in group if (scan := one.select(rows=span)).granules):
+                yield Task(kept, platform, tuple(row))
 
 
-def _view_zenith(tile: str, satellite: str) -> float:
+def _is_in_view(tile: str, satellite: str) -> bool:
     north, west = geometry.tile_bounds(tile)
-    return float(geometry.view_angles(SATELLITES[satellite].longitude, north - 3, west + 3)[0])
+    return bool(geometry.view_angles(SATELLITES[satellite].longitude, north - 3, west + 3)[0] < _IN_VIEW)
 
 
 def _disk_rows(tiles: Sequence[str], satellite: str) -> tuple[float, float]:
@@ -196,7 +192,7 @@ class Journal:
     def _take(self, record: dict[str, Any]) -> None:
         if "tiles" in record:
             self.done[record["key"]] = record
-            self.begun |= {tile["output"] for tile in record["tiles"] if tile.get("output")}
+            self.begun |= {tile["output"] for tile in record["tiles"]}
         else:
             self.begun |= set(record["begun"])
 
@@ -209,9 +205,7 @@ class Journal:
     def is_complete(self, key: str) -> bool:
         """Tell if a task was done and its tiles are still there."""
         record = self.done.get(key)
-        return record is not None and all(
-            (self.root / tile["output"]).exists() for tile in record["tiles"] if tile.get("output")
-        )
+        return record is not None and all((self.root / tile["output"]).exists() for tile in record["tiles"])
 
     def merge(self, problems: Sequence[dict[str, str]]) -> None:
         """Write what was done into the manifest; remove the files of this job and of jobs that were killed here."""
@@ -233,20 +227,19 @@ def _convert_all(
 ) -> tuple[int, int]:
     """Do the tasks that are not complete; returns tiles written and tiles that were there."""
     made_with = {"bands": options.bands, "min_cover": options.min_cover, "night": options.night}
-    keys = {id(task): task.key(made_with) for task in tasks}
-    waiting = [task for task in tasks if options.overwrite or not journal.is_complete(keys[id(task)])]
-    kept = [journal.done[keys[id(task)]] for task in tasks if task not in waiting]
+    keys = {task: task.key(made_with) for task in tasks}
+    waiting = [task for task in tasks if options.overwrite or not journal.is_complete(keys[task])]
+    kept = [journal.done[keys[task]] for task in tasks if task not in waiting]
     problems += [problem for record in kept for problem in record["problems"]]
     written, work = 0, partial(convert, str(journal.root), bool(options.tiles), made_with)
-
     made_of = {tile["output"]: tile["scan"] for record in journal.done.values() for tile in record["tiles"]}
 
     def begin() -> Iterator[tuple[Task, frozenset[str] | None]]:
         for task in waiting:
-            titles = {scan.title for scan in task.scans}
-            others = {output for output in map(str, _outputs(task)) if made_of.get(output, "") not in {"", *titles}}
+            outputs, titles = task.outputs(), {scan.title for scan in task.scans}
+            others = {output for output in outputs if made_of.get(output, "") not in {"", *titles}}
             known = None if options.overwrite else frozenset(journal.begun - others)
-            journal.append({"begun": [str(path) for path in _outputs(task)]})
+            journal.append({"begun": outputs})
             yield task, known
 
     workers = max(min(options.workers, len(waiting)), 1)
@@ -258,7 +251,7 @@ def _convert_all(
             if isinstance(outcome, Failure):
                 outcome = {"tiles": [], "problems": [{"input": task.scans[0].title, "reason": outcome.detail}]}
             else:
-                journal.append({"key": keys[id(task)], **outcome})
+                journal.append({"key": keys[task], **outcome})
             for problem in outcome["problems"]:
                 if problem not in problems:
                     problems.append(problem)
@@ -268,34 +261,24 @@ def _convert_all(
     return written, sum(len(record["tiles"]) for record in kept)
 
 
-def _outputs(task: Task) -> list[Path]:
-    time = task.scans[0].start
-    return [relative_path(task.satellite, tile, time) for tile in task.tiles] if task.satellite else []
-
-
 def convert(
     root: str, is_named: bool, made_with: dict[str, Any], job: tuple[Task, frozenset[str] | None]
 ) -> dict[str, Any]:
     """Write the tiles of a task; of scans that share an output the one that shows more of it.
 
-    Args:
-      root: of the L1G files.
-      is_named: whether the user named tiles, so that one out of view is a problem.
-      made_with: bands, min_cover, night.
-      job: the task, and the outputs that this command may replace (None: all).
-
-    Returns:
-      `tiles`, each with output, cover, bands and scan, and `problems`, each with input and reason.
+    `is_named` says that the user named tiles, so that one out of view is a problem; `made_with` has bands, min_cover
+    and night; the job is the task, and the outputs that this command may replace (None: all). Returns `tiles`, each
+    with output, cover, bands and scan, and `problems`, each with input and reason.
     """
     task, known = job
     best: dict[str, tuple[scenes.GriddedScan, Scan]] = {}
-    problems: list[dict[str, str]] = []
+    problems: list[tuple[str, str]] = []
     for scan in task.scans:
         seen: dict[str, float] = {}
         try:
             with scenes.local_files(scan, root) as files:
                 opened, faults = scenes.open_scan(scan, files, made_with["bands"])
-                problems += [{"input": name, "reason": reason} for name, reason in faults.items()]
+                problems += faults.items()
                 first = next(iter(scenes.scene_bands(opened)[1].values()))
                 for tile in task.tiles:
                     seen[tile] = scenes.estimate_cover(first, tile)
@@ -305,32 +288,25 @@ def convert(
                     gridded.time = scan.start if scan.granules[0].platform else gridded.time
                     if tile not in best or gridded.cover > best[tile][0].cover:
                         best[tile] = gridded, scan
-                    problems += [
-                        {"input": f"{scan.title} {band}", "reason": reason} for band, reason in gridded.faults.items()
-                    ]
+                    problems += [(f"{scan.title} {band}", reason) for band, reason in gridded.faults.items()]
         except InputError as error:
-            problems.append({"input": scan.title, "reason": str(error).removeprefix(f"{scan.title}: ")})
-        if is_named:
-            problems += [
-                {"input": f"{scan.title} {tile}", "reason": f"shows {part:.0%} of the tile, less than --min_cover"}
-                for tile, part in seen.items()
-                if part < made_with["min_cover"] or not part
-            ]
+            problems.append((scan.title, str(error).removeprefix(f"{scan.title}: ")))
+        for tile, part in seen.items() if is_named else ():
+            if part < made_with["min_cover"] or not part:
+                problems.append((f"{scan.title} {tile}", f"shows {part:.0%} of the tile, less than --min_cover"))
     tiles = []
     for tile, (gridded, scan) in best.items():
         output = relative_path(gridded.satellite.name, tile, gridded.time)
         if gridded.cover < made_with["min_cover"] or not gridded.cover:
-            problems.append(
-                {"input": f"{scan.title} {tile}", "reason": f"has values in {gridded.cover:.0%} of the tile"}
-            )
+            problems.append((f"{scan.title} {tile}", f"has values in {gridded.cover:.0%} of the tile"))
         elif known is not None and str(output) not in known and Path(root, output).exists():
-            reason = "is there already, not from these granules; --overwrite replaces it"
-            problems.append({"input": str(output), "reason": reason})
+            problems.append((str(output), "is there already, not from these granules; --overwrite replaces it"))
         else:
             write_tile(as_native_tile(gridded, tile, made_with["bands"]), Path(root, output))
             held = [name for name, values in gridded.arrays.items() if np.isfinite(values).any()]
             tiles.append({"output": str(output), "scan": scan.title, "cover": round(gridded.cover, 4), "bands": held})
-    return {"tiles": tiles, "problems": [problem for n, problem in enumerate(problems) if problem not in problems[:n]]}
+    unique = dict.fromkeys(problems)
+    return {"tiles": tiles, "problems": [{"input": place, "reason": reason} for place, reason in unique]}
 
 
 def as_native_tile(gridded: scenes.GriddedScan, tile: str, bands: Iterable[int] | None = None) -> xr.Dataset:
@@ -355,7 +331,7 @@ def describe_reader(reader: str) -> str:
     if not found:
         raise InputError(f"satpy's reader {reader} has no calibrated band with a wavelength")
     waves = ", ".join(f"{one['wavelength'].central:g}" for one in found)
-    sizes = [min(geometry.PIXELS, key=lambda km: abs(np.log(km * 1000 / one["resolution"]))) for one in found]
+    sizes = [geometry.nearest_resolution(one["resolution"] / 1000) for one in found]
     names = ", ".join(str(one["name"]) for one in found)
     kilometres = ", ".join(f"{size:g}" for size in sizes)
     return (

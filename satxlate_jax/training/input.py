@@ -26,9 +26,13 @@ import numpy as np
 
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.dataset.patches import read_bytes_feature, read_number_feature
-from satxlate_jax.dataset.quantization import scale_and_offset
-from satxlate_jax.dataset.record_reader import FILE_FORMATS, RecordFiles
+from satxlate_jax.dataset.records import (
+    FILE_FORMATS,
+    RecordFiles,
+    read_bytes_feature,
+    read_number_feature,
+    scale_and_offset,
+)
 from satxlate_jax.dataset.selection import DATASET, Selection, describe_build
 from satxlate_jax.dataset.statistics import NAME as STATISTICS
 from satxlate_jax.dataset.statistics import read_statistics

@@ -4,7 +4,7 @@ Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flag
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import xarray as xr
 from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
-from satxlate_jax.l1g.tile import solar_zenith
+from satxlate_jax.l1g.tile import band_attributes, solar_zenith
 from satxlate_jax.translation.missing import FLAGS, limit
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
@@ -53,11 +53,7 @@ EXTRAPOLATED = {
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
-    """Numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked.
-
-    Raises:
-      InputError: it holds no real numbers; `name` is for the message.
-    """
+    """Real numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked; else InputError."""
     if hasattr(values, "compute"):  # dask: numpy would take its numbers without their masks
         values = values.compute()
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
@@ -71,23 +67,21 @@ def as_plain(values: Any, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a translation tells beside its values [row, column, band].
+    """What a translation tells beside its values [row, column, band]."""
 
-    Attributes:
-      std: standard deviation [row, column, band], in each band's unit, called BANDxx_`std_name`.
-      std_name: 'std' where it is calibrated, 'spread' where it is only that of an ensemble.
-      std_title: in words.
-      extrapolated: bool [row, column], where inputs are unlike those of the training.
-      samples: draws [sample, row, column, band].
-      copied: positions of bands that pass from the input unchanged: neither limited nor hidden by night.
-    """
+    std: np.ndarray | None = None  # standard deviation [row, column, band], in each band's unit
+    std_name: str = "std"  # 'std' where it is calibrated, 'spread' where it is only that of an ensemble
+    std_title: str = STD_TITLE  # in words
+    extrapolated: np.ndarray | None = None  # bool [row, column], where inputs are unlike those of the training
+    samples: np.ndarray | None = None  # draws [sample, row, column, band]
+    copied: Sequence[int] = ()  # bands that pass from the input unchanged: neither limited nor hidden by night
 
-    std: np.ndarray | None = None
-    std_name: str = "std"
-    std_title: str = STD_TITLE
-    extrapolated: np.ndarray | None = None
-    samples: np.ndarray | None = None
-    copied: Sequence[int] = ()
+    def of_image(self, index: int) -> "Extras":
+        """The part that one image has of a batch's."""
+        std, far, samples = (
+            part if part is None else part[index] for part in (self.std, self.extrapolated, self.samples)
+        )
+        return replace(self, std=std, extrapolated=far, samples=samples)
 
 
 @dataclass(frozen=True)
@@ -114,13 +108,10 @@ class Layout:
     def find_angles(
         self, tile: xr.Dataset, satellite_longitude: float | None = None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The solar zenith angle, by the tile's angles or its time and place, and the air mass of a satellite's view.
+        """The solar zenith angle, degrees, and the air mass of a satellite's view, 1 / cosine of its zenith angle.
 
-        Returns:
-          Degrees and 1 / cosine of the view zenith angle [row, column]; each None where the tile does not say.
-
-        Raises:
-          InputError: the solar zenith angles lie on another grid.
+        Both [row, column], None where the tile does not say; the sun's is the tile's own or by time and place.
+        InputError where the solar zenith angles lie on another grid.
         """
         known = xr.Dataset()
         if "solar_zenith" in tile:
@@ -146,8 +137,7 @@ class Layout:
 def find_layout(tile: xr.Dataset | xr.DataArray, dims: Iterable[Hashable], name: str) -> Layout:
     """Find rows and columns among dimensions of a tile, by their names or their coordinates' CF attributes.
 
-    Raises:
-      InputError: neither names nor attributes say, or they contradict each other; `name` is for the message.
+    InputError, for a tile of that name, where these do not say or contradict each other.
     """
     dims = tuple(dims)
     axes = {dim: _axes(tile, dim) for dim in dims}
@@ -176,7 +166,6 @@ def _axes(tile: xr.Dataset | xr.DataArray, dim: Hashable) -> set[str]:
 
 
 def _find_place(tile: xr.Dataset, axis: str, name: str) -> xr.DataArray | None:
-    """A tile's latitude ('Y') or longitude ('X'), by name or CF attributes."""
     for key, value in tile.coords.items():
         is_called = str(key).lower() in (name, name[:3], name[:4]) or value.attrs.get("standard_name") == name
         if is_called or str(value.attrs.get("units", "")).lower() in _UNITS[axis]:
@@ -185,13 +174,9 @@ def _find_place(tile: xr.Dataset, axis: str, name: str) -> xr.DataArray | None:
 
 
 def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, Layout]:
-    """A tile's bands as one array.
+    """A tile's bands as float32 [row, column, band] in each band's unit, NaN where missing; and the first one's layout.
 
-    Returns:
-      float32 [row, column, band] in each band's unit, NaN where missing; and the layout of the first band.
-
-    Raises:
-      InputError: a band is absent, wholly missing, in another unit or on other dimensions than the first.
+    InputError where a band is absent, wholly missing, in another unit or on other dimensions than the first.
     """
     name = tile.attrs.get("source") or "the tile"
     for band in bands:
@@ -217,10 +202,9 @@ def stack_bands(tile: xr.Dataset, bands: Sequence[Band]) -> tuple[np.ndarray, La
 
 
 def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequence[str] | None = None) -> None:
-    """Refuse an image [..., band] with a band that is wholly missing or cannot be in its unit.
+    """Refuse an image [..., band] of that name with a band that is wholly missing or cannot be in its unit.
 
-    Raises:
-      InputError: names the band; `name` is the image's, `units` are those stated, by default as they should be.
+    `units` are those stated, by default as they should be.
     """
     for channel, band in enumerate(bands):
         seen = x[..., channel][np.isfinite(x[..., channel])]
@@ -247,14 +231,8 @@ def unstack_bands(
 ) -> xr.Dataset:
     """Synthesised bands on the grid of the tile they were made from, limited, without reflectance at night.
 
-    Args:
-      values: [row, column, band] in each band's unit, NaN where missing.
-      missing: bool [row, column], where an input band is missing.
-      tile: the input, whose coordinates are kept.
-      layout: of the input.
-      bands: in the order of the last axis.
-      target: the satellite they are of.
-      extras: what else is known.
+    `values` are [row, column, band] in each band's unit, NaN where missing; `missing` says where an input band is, bool
+    [row, column]. The tile's coordinates are kept; `target` is the satellite that the bands are of.
     """
     restrained, limited = limit(values, bands)
     kept = np.isin(np.arange(len(bands)), extras.copied)
@@ -267,9 +245,8 @@ def unstack_bands(
         field = values[..., channel].astype(np.float32)
         if band.kind == "reflectance" and not kept[channel]:
             field[night] = np.nan
-        attributes = describe_band(band, target, bool(kept[channel])) | {
-            "limited_pixels": int(limited[..., channel].sum())
-        }
+        attributes = describe_band(band, target, bool(kept[channel]))
+        attributes["limited_pixels"] = int(limited[..., channel].sum())
         variables[band.name] = (*layout.put_back(field), attributes)
         if extras.std is not None:
             spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
@@ -302,12 +279,6 @@ def describe_std(band: Band, satellite: str, title: str) -> dict[str, Any]:
 def describe_band(band: Band, satellite: str, passed_on: bool = False) -> dict[str, Any]:
     """The attributes of a synthesised band, or one that is `passed_on`: CF's and satpy's, wavelength (um), range."""
     origin = "as the source measured it" if passed_on else "synthesised"
-    return {
-        "long_name": _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}"),
-        "standard_name": band.standard_name,
-        "units": band.unit,
-        "wavelength": band.wavelength,
-        "wavelength_units": "um",
-        "valid_range": np.array(band.valid_range, np.float32),
-        **get_satellite(satellite).platform,
-    }
+    title = _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}")
+    limits = np.array(band.valid_range, np.float32)
+    return band_attributes(satellite, band) | {"long_name": title, "valid_range": limits}

@@ -21,7 +21,7 @@ from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands, unstack_bands
 from satxlate_jax.translation.finer import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
-from satxlate_jax.translation.repair import fill_image
+from satxlate_jax.translation.missing import fill_image
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.wavelength_axis import RESPONSE_TOLERANCE, assign_channels
 
@@ -58,10 +58,9 @@ class FlowTranslator(TileTranslator):
         return self._adopted[satellite]
 
     def distribution(self, tile: Any, to: str, *, source: str | None = None) -> Distribution:
-        """The distribution of a translation, of the spectral flow: mean and standard deviation.
+        """Mean and standard deviation of a translation, of the kind of the tile, Dataset or batch; see `translate`.
 
-        Arguments and errors are those of `translate`. The members are of the kind of the tile, Dataset or batch; of a
-        Dataset both hold `extrapolated`.
+        Of a Dataset both hold `extrapolated`.
         """
         if isinstance(tile, xr.Dataset):
             made = self.translate(tile, to, source=source)
@@ -78,9 +77,9 @@ class FlowTranslator(TileTranslator):
         return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
 
     def sample(self, tile: Any, to: str, *, source: str | None = None, seed: int = 0) -> Any:
-        """One draw of a translation, of the spectral flow; the same noise for the same seed and place at all times.
+        """One draw of a translation; the same noise for the same seed and place at all times. See `translate`.
 
-        Arguments, result and errors are those of `translate`; a Dataset holds the draw as BANDxx.
+        A Dataset holds the draw as BANDxx.
         """
         if isinstance(tile, xr.Dataset):
             made = self.translate(tile, to, source=source, samples=1, seed=seed)
@@ -94,7 +93,7 @@ class FlowTranslator(TileTranslator):
         return extras.samples[:, 0].reshape(*np.shape(tile)[:-1], -1).astype(np.float32)
 
     def to_latent(self, tile: xr.Dataset, *, given: str | None = None, source: str | None = None) -> xr.Dataset:
-        """The latent image of a tile, of the spectral flow: exactly invertible by `from_latent`.
+        """The latent image of a tile: exactly invertible by `from_latent`.
 
         Args:
           tile: as `translate` takes a Dataset, with no pixel missing.
@@ -156,14 +155,11 @@ class FlowTranslator(TileTranslator):
         return alike or (as_instrument and bool(shared_bands(satellite, ours[0].name)))
 
     def adopt(self, satellite: str) -> "FlowTranslator":
-        """The same run with a satellite that no training saw, as a source.
+        """The same run with a satellite that no training saw, as a source; InputError where they share no band.
 
         Of an instrument that the run knows (GOES-18 for GOES-16) it is as good as that. Of another one, those of its
         bands count that have a wavelength of the run's; what they leave is inferred at each scale from the bands that
         are there (models/likelihood.py), and all is marked `extrapolated` where responses differ.
-
-        Raises:
-          InputError: there is no such satellite, or it has no band of the run's.
         """
         if not self.can_adopt(satellite, as_instrument=True):
             raise InputError(f"run '{self.run}' has no use for {satellite}: it knows it, or shares no band with it")
@@ -190,7 +186,6 @@ class FlowTranslator(TileTranslator):
         return FlowTranslator(params, metadata, self.run, self.block)
 
     def _knowing(self, satellite: str, entry: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """The metadata and the network with one more satellite."""
         metadata = {**self.metadata, "satellites": {**self.metadata["satellites"], satellite: entry}}
         return metadata, make_translator(metadata["config"], metadata["satellites"])
 
@@ -217,18 +212,12 @@ class FlowTranslator(TileTranslator):
             )
 
     def surprise(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
-        """How unusual a tile's measurements are, of the spectral flow: faults, or scenes unlike those of the training.
+        """How unusual a tile's measurements are: faults, or scenes unlike those of the training.
 
-        Args:
-          tile: as `translate` takes a Dataset.
-          source: the satellite of the tile; default its attribute.
-
-        Returns:
-          For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
-          wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py).
-
-        Raises:
-          InputError: as `translate`, or the run does not know what is usual.
+        For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
+        wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py). The
+        source is by default the tile's attribute. InputError as of `translate`, or where the run does not know what is
+        usual.
         """
         source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)
@@ -247,7 +236,7 @@ class FlowTranslator(TileTranslator):
         return xr.Dataset(variables, kept, {"satellite": source, "source": tile.attrs.get("source", "")})
 
     def repair(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
-        """Fill the bands that a tile lacks, and pixels missing in some of its bands, of the spectral flow.
+        """Fill the bands that a tile lacks, and pixels missing in some of its bands.
 
         Args:
           tile: as `translate` takes a Dataset; some of its satellite's bands may be absent.
@@ -256,10 +245,8 @@ class FlowTranslator(TileTranslator):
         Returns:
           All its bands that the run knows. Measured values are as they were; BANDxx_std is the standard deviation where
           a value was filled and the instrument's noise elsewhere; `filled` has a bit for each band that was. Pixels
-          that every band lacks stay missing.
-
-        Raises:
-          InputError: no band of the run is there, or the run does not know what is usual for that satellite.
+          that every band lacks stay missing. InputError where no band of the run is there, or it does not know what is
+          usual for that satellite.
         """
         source = self._source(source or tile.attrs.get("satellite"))
         self.check_surprise(source)

@@ -28,7 +28,7 @@ RAMP = 32
 """Pixels over which one block fades into the next."""
 
 PROGRAMS = 64
-"""Most compiled programs that a process keeps; the least recently used is dropped first."""
+"""Most compiled programs that a process keeps."""
 
 _running = RLock()
 """Of several threads one runs the network, so that memory is that of one call, and nothing is compiled twice."""
@@ -36,67 +36,45 @@ _running = RLock()
 
 @lru_cache(maxsize=PROGRAMS)
 def _program(function: Callable, translator: Hashable, shape: tuple[int, ...], *satellites: str) -> Callable:
-    """Compile one of the functions below for images of a shape; runs whose translators are equal share the program.
+    """Compile function(translator, params, x, *satellites, *others) for images x of a shape.
 
-    It refers to no run's parameters, and dropping it frees what was compiled.
+    Runs whose translators are equal share the program, which refers to no run's parameters.
     """
-    return jax.jit(partial(function, translator, *satellites))
+
+    def call(params: Any, x: Any, *others: Any) -> Any:
+        return function(translator, params, x, *satellites, *others)
+
+    call.__name__ = function.__name__  # in profiles
+    return jax.jit(call)
 
 
-def _distribute(translator: Any, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
-    found = translator.distribution(params, x, source, target)
+def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
+    found = flow.distribution(params, x, source, target)
     return jnp.concatenate([found.mean, found.std, found.extrapolated[..., None].astype(found.mean.dtype)], -1)
 
 
-def _regress(translator: Any, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
-    return translator.regression(params, x, source, target)
-
-
 def _sample(
-    translator: Any,
-    source: str,
-    target: str,
-    params: Any,
-    x: jax.Array,
-    key: jax.Array,
-    places: jax.Array,
-    row: int,
-    column: int,
+    flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str, key: jax.Array, places: Any, *first: int
 ) -> jax.Array:
-    keys = jax.vmap(partial(jax.random.fold_in, key))(places)
-    return translator.sample(params, x, source, target, keys, row, column)
+    return flow.sample(params, x, source, target, jax.vmap(partial(jax.random.fold_in, key))(places), *first)
 
 
-def _surprise(translator: Any, satellite: str, params: Any, x: jax.Array) -> jax.Array:
-    return translator.surprise(params, x, satellite)
+def _from_latent(flow: SpectralFlow, params: Any, z: jax.Array, satellite: str, given: str, angles: Any) -> jax.Array:
+    return flow.from_latent(params, z, angles, satellite, given)
 
 
-def _infer(translator: Any, satellite: str, params: Any, x: jax.Array, part: Any) -> tuple[jax.Array, jax.Array]:
-    return translator.infer(params, x, satellite, satellite, part)
-
-
-def _to_latent(translator: Any, satellite: str, given: str, params: Any, x: jax.Array) -> jax.Array:
-    return translator.to_latent(params, x, satellite, given)
-
-
-def _from_latent(
-    translator: Any, satellite: str, given: str, params: Any, z: jax.Array, angles: jax.Array
-) -> jax.Array:
-    return translator.from_latent(params, z, angles, satellite, given)
-
-
-def _translate(translator: Translator, source: str, target: str, params: Any, x: jax.Array) -> jax.Array:
+def _translate(translator: Translator, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
     z = translator.encode(params, x, source)
     return translator.decode(params, z, target, translator.skip_channels(x, source))
 
 
-def _encode(translator: Translator, source: str, params: Any, x: jax.Array) -> jax.Array:
+def _encode(translator: Translator, params: Any, x: jax.Array, source: str) -> jax.Array:
     z = translator.encode(params, x, source)
     return z.astype(jnp.promote_types(z.dtype, jnp.float32))
 
 
 def _decode_member(
-    translator: Translator, source: str, target: str, params: Any, inputs: tuple, key: jax.Array, row: int, column: int
+    translator: Translator, params: Any, inputs: tuple, source: str, target: str, key: jax.Array, row: int, column: int
 ) -> jax.Array:
     x, z = inputs
     channels = translator.noisy_channels
@@ -142,17 +120,12 @@ def images_at_once(pixels: int, block: int | None) -> int:
 def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tuple[int, np.ndarray]], int]:
     """Cut one side of an image into equal overlapping blocks.
 
-    Args:
-      size: of the side, pixels, a multiple of stride.
-      block: largest length of a block, pixels.
-      rim: pixels at a cut that get no weight: the network's field of view to one side.
-      stride: first pixels and lengths are multiples of it.
+    All are pixels: `size` (a multiple of `stride`), the largest length of a block, and `rim`, which gets no weight at a
+    cut: the network's field of view to one side. First pixels and lengths are multiples of `stride`.
 
     Returns:
       First pixel and weights, float32 [length], of each block, weights summing to 1 at every pixel; and the length.
-
-    Raises:
-      InputError: a block would be all rim.
+      InputError where a block would be all rim.
     """
     if size <= block:
         return [(0, np.ones(size, np.float32))], size
@@ -182,16 +155,8 @@ def apply_in_blocks(
 ) -> np.ndarray:
     """Apply a function of images block by block; memory is that of one block and the output.
 
-    Args:
-      function: from ([n, h, w, band], row and column of its first pixel) to [n, h / coarser, w / coarser, other band].
-      x: [n, h, w, band]; h and w multiples of stride.
-      block: largest side of a block, pixels.
-      rim: the function's field of view to one side, pixels.
-      stride: blocks begin and end at multiples of it.
-      coarser: pixels of the input to a side of one of the output; divides stride.
-
-    Returns:
-      float32 [n, h / coarser, w / coarser, other band].
+    `function` makes of images [n, h, w, band], and of row and column of their first pixel, images [n, h / coarser,
+    w / coarser, other band]; `coarser` divides `stride`. The others are as of `cut_axis`.
     """
     (rows, height), (columns, width) = (cut_axis(size, block, rim, stride) for size in x.shape[1:3])
     if len(rows) == len(columns) == 1:
@@ -255,12 +220,12 @@ def run_network(
     members: int = 0,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Translate images.
+    """Translate images x, float32 [n, h, w, band] in network units, of a source to a target, in blocks.
 
     Args:
       params: the generator's, a nested dict.
       translator: the network they belong to.
-      x: float32 [n, h, w, band] of the source.
+      x: the images.
       source: satellite of x.
       target: satellite to make.
       radius: `view_radius` of the network, needed with `block`.
@@ -296,13 +261,12 @@ def run_network(
 def encode_images(
     params: Any, translator: Translator, x: np.ndarray, source: str, *, radius: int = 0, block: int | None = None
 ) -> np.ndarray:
-    """The latent fields of images, without noise; arguments are those of `run_network`, with sides that fit the stride.
+    """Latent fields, without noise, float32 [n, h / stride, w / stride, latent], of images as `run_network` takes them.
 
-    Returns:
-      float32 [n, h / stride, w / stride, latent].
+    Their sides must be multiples of the stride.
     """
 
-    def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
+    def compute(piece: jax.Array, *_: int) -> jax.Array:
         return _program(_encode, translator, piece.shape, source)(params, piece)
 
     return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)
@@ -321,23 +285,18 @@ class FlowProgram:
         stride = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment
         return _apply(compute, x, 0, self._block, self.flow.radius, stride, each=each)
 
+    def _of_pieces(self, function: Callable, source: str, target: str) -> Callable[..., jax.Array]:
+        return lambda piece, *_: _program(function, self.flow, piece.shape, source, target)(self.params, piece)
+
     def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
-
-        def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            return _program(_distribute, self.flow, piece.shape, source, target)(self.params, piece)
-
-        output = self._run(compute, x)
+        output = self._run(self._of_pieces(_distribute, source, target), x)
         mean, std = np.split(output[..., :-1], 2, axis=-1)
         return mean, std, output[..., -1] > 0.5
 
     def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
         """The regression per pixel [n, h, w, band] in the target's network units."""
-
-        def compute(piece: jax.Array, row: int, column: int) -> jax.Array:
-            return _program(_regress, self.flow, piece.shape, source, target)(self.params, piece)
-
-        return _apply(compute, x, 0, self._block, 0, 1)
+        return _apply(self._of_pieces(SpectralFlow.regression, source, target), x, 0, self._block, 0, 1)
 
     def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> np.ndarray:
         """One draw [n, h, w, band] in the target's network units; members of one seed are independent.
@@ -355,7 +314,7 @@ class FlowProgram:
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
         with _running:
-            return np.asarray(_program(_surprise, self.flow, x.shape, satellite)(self.params, x))
+            return np.asarray(_program(SpectralFlow.surprise, self.flow, x.shape, satellite)(self.params, x))
 
     def infer(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
@@ -363,13 +322,13 @@ class FlowProgram:
         known[list(self.flow.axis.of_satellite(satellite))] = given
         part = condition(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
         with _running:
-            program = _program(_infer, self.flow, (1, *x.shape), satellite)
+            program = _program(SpectralFlow.infer, self.flow, (1, *x.shape), satellite, satellite)
             mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
             return np.asarray(mean)[0], np.asarray(std)[0]
 
     def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
-        return np.asarray(_program(_to_latent, self.flow, x.shape, satellite, given)(self.params, x))
+        return np.asarray(_program(SpectralFlow.to_latent, self.flow, x.shape, satellite, given)(self.params, x))
 
     def from_latent(self, z: np.ndarray, angles: np.ndarray, satellite: str, given: str) -> np.ndarray:
         """The inverse of `to_latent`: [n, h, w, band]."""

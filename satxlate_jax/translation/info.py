@@ -32,7 +32,6 @@ def _describe_run(run: str) -> list[str]:
 
 
 def _last_scores(run: Path) -> dict[str, float]:
-    """The last RMSE of each tag in the run's TensorBoard files."""
     from tensorboard.compat.proto.event_pb2 import Event  # here, because few commands need it
 
     found = {}

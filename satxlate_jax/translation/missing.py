@@ -1,10 +1,14 @@
-"""Missing and impossible values: filled before the network sees them, marked after.
+"""Missing and impossible values: filled before the network sees them and marked after, or repaired.
 
 A convolution spreads one NaN over its whole field of view (45 x 45 pixels in the released model, in all bands). With
 the nearest observed value in its place a missing pixel costs only itself.
+
+Repair fills what a satellite's own image lacks: bands, and pixels that are missing in some bands but not in others. The
+bands that are there tell the others at each scale (models/likelihood.py). Where a band is measured around a hole, what
+its estimate gets wrong there is continued into the hole and taken off. Measured values stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import scipy  # its parts are imported on first use
@@ -14,15 +18,16 @@ from satxlate_jax.instruments import Band
 FLAGS = {"input_missing": 1, "night": 2, "limited": 4}
 """Meanings and bits of the quality variable."""
 
+SETS = 24  # sets of missing bands of one image that are each inferred from exactly what is there, the most frequent
+WIDTHS = (20, 8, 3)  # pixels, of the Gaussians by which gaps are smoothed
+
+Infer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
 
 def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill each band's missing pixels with its nearest observed value.
+    """Fill each band's missing pixels (NaN in [h, w, band]) with its nearest observed value; every band has one.
 
-    Args:
-      values: [h, w, band], NaN where missing; every band has at least one value.
-
-    Returns:
-      The filled copy [h, w, band], and where any band was missing, bool [h, w].
+    Returns the filled copy, and where any band was missing, bool [h, w].
     """
     missing = ~np.isfinite(values)
     if not missing.any():
@@ -44,3 +49,51 @@ def limit(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.nda
     low, high = np.array([band.valid_range for band in bands], np.float64).reshape(-1, 2).T
     limited = np.clip(values, low, high)
     return limited, np.isfinite(values) & (limited != values)
+
+
+def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fill an image [h, w, band], NaN where missing, where at least one band is measured.
+
+    `infer` makes of an image without gaps and its given bands, bool [band], mean and standard deviation [h, w, band].
+    Returns the image, NaN where every band is missing; standard deviations, 0 where measured; and what was filled,
+    bool.
+    """
+    holes = ~np.isfinite(x)
+    absent, lost = holes.all((0, 1)), holes.all(-1)
+    whole, _ = fill_missing(np.where(absent, 0, x))
+    values, std, filled = x.copy(), np.zeros_like(x), holes & ~lost[..., None]
+    for bands, pixels in _sets(holes, absent, lost):
+        mean, deviation = infer(whole, ~bands)
+        for band in np.flatnonzero(bands):
+            places = pixels & filled[..., band]
+            estimate = mean[..., band]
+            if not absent[band]:
+                estimate = estimate + interpolate(x[..., band] - estimate)
+            values[places, band], std[places, band] = estimate[places], deviation[places, band]
+    return values, std, filled
+
+
+def interpolate(field: np.ndarray) -> np.ndarray:
+    """A field [h, w] whose gaps, NaN, continue what is around them, smoothly."""
+    gaps = ~np.isfinite(field)
+    filled = fill_missing(field[..., None])[0][..., 0]
+    for width in WIDTHS:
+        filled = np.where(gaps, scipy.ndimage.gaussian_filter(filled, width), filled)
+    return filled
+
+
+def _sets(holes: np.ndarray, absent: np.ndarray, lost: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Sets of missing bands, bool [band], and the pixels that each serves.
+
+    Beyond the most frequent ones, which are specks, each band is inferred from all others as filled by neighbours.
+    """
+    kinds, where, counts = np.unique(holes[~lost], axis=0, return_inverse=True, return_counts=True)
+    place = np.full(lost.shape, -1)
+    place[~lost] = where.reshape(-1)
+    order = np.argsort(-counts)
+    for index in order[:SETS]:
+        if kinds[index].any():
+            yield kinds[index], place == index
+    rest = np.isin(place, order[SETS:])
+    for band in np.flatnonzero(kinds[order[SETS:]].any(0) & ~absent):
+        yield absent | (np.arange(len(absent)) == band), rest & holes[..., band]

@@ -104,17 +104,10 @@ def write_tile_netcdf(
     command: str = "",
     options: str = "",
 ) -> None:
-    """Write a translated tile, atomically.
+    """Write a tile that `TileTranslator.translate` gave, atomically; InputError where it cannot be written.
 
-    Args:
-      tile: as `TileTranslator.translate` gives it.
-      path: of the file to make; its folder exists.
-      metadata: of the checkpoint; its configuration is kept as JSON.
-      command: what made it, for the history.
-      options: that the values depend on, in any form.
-
-    Raises:
-      InputError: the file cannot be written.
+    The history tells of the command; the metadata are the checkpoint's, whose configuration is kept as JSON; `options`
+    are those that the values depend on, in any form.
     """
     described = describe_tile(tile, metadata or {}, command)
     if options:
@@ -162,12 +155,7 @@ def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], *
 
 @dataclass
 class NetcdfFolder(OutputFolder):
-    """One netCDF file per input.
-
-    Attributes:
-      names: of variables; a file that lacks one is made again.
-      options: that the values depend on; a file made with others is made again.
-    """
+    """One netCDF file per input; one that lacks some `names`, or was made with other `options`, is made again."""
 
     names: Collection[str] = ()
     options: str = ""
@@ -177,10 +165,7 @@ class NetcdfFolder(OutputFolder):
         return self.folder / f"{source.stem}_{self.to}.nc"
 
     def is_complete(self, source: Path) -> bool:
-        """Tell if an input's translation is there, by this checkpoint and with these options.
-
-        Files get their name only when complete, so this asks only if it is the right one.
-        """
+        """Tell if an input's translation is there, by this checkpoint and with these options."""
         return is_made_by(
             self.translator, self.path(source), self.names, source_file=source.name, translate_options=self.options
         )

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.geometry import solar_position
-from satxlate_jax.sources.scene import KEPT, LOW_SUN, row_times, scene_bands, to_scene
+from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance, to_scene
 from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
 
@@ -16,12 +16,7 @@ def translate_scene(translator: Any, scene: Any, to: str) -> Any:
 
 
 def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
-    """Translate a Scene's loaded bands.
-
-    Args:
-      translator: a `TileTranslator`.
-      scene: of `read_scene`, or of satpy, of one satellite.
-      to: the satellite to make.
+    """Translate a loaded Scene of one satellite, of `read_scene` or of satpy, on the area of its coarsest band.
 
     Returns:
       As `TileTranslator.translate` gives of a Dataset, of dask arrays on (y, x), with `solar_zenith` and the attribute
@@ -56,10 +51,10 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     stacked = da.stack([channel.astype(np.float32) for channel in channels], -1).rechunk((*chunks, -1))
     depth = {axis: rim * (len(sizes) > 1) for axis, sizes in enumerate(chunks)} | {2: 0}
     padded = da.overlap.overlap(stacked, depth, boundary="none")
-    names = _variables(translator, target)
-    block = _Block(
-        translator, source, target, seconds[0], names, [array.attrs.get("modifiers", ()) for array in arrays]
-    )
+    names = [band.name for band in translator.bands(target)]
+    calibrated = [f"{name}_std" for name in names] + ["extrapolated"] if translator.network.is_calibrated else []
+    names = [*names, *calibrated, "quality", "solar_zenith"]
+    block = _Block(translator, source, target, seconds[0], names, [array.attrs for array in arrays])
     made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
     described, copied = {}, {theirs for _, theirs in translator.network.copied(source, target)}
@@ -82,19 +77,12 @@ def _cut(size: int, side: int, rim: int) -> tuple[int, ...]:
     return (*(side,) * (count - 1), size - side * (count - 1))
 
 
-def _variables(translator: Any, target: str) -> list[str]:
-    names = [band.name for band in translator.bands(target)]
-    calibrated = translator.network.is_calibrated
-    extras = [f"{name}_std" for name in names] + ["extrapolated"] if calibrated else []
-    return [*names, *extras, "quality", "solar_zenith"]
-
-
 class _Block:
     """Translates one block [h, w, channel]: the source's bands as satpy has them, latitude, longitude, seconds."""
 
-    def __init__(self, translator: Any, source: str, to: str, start: float, names: list[str], modifiers: list[Any]):
+    def __init__(self, translator: Any, source: str, to: str, start: float, names: list[str], attributes: list[Any]):
         self.translator, self.source, self.to, self.start, self.names = translator, source, to, start, names
-        self.divided = [any(str(one).startswith("sunz") for one in each) for each in modifiers]
+        self.attributes = [{key: each.get(key, ()) for key in ("units", "modifiers")} for each in attributes]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         latitude, longitude, seconds = np.moveaxis(values[..., -3:], -1, 0)
@@ -110,10 +98,7 @@ class _Block:
         for index, band in enumerate(self.translator.bands(self.source)):
             field = values[..., index]
             if band.kind == "reflectance":
-                field = field / 100
-                if not self.divided[index]:
-                    field = field / np.cos(np.radians(np.minimum(zenith, LOW_SUN)))
-                field = np.where((zenith > LOW_SUN) & np.isfinite(field), np.float32(0), field)
+                field = to_reflectance(field, self.attributes[index], zenith)
             tile[band.name] = (("y", "x"), field.astype(np.float32), {"units": band.unit})
         output = np.full((*values.shape[:2], len(self.names)), np.nan, np.float32)
         output[..., self.names.index("solar_zenith")] = zenith

@@ -5,7 +5,6 @@ other = translator.translate(satxlate_jax.read_tile(path), to="H8")
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -59,8 +58,7 @@ class TileTranslator:
     def with_bands(self, source: str, numbers: Collection[int], target: str) -> tuple["TileTranslator", str]:
         """The translator for images of a satellite that hold these bands, and the name that the satellite has there.
 
-        Raises:
-          InputError: one is missing that the network needs; a spectral flow can go without some.
+        InputError where one is missing that the network needs; a spectral flow can go without some.
         """
         if absent := [band.name for band in self.bands(source) if band.number not in numbers]:
             raise InputError(f"the Scene lacks {', '.join(absent)} of {source}, which the network needs; load it")
@@ -69,11 +67,6 @@ class TileTranslator:
     def can_translate(self, source: str, target: str) -> bool:
         """Tell if one satellite's images can be made of another's: of the networks that were trained, any."""
         return {source, target} <= {*self.satellites}
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """The former name of `metadata`."""
-        return self.metadata
 
     @property
     def satellites(self) -> tuple[str, ...]:
@@ -86,20 +79,12 @@ class TileTranslator:
         return int(self.metadata["step"])
 
     def bands(self, satellite: str) -> tuple[Band, ...]:
-        """The bands it reads or makes of a satellite.
-
-        Raises:
-          InputError: the checkpoint does not know that satellite.
-        """
+        """The bands it reads or makes of a satellite; InputError where the checkpoint does not know that."""
         domain = self.domain(satellite)
         return tuple(get_satellite(domain).band(number) for number in self.network.bands[domain])
 
     def domain(self, satellite: str) -> str:
-        """The checkpoint's own name for a satellite: 'H8' finds 'H8', or else the only one such as 'H8_15'.
-
-        Raises:
-          InputError: the checkpoint does not know that satellite.
-        """
+        """The checkpoint's name for a satellite: of 'H8' it is 'H8' or the only 'H8_...'; InputError if none."""
         if satellite in self.satellites:
             return satellite
         labelled = [name for name in self.satellites if name.split("_", 1)[0] == satellite]
@@ -170,10 +155,7 @@ class TileTranslator:
         seed: int = 0,
         latent: bool = False,
     ) -> list[xr.Dataset]:
-        """Translate tiles of one satellite and one size together, side by side on all local devices.
-
-        Arguments, result and errors are those of `translate`.
-        """
+        """Translate tiles of one satellite and one size together, on all local devices; see `translate`."""
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
@@ -183,16 +165,14 @@ class TileTranslator:
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
             missing = ~np.isfinite(x[index]).all(-1)
-            output = unstack_bands(
-                values[index], missing, tile, layout, self.bands(target), target, _of_image(extras, index)
-            )
+            own = extras.of_image(index)
+            output = unstack_bands(values[index], missing, tile, layout, self.bands(target), target, own)
             if z is not None:
                 output["latent"] = ((f"{layout.rows}_latent", f"{layout.columns}_latent", "channel"), z[index])
             outputs.append(output.assign_attrs(self._origin(tile, target)))
         return outputs
 
     def _origin(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
-        """Attributes of what was made of a tile."""
         return {
             "satellite": target.split("_", 1)[0],
             **get_satellite(target).platform,
@@ -204,7 +184,6 @@ class TileTranslator:
         }
 
     def _source(self, satellite: str | None) -> str:
-        """The domain of a tile's satellite."""
         if satellite is None:
             raise InputError("the tile does not say which satellite saw it; pass source=, or set attrs['satellite']")
         return self.domain(satellite)
@@ -309,9 +288,3 @@ class TileTranslator:
         made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
         kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})
-
-
-def _of_image(extras: Extras, index: int) -> Extras:
-    """The part of a batch's extras that one image has."""
-    parts = (None if part is None else part[index] for part in (extras.std, extras.extrapolated, extras.samples))
-    return replace(extras, **dict(zip(("std", "extrapolated", "samples"), parts, strict=True)))  # type: ignore[arg-type]

@@ -16,13 +16,14 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax import atomic, cli
+from satxlate_jax.archive.catalog import find_inputs, take_part
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
+from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
 from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK, images_at_once
-from satxlate_jax.translation.inputs import find_inputs, read_input, take_part
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
 from satxlate_jax.translation.translate import TileTranslator
@@ -37,14 +38,7 @@ TRANSLATING, WRITING = 2, 1
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the subcommand `translate`.
-
-    Returns:
-      0: at least one output is there (new or from before).
-
-    Raises:
-      InputError: a mistake of the user, or every input failed.
-    """
+    """Run the subcommand `translate`: 0 where at least one output is there (new or from before), else InputError."""
     use_program_cache()
     translator = load(options.checkpoint, options.step, block=options.block or BLOCK)
     translator.check_samples(options.samples)
@@ -115,7 +109,7 @@ def _keep_reasons(path: Path, reasons: list[str]) -> None:
 
 
 def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
-    """What a worker of Beam does; the reason where the part has no output."""
+    """A worker's part of a job on Beam; the reason where the part has no output."""
     try:
         main(parse("translate", cli.words_of_part(words, part)))
     except InputError as error:
@@ -150,23 +144,18 @@ Item = tuple[Path, xr.Dataset | Failure]
 def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
 ) -> tuple[int, list[dict[str, str]]]:
-    """Translate files; complete outputs are left alone, a bad input does not stop the rest.
+    """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and `tiles_in_memory`.
-
-    Args:
-      translator: what to translate with.
-      files: the inputs.
-      sink: where translations go.
-      names: of the variables to write.
-      options: of the command: to, samples, seed, surprise, resolution_km, overwrite, workers.
+    and `tiles_in_memory`. Of the command's options it takes to, samples, seed, surprise, resolution_km, overwrite,
+    workers.
 
     Returns:
-      How many outputs were there already, and file and reason of each failure.
+      How many outputs were there already, complete, and file and reason of each failure.
     """
     sink.plan(files)
-    waiting = _lacking(files, sink, options.overwrite)
+    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
+    waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
@@ -209,12 +198,6 @@ def translate_files(
     return len(files) - len(waiting), failures
 
 
-def _lacking(files: Sequence[Path], sink: Sink, overwrite: bool) -> list[Path]:
-    """The inputs whose output is not there."""
-    looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
-    return [file for file in looked_at if overwrite or not sink.is_complete(file)]
-
-
 def tiles_in_memory(workers: int, at_once: int) -> int:
     """Most tiles on their way: read ahead, translated `at_once`, not yet written; of one satellite and shape."""
     return workers * AHEAD + (TRANSLATING + 3) * at_once + WRITING + 1
@@ -235,7 +218,6 @@ def _group(items: Iterable[Item], at_once: Callable[[xr.Dataset], int]) -> Itera
 
 
 def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[Path, xr.Dataset | str]]:
-    """Outputs, or reasons why there are none."""
     file, first = group[0]
     try:
         if isinstance(first, Failure):
@@ -249,11 +231,7 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[P
 
 
 def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:
-    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`.
-
-    Raises:
-      InputError: `as_instrument` is asked of a VAE-GAN.
-    """
+    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`."""
     for satellite in SATELLITES:
         translator = translator.ready_for(satellite, as_instrument)
     return translator
@@ -264,8 +242,7 @@ def made_variables(
 ) -> list[str]:
     """Names of the variables to write: bands (1-based; default all), what is known of their errors, and quality.
 
-    Raises:
-      InputError: the target lacks a band asked for.
+    InputError where the target lacks a band asked for.
     """
     made = {band.number: band.name for band in translator.bands(to)}
     absent = [number for number in bands or () if number not in made]

@@ -34,16 +34,10 @@ def are_granules(inputs: Sequence[str]) -> bool:
 def translate_granules(
     translator: TileTranslator, options: argparse.Namespace, names: Sequence[str], command: str
 ) -> tuple[int, int, list[dict[str, str]]]:
-    """Translate scans; what this checkpoint made already stays.
+    """Translate scans and write variables of those names; what this checkpoint made already stays.
 
-    Args:
-      translator: what to translate with.
-      options: of the command: inputs, to, output, tiles, overwrite.
-      names: of the variables to write.
-      command: for the history.
-
-    Returns:
-      Outputs written, outputs that were there, and file and reason of each failure.
+    Of the command's options it takes inputs, to, output, tiles, overwrite; `command` is for the history. Returns
+    outputs written, outputs that were there, and file and reason of each failure.
     """
     import_satpy()
     granules, strange = find_granules(options.inputs)
@@ -117,10 +111,8 @@ def _write(
 def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
     """Write what `translate_on_area` gives as CF netCDF with the sensor's projection, block by block, atomically.
 
-    Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary.
-
-    Raises:
-      InputError: the file cannot be written, or the area is not of a geostationary satellite.
+    Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary. InputError
+    where the file cannot be written, or the area is not of a geostationary satellite.
     """
     area = made.attrs["area"]
     mapping = area.crs.to_cf()

@@ -49,8 +49,7 @@ class ZarrFolder(OutputFolder):
     def plan(self, sources: Sequence[Path]) -> None:
         """Take in what is to come, so that the time axis is laid out once and in order.
 
-        Raises:
-          InputError: two files, or a file and a store, are of the same tile and time.
+        InputError where two files, or a file and a store, are of the same tile and time.
         """
         for source in sources:
             if (known := parse_name(source)) is None:

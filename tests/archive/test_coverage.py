@@ -12,6 +12,8 @@ from matplotlib.image import imread
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import (
     PAIR_COLUMNS,
+    FolderIndex,
+    find_inputs,
     find_tiles,
     locate_pairs,
     parse_name,
@@ -20,9 +22,7 @@ from satxlate_jax.archive.catalog import (
     write_pairs,
 )
 from satxlate_jax.archive.coverage import describe, find_gaps, summarize_tiles, tabulate
-from satxlate_jax.archive.folder_walk import FolderIndex
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.inputs import find_inputs
 
 START = datetime(2019, 12, 30)
 

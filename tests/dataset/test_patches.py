@@ -3,7 +3,9 @@ import pytest
 import tensorflow as tf
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import cut_patches, patch_offsets, serialize_patches
+from satxlate_jax.dataset.records import serialize_patches
+from satxlate_jax.dataset.selection import patch_offsets
+from satxlate_jax.dataset.tile_patches import cut_patches
 
 
 @pytest.mark.parametrize(

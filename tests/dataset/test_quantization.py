@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.dataset.quantization import MISSING, quantize
+from satxlate_jax.dataset.records import MISSING, quantize
 from satxlate_jax.instruments import SATELLITES
 from tests.archives import dequantize
 

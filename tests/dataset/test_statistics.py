@@ -6,7 +6,7 @@ import pytest
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.quantization import quantize
+from satxlate_jax.dataset.records import quantize
 from satxlate_jax.dataset.statistics import PERCENTILES, BandCounts, count_tile, read_statistics
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.reader import read_tile

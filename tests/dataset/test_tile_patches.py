@@ -6,7 +6,7 @@ import pytest
 
 from satxlate_jax.archive.catalog import find_tiles, parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.quantization import quantize
+from satxlate_jax.dataset.records import quantize
 from satxlate_jax.dataset.selection import Selection
 from satxlate_jax.dataset.tile_patches import (
     MISSING_BANDS,

@@ -7,7 +7,7 @@ import pytest
 
 from configs.default import get_config, ordered
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.patches import cut_patches
+from satxlate_jax.dataset.tile_patches import cut_patches
 from satxlate_jax.instruments import normalize, published_statistics
 from satxlate_jax.l1g.reader import read_tile
 from satxlate_jax.training.input import data_metadata, training_batches, validation_batches

@@ -14,7 +14,7 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.translation.inputs import take_part
+from satxlate_jax.archive.catalog import take_part
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from satxlate_jax.dataset import record_reader
-from satxlate_jax.dataset.patches import read_bytes_feature
-from satxlate_jax.dataset.record_reader import ENDS, DamagedRecordError, RecordFiles, write_ends
+from satxlate_jax.dataset import records as module
+from satxlate_jax.dataset.records import ENDS, DamagedRecordError, RecordFiles, read_bytes_feature, write_ends
 
 LENGTHS = (5, 0, 1, 7)
 
@@ -61,7 +60,7 @@ def test_any_order_in_any_thread(files):
 
 
 def test_more_shards_than_may_be_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(record_reader, "OPEN_FILES", 2)
+    monkeypatch.setattr(module, "OPEN_FILES", 2)
     paths = [str(tmp_path / f"{index}") for index in range(20)]
     for index, path in enumerate(paths):
         with tf.io.TFRecordWriter(path) as writer:
@@ -95,8 +94,8 @@ def test_another_number_of_records_than_promised(files, lengths):
 
 def test_a_bucket_is_read_like_a_disk(files, monkeypatch):
     """By way of epath, which hands gs:// on to the libraries for it; here it is given what is on disk."""
-    monkeypatch.setattr(record_reader, "_LocalFile", record_reader._RemoteFile)
-    monkeypatch.setattr(record_reader, "_BLOCK", 5000)  # bytes: neither one record nor all
+    monkeypatch.setattr(module, "_LocalFile", module._RemoteFile)
+    monkeypatch.setattr(module, "_BLOCK", 5000)  # bytes: neither one record nor all
     paths, file_format = files
     records = RecordFiles(paths, LENGTHS, file_format)
     assert [bytes(records.read(number)) for number in reversed(range(13))] == examples()[::-1]
@@ -111,7 +110,7 @@ def test_a_table_of_contents_is_used_where_it_fits(tmp_path, monkeypatch):
     write_ends(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"x.tfrecord-0", "x.tfrecord-1", ENDS}
     with monkeypatch.context() as patch:
-        patch.setattr(record_reader, "_find_ends", None)  # nobody looks for them
+        patch.setattr(module, "_find_ends", None)  # nobody looks for them
         records = RecordFiles(paths, (300, 2), "tfrecord")
         assert [bytes(records.read(number)) for number in (299, 0, 301)] == [
             bytes([number]) * 5000 for number in (299 % 251, 0, 1)
