@@ -21,8 +21,8 @@ def run_parts(
 
     `do` makes of (number, count) the part's result; `merge` adds the second result to the first, which it may alter,
     and returns it; `keep` is what a worker does with the merged one, such as writing it where all can read it.
-    `options` are those of `tfds build --beam_pipeline_options`. InputError where Beam does not take them, or a part
-    failed.
+    `options` are those of --beam_pipeline_options, such as 'runner=FnApiRunner'. InputError where Beam does not take
+    them, or a part failed.
     """
     try:
         with beam.Pipeline(options=PipelineOptions([f"--{option}" for option in options.split(",")])) as pipeline:
