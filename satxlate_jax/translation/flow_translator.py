@@ -148,7 +148,7 @@ class FlowTranslator(TileTranslator):
     def can_adopt(self, satellite: str, as_instrument: bool = False) -> bool:
         """Tell if the run can translate a satellite that it does not know: of its instruments, or with its bands."""
         theirs = get_satellite(satellite)
-        if satellite in {name.split("_", 1)[0] for name in self.satellites}:
+        if satellite in {get_satellite(name).name for name in self.satellites}:
             return False
         ours = [get_satellite(name) for name in self.satellites]
         alike = any(one.instrument == theirs.instrument for one in ours)

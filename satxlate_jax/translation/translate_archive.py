@@ -18,7 +18,7 @@ from tqdm import tqdm
 from satxlate_jax import atomic, cli
 from satxlate_jax.archive.catalog import find_inputs, take_part
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
@@ -157,7 +157,7 @@ def translate_files(
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
     waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
-    bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
+    bands = {get_satellite(name).name: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
 
     def translate(tiles: Sequence[xr.Dataset]) -> list[xr.Dataset]:
