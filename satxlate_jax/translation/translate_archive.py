@@ -48,7 +48,8 @@ def main(options: argparse.Namespace) -> int:
     command = shlex.join(["satxlate", "translate", *options.words])
     if are_granules(options.inputs):
         return _translate_granules(translator, options, command)
-    translator = adopt_others(translator, options.as_instrument)
+    for satellite in SATELLITES:  # to translate from, too
+        translator = translator.ready_for(satellite, options.as_instrument)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
     for satellite in satellites if options.repair else ():
@@ -228,13 +229,6 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[P
             return [(file, str(error))]
         halves = group[: len(group) // 2], group[len(group) // 2 :]  # so that the others do not suffer from a bad one
         return [outcome for half in halves for outcome in _translate_group(half, translate)]
-
-
-def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:
-    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`."""
-    for satellite in SATELLITES:
-        translator = translator.ready_for(satellite, as_instrument)
-    return translator
 
 
 def made_variables(
