@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,16 @@ def translate_granules(
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")
-                read = replace(needed, granules=tuple(one for one in needed.granules if one.name not in faults))
+                read = ", ".join(granule.name for granule in needed.granules if granule.name not in faults)
                 for tile, path in waiting.items():
-                    _write(ready, read, scene, tile, path, options.to, names, command)
+                    to = options.to
+                    made = ready.translate(grid_tile(scene, tile), to) if tile else translate_on_area(ready, scene, to)
+                    wanted = [name for name in made if name in (*names, "solar_zenith")]
+                    made = made[wanted].assign_attrs(source=read)
+                    if tile:
+                        write_tile_netcdf(made, path, metadata=ready.metadata, command=command)
+                    else:
+                        _write_on_area(made, ready, path, command)
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
@@ -89,26 +95,7 @@ def _path(folder: Path, scan: Scan, to: str, tile: str) -> Path:
     return folder / ("_".join(part for part in parts if part) + ".nc")
 
 
-def _write(
-    translator: TileTranslator,
-    scan: Scan,
-    scene: Any,
-    tile: str,
-    path: Path,
-    to: str,
-    names: Sequence[str],
-    command: str,
-) -> None:
-    made = translator.translate(grid_tile(scene, tile), to) if tile else translate_on_area(translator, scene, to)
-    made = made[[name for name in made if name in (*names, *([] if tile else ["solar_zenith"]))]]
-    made = made.assign_attrs(source=", ".join(granule.name for granule in scan.granules))
-    if tile:
-        write_tile_netcdf(made, path, metadata=translator.metadata, command=command)
-    else:
-        write_on_area(made, translator, path, command)
-
-
-def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
+def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
     """Write what `translate_on_area` gives as CF netCDF with the sensor's projection, block by block, atomically.
 
     Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary. InputError
