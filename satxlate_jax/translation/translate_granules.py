@@ -107,13 +107,8 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
         raise InputError("the Scene is not on a geostationary grid; grid it to tiles with --tiles")
     height = mapping["perspective_point_height"]
     x, y = (np.asarray(vector) / height for vector in area.get_proj_vectors())
-    attributes = {
-        "source_satellite": made.attrs["source_satellite"],
-        "satellite": made.attrs["satellite"],
-        "source": made.attrs["source"],
-        "checkpoint_run": translator.run,
-        "checkpoint_step": translator.step,
-    }
+    attributes = {name: made.attrs[name] for name in ("source_satellite", "satellite", "source")}
+    attributes |= {"checkpoint_run": translator.run, "checkpoint_step": translator.step}
     plain = xr.Dataset({name: (array.dims, array.data, dict(array.attrs)) for name, array in made.items()})
     plain["solar_zenith"].attrs = {"units": "degree", "standard_name": "solar_zenith_angle"}
     described = describe_tile(plain.assign_attrs(attributes), translator.metadata, command)
