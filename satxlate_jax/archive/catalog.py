@@ -410,7 +410,7 @@ def find_inputs(
         if path.is_dir():
             found = find_tiles(path, satellites=None if pairs else satellites, **filters)
             if listed is not None:
-                wanted = {name.split("_", 1)[0] for name in satellites}
+                wanted = {get_satellite(name).name for name in satellites}
                 sides = {side.path for pair in locate_pairs(listed, found) for side in pair if side.satellite in wanted}
                 found = [file for file in found if file.path in sides]
             if not found:

@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,6 @@ class SplitCount:
         for one in fields(self)[1:]:
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
-    @property
-    def bad_files(self) -> int:
-        """Files that could not be used, as opposed to those that rightly gave nothing (night, no data)."""
-        return sum(reason in BAD_REASONS for _, reason, _ in self.skipped)
-
     def to_bytes(self) -> bytes:
         """The counts as another process can read them with `from_bytes`."""
         content = io.BytesIO()
@@ -103,13 +98,12 @@ class Manifest:
     def check(self) -> None:
         """Raises InputError where more files are bad than max_bad_fraction allows."""
         to_read = sum(len(files) for files in self._chosen.splits.values())
-        bad = sum(count.bad_files for count in self.splits.values())
-        if bad <= self._selection.max_bad_fraction * to_read:
+        bad = [entry for count in self.splits.values() for entry in count.skipped if entry[1] in BAD_REASONS]
+        if len(bad) <= self._selection.max_bad_fraction * to_read:
             return
-        skipped = [entry for count in self.splits.values() for entry in count.skipped]
-        file, _, detail = next(entry for entry in skipped if entry[1] in BAD_REASONS)
+        file, _, detail = bad[0]
         raise InputError(
-            f"already {bad} of {to_read} files of {self._selection.satellite} cannot be used, more than "
+            f"already {len(bad)} of {to_read} files of {self._selection.satellite} cannot be used, more than "
             f"max_bad_fraction {self._selection.max_bad_fraction:g} allows ({_listed(self._reasons())}); the first is "
             f"{file} ({detail}); mend the files or raise max_bad_fraction"
         )
@@ -143,15 +137,12 @@ class Manifest:
                 split: {name: getattr(count, name) for name in split_counts} for split, count in self.splits.items()
             },
             "empty_splits": self._empty_splits(),
-            "skipped": [
-                {"file": os.path.relpath(file, self._root), "split": split, "reason": reason, "detail": detail}
-                for split, file, reason, detail in skipped
-            ],
-            "faulty": [
-                {"file": os.path.relpath(file, self._root), "split": split, "fault": fault}
-                for split, file, fault in faulty
-            ],
+            "skipped": [self._entry(*entry, names=("reason", "detail")) for entry in skipped],
+            "faulty": [self._entry(*entry, names=("fault",)) for entry in faulty],
         }
+
+    def _entry(self, split: str, file: str, *words: str, names: Sequence[str]) -> dict[str, str]:
+        return {"file": os.path.relpath(file, self._root), "split": split, **dict(zip(names, words, strict=True))}
 
     def why_empty(self, split: str) -> str:
         """The reasons why none of a split's files gave an example."""

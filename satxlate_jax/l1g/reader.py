@@ -253,8 +253,7 @@ def read_groups(
 
 def _read_request(resolution_km: float, request: Request) -> xr.Dataset:
     path, bands = request
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MissingBandWarning)
+    with warnings.catch_warnings(action="ignore", category=MissingBandWarning):
         return read_tile(path, resolution_km, bands=sorted(set(bands)))
 
 

@@ -125,9 +125,8 @@ class Scan:
         """The granules with those bands (1-based) and rows (parts of the full disk, 0 north to 1 south), or all."""
         wanted, reader = None if bands is None else set(bands), self.reader
         kept = [one for one in self.granules if wanted is None or one.band is None or one.band in wanted]
-        if rows is not None and self.granules[0].scene != "FLDK" and reader.name == "ahi_hsd":
-            rows = None  # Japan and target areas are in one piece
-        if rows is not None and reader.segments > 1:
+        is_one_piece = reader.name == "ahi_hsd" and self.granules[0].scene != "FLDK"  # Japan and target areas
+        if rows is not None and reader.segments > 1 and not is_one_piece:
             low, high = (1 - rows[1], 1 - rows[0]) if reader.from_south else rows
             first, last = int(low * reader.segments) + 1, int(high * reader.segments) + 1
             kept = [one for one in kept if first <= one.segment <= last]

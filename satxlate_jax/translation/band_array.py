@@ -105,6 +105,10 @@ class Layout:
         others = [place for place, dim in enumerate(self.dims) if dim not in (self.rows, self.columns)]
         return self.dims, np.expand_dims(field, others)
 
+    def coordinates(self, tile: xr.Dataset) -> dict[Hashable, xr.Variable]:
+        """The coordinates of a tile that its bands have."""
+        return {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(self.dims)}
+
     def find_angles(
         self, tile: xr.Dataset, satellite_longitude: float | None = None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -263,8 +267,7 @@ def unstack_bands(
     variables["quality"] = (*layout.put_back(quality), dict(QUALITY))
     if extras.extrapolated is not None:
         variables["extrapolated"] = (*layout.put_back(extras.extrapolated.astype(np.int8)), dict(EXTRAPOLATED))
-    coordinates = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
-    return xr.Dataset(variables).assign_coords(coordinates)
+    return xr.Dataset(variables).assign_coords(layout.coordinates(tile))
 
 
 def _title(band: Band, satellite: str, words: str) -> str:

@@ -147,10 +147,9 @@ class FlowTranslator(TileTranslator):
 
     def can_adopt(self, satellite: str, as_instrument: bool = False) -> bool:
         """Tell if the run can translate a satellite that it does not know: of its instruments, or with its bands."""
-        theirs = get_satellite(satellite)
-        if satellite in {name.split("_", 1)[0] for name in self.satellites}:
+        theirs, ours = get_satellite(satellite), [get_satellite(name) for name in self.satellites]
+        if theirs in ours:
             return False
-        ours = [get_satellite(name) for name in self.satellites]
         alike = any(one.instrument == theirs.instrument for one in ours)
         return alike or (as_instrument and bool(shared_bands(satellite, ours[0].name)))
 
@@ -232,8 +231,8 @@ class FlowTranslator(TileTranslator):
         }
         title = f"surprise: that of the band of {source} that stands out most, in {title}"
         variables["surprise"] = (*layout.put_back(bits.max(-1)), {"units": "bit", "long_name": title})
-        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(layout.dims)}
-        return xr.Dataset(variables, kept, {"satellite": source, "source": tile.attrs.get("source", "")})
+        attributes = {"satellite": source, "source": tile.attrs.get("source", "")}
+        return xr.Dataset(variables, layout.coordinates(tile), attributes)
 
     def repair(self, tile: xr.Dataset, *, source: str | None = None) -> xr.Dataset:
         """Fill the bands that a tile lacks, and pixels missing in some of its bands.

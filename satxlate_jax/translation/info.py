@@ -93,7 +93,7 @@ def describe_translation(path: str) -> list[str]:
 
 def _domain(satellites: Mapping[str, Any], name: str) -> str:
     """A run's own name for a satellite, of which files keep the first part alone."""
-    return name if name in satellites else next(each for each in satellites if each.split("_", 1)[0] == name)
+    return name if name in satellites else next(each for each in satellites if get_satellite(each).name == name)
 
 
 def main(options: argparse.Namespace) -> None:

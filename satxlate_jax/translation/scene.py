@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from satxlate_jax.geometry import solar_position
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance, to_scene
 from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
@@ -64,7 +65,7 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}
-    attributes = {"satellite": target.split("_", 1)[0], "source_satellite": satellite.name, "area": area}
+    attributes = {"satellite": get_satellite(target).name, "source_satellite": satellite.name, "area": area}
     return xr.Dataset(variables, attrs=attributes | kept)
 
 
@@ -93,7 +94,7 @@ class _Block:
         tile = xr.Dataset(
             {"solar_zenith": (("y", "x"), zenith)},
             {"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)},
-            {"satellite": self.source.split("_", 1)[0]},
+            {"satellite": get_satellite(self.source).name},
         )
         for index, band in enumerate(self.translator.bands(self.source)):
             field = values[..., index]

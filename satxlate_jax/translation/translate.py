@@ -87,7 +87,7 @@ class TileTranslator:
         """The checkpoint's name for a satellite: of 'H8' it is 'H8' or the only 'H8_...'; InputError if none."""
         if satellite in self.satellites:
             return satellite
-        labelled = [name for name in self.satellites if name.split("_", 1)[0] == satellite]
+        labelled = [name for name in self.satellites if get_satellite(name).name == satellite]
         if len(labelled) == 1:
             return labelled[0]
         raise InputError(
@@ -174,7 +174,7 @@ class TileTranslator:
 
     def _origin(self, tile: xr.Dataset, target: str) -> dict[str, Any]:
         return {
-            "satellite": target.split("_", 1)[0],
+            "satellite": get_satellite(target).name,
             **get_satellite(target).platform,
             "tile": tile.attrs.get("tile", ""),
             "source": tile.attrs.get("source", ""),
@@ -284,7 +284,10 @@ class TileTranslator:
         values = as_plain(moved.data, "the DataArray")
         output = self._translate_batch(values, to, source, samples, seed, latent=False)
         platform = get_satellite(target).platform
-        attributes = {"satellite": target.split("_", 1)[0], "source_satellite": source.split("_", 1)[0]} | platform
+        attributes = {
+            "satellite": get_satellite(target).name,
+            "source_satellite": get_satellite(source).name,
+        } | platform
         made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
         kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})

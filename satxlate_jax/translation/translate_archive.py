@@ -18,7 +18,7 @@ from tqdm import tqdm
 from satxlate_jax import atomic, cli
 from satxlate_jax.archive.catalog import find_inputs, take_part
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
@@ -48,7 +48,8 @@ def main(options: argparse.Namespace) -> int:
     command = shlex.join(["satxlate", "translate", *options.words])
     if are_granules(options.inputs):
         return _translate_granules(translator, options, command)
-    translator = adopt_others(translator, options.as_instrument)
+    for satellite in SATELLITES:  # to translate from, too
+        translator = translator.ready_for(satellite, options.as_instrument)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
     for satellite in satellites if options.repair else ():
@@ -157,7 +158,7 @@ def translate_files(
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
     waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
-    bands = {name.split("_", 1)[0]: tuple(band.number for band in translator.bands(name)) for name in others}
+    bands = {get_satellite(name).name: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)
 
     def translate(tiles: Sequence[xr.Dataset]) -> list[xr.Dataset]:
@@ -228,13 +229,6 @@ def _translate_group(group: Sequence[Item], translate: Callable) -> list[tuple[P
             return [(file, str(error))]
         halves = group[: len(group) // 2], group[len(group) // 2 :]  # so that the others do not suffer from a bad one
         return [outcome for half in halves for outcome in _translate_group(half, translate)]
-
-
-def adopt_others(translator: TileTranslator, as_instrument: bool = False) -> TileTranslator:
-    """The translator with all satellites that it can also translate from, see `FlowTranslator.can_adopt`."""
-    for satellite in SATELLITES:
-        translator = translator.ready_for(satellite, as_instrument)
-    return translator
 
 
 def made_variables(

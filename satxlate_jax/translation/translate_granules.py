@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,16 @@ def translate_granules(
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")
-                read = replace(needed, granules=tuple(one for one in needed.granules if one.name not in faults))
+                read = ", ".join(granule.name for granule in needed.granules if granule.name not in faults)
                 for tile, path in waiting.items():
-                    _write(ready, read, scene, tile, path, options.to, names, command)
+                    to = options.to
+                    made = ready.translate(grid_tile(scene, tile), to) if tile else translate_on_area(ready, scene, to)
+                    wanted = [name for name in made if name in (*names, "solar_zenith")]
+                    made = made[wanted].assign_attrs(source=read)
+                    if tile:
+                        write_tile_netcdf(made, path, metadata=ready.metadata, command=command)
+                    else:
+                        _write_on_area(made, ready, path, command)
                     written += 1
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
@@ -89,26 +95,7 @@ def _path(folder: Path, scan: Scan, to: str, tile: str) -> Path:
     return folder / ("_".join(part for part in parts if part) + ".nc")
 
 
-def _write(
-    translator: TileTranslator,
-    scan: Scan,
-    scene: Any,
-    tile: str,
-    path: Path,
-    to: str,
-    names: Sequence[str],
-    command: str,
-) -> None:
-    made = translator.translate(grid_tile(scene, tile), to) if tile else translate_on_area(translator, scene, to)
-    made = made[[name for name in made if name in (*names, *([] if tile else ["solar_zenith"]))]]
-    made = made.assign_attrs(source=", ".join(granule.name for granule in scan.granules))
-    if tile:
-        write_tile_netcdf(made, path, metadata=translator.metadata, command=command)
-    else:
-        write_on_area(made, translator, path, command)
-
-
-def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
+def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, command: str) -> None:
     """Write what `translate_on_area` gives as CF netCDF with the sensor's projection, block by block, atomically.
 
     Coordinates x and y are scanning angles in radians, as CF has them of the grid mapping geostationary. InputError
@@ -120,13 +107,8 @@ def write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, comm
         raise InputError("the Scene is not on a geostationary grid; grid it to tiles with --tiles")
     height = mapping["perspective_point_height"]
     x, y = (np.asarray(vector) / height for vector in area.get_proj_vectors())
-    attributes = {
-        "source_satellite": made.attrs["source_satellite"],
-        "satellite": made.attrs["satellite"],
-        "source": made.attrs["source"],
-        "checkpoint_run": translator.run,
-        "checkpoint_step": translator.step,
-    }
+    attributes = {name: made.attrs[name] for name in ("source_satellite", "satellite", "source")}
+    attributes |= {"checkpoint_run": translator.run, "checkpoint_step": translator.step}
     plain = xr.Dataset({name: (array.dims, array.data, dict(array.attrs)) for name, array in made.items()})
     plain["solar_zenith"].attrs = {"units": "degree", "standard_name": "solar_zenith_angle"}
     described = describe_tile(plain.assign_attrs(attributes), translator.metadata, command)
