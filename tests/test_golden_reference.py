@@ -65,7 +65,7 @@ def test_generator_loss_and_gradients(cycles, golden):
 
 def test_discriminator_loss_and_gradients(golden):
     objective, batch = build_objective(golden.config), golden.images("x")
-    fakes = jax.jit(objective.fakes)(golden.generator, batch, golden.images("noise_dis"))
+    _, fakes = jax.jit(objective.translate_all)(golden.generator, batch, golden.images("noise_dis"))
     loss = jax.jit(jax.value_and_grad(objective.discriminator_loss, has_aux=True))
     (total, parts), gradients = loss(golden.discriminator, batch, fakes)
     check("dloss", golden, total, parts, gradients)
