@@ -246,16 +246,10 @@ def find_tiles(
 ) -> list[TileFile]:
     """The L1G files in a folder and all folders in it, sorted by satellite, time and tile; others are passed over.
 
-    Args:
-      root: an archive's root, a satellite's folder, GEONEX-L1G itself, or any folder above or between.
-      satellites: names such as 'G16' (a domain such as 'H8_15' is its satellite); default all, as of the next four.
-      tiles: names such as 'h09v03'.
-      years: calendar years.
-      days: days of the year, 1 to 366.
-      hours: hours of the day, 0 to 23, UTC.
-      all_versions: list every version and copy of a tile, not only the one of the highest version.
-      index: listings remembered from an earlier search.
-      progress: show a progress bar (on a terminal only).
+    The folder may be an archive's root, a satellite's folder, GEONEX-L1G itself, or any above or between. Filters, by
+    default all, are names of satellites (a domain such as 'H8_15' is its satellite) and of tiles, years, days of the
+    year (1 to 366) and hours (UTC). `all_versions` lists every version and copy of a tile, not only the one of the
+    highest version; `index` holds listings of earlier searches; `progress` shows a bar, on a terminal.
 
     Raises:
       InputError: root is no folder, or there is no such satellite, tile, day or hour.

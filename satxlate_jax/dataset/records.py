@@ -3,13 +3,12 @@
 A step of the packed values is 0.01 K or 1e-4 reflectance (`packing.PACKING`), as in the L1G files that this project
 writes, so that values which come straight from such a file survive unchanged.
 
-Examples are written and read here without tensorflow: a patch is copied once, from its tile to its record, in the
-processes that read tiles. A record parses to the same as what `tfds` makes of the same example.
+Examples are written and read without tensorflow: a patch is copied once, from its tile to its record, in the processes
+that read tiles. A record parses to the same as what `tfds` makes of the same example.
 
-Files lie on disk or in a bucket. ArrayRecord files have a table of contents. For TFRecord files a build leaves one
-beside them (`write_ends`); where it is not, the records' lengths alone are read when a shard is first asked for one, 12
-bytes a record (of an object in a bucket all of it, in large parts: requests are what takes long there). Nothing else is
-read but what is asked for, and damage is noticed by its checksum.
+Files lie on disk or in a bucket. A build leaves a table of contents beside TFRecord files (`write_ends`; ArrayRecord
+files have their own); where there is none, the records' lengths alone are read when a shard is first asked for one (in
+a bucket all of it, in large parts: requests are what takes long there). Damage is noticed by a record's checksum.
 
 Sources: Protocol Buffers' encoding, and tensorflow/core/example/{example,feature}.proto; the comment on the format in
 tensorflow/core/lib/io/record_writer.h (length, its masked CRC-32C, data, theirs).

@@ -112,13 +112,10 @@ def read_packed(
 ) -> tuple[np.ndarray, np.ndarray | None, list[str], dict[str, int]]:
     """Reads bands (1-based) of one L1G file onto the 2 km grid: `read_tile`, quantised, in less time.
 
-    A `viewpoint` is that of the files that are wanted, simulated ones seen from another satellite's place.
-
-    Returns:
-      uint16 [band, 300, 300] (see `records`); the solar zenith angle in degrees, float32 [300, 300], or None where
-      the file lacks it or it is not asked for; damage of angles that were not asked for; and name of each thermal
-      band -> pixels whose temperature cannot be, which are missing. L1GError where the file cannot be read, is of
-      another viewpoint (ViewpointError) or lacks a band (MissingBandError).
+    Returns uint16 [band, 300, 300] (see `records`); the solar zenith angle in degrees, float32 [300, 300], or None
+    where the file lacks it or it is not asked for; damage of angles that were not asked for; and name of each thermal
+    band -> pixels whose temperature cannot be, which are missing. L1GError where the file cannot be read, lacks a band
+    (MissingBandError) or is not seen from the place of the satellite `viewpoint`, by default its own (ViewpointError).
     """
     path, size = Path(path), geometry.pixels_of(2.0)
     angles = ("solar_zenith",) if with_zenith else ()

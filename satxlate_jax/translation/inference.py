@@ -220,20 +220,11 @@ def run_network(
     members: int = 0,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Translate images x, float32 [n, h, w, band] in network units, of a source to a target, in blocks.
+    """Translate images x, float32 [n, h, w, band] in network units, of a source to a target.
 
-    Args:
-      params: the generator's, a nested dict.
-      translator: the network they belong to.
-      x: the images.
-      source: satellite of x.
-      target: satellite to make.
-      radius: `view_radius` of the network, needed with `block`.
-      margin: pixels by which the image is continued by reflection before and cut after. With `radius` no pixel sees the
-        network's zeros beyond the edge.
-      block: largest side computed at once, pixels; None: the whole image.
-      members: of an ensemble over the latent noise; 0 is none, the plain translation.
-      seed: of the noise.
+    At most `block` pixels a side are computed at once (None: the whole image), for which `radius` must be `view_radius`
+    of the network. By `margin` pixels the image is continued by reflection before and cut after: with `radius` no pixel
+    sees the network's zeros beyond the edge. `members` are of an ensemble over latent noise by a seed; 0 is none.
 
     Returns:
       float32 [n, h, w, target band]: the translation, or the ensemble's mean; and its standard deviation, or None.

@@ -148,11 +148,8 @@ def translate_files(
     """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and `tiles_in_memory`. Of the command's options it takes to, samples, seed, surprise, resolution_km, overwrite,
-    workers.
-
-    Returns:
-      How many outputs were there already, complete, and file and reason of each failure.
+    and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete, and file
+    and reason of each failure.
     """
     sink.plan(files)
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
