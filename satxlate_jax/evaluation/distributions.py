@@ -53,9 +53,9 @@ class JointHistogram(_Summed):
         return np.clip((values.astype(np.float64) - self.low) / self.width, 0, len(self.counts) - 1).astype(np.int64)
 
     def add(self, predicted: np.ndarray, true: np.ndarray) -> None:
-        """Count pairs of bins in, [pair] each."""
+        """Count pairs of bins in, of any shape."""
         n = len(self.counts)
-        self.counts += np.bincount(predicted * n + true, minlength=n * n).reshape(n, n)
+        self.counts += np.bincount((predicted * n + true).ravel(), minlength=n * n).reshape(n, n)
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """Errors (prediction minus truth) [2 n - 1] in the band's unit, ascending, and how often each occurred."""

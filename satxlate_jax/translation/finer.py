@@ -18,7 +18,7 @@ from satxlate_jax.geometry import PIXELS, TILE_DEGREES
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
 from satxlate_jax.models.spectral_flow import SpectralFlow, name_pattern
-from satxlate_jax.translation.inference import FlowProgram
+from satxlate_jax.translation.inference import Drawn, FlowProgram, Predicted
 
 FITTED_KM = 2.0
 
@@ -53,9 +53,27 @@ class FinerProgram:
     def __init__(self, program: FlowProgram, factor: int):
         self._program, self._factor = program, factor
 
-    def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def distribution(self, x: np.ndarray, source: str, target: str) -> Predicted:
         """Mean, standard deviation and `extrapolated`."""
-        mean, std, far = self._program.distribution(self._coarse(x), source, target)
+        return self._predicted(x, *self._program.distribution(self._coarse(x), source, target), source, target)
+
+    def draw(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> Drawn:
+        """One sample beside the distribution; its details, too, depend on seed, member and place."""
+        draw, mean, std, far = self._program.draw(self._coarse(x), source, target, seed, member, places)
+        (made, fine), factor = self._detail(x, draw, source, target), self._factor
+        shape = (*(factor * side for side in std.shape[1:3]), len(fine))
+        for index, place in enumerate(places):
+            noise = np.random.default_rng((seed, member, place)).standard_normal(shape, np.float32)[None]
+            noise -= _repeat(_means(noise, factor), factor)
+            noise *= np.sqrt(self._variance(source, target, fine) / (1 - 1 / factor**2))
+            noise *= _interpolate(std[[index]][..., fine], factor)
+            made[index][..., fine] += noise[0, : x.shape[1], : x.shape[2]]
+        return made, *self._predicted(x, mean, std, far, source, target)
+
+    def _predicted(
+        self, x: np.ndarray, mean: np.ndarray, std: np.ndarray, far: np.ndarray, source: str, target: str
+    ) -> Predicted:
+        """Those of 2 km on the pixels of x, with details."""
         made, fine = self._detail(x, mean, source, target)
         spread = _repeat(std, self._factor)
         spread[..., fine] = _interpolate(std[..., fine], self._factor) * np.sqrt(
@@ -64,21 +82,6 @@ class FinerProgram:
         rows, columns = x.shape[1:3]
         flags = _repeat(far[..., None], self._factor)[..., 0]
         return made, spread[:, :rows, :columns], flags[:, :rows, :columns]
-
-    def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> np.ndarray:
-        """One draw; its details, too, depend on seed, member and place."""
-        coarse, factor = self._coarse(x), self._factor
-        std = self._program.distribution(coarse, source, target)[1]
-        draw = self._program.sample(coarse, source, target, seed, member, places)
-        made, fine = self._detail(x, draw, source, target)
-        shape = (*(factor * side for side in std.shape[1:3]), len(fine))
-        for index, place in enumerate(places):
-            noise = np.random.default_rng((seed, member, place)).standard_normal(shape, np.float32)[None]
-            noise -= _repeat(_means(noise, factor), factor)
-            noise *= np.sqrt(self._variance(source, target, fine) / (1 - 1 / factor**2))
-            noise *= _interpolate(std[[index]][..., fine], factor)
-            made[index][..., fine] += noise[0, : x.shape[1], : x.shape[2]]
-        return made
 
     def _coarse(self, x: np.ndarray) -> np.ndarray:
         return _means(self._padded(x), self._factor)

@@ -310,15 +310,13 @@ class FlowTranslator(TileTranslator):
         center, scale = self._statistics(target)
         finer = finer_by(tiles[0]) if tiles else 1
         program = FinerProgram(self._flow, finer) if finer > 1 else self._flow
-        mean, std, far = program.distribution(images, source, target)
         # the same noise at all times of a place, so that a series of samples does not flicker by it
         names = [str(tile.attrs.get("tile", "")) for tile in tiles] or [""] * len(x)
         places = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+        drawn = [program.draw(images, source, target, seed, member, places) for member in range(samples)]
+        mean, std, far = drawn[0][1:] if drawn else program.distribution(images, source, target)
         fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
-        fields += [
-            denormalize(program.sample(images, source, target, seed, member, places), center, scale)
-            for member in range(samples)
-        ]
+        fields += [denormalize(draw, center, scale) for draw, *_ in drawn]
         ours, theirs = np.array(self.network.copied(source, target), int).reshape(-1, 2).T
         passed, bands = x[..., ours], self.bands(source)
         noise = np.where(np.isfinite(passed), [bands[number].noise for number in ours], np.nan)

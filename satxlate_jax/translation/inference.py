@@ -53,10 +53,12 @@ def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, targ
     return jnp.concatenate([found.mean, found.std, found.extrapolated[..., None].astype(found.mean.dtype)], -1)
 
 
-def _sample(
+def _draw(
     flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str, key: jax.Array, places: Any, *first: int
 ) -> jax.Array:
-    return flow.sample(params, x, source, target, jax.vmap(partial(jax.random.fold_in, key))(places), *first)
+    """A sample beside the distribution: the compiler finds what both need and computes it once."""
+    sample = flow.sample(params, x, source, target, jax.vmap(partial(jax.random.fold_in, key))(places), *first)
+    return jnp.concatenate([sample, _distribute(flow, params, x, source, target)], -1)
 
 
 def _from_latent(flow: SpectralFlow, params: Any, z: jax.Array, satellite: str, given: str, angles: Any) -> jax.Array:
@@ -263,6 +265,16 @@ def encode_images(
     return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)
 
 
+Predicted = tuple[np.ndarray, np.ndarray, np.ndarray]
+Drawn = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _parts(output: np.ndarray) -> Predicted:
+    """Mean, standard deviation and `extrapolated` of what `_distribute` puts together."""
+    mean, std = np.split(output[..., :-1], 2, axis=-1)
+    return mean, std, output[..., -1] > 0.5
+
+
 class FlowProgram:
     """The spectral flow on images of any size [n, h, w, band and angle]; larger ones go through in blocks.
 
@@ -279,28 +291,27 @@ class FlowProgram:
     def _of_pieces(self, function: Callable, source: str, target: str) -> Callable[..., jax.Array]:
         return lambda piece, *_: _program(function, self.flow, piece.shape, source, target)(self.params, piece)
 
-    def distribution(self, x: np.ndarray, source: str, target: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def distribution(self, x: np.ndarray, source: str, target: str) -> Predicted:
         """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
-        output = self._run(self._of_pieces(_distribute, source, target), x)
-        mean, std = np.split(output[..., :-1], 2, axis=-1)
-        return mean, std, output[..., -1] > 0.5
+        return _parts(self._run(self._of_pieces(_distribute, source, target), x))
 
     def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
         """The regression per pixel [n, h, w, band] in the target's network units."""
         return _apply(self._of_pieces(SpectralFlow.regression, source, target), x, 0, self._block, 0, 1)
 
-    def sample(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> np.ndarray:
-        """One draw [n, h, w, band] in the target's network units; members of one seed are independent.
+    def draw(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> Drawn:
+        """One sample [n, h, w, band] in the target's network units, and what `distribution` returns.
 
-        Images of one number in `places` [n] share their noise.
+        Members of one seed are independent; images of one number in `places` [n] share their noise.
         """
         key = jax.random.fold_in(jax.random.key(seed), member)
 
         def compute(piece: jax.Array, row: int, column: int, places: np.ndarray) -> jax.Array:
-            program = _program(_sample, self.flow, piece.shape, source, target)
+            program = _program(_draw, self.flow, piece.shape, source, target)
             return program(self.params, piece, key, places, row, column)
 
-        return self._run(compute, x, places)
+        output, bands = self._run(compute, x, places), len(self.flow.bands[target])
+        return output[..., :bands], *_parts(output[..., bands:])
 
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""

@@ -84,7 +84,7 @@ class TileTranslator:
         return tuple(get_satellite(domain).band(number) for number in self.network.bands[domain])
 
     def domain(self, satellite: str) -> str:
-        """The checkpoint's name for a satellite: of 'H8' it is 'H8' or the only 'H8_...'; InputError if none."""
+        """The checkpoint's name for a satellite: of H8 that, or the one that begins with it; else InputError."""
         if satellite in self.satellites:
             return satellite
         labelled = [name for name in self.satellites if get_satellite(name).name == satellite]
