@@ -31,9 +31,9 @@ MAY_IMPORT = {
     "dataset": {"archive", "l1g"},
     "models": set(),
     "checkpoints": set(),
-    "training": {"dataset", "models", "checkpoints", "program_cache"},
-    "translation": {"archive", "l1g", "sources", "models", "checkpoints", "program_cache"},
-    "evaluation": {"archive", "l1g", "translation", "program_cache"},
+    "training": {"dataset", "models", "checkpoints", "compilation"},
+    "translation": {"archive", "l1g", "sources", "models", "checkpoints", "compilation"},
+    "evaluation": {"archive", "l1g", "translation", "compilation"},
     "simulator": {"archive", "l1g"},
 }
 WITHOUT_JAX = ("archive", "l1g", "sources", "dataset", "simulator", *EVERYWHERE)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import jax
 import pytest
 
-from satxlate_jax import program_cache
+from satxlate_jax import compilation
 from satxlate_jax.__main__ import SUBCOMMANDS, main
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.benchmarks import BENCHMARKS
@@ -180,11 +180,11 @@ def test_commands_to_go_on_with_can_be_typed(home, data, capsys):
 def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeypatch):
     """JAX makes room in its cache with a pattern, in a folder of such a name never."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-    monkeypatch.setattr(program_cache, "_cache", None)
+    monkeypatch.setattr(compilation, "_cache", None)
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        program_cache.use_program_cache()
+        compilation.use_program_cache()
         assert jax.config.jax_compilation_cache_dir is None and not list(home.iterdir())
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

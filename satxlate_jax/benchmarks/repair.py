@@ -33,7 +33,7 @@ def fit_regression(pixels: np.ndarray, channel: int, degree: int) -> Callable[[n
     others = [index for index in range(pixels.shape[1]) if index != channel]
 
     def features(x: np.ndarray) -> np.ndarray:
-        return monomials(((x - mean) / scale)[:, others], degree, np.concatenate)
+        return monomials(((x - mean) / scale)[:, others], degree)
 
     weights, offset = ridge(features(pixels), pixels[:, [channel]], PENALTY)
     return lambda x: (features(x) @ weights + offset)[:, 0]

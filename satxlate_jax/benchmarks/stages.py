@@ -1,6 +1,7 @@
 """The stages of `satxlate translate` on simulated tiles, each alone and all overlapping; see `bench translate`."""
 
 import argparse
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from satxlate_jax.archive.catalog import find_tiles
 from satxlate_jax.benchmarks.build import LEAST_TILES, SIMULATED_TILES, simulate_tiles
@@ -31,13 +34,19 @@ from satxlate_jax.translation.translate_archive import (
 TARGET = 1.15  # times as long as the slowest stage alone
 
 
-def _per_file(stage: Callable[[Sequence[Path]], object], files: Sequence[Path]) -> float:
-    """Seconds per file, the start subtracted as in `bench build`."""
-    times = [time.perf_counter()]
+def _clocks() -> np.ndarray:
+    """The clock, and the CPU seconds of this process and of those that it has started and ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime])
+
+
+def _per_file(stage: Callable[[Sequence[Path]], object], files: Sequence[Path]) -> np.ndarray:
+    """Seconds and CPU seconds per file, the start subtracted as in `bench build`."""
+    times = [_clocks()]
     for part in (files[:LEAST_TILES], files):
         stage(part)
-        times.append(time.perf_counter())
-    return max((times[2] - 2 * times[1] + times[0]) / (len(files) - LEAST_TILES), 1e-9)
+        times.append(_clocks())
+    return np.maximum((times[2] - 2 * times[1] + times[0]) / (len(files) - LEAST_TILES), 1e-9)
 
 
 def _run(function: Callable, arguments: Iterable, threads: int) -> list[Any]:
@@ -50,7 +59,7 @@ def measure(params: Any, metadata: Mapping[str, Any], count: int) -> Iterator[st
     """The report on `count` tiles; stages have the processes and threads that they have in `translate`."""
     network = make_translator(metadata["config"], metadata["satellites"])
     translator = (FlowTranslator if network.is_calibrated else TileTranslator)(params, metadata, "bench")
-    (source, target, *_), workers = translator.satellites, count_cpus()
+    (source, *_, target), workers = translator.satellites, count_cpus()
     read = partial(read_input, bands={source: [band.number for band in translator.bands(source)]})
     with tempfile.TemporaryDirectory() as folder:
         simulate_tiles(Path(folder, "l1g"), SIMULATED_TILES, count, source)
@@ -76,11 +85,14 @@ def measure(params: Any, metadata: Mapping[str, Any], count: int) -> Iterator[st
                 lambda pair: sink.write(*pair), zip(part, cycle(outputs), strict=False), WRITING
             ),
         }
-        seconds = {name: _per_file(stage, files) for name, stage in stages.items()}
-        for name, spent in seconds.items():
-            yield f"  {name:<22}  {1 / spent:8.2f} tiles/s"
-        spent, slowest = _per_file(whole, files), max(seconds.values())
-    turns, verdict = sum(seconds.values()), "met" if spent <= TARGET * slowest else "missed"
-    yield f"  the whole               {1 / spent:8.2f} tiles/s    of {count}; one after the other {1 / turns:.2f}"
-    yield f"  {spent / slowest:.2f} times as long as the slowest stage (target {TARGET}: {verdict})"
+        spent = {name: _per_file(stage, files) for name, stage in stages.items()}
+        for name, (seconds, busy) in spent.items():
+            yield f"  {name:<22}  {1 / seconds:8.2f} tiles/s    {busy:.3f} CPU seconds each"
+        seconds, busy = _per_file(whole, files)
+    turns, all_busy = sum(spent.values())
+    slowest = max(stage[0] for stage in spent.values())
+    verdict, bound = "met" if seconds <= TARGET * slowest else "missed", workers / all_busy
+    yield f"  the whole               {1 / seconds:8.2f} tiles/s    {busy:.3f} CPU seconds each, of {count}"
+    yield f"  one after the other     {1 / turns:8.2f} tiles/s; {workers} CPUs busy with nothing else {bound:.2f}"
+    yield f"  {seconds / slowest:.2f} times as long as the slowest stage (target {TARGET}: {verdict})"
     yield f"  at most {tiles_in_memory(workers, at_once)} tiles in memory"

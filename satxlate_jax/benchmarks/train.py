@@ -26,11 +26,12 @@ from jax.sharding import Mesh
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import at_least
+from satxlate_jax.compilation import compiler_options
 from satxlate_jax.training import sharding
 from satxlate_jax.training.assembly import build_train_step
 from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.step import abstract_arguments, compiler_options, jit_train_step, profile_options
+from satxlate_jax.training.step import abstract_arguments, jit_train_step, profile_options
 
 WEIGHT, FORWARD = "convolutions: weight gradients", "convolutions: forward, input gradients"
 COPIES, SUMS, REST = "copies and transpositions", "sums over pixels", "everything else, element by element"

@@ -37,8 +37,8 @@ def untrained(config: Any) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple[float, int]:
-    """Seconds per tile of the network between the first two satellites, and how many tiles go through together."""
-    (source, target, *_), at_once = network.bands, images_at_once(SIZE**2, BLOCK)
+    """Seconds per tile of the network, first satellite to last, and how many tiles go through together."""
+    (source, *_, target), at_once = network.bands, images_at_once(SIZE**2, BLOCK)
     channels = len(network.bands[source]) + (network.extra_channels if carries_angles(config) else 0)
     x = np.random.default_rng(0).standard_normal((at_once, SIZE, SIZE, channels), np.float32)
     placed = on_local_devices(params, by_row=False)
@@ -65,7 +65,9 @@ def main(argv: Sequence[str]) -> None:
     config = load_config(words)
     network, params, metadata = untrained(config)
     seconds, at_once = measure_network(params, network, metadata["config"], arguments.tiles)
-    print(f"{' to '.join([*network.bands][:2])}, {config.generator.family}, {config.precision}; {describe_devices()}")
+    print(
+        f"{' to '.join([*network.bands][:: len(network.bands) - 1])}, {config.generator.family}, {config.precision}; {describe_devices()}"
+    )
     print(f"  the network             {1 / seconds:8.2f} tiles/s    {at_once} of {SIZE} x {SIZE} pixels at once")
     try:
         from satxlate_jax.benchmarks import stages  # here, because it needs readers and writers of files

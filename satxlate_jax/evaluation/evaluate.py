@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
+from satxlate_jax.compilation import use_program_cache
 from satxlate_jax.evaluation.anomalies import score_likelihood
 from satxlate_jax.evaluation.baselines import Baseline, make_baselines
 from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
@@ -25,7 +26,6 @@ from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
 from satxlate_jax.options import parse
-from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_archive import FAILURES, write_failures

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from satxlate_jax.models import wavelet
@@ -17,17 +18,43 @@ from satxlate_jax.models.network import Params
 _C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
 
 
-def monomials(x: Any, degree: int, concatenate: Any = jnp.concatenate) -> Any:
-    """All products of one to `degree` of the inputs [..., input] (numpy or jax): [..., feature]."""
-    blocks, n = [x], x.shape[-1]
-    previous: list[tuple[int, ...]] = [(index,) for index in range(n)]
-    for _ in range(degree - 1):
-        following = [(*term, last) for term in previous for last in range(term[-1], n)]
-        places = {term: place for place, term in enumerate(previous)}
-        lower = [places[term[:-1]] for term in following]
-        blocks.append(blocks[-1][..., lower] * x[..., [term[-1] for term in following]])
-        previous = following
-    return concatenate(blocks, -1)
+def _products(inputs: int, factors: int) -> list[tuple[int, ...]]:
+    """All products of so many inputs, by their numbers."""
+    return list(itertools.combinations_with_replacement(range(inputs), factors))
+
+
+def _parts(inputs: int, factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each product's last factor, and that of the product of those before."""
+    places = {product: place for place, product in enumerate(_products(inputs, factors - 1))}
+    found = [(product[-1], places[product[:-1]]) for product in _products(inputs, factors)]
+    last, before = np.array(found).T
+    return last, before
+
+
+def monomials(x: np.ndarray, degree: int) -> np.ndarray:
+    """All products of one to `degree` of the inputs [..., input]: [..., feature]."""
+    blocks = [x]
+    for factors in range(2, degree + 1):
+        last, before = _parts(x.shape[-1], factors)
+        blocks.append(blocks[-1][..., before] * x[..., last])
+    return np.concatenate(blocks, -1)
+
+
+def polynomial(x: jax.Array, weights: jax.Array, degree: int) -> jax.Array:
+    """monomials(x, degree) @ weights [feature, output], by Horner's scheme: the monomials are too many to be made."""
+    n, outputs = x.shape[-1], weights.shape[1]
+    sizes = [len(_products(n, factors)) for factors in range(1, degree)]
+    *lower, highest = jnp.split(weights, np.cumsum(sizes))
+    last, before = _parts(n, degree)
+    kernel = jnp.zeros((n, before.max() + 1, outputs), x.dtype).at[last, before].set(highest)
+    # by product of one factor less: the sum of what its further factors make of it [..., product, output]
+    further = jnp.tensordot(x, kernel, 1, precision="highest")
+    for factors, own in zip(range(degree - 1, 0, -1), reversed(lower), strict=True):
+        last, before = _parts(n, factors)
+        factor, shorter = (jax.nn.one_hot(places, places.max() + 1, dtype=x.dtype) for places in (last, before))
+        value = (further + own) * jnp.matmul(x, factor.T, precision="highest")[..., None]
+        further = jnp.einsum("...po,ps->...so", value, shorter, precision="highest")
+    return further[..., 0, :]
 
 
 def radiance(temperature: Any, wavelength: float, exp: Any = jnp.exp) -> Any:
@@ -58,8 +85,8 @@ class Group(NamedTuple):
     @property
     def features(self) -> int:
         """The number of features, with the air mass's: itself, its square, its products with the inputs."""
-        monomials = math.comb(self.inputs + self.degree, self.degree) - 1
-        return monomials + (2 + self.inputs) * self.thermal
+        products = math.comb(self.inputs + self.degree, self.degree) - 1
+        return products + (2 + self.inputs) * self.thermal
 
     def reference(self, given: Any) -> Any:
         """The mean of the given channels [..., channel] of the kind that is inferred, which outputs refer to; or 0."""
@@ -88,26 +115,33 @@ def make_groups(pattern: Sequence[int], thermal: Sequence[bool], degree: int) ->
     return groups
 
 
-def features(group: Group, fit: Params, inputs: Any, air_mass: Any, library: Any = jnp) -> Any:
-    """What a group's channels are linear in [..., feature], of inputs within their range; by jax or numpy."""
-    found = monomials(inputs, group.degree, library.concatenate)
+def features(group: Group, fit: Params, inputs: np.ndarray, air_mass: np.ndarray) -> np.ndarray:
+    """What a group's channels are linear in [..., feature], of inputs within their range; as `infer` has them."""
+    found = monomials(inputs, group.degree)
     if not group.thermal:
         return found
+    relative = _relative(fit, air_mass, np)
+    return np.concatenate([found, relative, relative**2, relative * inputs], -1)
+
+
+def _relative(fit: Params, air_mass: Any, library: Any) -> Any:
+    """The air mass [..., 1], within the range of the fit, relative to its mean and scale there; by jax or numpy."""
     mean, scale, low, high = fit["air_mass"]
     known = library.where(library.isfinite(air_mass), air_mass, mean)
-    relative = ((library.clip(known, low, high) - mean) / scale)[..., None]
-    return library.concatenate([found, relative, relative**2, relative * inputs], -1)
+    return ((library.clip(known, low, high) - mean) / scale)[..., None]
 
 
 def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A group's channels [..., channel], 0 where another group infers them, and where inputs are far from the fit's."""
     inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
-    far = jnp.einsum("...i,ij,...j->...", inputs, fit["precision"], inputs) > fit["leverage"]
+    far = jnp.sum(jnp.matmul(inputs, fit["precision"], precision="highest") * inputs, -1) > fit["leverage"]
+    inputs, count = jnp.clip(inputs, *fit["range"]), math.comb(group.inputs + group.degree, group.degree) - 1
+    found = polynomial(inputs, fit["weights"][:count], group.degree) + fit["offset"]
     if group.thermal:
         _, _, low, high = fit["air_mass"]
         far |= jnp.isfinite(air_mass) & ((air_mass < low - 0.05) | (air_mass > high + 0.05))
-    found = features(group, fit, jnp.clip(inputs, *fit["range"]), air_mass)
-    found = jnp.matmul(found, fit["weights"], precision="highest") + fit["offset"]
+        relative, (first, second), mixed = _relative(fit, air_mass, jnp), *jnp.split(fit["weights"][count:], [2])
+        found += relative * (first + relative * second + jnp.matmul(inputs, mixed, precision="highest"))
     used = fit["used"] > 0
     return jnp.where(used, found + group.reference(given)[..., None], 0), far[..., None] & used
 

@@ -36,17 +36,22 @@ _SUNLIT, _REFLECTANCE = (3.5, 4.2), (2.1, 2.4)  # um: the channel that sunlight 
 
 
 class Distribution(NamedTuple):
-    """Mean and standard deviation [batch, h, w, band], and bool [batch, h, w] where inputs are as never trained on."""
+    """Mean and standard deviation [batch, h, w, band], bool [batch, h, w] where inputs are as never trained on; a draw.
+
+    The draw, as smooth as the truth, its bands dependent as they are there, is the mean's kind; None if none was made.
+    """
 
     mean: jax.Array
     std: jax.Array
     extrapolated: jax.Array
+    sample: Any = None
 
 
 def _local_means(x: jax.Array) -> jax.Array:
     """Means over CONTEXT x CONTEXT pixels around each, of those inside the image."""
-    window, zero = (1, CONTEXT, CONTEXT, 1), np.zeros((), x.dtype)
-    total = jax.lax.reduce_window(x, zero, jax.lax.add, window, (1, 1, 1, 1), "SAME")
+    total, zero = x, np.zeros((), x.dtype)
+    for window in ((1, CONTEXT, 1, 1), (1, 1, CONTEXT, 1)):
+        total = jax.lax.reduce_window(total, zero, jax.lax.add, window, (1, 1, 1, 1), "SAME")
     inside = (np.convolve(np.ones(size), np.ones(CONTEXT))[CONTEXT // 2 :][:size] for size in x.shape[1:3])
     return total / np.multiply.outer(*inside).astype(x.dtype)[..., None]
 
@@ -345,8 +350,10 @@ class SpectralFlow(EqualByStructure):
     ) -> jax.Array:
         """The inverse of `standardize`: images of z [batch, h, w, channel], by the first member; given ones pass."""
         filled, _ = self.base(params, y, angles, pattern, known)
-        mean, sigma = self.coefficients(params, filled, pattern)
-        made = filled + wavelet.inverse(mean[0] + sigma[0] * z, self.levels)
+        return self._made(filled, *self.coefficients(params, filled, pattern), z, pattern)
+
+    def _made(self, filled: Any, means: Any, sigma: Any, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
+        made = filled + wavelet.inverse(means[0] + sigma[0] * z, self.levels)
         return jnp.where(self.mask(pattern), filled, made)
 
     def _prepare(self, params: Params, x: jax.Array, source: str) -> tuple[jax.Array, jax.Array, Any]:
@@ -360,52 +367,62 @@ class SpectralFlow(EqualByStructure):
         filled, _ = self.regress(params, y, angles, self.axis.given(source, target), known)
         return self.from_axis(params, filled, target)
 
-    def distribution(self, params: Params, x: jax.Array, source: str, target: str) -> Distribution:
+    def distribution(
+        self, params: Params, x: jax.Array, source: str, target: str, key: Any = None, row: Any = 0, column: Any = 0
+    ) -> Distribution:
         """The distribution of a target's image, given the source's x [batch, h, w, band and angle], network units.
 
-        The standard deviation is 0 where a band is passed on.
+        The standard deviation is 0 where a band is passed on. With a key, one for all images or [batch], also a sample;
+        its noise depends on the key and the place: `row` and `column` are those of the image's first pixel.
         """
         y, angles, known = self._prepare(params, x, source)
         pattern, adapter_std = self.axis.given(source, target), self._adapter_std(params, source, target)
         if self.passes(source, target):
             mean = self.from_axis(params, y, target)
-            return Distribution(mean, jnp.broadcast_to(adapter_std, mean.shape), jnp.zeros(x.shape[:-1], bool))
+            std = jnp.broadcast_to(adapter_std, mean.shape)
+            return Distribution(mean, std, jnp.zeros(x.shape[:-1], bool), None if key is None else mean)
+        z = None if key is None else self._noise(params, key, y.shape, target, pattern, row, column)
         if name_pattern(pattern) not in params["base"]:
             responds_alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
-            mean, std = self.infer(params, x, source, target, params["adopted"][source][target])
-            return Distribution(mean, std + adapter_std, jnp.full(x.shape[:-1], not responds_alike))
+            part = params["adopted"][source][target]
+            mean, std = self.infer(params, x, source, target, part)
+            sample = None if z is None else self.infer(params, x, source, target, part, z)[0]
+            return Distribution(mean, std + adapter_std, jnp.full(x.shape[:-1], not responds_alike), sample)
         filled, unlike = self.base(params, y, angles, pattern, known)
-        mean, std = self.moments(params, filled, unlike, *self.coefficients(params, filled, pattern), pattern)
-        std = self.own_std(std, target) + adapter_std
+        means, sigma = self.coefficients(params, filled, pattern)
+        mean, std = self.moments(params, filled, unlike, means, sigma, pattern)
         own = jnp.array(self.axis.of_satellite(target))
-        return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1))
+        sample = None
+        if z is not None:
+            made = self._made(filled, means, sigma, self.smooth(params, z, pattern), pattern)
+            sample = self.from_axis(params, made, target)
+        std = self.own_std(std, target) + adapter_std
+        return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1), sample)
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
         """Mean and standard deviation [batch, h, w, channel] of pixels, of what `base` and `coefficients` give."""
-        missing, details = ~self.mask(pattern), wavelet.inverse(means, self.levels)
-        variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
-        std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0]
-        std = jnp.where(missing, jnp.where(unlike, INFLATION * std, std), 0)
-        return filled + jnp.where(missing, details.mean(0), 0), std
+        # of the channels that are missing, which mostly are few
+        missing = np.setdiff1d(np.arange(self.axis.size), pattern)
+        places = jax.nn.one_hot(missing, self.axis.size, dtype=filled.dtype)
+        details = wavelet.inverse(means[..., missing], self.levels)
+        variance = wavelet.pixel_variance(jnp.mean(sigma[..., missing] ** 2, 0), self.levels) + details.var(0)
+        std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0, missing]
+        std = jnp.where(unlike[..., missing], INFLATION * std, std)
+        mean, std = (jnp.matmul(part, places, precision="highest") for part in (details.mean(0), std))
+        return filled + mean, std
 
     def sample(
         self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
     ) -> jax.Array:
-        """One draw of a target's image: as smooth as the truth, its bands dependent as they are there.
+        """One draw of a target's image; arguments as of `distribution`."""
+        return self.distribution(params, x, source, target, key, row, column).sample
 
-        The noise depends on the key, one for all images or [batch], and the place: `row` and `column` are those of the
-        image's first pixel. The other arguments are those of `distribution`.
-        """
-        y, angles, known = self._prepare(params, x, source)
-        pattern = self.axis.given(source, target)
-        if self.passes(source, target):
-            return self.from_axis(params, y, target)
-        z = jnp.concatenate([self.noise(one, y.shape[1:], row, column) for one in key.reshape(-1)])
-        z = self._correlate(params, z, target, pattern)
-        if name_pattern(pattern) not in params["base"]:
-            return self.infer(params, x, source, target, params["adopted"][source][target], z)[0]
-        z = self.smooth(params, z, pattern)
-        return self.from_axis(params, self.synthesize(params, y, z, angles, pattern, known), target)
+    def _noise(
+        self, params: Params, key: jax.Array, shape: Sequence[int], target: str, pattern: Sequence[int], *first: Any
+    ) -> jax.Array:
+        """Unit Gaussian coefficients [batch, h, w, channel], dependent where what is missing of the target is."""
+        z = jnp.concatenate([self.noise(one, shape[1:], *first) for one in key.reshape(-1)])
+        return self._correlate(params, z, target, pattern)
 
     def _correlate(
         self, params: Params, z: jax.Array, satellite: str, pattern: Sequence[int], *, inverse: bool = False

@@ -122,7 +122,7 @@ class _Fit:
     def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
         """[pixel, feature], as the model computes them."""
         inputs = np.clip(self.given(pixels) @ frame["kernel"] + frame["bias"], *frame["range"])
-        return features(self.group, frame, inputs, pixels.angles[:, 1], np)
+        return features(self.group, frame, inputs, pixels.angles[:, 1])
 
     def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
         """The moments by block of features and output, the last variable, relative to the group's reference."""

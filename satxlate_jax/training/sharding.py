@@ -22,7 +22,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.program_cache import use_program_cache
+from satxlate_jax.compilation import use_program_cache
 
 AXIS = "data"
 

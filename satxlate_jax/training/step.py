@@ -10,15 +10,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from satxlate_jax.compilation import compiler_options
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import carries_angles, satellite_bands, training_sources
 from satxlate_jax.training.optimizers import learning_rate, moving_average
-
-# XLA gives convolutions on CPUs to YNNPACK where it can, whose gradient with respect to the weights is three times
-# slower than that of XLA itself (jaxlib 0.10.2, 3x3, 64 to 64 channels: 30 against 94 G/s on one core).
-_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
-# Half of the time of compiling, and no slower programs where these were measured: spectral flows on small patches.
-_COMPILED_SOON = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 Images = Mapping[str, jax.Array]
 
@@ -159,26 +154,6 @@ def profile_options() -> jax.profiler.ProfileOptions:
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
     return options
-
-
-@functools.cache
-def _knows_options() -> bool:
-    try:
-        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS | _COMPILED_SOON).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
-
-
-def compiler_options(platform: str, *, seldom: bool = False) -> dict[str, Any]:
-    """The options of XLA to compile networks with for devices of a platform, 'cpu', 'gpu' or 'tpu'.
-
-    A program that runs `seldom` is better compiled soon than well. {} where the platform needs none, or XLA does not
-    know them.
-    """
-    if platform != "cpu" or not _knows_options():
-        return {}
-    return _CPU_OPTIONS | (_COMPILED_SOON if seldom else {})
 
 
 def jit_train_step(train_step: TrainStep, mesh: Mesh) -> Any:

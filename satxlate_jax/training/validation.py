@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from satxlate_jax.compilation import compiler_options
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.step import compiler_options
 
 Images = Mapping[str, jax.Array]
 EXAMPLES = 8  # patches in pictures and histograms

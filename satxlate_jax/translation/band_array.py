@@ -238,19 +238,20 @@ def unstack_bands(
     `values` are [row, column, band] in each band's unit, NaN where missing; `missing` says where an input band is, bool
     [row, column]. The tile's coordinates are kept; `target` is the satellite that the bands are of.
     """
-    restrained, limited = limit(values, bands)
-    kept = np.isin(np.arange(len(bands)), extras.copied)
-    values, limited = np.where(kept, values, restrained), limited & ~kept
     zenith, _ = layout.find_angles(tile)
     night = np.zeros(missing.shape, bool) if zenith is None else zenith >= HORIZON
-    flags = {"input_missing": missing, "night": night, "limited": limited.any(-1)}
+    flags = {"input_missing": missing, "night": night, "limited": np.zeros(missing.shape, bool)}
     variables = {}
     for channel, band in enumerate(bands):
-        field = values[..., channel].astype(np.float32)
-        if band.kind == "reflectance" and not kept[channel]:
+        field, limited, is_copied = values[..., [channel]], np.zeros(1, bool), channel in extras.copied
+        if not is_copied:
+            field, limited = limit(field, [band])
+            flags["limited"] |= limited[..., 0]
+        field = field[..., 0].astype(np.float32)
+        if band.kind == "reflectance" and not is_copied:
             field[night] = np.nan
-        attributes = describe_band(band, target, bool(kept[channel]))
-        attributes["limited_pixels"] = int(limited[..., channel].sum())
+        attributes = describe_band(band, target, is_copied)
+        attributes["limited_pixels"] = int(limited.sum())
         variables[band.name] = (*layout.put_back(field), attributes)
         if extras.std is not None:
             spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)

@@ -317,14 +317,16 @@ class FlowTranslator(TileTranslator):
         mean, std, far = drawn[0][1:] if drawn else program.distribution(images, source, target)
         fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
         fields += [denormalize(draw, center, scale) for draw, *_ in drawn]
-        ours, theirs = np.array(self.network.copied(source, target), int).reshape(-1, 2).T
-        passed, bands = x[..., ours], self.bands(source)
-        noise = np.where(np.isfinite(passed), [bands[number].noise for number in ours], np.nan)
-        for number, field in enumerate(fields):
+        for field in fields:
             field[missing] = np.nan
-            field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
+        copied, bands = self.network.copied(source, target), self.bands(source)
+        for ours, theirs in copied:
+            passed = x[..., ours]
+            noise = np.where(np.isfinite(passed), bands[ours].noise, np.nan)
+            for number, field in enumerate(fields):
+                field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
         draws = np.stack(fields[2:], 1) if samples else None
-        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=theirs.tolist())
+        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=[place for _, place in copied])
 
     def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
         unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.compilation import compiler_options
 from satxlate_jax.models.likelihood import condition
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
@@ -45,20 +46,17 @@ def _program(function: Callable, translator: Hashable, shape: tuple[int, ...], *
         return function(translator, params, x, *satellites, *others)
 
     call.__name__ = function.__name__  # in profiles
-    return jax.jit(call)
+    return jax.jit(call, compiler_options=compiler_options(jax.default_backend()))
 
 
-def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
-    found = flow.distribution(params, x, source, target)
-    return jnp.concatenate([found.mean, found.std, found.extrapolated[..., None].astype(found.mean.dtype)], -1)
-
-
-def _draw(
-    flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str, key: jax.Array, places: Any, *first: int
-) -> jax.Array:
-    """A sample beside the distribution: the compiler finds what both need and computes it once."""
-    sample = flow.sample(params, x, source, target, jax.vmap(partial(jax.random.fold_in, key))(places), *first)
-    return jnp.concatenate([sample, _distribute(flow, params, x, source, target)], -1)
+def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, target: str, *draw: Any) -> jax.Array:
+    """Mean, standard deviation, `extrapolated` and, where a key and places are given, a sample, along the channels."""
+    if draw:
+        key, places, *first = draw
+        draw = (jax.vmap(partial(jax.random.fold_in, key))(places), *first)
+    found = flow.distribution(params, x, source, target, *draw)
+    flag = found.extrapolated[..., None].astype(found.mean.dtype)
+    return jnp.concatenate([found.mean, found.std, flag, *[found.sample] * bool(draw)], -1)
 
 
 def _from_latent(flow: SpectralFlow, params: Any, z: jax.Array, satellite: str, given: str, angles: Any) -> jax.Array:
@@ -269,12 +267,6 @@ Predicted = tuple[np.ndarray, np.ndarray, np.ndarray]
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _parts(output: np.ndarray) -> Predicted:
-    """Mean, standard deviation and `extrapolated` of what `_distribute` puts together."""
-    mean, std = np.split(output[..., :-1], 2, axis=-1)
-    return mean, std, output[..., -1] > 0.5
-
-
 class FlowProgram:
     """The spectral flow on images of any size [n, h, w, band and angle]; larger ones go through in blocks.
 
@@ -293,7 +285,12 @@ class FlowProgram:
 
     def distribution(self, x: np.ndarray, source: str, target: str) -> Predicted:
         """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
-        return _parts(self._run(self._of_pieces(_distribute, source, target), x))
+        return self._parts(self._run(self._of_pieces(_distribute, source, target), x), target)
+
+    def _parts(self, output: np.ndarray, target: str) -> Predicted:
+        """Mean, standard deviation and `extrapolated` of what `_distribute` puts together."""
+        bands = len(self.flow.bands[target])
+        return output[..., :bands], output[..., bands : 2 * bands], output[..., 2 * bands] > 0.5
 
     def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
         """The regression per pixel [n, h, w, band] in the target's network units."""
@@ -307,11 +304,11 @@ class FlowProgram:
         key = jax.random.fold_in(jax.random.key(seed), member)
 
         def compute(piece: jax.Array, row: int, column: int, places: np.ndarray) -> jax.Array:
-            program = _program(_draw, self.flow, piece.shape, source, target)
+            program = _program(_distribute, self.flow, piece.shape, source, target)
             return program(self.params, piece, key, places, row, column)
 
-        output, bands = self._run(compute, x, places), len(self.flow.bands[target])
-        return output[..., :bands], *_parts(output[..., bands:])
+        output = self._run(compute, x, places)
+        return output[..., 2 * len(self.flow.bands[target]) + 1 :], *self._parts(output, target)
 
     def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
         """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""

@@ -18,11 +18,11 @@ from tqdm import tqdm
 from satxlate_jax import atomic, cli
 from satxlate_jax.archive.catalog import find_inputs, take_part
 from satxlate_jax.cli import InputError
+from satxlate_jax.compilation import use_program_cache
 from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
-from satxlate_jax.program_cache import use_program_cache
 from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder

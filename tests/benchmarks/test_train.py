@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from satxlate_jax.benchmarks.train import COPIES, FORWARD, WEIGHT, classify, describe_parts, measure_parts
-from satxlate_jax.training.step import compiler_options
+from satxlate_jax.compilation import compiler_options
 
 BATCH, SIZE, INPUTS, OUTPUTS = 2, 16, 3, 5
 

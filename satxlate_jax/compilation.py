@@ -1,13 +1,42 @@
-"""Keep compiled programs for the next process: most of the time that one tile takes is compiling."""
+"""How XLA compiles networks: its options, and the cache of compiled programs that the next process finds."""
 
+import functools
 import glob
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
+# XLA gives convolutions on CPUs to YNNPACK where it can. That is slower than XLA itself: three times for the gradient
+# with respect to the weights (3x3, 64 to 64 channels: 30 against 94 G/s on one core), five times for the spectral
+# flow's network of 24 channels (jaxlib 0.10.2).
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# Half of the time of compiling, and no slower programs where these were measured: spectral flows on small patches.
+_COMPILED_SOON = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+
 SIZE = 4 * 2**30  # bytes; the least recently used are evicted
 _cache: str | None = None  # the folder that this process has set
+
+
+@functools.cache
+def _knows_options() -> bool:
+    try:
+        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS | _COMPILED_SOON).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def compiler_options(platform: str, *, seldom: bool = False) -> dict[str, Any]:
+    """The options of XLA to compile networks with for devices of a platform, 'cpu', 'gpu' or 'tpu'.
+
+    A program that runs `seldom` is better compiled soon than well. {} where the platform needs none, or XLA does not
+    know them.
+    """
+    if platform != "cpu" or not _knows_options():
+        return {}
+    return _CPU_OPTIONS | (_COMPILED_SOON if seldom else {})
 
 
 def use_program_cache() -> None:

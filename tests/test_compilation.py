@@ -4,13 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from satxlate_jax.training.step import compiler_options
+from satxlate_jax.compilation import compiler_options
 from tests.tiny_run import PROJECT, environment
 
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
-from satxlate_jax.program_cache import use_program_cache
+from satxlate_jax.compilation import use_program_cache
 use_program_cache()
 if len(sys.argv) > 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
