@@ -33,7 +33,12 @@ def untrained(config: Any) -> tuple[Any, Any, dict[str, Any]]:
     """The network of a configuration, random weights and the metadata of a run."""
     metadata = {"config": config.to_dict(), "satellites": satellite_entries(config), "step": 0}
     network = make_translator(metadata["config"], metadata["satellites"])
-    return network, network.init(jax.random.key(config.seed)), metadata
+    params = network.init(jax.random.key(config.seed))
+    for pattern in params.get("base", {}).values():
+        for group in pattern.values():
+            if isinstance(group, dict):  # a regression, which is not computed where it is not used
+                group["used"] += 1
+    return network, params, metadata
 
 
 def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple[float, int]:
@@ -65,9 +70,8 @@ def main(argv: Sequence[str]) -> None:
     config = load_config(words)
     network, params, metadata = untrained(config)
     seconds, at_once = measure_network(params, network, metadata["config"], arguments.tiles)
-    print(
-        f"{' to '.join([*network.bands][:: len(network.bands) - 1])}, {config.generator.family}, {config.precision}; {describe_devices()}"
-    )
+    source, *_, target = network.bands
+    print(f"{source} to {target}, {config.generator.family}, {config.precision}; {describe_devices()}")
     print(f"  the network             {1 / seconds:8.2f} tiles/s    {at_once} of {SIZE} x {SIZE} pixels at once")
     try:
         from satxlate_jax.benchmarks import stages  # here, because it needs readers and writers of files

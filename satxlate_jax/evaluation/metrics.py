@@ -12,9 +12,11 @@ Assoc. 102 (2007), 359-378, the CRPS of a Gaussian.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from scipy import ndimage, special
+from scipy import special
 
 DATA_RANGE = {"reflectance": 1.6, "brightness_temperature": 200.0}
 """Ranges that PSNR and SSIM refer to, as published: reflectance 0 to 1.6, brightness temperature over 200 K."""
@@ -205,36 +207,52 @@ def similarity_to(
       The SSIM of a prediction as a function, [h, w], NaN where there is none: on the border of 5 pixels, where either
       is missing, and where less than half of the window's weight is observed; and the pixels that have one.
     """
-    # centred, so that the differences of squares below do not cancel
+    # centred, so that the differences of squares do not cancel
     centre = float(np.mean(truth, where=seen, dtype=np.float64))
-    complete = bool(seen.all())
-    weight: Any = 1.0 if complete else np.maximum(_window_mean(seen.astype(np.float64)), 1e-12)
-    compared, inner = np.zeros(truth.shape, bool), (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
-    compared[inner] = (seen & (weight >= _SSIM_WEIGHT))[inner]
-
-    def local(values: np.ndarray) -> np.ndarray:
-        return _window_mean(values) / weight
-
-    def centred(values: np.ndarray) -> np.ndarray:
-        plain = values.astype(np.float64, copy=False) - centre
-        return plain if complete else np.where(seen, plain, 0.0)
-
-    y = centred(truth)
-    mean_y = local(y)
-    variance_y, full_y = local(y * y) - mean_y**2, mean_y + centre
-    c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
+    compared, border = np.zeros(truth.shape, bool), 2 * _SSIM_RADIUS
+    if min(truth.shape) <= border:
+        return lambda prediction: np.full(truth.shape, np.nan), compared
+    constants = tuple((k * data_range) ** 2 for k in (_SSIM_K1, _SSIM_K2))
+    with jax.enable_x64(True):
+        weight, *local_truth = map(np.asarray, _describe_truth(truth, seen, centre))
+        inner = (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
+        compared[inner] = seen[inner] & (weight >= _SSIM_WEIGHT)
 
     def similarity(prediction: np.ndarray) -> np.ndarray:
-        x = centred(prediction)
-        mean_x = local(x)
-        variance_x, covariance, full_x = local(x * x) - mean_x**2, local(x * y) - mean_x * mean_y, mean_x + centre
-        values = (2 * full_x * full_y + c1) * (2 * covariance + c2)
-        values /= (full_x**2 + (full_y**2 + c1)) * (variance_x + (variance_y + c2))
-        values[~compared] = np.nan
-        return values
+        with jax.enable_x64(True):
+            found = _similarity(prediction, truth, seen, centre, weight, local_truth, constants)
+            return np.where(compared, found, np.nan)
 
     return similarity, compared
 
 
-def _window_mean(values: np.ndarray) -> np.ndarray:
-    return ndimage.correlate1d(ndimage.correlate1d(values, _SSIM_WINDOW, 0), _SSIM_WINDOW, 1)
+@jax.jit
+def _describe_truth(truth: jax.Array, seen: jax.Array, centre: float) -> tuple[jax.Array, ...]:
+    """The weight of each window, and the truth's mean and variance in it [h - 10, w - 10]."""
+    weight = jnp.maximum(_window_mean(seen.astype(jnp.float64)), 1e-12)
+    y = jnp.where(seen, truth.astype(jnp.float64) - centre, 0)
+    mean = _window_mean(y) / weight
+    return weight, mean, _window_mean(y * y) / weight - mean**2
+
+
+@jax.jit
+def _similarity(
+    prediction: jax.Array, truth: Any, seen: Any, centre: float, weight: Any, local_truth: Any, constants: Any
+) -> jax.Array:
+    """SSIM [h, w], NaN on the border."""
+    x, y = (jnp.where(seen, values.astype(jnp.float64) - centre, 0) for values in (prediction, truth))
+    (mean_y, variance_y), (c1, c2), mean_x = local_truth, constants, _window_mean(x) / weight
+    variance_x = _window_mean(x * x) / weight - mean_x**2
+    covariance = _window_mean(x * y) / weight - mean_x * mean_y
+    full_x, full_y = mean_x + centre, mean_y + centre
+    values = (2 * full_x * full_y + c1) * (2 * covariance + c2)
+    values /= (full_x**2 + full_y**2 + c1) * (variance_x + variance_y + c2)
+    return jnp.pad(values, _SSIM_RADIUS, constant_values=jnp.nan)
+
+
+def _window_mean(values: jax.Array) -> jax.Array:
+    """Means in windows inside the image: [h, w] -> [h - 10, w - 10]."""
+    x, numbers = values[None, :, :, None], ("NHWC", "HWIO", "NHWC")
+    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
+        x = jax.lax.conv_general_dilated(x, _SSIM_WINDOW.reshape(shape), (1, 1), "VALID", dimension_numbers=numbers)
+    return x[0, :, :, 0]

@@ -233,13 +233,14 @@ def equalize(
     equal: dict[str, dict[int, np.ndarray]] = {method: {} for method in answers}
     for band in bands:
         fields = {
-            method: np.clip(values[band.number].astype(np.float64), *band.valid_range)
+            method: np.clip(values[band.number], *band.valid_range, dtype=np.float64)
             for method, values in answers.items()
         }
         seen = {method: np.isfinite(fields[MODEL]) & np.isfinite(values) for method, values in fields.items()}
         common = np.all([mask for method, mask in seen.items() if method == MODEL or mask.any()], axis=0)
         for method, values in fields.items():
-            equal[method][band.number] = np.where(common, values, np.nan)
+            np.copyto(values, np.nan, where=~common)
+            equal[method][band.number] = values
     return equal
 
 
