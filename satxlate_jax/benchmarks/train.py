@@ -28,7 +28,7 @@ from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import at_least
 from satxlate_jax.compilation import compiler_options
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step import abstract_arguments, jit_train_step, profile_options

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from satxlate_jax.models import likelihood, wavelet
+from satxlate_jax.models import band_covariance, wavelet
 from satxlate_jax.models.flow_layers import FlowNetwork, Group, brightness_temperature, infer, make_groups, radiance
 from satxlate_jax.models.network import EqualByStructure, Params, find_network
 from satxlate_jax.wavelength_axis import WavelengthAxis
@@ -109,7 +109,7 @@ class SpectralFlow(EqualByStructure):
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters: those of the network, with a leading axis of members, and of the base, all zero or one.
 
-        The base is fitted by training/flow_fit.py before step 0, the calibration by flow_calibration.py after the last.
+        training/flow_init.py fits the base before step 0, flow_calibration.py the calibration after the last.
         """
         n, subbands = self.axis.size, 3 * self.levels + 1
         networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]
@@ -169,7 +169,7 @@ class SpectralFlow(EqualByStructure):
             pattern, own = self.axis.given(satellite, target), self.axis.of_satellite(target)
             if pattern and not self._is_fitted(params, satellite, target) and usual["precision"].any():
                 given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
-                adopted[target] = jax.tree.map(jnp.float32, likelihood.condition(usual, given))
+                adopted[target] = jax.tree.map(jnp.float32, band_covariance.condition(usual, given))
         return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
 
     def can_translate(self, params: Params, source: str, target: str) -> bool:
@@ -431,7 +431,7 @@ class SpectralFlow(EqualByStructure):
         lost = np.setdiff1d(self.axis.of_satellite(satellite), pattern)
         if lost.size < 2 or satellite not in params.get("usual", {}):
             return z
-        return likelihood.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
+        return band_covariance.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
 
     def smooth(self, params: Params, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
         """Independent coefficients z [batch, h, w, channel], made as smooth as the truth."""
@@ -441,13 +441,13 @@ class SpectralFlow(EqualByStructure):
         return z
 
     def surprise(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
-        """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see likelihood.py."""
-        bits = likelihood.surprise(params["usual"][satellite], self._prepare(params, x, satellite)[0], self.levels)
+        """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see band_covariance.py."""
+        bits = band_covariance.surprise(params["usual"][satellite], self._prepare(params, x, satellite)[0], self.levels)
         return bits[..., jnp.array(self.axis.of_satellite(satellite))]
 
     def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
-        """Mean and standard deviation [batch, h, w, band] by `likelihood.infer`, of any set of given channels."""
-        mean, std = likelihood.infer(part, self._prepare(params, x, source)[0], self.levels, z)
+        """Mean and standard deviation [batch, h, w, band] by `band_covariance.infer`, of any set of given channels."""
+        mean, std = band_covariance.infer(part, self._prepare(params, x, source)[0], self.levels, z)
         return self.from_axis(params, mean, target), self.own_std(std, target)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:

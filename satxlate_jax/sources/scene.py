@@ -25,7 +25,15 @@ from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.instruments import SATELLITES, Band, Satellite, get_satellite, is_same_wavelength
 from satxlate_jax.l1g.resampling import resample, resample_angle
 from satxlate_jax.l1g.tile import ANGLES, make_tile, solar_zenith
-from satxlate_jax.sources.granules import BLOCK_BYTES, Granule, Scan, file_system, find_granules, group_scans, is_url
+from satxlate_jax.sources.granule_files import (
+    BLOCK_BYTES,
+    Granule,
+    Scan,
+    file_system,
+    find_granules,
+    group_scans,
+    is_url,
+)
 
 LOW_SUN = 85.0  # degrees of solar zenith angle beyond which reflectance is 0 or missing
 READER_OF = {"ABI": "abi_l1b", "AHI": "ahi_hsd", "AMI": "ami_l1b", "FCI": "fci_l1c_nc", "SEVIRI": "seviri_l1b_native"}

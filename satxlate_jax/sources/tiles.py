@@ -26,7 +26,7 @@ from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.sources import scene as scenes
-from satxlate_jax.sources.granules import Scan, find_granules, group_scans
+from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans
 
 MANIFEST = "manifest.json"
 """Under the output root: what was made of which granules, and what gave nothing and why."""

@@ -11,9 +11,9 @@ from scipy.optimize import nnls
 
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.likelihood import condition, infer
+from satxlate_jax.models.band_covariance import condition, infer
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow, name_pattern
-from satxlate_jax.training.flow_fit import (
+from satxlate_jax.training.flow_init import (
     BLOCKS,
     CALIBRATED_PATCHES,
     BaseFit,

@@ -19,7 +19,7 @@ from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_calibration import calibrate, fit_usual
-from satxlate_jax.training.flow_fit import PATCHES, fit_start, usable_patterns
+from satxlate_jax.training.flow_init import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
 from satxlate_jax.training.step import TrainState, TrainStep
 

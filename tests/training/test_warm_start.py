@@ -9,10 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.training.assembly import build_networks, build_train_step, freeze_rules
+from satxlate_jax.training.build_step import build_networks, build_train_step, freeze_rules
 from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.optimizers import paths, trainable_mask
-from satxlate_jax.training.run_folder import describe_origins, new_satellites, take_over
+from satxlate_jax.training.starting_state import describe_origins, new_satellites, take_over
 
 
 def configuration(default_config, satellites, **fields):

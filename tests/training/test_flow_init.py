@@ -8,9 +8,9 @@ import pytest
 from configs.base_flow import use_flow
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.spectral_flow import SpectralFlow
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.flow_calibration import calibrate
-from satxlate_jax.training.flow_fit import Pixels, fit_adapters, fit_start
+from satxlate_jax.training.flow_init import Pixels, fit_adapters, fit_start
 from satxlate_jax.training.input import Examples
 from satxlate_jax.wavelength_axis import WavelengthAxis
 from tests import tiny_run

@@ -22,7 +22,7 @@ from satxlate_jax import atomic
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import satellite_entries
+from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
 from satxlate_jax.training.optimizers import paths

@@ -15,7 +15,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import band_attributes, solar_zenith
-from satxlate_jax.translation.missing import FLAGS, limit
+from satxlate_jax.translation.filling import FLAGS, limit
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
 # may be, in lower case

@@ -4,8 +4,8 @@ A convolution spreads one NaN over its whole field of view (45 x 45 pixels in th
 the nearest observed value in its place a missing pixel costs only itself.
 
 Repair fills what a satellite's own image lacks: bands, and pixels that are missing in some bands but not in others. The
-bands that are there tell the others at each scale (models/likelihood.py). Where a band is measured around a hole, what
-its estimate gets wrong there is continued into the hole and taken off. Measured values stay as they are.
+bands that are present predict the others at each scale (models/band_covariance.py). Where a band is measured around a
+hole, the error of its estimate there is continued into the hole and subtracted. Measured values stay as they are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
