@@ -52,7 +52,7 @@ def lower_step(config: Any, mesh: Mesh) -> Any:
 def load_step(config: Any, compiled: Any, mesh: Mesh) -> Callable[[], Any]:
     """A function that takes one compiled step after the other on random images and returns its metrics."""
     train_step = build_train_step(config)
-    state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
+    state = sharding.create(mesh, train_step.fresh_state, jax.random.key(config.seed))
     _, shapes, *_ = abstract_arguments(config, train_step, mesh)
     images = {name: jax.random.normal(jax.random.key(0), shape.shape, jnp.float32) for name, shape in shapes.items()}
     batch = {name: jax.device_put(x, sharding.by_rows(mesh)) for name, x in images.items()}

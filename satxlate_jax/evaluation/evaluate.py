@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
+from satxlate_jax.cli import InputError, archive_filters, parse_names, part_arguments
 from satxlate_jax.compilation import use_program_cache
 from satxlate_jax.evaluation.baselines import Baseline, make_baselines
 from satxlate_jax.evaluation.case_selection import Comparison, Task, find_comparison
@@ -80,7 +80,7 @@ def _score(options: argparse.Namespace, *prepared: Any) -> Results:
 
 def _score_part(words: Sequence[str], part: tuple[int, int]) -> Results:
     """What a worker of Beam does."""
-    options = parse("evaluate", [*words_of_part(words, part), "--pictures=0"])
+    options = parse("evaluate", [*part_arguments(words, part), "--pictures=0"])
     return _score(options, *_prepare(options))
 
 

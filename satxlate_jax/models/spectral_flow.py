@@ -213,18 +213,18 @@ class SpectralFlow(EqualByStructure):
         instruments, parts = dict(self.axis.instruments), []
         if instruments[source] != instruments[target]:
             parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
-        return self.own_std(sum(parts, jnp.zeros(self.axis.size)), target)
+        return self.std_from_axis(sum(parts, jnp.zeros(self.axis.size)), target)
 
-    def own_std(self, std: jax.Array, satellite: str) -> jax.Array:
-        """Standard deviations [..., channel] on the axis as those of a satellite's bands, in its network units."""
+    def std_from_axis(self, std: jax.Array, satellite: str) -> jax.Array:
+        """Standard deviations [..., channel] on the axis as those of a satellite's bands [..., band], network units."""
         return std[..., jnp.array(self.axis.of_satellite(satellite))] / jnp.asarray(self.axis.scale(satellite)[0])
 
     # ------------------------------------------------------------ base
 
     def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None) -> Any:
-        """As `regress`, without what is noise."""
+        """As `regress`, with its noise filtered out."""
         filled, unlike = self.regress(params, y, angles, pattern, known)
-        return self.restrain(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
+        return self.wiener_filter(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
 
     def regress(
         self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
@@ -266,11 +266,11 @@ class SpectralFlow(EqualByStructure):
         """True for the channels of a pattern, bool [channel]."""
         return jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
 
-    def restrain(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
-        """The best linear estimate of each wavelet coefficient from the regression's and the given channels' own.
+    def wiener_filter(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
+        """The best linear estimate of each wavelet coefficient from those of the regression and of the given channels.
 
-        A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it
-        out again (a Wiener filter by subband).
+        A regression per pixel amplifies the noise of the given channels. At scales where little but noise is left, this
+        Wiener filter, one per subband, removes it.
         """
         x = wavelet.transform(filled, self.levels)
         for band, gain in zip(wavelet.subbands(x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
@@ -396,7 +396,7 @@ class SpectralFlow(EqualByStructure):
         if z is not None:
             made = self._made(filled, means, sigma, self.smooth(params, z, pattern), pattern)
             sample = self.from_axis(params, made, target)
-        std = self.own_std(std, target) + adapter_std
+        std = self.std_from_axis(std, target) + adapter_std
         return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1), sample)
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
@@ -448,7 +448,7 @@ class SpectralFlow(EqualByStructure):
     def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
         """Mean and standard deviation [batch, h, w, band] by `band_covariance.infer`, of any set of given channels."""
         mean, std = band_covariance.infer(part, self._prepare(params, x, source)[0], self.levels, z)
-        return self.from_axis(params, mean, target), self.own_std(std, target)
+        return self.from_axis(params, mean, target), self.std_from_axis(std, target)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""

@@ -307,13 +307,13 @@ def interpolate(array: Any, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
         return np.full(rows.shape, np.nan, np.float32)
     top, left = int(rows[inside].min()), int(columns[inside].min())
     window = array[top : int(rows[inside].max()) + 2, left : int(columns[inside].max()) + 2]
-    with dask_here():
+    with single_threaded_dask():
         values = np.asarray(window.data, np.float32)
     places = np.where(inside, rows - top, -9), np.where(inside, columns - left, -9)
     return scipy.ndimage.map_coordinates(values, places, order=1, mode="constant", cval=np.nan, prefilter=False)
 
 
-def dask_here() -> Any:
+def single_threaded_dask() -> Any:
     """Dask without threads: HDF5 libraries fail in several."""
     import dask
 

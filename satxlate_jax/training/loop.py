@@ -96,8 +96,8 @@ class StopRequest:
 
 
 @contextmanager
-def without_echoes() -> Iterator[None]:
-    """Keep failures of background writes from being reported twice, while it lasts.
+def errors_reported_once() -> Iterator[None]:
+    """Inside this context failures of background writes are reported only once.
 
     They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
     also print them, with tracebacks. After a failure they may do so until the process ends; `satxlate` silences that.
@@ -105,7 +105,7 @@ def without_echoes() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     hook = sys.unraisablehook
 
-    def is_no_echo(record: logging.LogRecord) -> bool:
+    def is_not_duplicate(record: logging.LogRecord) -> bool:
         return record.exc_info is None or not any(name in record.pathname for name in ("orbax", "clu", "asyncio"))
 
     def ignore_closed_loops(unraisable: Any) -> None:
@@ -113,14 +113,14 @@ def without_echoes() -> Iterator[None]:
             hook(unraisable)
 
     for logger in loggers:
-        logger.addFilter(is_no_echo)
+        logger.addFilter(is_not_duplicate)
     sys.unraisablehook = ignore_closed_loops
     try:
         yield
     finally:
         sys.unraisablehook = hook
         for logger in loggers:
-            logger.removeFilter(is_no_echo)
+            logger.removeFilter(is_not_duplicate)
 
 
 # ---------------------------------------------------------------- progress
@@ -267,7 +267,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
     """
     with ExitStack() as stack:  # closed in reverse order, the checkpoints last
         stop = stack.enter_context(StopRequest())
-        stack.enter_context(without_echoes())
+        stack.enter_context(errors_reported_once())
         mesh, folder = sharding.make_mesh(), PlainPath(workdir)
         sharding.check_batch_size(config.batch_size, mesh)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
@@ -285,7 +285,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         stack.callback(monitor.close)
         if saved < 0:
             monitor.write_run(metadata, state.tree())
-            monitor.write_card(0, train_step.objective.translator, state.translating, {})
+            monitor.write_card(0, train_step.objective.translator, state.inference_params, {})
         examples = config.batch_size * len(training_sources(config))
         progress = Progress(monitor, start, config.steps, config.log_every, examples)
         stack.callback(progress.close)
@@ -319,7 +319,7 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
             state = run.finish(state)
         if step > start:
             with progress.measure("look"):
-                run.validation.evaluate(step, state.translating, run.monitor)
+                run.validation.evaluate(step, state.inference_params, run.monitor)
 
         # 2. It is saved when due, after all events up to its step: a checkpoint is never ahead of TensorBoard.
         last = step >= config.steps or progress.stop_agreed

@@ -44,8 +44,8 @@ def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, missing.any(-1)
 
 
-def limit(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.ndarray]:
-    """Limit each band of [..., band] to its valid range, NaN stays; and say where that changed a value, bool."""
+def clip_to_valid_range(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.ndarray]:
+    """Each band of [..., band] clipped to its valid range, NaN kept; and where that changed a value, bool."""
     low, high = np.array([band.valid_range for band in bands], np.float64).reshape(-1, 2).T
     limited = np.clip(values, low, high)
     return limited, np.isfinite(values) & (limited != values)

@@ -135,7 +135,7 @@ class FlowTranslator(TileTranslator):
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         ours, target = super()._domains(source, to)
-        if self.network.axis.are_alternatives(ours, target):
+        if self.network.axis.are_alternative_band_sets(ours, target):
             raise InputError(f"{ours} and {target} are choices of one satellite's bands; name another satellite")
         if not self.can_translate(ours, target):
             raise InputError(f"run '{self.run}' does not know how bands of {target} follow from those of {ours}")

@@ -24,7 +24,7 @@ from satxlate_jax.translation.band_stacking import (
     stack_bands,
     unstack_bands,
 )
-from satxlate_jax.translation.filling import fill_missing, limit
+from satxlate_jax.translation.filling import clip_to_valid_range, fill_missing
 from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
 
 
@@ -260,7 +260,7 @@ class TileTranslator:
             z = self._encode(x, source)
             return z.reshape(*values.shape[:-3], *z.shape[1:])
         made, extras = self._run(x, source, target, samples, seed)
-        output = limit(made, self.bands(target))[0]
+        output = clip_to_valid_range(made, self.bands(target))[0]
         output[..., list(extras.copied)] = made[..., list(extras.copied)]
         return output.reshape(*values.shape[:-1], -1).astype(np.float32)
 
