@@ -12,7 +12,8 @@ from tqdm import tqdm
 from satxlate_jax import atomic
 from satxlate_jax.cli import InputError
 from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url, recognise
-from satxlate_jax.sources.scene import grid_tile, import_satpy, local_files, open_scan, single_threaded_dask
+from satxlate_jax.sources.gridding import grid_tile
+from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
 from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.netcdf import band_encoding, describe_tile, is_made_by, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
