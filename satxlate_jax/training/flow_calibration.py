@@ -191,7 +191,7 @@ def _draw_factors(truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(shares, 0.04, 4))
 
 
-# ---------------------------------------------------------------- likelihood of wavelet coefficients
+# ---------------------------------------------------------------- covariance of wavelet coefficients
 
 
 def fit_usual(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:

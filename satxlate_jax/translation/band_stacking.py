@@ -1,4 +1,4 @@
-"""Convert a tile's bands to one array [row, column, band] and back, with its dimensions and units.
+"""Stack a tile's bands into one array [row, column, band] and back, with its dimensions and units.
 
 Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flags), 4 (axis, units, standard names).
 """

@@ -1,4 +1,4 @@
-"""Missing and impossible values: filled before the network sees them and marked after, or repaired.
+"""Fill missing and impossible values before the network sees them and mark them after, or repair them.
 
 A convolution spreads one NaN over its whole field of view (45 x 45 pixels in the released model, in all bands). With
 the nearest observed value in its place a missing pixel costs only itself.
@@ -74,7 +74,7 @@ def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def interpolate(field: np.ndarray) -> np.ndarray:
-    """A field [h, w] whose gaps, NaN, continue what is around them, smoothly."""
+    """Fill the gaps, NaN, of a field [h, w] with a smooth continuation of what is around them."""
     gaps = ~np.isfinite(field)
     filled = fill_missing(field[..., None])[0][..., 0]
     for width in WIDTHS:
