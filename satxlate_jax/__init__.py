@@ -10,7 +10,7 @@ _LAZY = {
     "read_tile": "satxlate_jax.l1g.reader",
     "write_tile": "satxlate_jax.l1g.reader",
     "read_scene": "satxlate_jax.sources.scene",
-    "grid_tile": "satxlate_jax.sources.scene",
+    "grid_tile": "satxlate_jax.sources.gridding",
     "to_scene": "satxlate_jax.sources.scene",
     "load": "satxlate_jax.translation.load",
 }

@@ -161,7 +161,7 @@ def add_beam(group: Any) -> None:
     group.add_argument("--beam_parts", type=at_least(1), default=8, metavar="N", help="in how many parts (8)")
 
 
-def words_of_part(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
-    """A command's words with which a worker of Beam does one part."""
+def part_arguments(argv: Sequence[str], part: tuple[int, int]) -> list[str]:
+    """The command line with which a worker of Beam does one part of a command."""
     place = argv.index("--") if "--" in argv else len(argv)
     return [*argv[:place], "--beam_pipeline_options=", f"--part={part[0]}/{part[1]}", *argv[place:]]

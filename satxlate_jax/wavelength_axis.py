@@ -115,8 +115,8 @@ class WavelengthAxis:
             if channel in theirs and (alike or channel not in (*adapted[source], *adapted[target]))
         ]
 
-    def are_alternatives(self, source: str, target: str) -> bool:
-        """Whether two are choices of one satellite's bands (G16_no1, G16_no2) of which neither holds the other."""
+    def are_alternative_band_sets(self, source: str, target: str) -> bool:
+        """Tell if both are subsets of one satellite's bands (G16_no1, G16_no2), neither of which holds the other."""
         ours, theirs = {*self.of_satellite(source)}, {*self.of_satellite(target)}
         return source.split("_", 1)[0] == target.split("_", 1)[0] and bool(ours - theirs and theirs - ours)
 
@@ -126,6 +126,6 @@ class WavelengthAxis:
             self.given(source, target)
             for source, ours in self.channels
             for target, theirs in self.channels
-            if {*theirs} - {*ours} and not self.are_alternatives(source, target)
+            if {*theirs} - {*ours} and not self.are_alternative_band_sets(source, target)
         }
         return tuple(sorted(pattern for pattern in lacking if pattern))

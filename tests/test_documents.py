@@ -65,7 +65,7 @@ RUN_ELSEWHERE = {
     r"python -m satxlate_jax bench repair": "tests/benchmarks/test_bench_repair.py::test_repaired_bands_are_scored",
     r"python -m satxlate_jax translate .*--as_instrument": "tests/translation/test_unseen_satellites.py::"
     "test_it_must_be_asked_for",
-    r"python -m satxlate_jax translate .*--resolution_km": "tests/translation/test_finer.py::"
+    r"python -m satxlate_jax translate .*--resolution_km": "tests/translation/test_finer_pixels.py::"
     "test_details_are_those_of_the_finer_bands_and_their_means_the_2_km_translation",
     r"python -m satxlate_jax translate .*--surprise": "tests/translation/test_surprise.py::"
     "test_files_hold_it_where_it_is_asked_for",

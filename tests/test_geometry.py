@@ -8,7 +8,7 @@ from pyorbital.astronomy import sun_zenith_angle
 from pyorbital.orbital import get_observer_look
 
 from satxlate_jax.geometry import solar_position, view_angles
-from satxlate_jax.simulator import geometry as simulated
+from satxlate_jax.simulator import viewing_geometry as simulated
 
 # UTC, latitude, longitude, geometric topocentric zenith angle and azimuth at sea level, degrees: NREL's SPA (Reda &
 # Andreas, NREL/TP-560-34302, 2008) as pvlib 0.16.1 computes it (pvlib.spa, its own difference of TT and UT).

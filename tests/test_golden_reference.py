@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from satxlate_jax.training.assembly import build_objective, build_train_step
+from satxlate_jax.training.build_step import build_objective, build_train_step
 from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "reference_g16g17_small"

@@ -127,7 +127,7 @@ FORBIDDEN_WITH_THE_STEP = ("tensorflow", "tensorflow_datasets", "pyhdf", "orbax"
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("satxlate_jax.training.assembly", FORBIDDEN_WITH_THE_STEP),
+        ("satxlate_jax.training.build_step", FORBIDDEN_WITH_THE_STEP),
         ("satxlate_jax.models.translator", FORBIDDEN_WITH_THE_STEP),
         ("satxlate_jax", ("numpy", "jax", *FORBIDDEN_WITH_THE_STEP)),
         ("satxlate_jax.__main__", ("numpy", "jax", *FORBIDDEN_WITH_THE_STEP)),

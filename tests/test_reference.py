@@ -21,7 +21,7 @@ from satxlate_jax.dataset.selection import patch_offsets
 from satxlate_jax.dataset.tile_patches import cut_patches
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.l1g.resampling import resample
-from satxlate_jax.training.assembly import build_objective, build_train_step
+from satxlate_jax.training.build_step import build_objective, build_train_step
 from satxlate_jax.training.optimizers import learning_rate
 from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
 from satxlate_jax.translation.inference import run_network

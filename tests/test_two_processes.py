@@ -191,7 +191,7 @@ import jax
 sys.path.insert(0, "tests")
 import tiny_run
 from satxlate_jax.training import sharding, step as step_program
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)
 state, *others = arguments = step_program.abstract_arguments(config, step, mesh)

@@ -90,12 +90,12 @@ STEP = """
 import jax, numpy as np
 from tests import tiny_run
 from satxlate_jax.training import sharding
-from satxlate_jax.training import run_folder as runs
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
+from satxlate_jax.training.starting_state import initial_state
 from satxlate_jax.training.step import abstract_arguments, jit_train_step
 config, mesh = tiny_run.get_config(), sharding.make_mesh()
 step = build_train_step(config)
-state, _ = runs.initial_state(config, step, mesh)
+state, _ = initial_state(config, step, mesh)
 _, shapes, *_ = abstract_arguments(config, step, mesh)
 batch = sharding.to_devices(mesh, {name: np.ones(shape.shape, np.float32) for name, shape in shapes.items()})
 key = sharding.create(mesh, lambda: jax.random.key(config.seed))

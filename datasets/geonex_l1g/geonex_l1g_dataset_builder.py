@@ -22,7 +22,7 @@ from satxlate_jax.archive.catalog import TileFile, find_tiles
 from satxlate_jax.atomic import PlainPath
 from satxlate_jax.cli import InputError, expanded
 from satxlate_jax.dataset import manifest, statistics
-from satxlate_jax.dataset.records import MISSING, scale_and_offset, write_ends
+from satxlate_jax.dataset.records import MISSING, scale_and_offset, write_record_index
 from satxlate_jax.dataset.selection import Selection, choose_files, describe_build, patch_offsets
 from satxlate_jax.dataset.tile_patches import TileReader
 from satxlate_jax.geometry import PIXELS
@@ -257,7 +257,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             counted = self._manifest.splits[split.name].examples
             assert counted == split.num_examples, f"{split.name}: {counted} examples read, {split.num_examples} written"
         if "://" not in str(folder):
-            write_ends(Path(folder))
+            write_record_index(Path(folder))
         tables = {manifest.NAME: self._manifest.as_json(), statistics.NAME: self._manifest.statistics()}
         for name, content in tables.items():
             (folder / name).write_text(json.dumps(content, indent=1))

@@ -424,8 +424,8 @@ def find_inputs(
     return list(files.values())
 
 
-def take_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool = False) -> list[Path]:
-    """Part K of N of the files, where several processes work on the same archive; `whole_tiles` for stores of tiles."""
+def select_part(files: Sequence[Path], part: tuple[int, int], *, whole_tiles: bool = False) -> list[Path]:
+    """Part K of N of the files, for several processes that share an archive; `whole_tiles` keeps a tile in one part."""
     number, count = part
     if not whole_tiles:
         return list(files[number - 1 :: count])

@@ -17,7 +17,7 @@ from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation.baselines import make_baselines
-from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.case_selection import find_comparison
 from satxlate_jax.evaluation.scoring import evaluate, read_cases
 from satxlate_jax.translation.load import load
 

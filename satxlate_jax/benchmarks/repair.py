@@ -19,8 +19,8 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.l1g.reader import read_tile
 from satxlate_jax.models.flow_layers import monomials
 from satxlate_jax.regression import ridge
+from satxlate_jax.translation.filling import interpolate
 from satxlate_jax.translation.load import load
-from satxlate_jax.translation.missing import interpolate
 
 BLOCK, BLOCKS = 40, 8  # pixels of a side, and how many in a file
 PIXELS, FILES = 500, 200  # of a file, and files, that regressions learn from

@@ -28,7 +28,7 @@ from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.cli import at_least
 from satxlate_jax.compilation import compiler_options
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.channels import carries_angles, training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step import abstract_arguments, jit_train_step, profile_options
@@ -52,7 +52,7 @@ def lower_step(config: Any, mesh: Mesh) -> Any:
 def load_step(config: Any, compiled: Any, mesh: Mesh) -> Callable[[], Any]:
     """A function that takes one compiled step after the other on random images and returns its metrics."""
     train_step = build_train_step(config)
-    state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
+    state = sharding.create(mesh, train_step.fresh_state, jax.random.key(config.seed))
     _, shapes, *_ = abstract_arguments(config, train_step, mesh)
     images = {name: jax.random.normal(jax.random.key(0), shape.shape, jnp.float32) for name, shape in shapes.items()}
     batch = {name: jax.device_put(x, sharding.by_rows(mesh)) for name, x in images.items()}

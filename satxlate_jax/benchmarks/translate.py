@@ -14,7 +14,7 @@ from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.train import describe_devices, describe_peak, peak_memory
 from satxlate_jax.cli import at_least
 from satxlate_jax.models.families import make_translator
-from satxlate_jax.training.assembly import satellite_entries
+from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.channels import carries_angles
 from satxlate_jax.training.config import load_config
 from satxlate_jax.translation.inference import (
@@ -74,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
     print(f"{source} to {target}, {config.generator.family}, {config.precision}; {describe_devices()}")
     print(f"  the network             {1 / seconds:8.2f} tiles/s    {at_once} of {SIZE} x {SIZE} pixels at once")
     try:
-        from satxlate_jax.benchmarks import stages  # here, because it needs readers and writers of files
+        from satxlate_jax.benchmarks import translate_stages  # here, because it needs readers and writers of files
     except ModuleNotFoundError as error:
         print(f"  reading, writing            not measured, there is no {error.name}")
     else:
-        print("\n".join(stages.measure(params, metadata, arguments.tiles)))
+        print("\n".join(translate_stages.measure(params, metadata, arguments.tiles)))
     print(describe_peak(peak_memory()))

@@ -6,9 +6,9 @@ writes, so that values which come straight from such a file survive unchanged.
 Examples are written and read without tensorflow: a patch is copied once, from its tile to its record, in the processes
 that read tiles. A record parses to the same as what `tfds` makes of the same example.
 
-Files lie on disk or in a bucket. A build leaves a table of contents beside TFRecord files (`write_ends`; ArrayRecord
-files have their own); where there is none, the records' lengths alone are read when a shard is first asked for one (in
-a bucket all of it, in large parts: requests are what takes long there). Damage is noticed by a record's checksum.
+Files lie on disk or in a bucket. A build leaves an index beside TFRecord files (`write_record_index`; ArrayRecord files
+have their own). Without it the records' lengths, and nothing else, are read when a shard is first asked for one (in a
+bucket the whole shard, in large parts: requests are what takes long there). A record's checksum shows damage.
 
 Sources: Protocol Buffers' encoding, and tensorflow/core/example/{example,feature}.proto; the comment on the format in
 tensorflow/core/lib/io/record_writer.h (length, its masked CRC-32C, data, theirs).
@@ -42,7 +42,7 @@ _TABLES = 64  # of 131 kB; an instrument's bands need a few, unless an archive c
 _LENGTH_DELIMITED = 2  # wire type
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of Feature
 
-ENDS = "record_ends.npz"  # shard -> where each record ends, int64
+RECORD_INDEX = "record_ends.npz"  # shard -> where each record ends, int64
 FILE_FORMATS = ("tfrecord", "array_record")
 OPEN_FILES = 128  # of one split at a time; systems allow a process 1,024
 _BLOCK = 2**24  # bytes of a remote file at a time
@@ -198,19 +198,19 @@ class DamagedRecordError(ValueError):
     """A shard does not hold what the data set's description says."""
 
 
-def write_ends(folder: Path) -> None:
-    """Writes the table of contents of a folder's TFRecord shards beside them; DamagedRecordError if one is none."""
+def write_record_index(folder: Path) -> None:
+    """Write the index of a folder's TFRecord shards beside them; DamagedRecordError where a file is not a shard."""
     shards = sorted(path for path in folder.iterdir() if ".tfrecord" in path.name)
     ends = {path.name: _find_ends(_LocalFile(str(path)), str(path)) for path in shards}
     if ends:
-        with atomic.replacing(folder / ENDS) as temporary, temporary.open("wb") as file:
+        with atomic.replacing(folder / RECORD_INDEX) as temporary, temporary.open("wb") as file:
             np.savez(file, **{name: np.array(places, np.int64) for name, places in ends.items()})
 
 
-def _read_ends(folder: epath.Path) -> Mapping[str, np.ndarray]:
-    """The table of `write_ends`; nothing where there is none, or where it cannot be read."""
+def _read_record_index(folder: epath.Path) -> Mapping[str, np.ndarray]:
+    """What `write_record_index` wrote: shard -> ends; empty where there is none, or it cannot be read."""
     try:
-        with (folder / ENDS).open("rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
+        with (folder / RECORD_INDEX).open("rb") as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, zipfile.BadZipFile):
         return {}
@@ -224,7 +224,7 @@ class RecordFiles:
         self._read: list[Callable[[int], memoryview]]
         opened: Any
         if file_format == "tfrecord":
-            opened, tables = lru_cache(maxsize=OPEN_FILES)(_open_file), _read_ends(epath.Path(paths[0]).parent)
+            opened, tables = lru_cache(maxsize=OPEN_FILES)(_open_file), _read_record_index(epath.Path(paths[0]).parent)
             found = [tables.get(epath.Path(path).name) for path in paths]
             self._read = [_TfrecordShard(*shard, opened).read for shard in zip(paths, lengths, found, strict=True)]
         else:
@@ -291,7 +291,7 @@ class _TfrecordShard:
     def read(self, index: int) -> memoryview:
         file = self._opened(self._path)
         with self._lock:
-            self._ends = self._ends or self._all_ends(file)
+            self._ends = self._ends or self._load_index(file)
         begin, end = self._ends[index - 1] if index else 0, self._ends[index]
         record = file.read(begin, end - begin)
         data = record[_HEAD.size : -_FOOT.size]
@@ -299,8 +299,8 @@ class _TfrecordShard:
             raise DamagedRecordError(f"record {index} of {self._path} is damaged")
         return memoryview(data)
 
-    def _all_ends(self, file: _LocalFile) -> list[int]:
-        """The end of each record, by the table of contents, unless that is another file's."""
+    def _load_index(self, file: _LocalFile) -> list[int]:
+        """The end of each record, from the stored index, or from the file itself where the index is of another file."""
         is_ours = self._stored is not None and self._stored[-1:].tolist() == [file.size()]
         ends = self._stored.tolist() if self._stored is not None and is_ours else _find_ends(file, self._path)
         if len(ends) != self._length:

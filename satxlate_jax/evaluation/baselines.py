@@ -21,12 +21,12 @@ import optax
 from tqdm import trange
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.evaluation.cases import Task
+from satxlate_jax.evaluation.case_selection import Task
 from satxlate_jax.evaluation.composites import GREEN_FORMULAS, formula_green, green_band
 from satxlate_jax.evaluation.distributions import BINS
 from satxlate_jax.instruments import denormalize, get_satellite, normalize, published_statistics
 from satxlate_jax.regression import Moments, least_squares
-from satxlate_jax.translation.missing import fill_missing
+from satxlate_jax.translation.filling import fill_missing
 
 MODEL = "model"
 COARSE = "model_2km"

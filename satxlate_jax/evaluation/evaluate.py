@@ -16,12 +16,12 @@ from typing import Any
 
 import pandas as pd
 
-from satxlate_jax.cli import InputError, archive_filters, parse_names, words_of_part
+from satxlate_jax.cli import InputError, archive_filters, parse_names, part_arguments
 from satxlate_jax.compilation import use_program_cache
-from satxlate_jax.evaluation.anomalies import score_likelihood
 from satxlate_jax.evaluation.baselines import Baseline, make_baselines
-from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
+from satxlate_jax.evaluation.case_selection import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
+from satxlate_jax.evaluation.fault_detection import score_likelihood
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import LACKING, SUMS_FILE, Results, read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
@@ -80,7 +80,7 @@ def _score(options: argparse.Namespace, *prepared: Any) -> Results:
 
 def _score_part(words: Sequence[str], part: tuple[int, int]) -> Results:
     """What a worker of Beam does."""
-    options = parse("evaluate", [*words_of_part(words, part), "--pictures=0"])
+    options = parse("evaluate", [*part_arguments(words, part), "--pictures=0"])
     return _score(options, *_prepare(options))
 
 

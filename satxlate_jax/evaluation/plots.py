@@ -15,7 +15,7 @@ from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band,
 from satxlate_jax.evaluation.distributions import JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
 from satxlate_jax.instruments import Band, get_satellite, is_shared
-from satxlate_jax.translation.finer import FITTED_KM
+from satxlate_jax.translation.finer_pixels import FITTED_KM
 
 _STYLES = {
     "model": ("#1b6ca8", "o"),

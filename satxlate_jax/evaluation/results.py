@@ -18,7 +18,7 @@ from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import BASELINES, COARSE, MODEL, PAIRED, method_name
-from satxlate_jax.evaluation.cases import Case, Comparison, Task
+from satxlate_jax.evaluation.case_selection import Case, Comparison, Task
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, GROUPS, Consistency
 from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, PowerSpectrum
 from satxlate_jax.instruments import Band, get_satellite

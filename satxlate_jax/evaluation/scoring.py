@@ -17,7 +17,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation import metrics
 from satxlate_jax.evaluation.baselines import COARSE, MODEL, Baseline
-from satxlate_jax.evaluation.cases import Case, Comparison, Task, stack
+from satxlate_jax.evaluation.case_selection import Case, Comparison, Task, stack
 from satxlate_jax.evaluation.diagnostics import ALL, FLAGS, grouping_bands, pixel_groups, view_groups
 from satxlate_jax.evaluation.distributions import Calibration, Flicker, JointHistogram, Modes, PowerSpectrum
 from satxlate_jax.evaluation.results import LABELS, Example, Results, empty_sums
@@ -25,7 +25,7 @@ from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.isolation import overlap
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
-from satxlate_jax.translation.finer import FITTED_KM
+from satxlate_jax.translation.finer_pixels import FITTED_KM
 from satxlate_jax.translation.translate import TileTranslator
 
 EXAMINED = 32

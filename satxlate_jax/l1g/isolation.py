@@ -40,13 +40,13 @@ _REPLACE = 75  # exit code of a worker that asks to be replaced
 _SOCKET_BYTES = 1024**2  # fewer switches between the processes than with the system's default
 _SIZE = struct.Struct(">Q")
 
-_is_distrusted = False
+_is_suspect = False
 
 
-def distrust_process() -> None:
-    """Marks this process as one whose C library may be broken; in a worker, another then takes its place."""
-    global _is_distrusted
-    _is_distrusted = True
+def mark_process_suspect() -> None:
+    """Mark this process as one whose C libraries may be corrupt; if it is a worker, a fresh one replaces it."""
+    global _is_suspect
+    _is_suspect = True
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def _work(connection: socket.socket, function: Callable, timeout: float, memory:
             signal.setitimer(signal.ITIMER_REAL, timeout)  # SIGALRM ends a process even inside a C library
             outcome = _answer(function, argument)
             # The HDF4 library can have 32 files open and keeps a damaged one open when it fails to close it.
-            is_broken = _is_distrusted or len(os.listdir("/dev/fd")) > files
+            is_broken = _is_suspect or len(os.listdir("/dev/fd")) > files
             is_broken |= isinstance(outcome, Failure) and outcome.reason == "memory"
             _send(connection, ((outcome,) if is_fresh or not is_broken else None, not is_broken))
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -32,7 +32,7 @@ from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g import packing
 from satxlate_jax.l1g.file_check import find_damage
-from satxlate_jax.l1g.isolation import Failure, distrust_process, read_isolated
+from satxlate_jax.l1g.isolation import Failure, mark_process_suspect, read_isolated
 from satxlate_jax.l1g.resampling import METHODS, Method, resample_angle
 from satxlate_jax.l1g.tile import ANGLES, check_tile, identify, make_tile
 
@@ -91,10 +91,10 @@ def _opened(path: Path) -> Iterator[SD]:
         finally:
             file.end()
     except InputError:
-        distrust_process()
+        mark_process_suspect()
         raise
     except Exception as error:  # on a damaged file pyhdf raises whatever its C library's answers lead to
-        distrust_process()
+        mark_process_suspect()
         raise L1GError(f"{str(path)!r} is damaged ({one_line(error)})") from error
 
 
@@ -177,7 +177,7 @@ def read_arrays(
         faults = [_find_fault(file, name, present[name]) for name in unasked if name in present]
         found.faults += filter(None, faults)
     if absent := [band.name for band in found.bands if band.name not in found.arrays]:
-        distrust_process()  # a library that is no longer sound overlooks data sets
+        mark_process_suspect()  # a library that is no longer sound overlooks data sets
         found.absent = f"{str(path)!r} lacks {', '.join(absent)}"
     return found
 
@@ -188,7 +188,7 @@ def _find_fault(file: SD, name: str, index: int) -> str:
     except _UnusableError as error:
         return f"{name} {error}"
     except Exception as error:
-        distrust_process()
+        mark_process_suspect()
         return f"{name} is damaged ({one_line(error)})"
     return ""
 

@@ -11,7 +11,7 @@ from satxlate_jax.models.layers import ConvBlock, at_least_float32, average_pool
 from satxlate_jax.models.network import Params, find_network
 
 
-class PatchScorer(nnx.Module):
+class PatchDiscriminator(nnx.Module):
     """[batch, h, w, band] -> [batch, h / 2**n_layer, w / 2**n_layer, 1], one score per patch."""
 
     def __init__(self, bands: int, dim: int, n_layer: int, norm: str, activation: str, padding: str, **settings):
@@ -44,7 +44,7 @@ class Discriminator:
         settings = {name: discriminator[name] for name in ("dim", "n_layer", "norm", "activation", "padding")}
         settings |= {"initialization": "gaussian", "dtype": jnp.bfloat16 if precision == "bfloat16" else None}
         self._networks = {
-            satellite: find_network(PatchScorer, len(numbers), remat=remat, **settings)
+            satellite: find_network(PatchDiscriminator, len(numbers), remat=remat, **settings)
             for satellite, numbers in bands.items()
         }
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from satxlate_jax.models import likelihood, wavelet
+from satxlate_jax.models import band_covariance, wavelet
 from satxlate_jax.models.flow_layers import FlowNetwork, Group, brightness_temperature, infer, make_groups, radiance
 from satxlate_jax.models.network import EqualByStructure, Params, find_network
 from satxlate_jax.wavelength_axis import WavelengthAxis
@@ -109,7 +109,7 @@ class SpectralFlow(EqualByStructure):
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters: those of the network, with a leading axis of members, and of the base, all zero or one.
 
-        The base is fitted by training/flow_fit.py before step 0, the calibration by flow_calibration.py after the last.
+        training/flow_init.py fits the base before step 0, flow_calibration.py the calibration after the last.
         """
         n, subbands = self.axis.size, 3 * self.levels + 1
         networks = [self._network.init(each) for each in jax.random.split(key, self.flow["members"])]
@@ -169,7 +169,7 @@ class SpectralFlow(EqualByStructure):
             pattern, own = self.axis.given(satellite, target), self.axis.of_satellite(target)
             if pattern and not self._is_fitted(params, satellite, target) and usual["precision"].any():
                 given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
-                adopted[target] = jax.tree.map(jnp.float32, likelihood.condition(usual, given))
+                adopted[target] = jax.tree.map(jnp.float32, band_covariance.condition(usual, given))
         return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
 
     def can_translate(self, params: Params, source: str, target: str) -> bool:
@@ -213,18 +213,18 @@ class SpectralFlow(EqualByStructure):
         instruments, parts = dict(self.axis.instruments), []
         if instruments[source] != instruments[target]:
             parts = [params["adapters"][name]["std"] for name in (source, target) if name in params["adapters"]]
-        return self.own_std(sum(parts, jnp.zeros(self.axis.size)), target)
+        return self.std_from_axis(sum(parts, jnp.zeros(self.axis.size)), target)
 
-    def own_std(self, std: jax.Array, satellite: str) -> jax.Array:
-        """Standard deviations [..., channel] on the axis as those of a satellite's bands, in its network units."""
+    def std_from_axis(self, std: jax.Array, satellite: str) -> jax.Array:
+        """Standard deviations [..., channel] on the axis as those of a satellite's bands [..., band], network units."""
         return std[..., jnp.array(self.axis.of_satellite(satellite))] / jnp.asarray(self.axis.scale(satellite)[0])
 
     # ------------------------------------------------------------ base
 
     def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None) -> Any:
-        """As `regress`, without what is noise."""
+        """As `regress`, with its noise filtered out."""
         filled, unlike = self.regress(params, y, angles, pattern, known)
-        return self.restrain(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
+        return self.wiener_filter(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
 
     def regress(
         self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
@@ -266,11 +266,11 @@ class SpectralFlow(EqualByStructure):
         """True for the channels of a pattern, bool [channel]."""
         return jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
 
-    def restrain(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
-        """The best linear estimate of each wavelet coefficient from the regression's and the given channels' own.
+    def wiener_filter(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
+        """The best linear estimate of each wavelet coefficient from those of the regression and of the given channels.
 
-        A regression per pixel amplifies the noise of what is given; at scales where little else is left this takes it
-        out again (a Wiener filter by subband).
+        A regression per pixel amplifies the noise of the given channels. At scales where little but noise is left, this
+        Wiener filter, one per subband, removes it.
         """
         x = wavelet.transform(filled, self.levels)
         for band, gain in zip(wavelet.subbands(x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
@@ -396,7 +396,7 @@ class SpectralFlow(EqualByStructure):
         if z is not None:
             made = self._made(filled, means, sigma, self.smooth(params, z, pattern), pattern)
             sample = self.from_axis(params, made, target)
-        std = self.own_std(std, target) + adapter_std
+        std = self.std_from_axis(std, target) + adapter_std
         return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1), sample)
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
@@ -431,7 +431,7 @@ class SpectralFlow(EqualByStructure):
         lost = np.setdiff1d(self.axis.of_satellite(satellite), pattern)
         if lost.size < 2 or satellite not in params.get("usual", {}):
             return z
-        return likelihood.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
+        return band_covariance.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
 
     def smooth(self, params: Params, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
         """Independent coefficients z [batch, h, w, channel], made as smooth as the truth."""
@@ -441,14 +441,14 @@ class SpectralFlow(EqualByStructure):
         return z
 
     def surprise(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
-        """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see likelihood.py."""
-        bits = likelihood.surprise(params["usual"][satellite], self._prepare(params, x, satellite)[0], self.levels)
+        """Bits [batch, h, w, band] beyond the training's average of a satellite's image, see band_covariance.py."""
+        bits = band_covariance.surprise(params["usual"][satellite], self._prepare(params, x, satellite)[0], self.levels)
         return bits[..., jnp.array(self.axis.of_satellite(satellite))]
 
     def infer(self, params: Params, x: jax.Array, source: str, target: str, part: Params, z: Any = 0.0) -> Any:
-        """Mean and standard deviation [batch, h, w, band] by `likelihood.infer`, of any set of given channels."""
-        mean, std = likelihood.infer(part, self._prepare(params, x, source)[0], self.levels, z)
-        return self.from_axis(params, mean, target), self.own_std(std, target)
+        """Mean and standard deviation [batch, h, w, band] by `band_covariance.infer`, of any set of given channels."""
+        mean, std = band_covariance.infer(part, self._prepare(params, x, source)[0], self.levels, z)
+        return self.from_axis(params, mean, target), self.std_from_axis(std, target)
 
     def noise(self, key: jax.Array, shape: Sequence[int], row: Any = 0, column: Any = 0) -> jax.Array:
         """Unit Gaussian coefficients [1, h, w, channel] that depend on the key and on their places alone."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from satxlate_jax.geometry import TILE_DEGREES, tile_grid
 from satxlate_jax.instruments import Band
-from satxlate_jax.simulator import geometry
+from satxlate_jax.simulator import viewing_geometry
 from satxlate_jax.simulator.atmosphere import DETAIL, LEVEL_STEP, LEVELS, RELIEF, Cloud
 from satxlate_jax.simulator.fractals import enlarge
-from satxlate_jax.simulator.geometry import PIXELS, Direction
+from satxlate_jax.simulator.optical_properties import brightness_temperature, planck, planck_slope, spectral
 from satxlate_jax.simulator.scene import Scene, View
-from satxlate_jax.simulator.spectra import brightness_temperature, planck, planck_slope, spectral
+from satxlate_jax.simulator.viewing_geometry import PIXELS, Direction
 
 _SUN_TEMPERATURE = 5772.0  # K, of a black sun (good to 10 % at 3.9 um)
 _SUN_SOLID_ANGLE = 6.794e-5  # sr, seen from the mean distance
@@ -83,7 +83,7 @@ def sun_glint(wind_speed: np.ndarray, sun: Direction, view: Direction) -> np.nda
     """Reflectance, at most 1, of the sun's image in a sea under wind in m/s (Cox & Munk 1954, no direction)."""
     sun = np.minimum(sun[0], 88), sun[1]
     sun_up, view_up = np.cos(np.radians(sun[0])), np.cos(np.radians(view[0]))
-    turn = -geometry.scattering_cosine(sun, view)  # cosine of twice the angle of incidence
+    turn = -viewing_geometry.scattering_cosine(sun, view)  # cosine of twice the angle of incidence
     incidence = np.sqrt(np.maximum(0.5 * (1 + turn), 1e-6))
     tilt = np.clip((sun_up + view_up) / (2 * incidence), 1e-3, 1)  # cosine of the slope that mirrors the sun
     variance = 0.003 + 0.00512 * wind_speed
@@ -133,7 +133,7 @@ class ReflectiveBands:
 
     def __init__(self, scene: Scene, view: View, pixels: int):
         self._scene, self._view, self._factor = scene, view, pixels // PIXELS
-        self._cosine = geometry.scattering_cosine(scene.sun, view.direction)
+        self._cosine = viewing_geometry.scattering_cosine(scene.sun, view.direction)
         wind_speed = 4.5 + 2.5 * scene.weather.front  # m/s
         self._glint = self._finer(sun_glint(wind_speed, scene.sun, view.direction))
         self._path = self._finer((scene.sun_air_mass + view.air_mass) / 2)
@@ -161,7 +161,7 @@ class ReflectiveBands:
         """Sunlight on a cloud top (km) that leans towards the sun, relative to a level one."""
         zenith, azimuth = (float(angle[PIXELS // 2, PIXELS // 2]) for angle in self._scene.sun)
         steepness = math.tan(math.radians(min(zenith, _LOWEST_SUN)))
-        south, east = np.gradient(top, np.float32(geometry.KM_PER_DEGREE * TILE_DEGREES / top.shape[0]))
+        south, east = np.gradient(top, np.float32(viewing_geometry.KM_PER_DEGREE * TILE_DEGREES / top.shape[0]))
         rise = east * np.float32(math.sin(math.radians(azimuth))) - south * np.float32(math.cos(math.radians(azimuth)))
         return np.clip(1 - np.float32(0.5 * steepness) * rise, 0.55, 1.45)
 
@@ -219,7 +219,7 @@ def _reflected_sunlight(scene: Scene, view: View, wavelength: float, through: np
         reflected, passed = cloud_reflection(layer, layer.depth, wavelength, both / 2)
         total = reflected * gas + passed**2 * total
     irradiance = _SUN_SOLID_ANGLE * float(planck(wavelength, np.float64(_SUN_TEMPERATURE)))  # W m-2 um-1
-    irradiance *= geometry.spencer(geometry.IRRADIANCE, scene.time)
+    irradiance *= viewing_geometry.spencer(viewing_geometry.IRRADIANCE, scene.time)
     return total * np.maximum(np.cos(np.radians(scene.sun[0])), 0) * np.float32(irradiance / np.pi)
 
 

@@ -14,10 +14,10 @@ from scipy.ndimage import map_coordinates
 
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import Satellite
-from satxlate_jax.simulator import atmosphere, geometry
+from satxlate_jax.simulator import atmosphere, viewing_geometry
 from satxlate_jax.simulator.fractals import Fractal, Window, enlarge
-from satxlate_jax.simulator.geometry import PIXELS, Direction
-from satxlate_jax.simulator.spectra import spectral
+from satxlate_jax.simulator.optical_properties import spectral
+from satxlate_jax.simulator.viewing_geometry import PIXELS, Direction
 
 _MARGIN = 40  # pixels of sky around the tile, so that slant views and shadows from outside have something to meet
 _INNER = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
@@ -67,7 +67,7 @@ class Surface:
 
     @cached_property
     def fractions(self) -> dict[str, np.ndarray]:
-        """Fraction of each pixel that each surface of `spectra` covers; together 1."""
+        """The fraction of each pixel that is of each surface in optical_properties.py; together 1."""
         factor = len(self.elevation) // PIXELS  # finer pixels have sharper coasts
         land = np.clip(0.5 + self.elevation * np.float32(20 * factor), 0, 1)
         snow = land * np.clip(0.5 + self.snow_line * np.float32(1.5 * factor), 0, 1)
@@ -116,7 +116,7 @@ def compute_skin_temperature(surface: Surface, window: Window, time: datetime, a
     season, sine = _season_and_sine(window, time)
     sea = 301.5 - 33 * sine**2 + 3 * sine * season + 1.1 * _CURRENTS.on_grid(window)
     sea = np.maximum(sea, 271.4)
-    zenith, _ = geometry.solar_position(time, window.latitude[:, None], window.longitude - 22.5)
+    zenith, _ = viewing_geometry.solar_position(time, window.latitude[:, None], window.longitude - 22.5)
     sun = np.maximum(np.cos(np.radians(zenith)), 0)
     parts = surface.fractions
     soil = parts["soil"] + parts["sand"]
@@ -166,8 +166,8 @@ def build_scene(tile: str, time: datetime, seed: int) -> Scene:
     covered = sum(1 - np.exp(-atmosphere.optical_depth(layer.kind, layer.amount[_INNER])) for layer in clouds[1:])
     air = atmosphere.build_atmosphere(window, weather, np.minimum(covered, 1.2))
     skin = compute_skin_temperature(surface, window, time, weather.air)
-    sun = geometry.solar_position(time, latitude[:, None], longitude[None, :])
-    return Scene(tile, time, window, surface, skin, weather, air, clouds, sun, geometry.air_mass(sun[0]))
+    sun = viewing_geometry.solar_position(time, latitude[:, None], longitude[None, :])
+    return Scene(tile, time, window, surface, skin, weather, air, clouds, sun, viewing_geometry.air_mass(sun[0]))
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _intersect(top: np.ndarray, rays: Direction, latitude: np.ndarray) -> tuple[
     rows, columns = np.meshgrid(np.arange(PIXELS) + _MARGIN, np.arange(PIXELS) + _MARGIN, indexing="ij")
     height = top[_INNER]
     for _ in range(_PARALLAX_STEPS):
-        north, east = geometry.slant_offset(height, rays, latitude[:, None])
+        north, east = viewing_geometry.slant_offset(height, rays, latitude[:, None])
         met = rows - np.clip(north / step, -_MARGIN, _MARGIN), columns + np.clip(east / step, -_MARGIN, _MARGIN)
         height = _sample(top, *met)
     return met
@@ -209,7 +209,7 @@ def _intersect(top: np.ndarray, rays: Direction, latitude: np.ndarray) -> tuple[
 def build_view(scene: Scene, satellite: Satellite) -> View:
     """The scene along the lines of sight from a satellite's place and along the sun's rays."""
     latitude, longitude = scene.window.latitude, scene.window.longitude
-    direction = geometry.view_position(satellite.longitude, latitude[:, None], longitude[None, :])
+    direction = viewing_geometry.view_position(satellite.longitude, latitude[:, None], longitude[None, :])
     shade = np.minimum(scene.sun[0], np.float32(_LOWEST_SUN)), scene.sun[1]
     centre = PIXELS // 2
     central = direction[0][centre, centre], direction[1][centre, centre]
@@ -219,7 +219,7 @@ def build_view(scene: Scene, satellite: Satellite) -> View:
         amount, top, ice, radius = (
             _sample(field, *met) for field in (layer.amount, layer.top, layer.ice, layer.radius)
         )
-        north, east = geometry.slant_offset(float(top.mean()), central, latitude[centre])
+        north, east = viewing_geometry.slant_offset(float(top.mean()), central, latitude[centre])
         lit = _sample(layer.amount, *_intersect(layer.top, shade, latitude))
         lit = atmosphere.optical_depth(layer.kind, lit)
         clouds.append(VisibleCloud(layer.kind, amount, top, ice, radius, (float(north), float(east)), lit))
@@ -227,4 +227,4 @@ def build_view(scene: Scene, satellite: Satellite) -> View:
     weights, layers = atmosphere.level_weights(heights), scene.air.vapour
     above = np.concatenate([np.cumsum(layers[::-1], axis=0)[::-1], np.zeros_like(layers[:1])])
     vapour = np.einsum("hlij,lij->hij", weights, above)
-    return View(direction, geometry.air_mass(direction[0]), clouds, heights, weights, vapour)
+    return View(direction, viewing_geometry.air_mass(direction[0]), clouds, heights, weights, vapour)

@@ -26,8 +26,8 @@ from satxlate_jax.instruments import Satellite, get_satellite
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
 from satxlate_jax.simulator import measurements
-from satxlate_jax.simulator.geometry import PIXELS, view_position
 from satxlate_jax.simulator.scene import Scene, build_scene, build_view
+from satxlate_jax.simulator.viewing_geometry import PIXELS, view_position
 
 _LARGEST_VIEW_ZENITH = 66.0  # degrees, of a tile's centre; slanter views are nearly useless
 # Days to choose from: the paper's test period, which data sets keep for testing, and the rest, which they do not.

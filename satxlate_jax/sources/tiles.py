@@ -25,8 +25,9 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
-from satxlate_jax.sources import scene as scenes
-from satxlate_jax.sources.granules import Scan, find_granules, group_scans
+from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans
+from satxlate_jax.sources.gridding import GriddedScan, estimate_cover, grid_scan
+from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, reader_bands, scene_bands
 
 MANIFEST = "manifest.json"
 """Under the output root: what was made of which granules, and what gave nothing and why."""
@@ -58,7 +59,7 @@ class Task:
 
 def main(options: argparse.Namespace) -> int:
     """Run the subcommand `tiles`: 0 where at least one tile is there (new or from before), else InputError."""
-    scenes.import_satpy()
+    import_satpy()
     if options.describe:
         print(describe_reader(options.describe))
         return 0
@@ -67,7 +68,7 @@ def main(options: argparse.Namespace) -> int:
     if not 0 <= options.min_cover <= 1:
         raise InputError(f"--min_cover is {options.min_cover:g}; it is a part, from 0 to 1")
     if options.reader:
-        scenes.reader_bands(options.reader)  # InputError where satpy has none
+        reader_bands(options.reader)  # InputError where satpy has none
     granules, strange = find_granules(options.inputs, options.reader)
     bands = set(options.bands) if options.bands else None
     scans = [scan for one in group_scans(granules) if (scan := one.select(bands)).granules]
@@ -271,20 +272,20 @@ def convert(
     with output, cover, bands and scan, and `problems`, each with input and reason.
     """
     task, known = job
-    best: dict[str, tuple[scenes.GriddedScan, Scan]] = {}
+    best: dict[str, tuple[GriddedScan, Scan]] = {}
     problems: list[tuple[str, str]] = []
     for scan in task.scans:
         seen: dict[str, float] = {}
         try:
-            with scenes.local_files(scan, root) as files:
-                opened, faults = scenes.open_scan(scan, files, made_with["bands"])
+            with local_files(scan, root) as files:
+                opened, faults = open_scan(scan, files, made_with["bands"])
                 problems += faults.items()
-                first = next(iter(scenes.scene_bands(opened)[1].values()))
+                first = next(iter(scene_bands(opened)[1].values()))
                 for tile in task.tiles:
-                    seen[tile] = scenes.estimate_cover(first, tile)
+                    seen[tile] = estimate_cover(first, tile)
                     if seen[tile] < made_with["min_cover"] or not seen[tile]:
                         continue
-                    gridded = scenes.grid_scan(opened, tile, night=made_with["night"])
+                    gridded = grid_scan(opened, tile, night=made_with["night"])
                     gridded.time = scan.start if scan.granules[0].platform else gridded.time
                     if tile not in best or gridded.cover > best[tile][0].cover:
                         best[tile] = gridded, scan
@@ -309,7 +310,7 @@ def convert(
     return {"tiles": tiles, "problems": [{"input": place, "reason": reason} for place, reason in unique]}
 
 
-def as_native_tile(gridded: scenes.GriddedScan, tile: str, bands: Iterable[int] | None = None) -> xr.Dataset:
+def as_native_tile(gridded: GriddedScan, tile: str, bands: Iterable[int] | None = None) -> xr.Dataset:
     """A dataset for `write_tile`, each band at its own resolution; a band that the scan lacks is missing everywhere."""
     satellite, size = gridded.satellite, geometry.PIXELS[2.0]
     wanted = None if bands is None else set(bands)
@@ -325,9 +326,7 @@ def as_native_tile(gridded: scenes.GriddedScan, tile: str, bands: Iterable[int] 
 
 def describe_reader(reader: str) -> str:
     """The block for instruments.py of an imager that satpy reads: wavelengths (um) and pixel sizes (km) on the grid."""
-    found = sorted(
-        (identity.to_dict() for identity in scenes.reader_bands(reader)), key=lambda one: one["wavelength"].central
-    )
+    found = sorted((identity.to_dict() for identity in reader_bands(reader)), key=lambda one: one["wavelength"].central)
     if not found:
         raise InputError(f"satpy's reader {reader} has no calibrated band with a wavelength")
     waves = ", ".join(f"{one['wavelength'].central:g}" for one in found)

@@ -11,9 +11,9 @@ from scipy.optimize import nnls
 
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.likelihood import condition, infer
+from satxlate_jax.models.band_covariance import condition, infer
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow, name_pattern
-from satxlate_jax.training.flow_fit import (
+from satxlate_jax.training.flow_init import (
     BLOCKS,
     CALIBRATED_PATCHES,
     BaseFit,
@@ -90,7 +90,7 @@ def _calibration(flow: SpectralFlow, parts: Sequence[Part], unseen: Sequence[Par
                 yield channel, [[one[..., channel] for one in values] for values in zip(*having, strict=True)]
 
     for channel, (sums,) in gather(chosen, _products):
-        found["gate"][:, channel] = _best_shares(np.sum(sums, 0))
+        found["gate"][:, channel] = _fit_gates(np.sum(sums, 0))
         found["gate"][1, channel] = 1 if flow.flow["coarse"] == "free" else found["gate"][1, channel]
     for channel, (squares,) in gather(prepared, _coefficient_squares):
         found["sigma"][:, channel] = np.maximum(np.sqrt(np.mean(squares, 0)), 0.05)
@@ -110,8 +110,8 @@ def _prepare(
         yield Prepared(params, satellite, *regressed(flow, params, satellite, part, pattern))
 
 
-def _best_shares(products: np.ndarray) -> np.ndarray:
-    """How much of details and of the coarse mean to add, 0 to 1 each, for the least squared error; products [3, 3]."""
+def _fit_gates(products: np.ndarray) -> np.ndarray:
+    """The shares of details and of the coarse mean, 0 to 1 each, that minimise the squared error; products [3, 3]."""
     own, with_truth = products[:2, :2] + 1e-9 * np.eye(2), products[:2, 2]
     shares = np.linalg.solve(own, with_truth)
     for place in (0, 1):
@@ -128,7 +128,7 @@ def _predict(flow: SpectralFlow, params: Tree, filled: jax.Array, settings: Tree
 
     A program of its own, which all that is measured shares: compiling the network takes longest.
     """
-    filled = flow.restrain(settings["gains"], filled, settings["given"])
+    filled = flow.wiener_filter(settings["gains"], filled, settings["given"])
     return filled, *flow.run_network(params, filled, settings)
 
 
@@ -191,7 +191,7 @@ def _draw_factors(truth: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.sqrt(np.clip(shares, 0.04, 4))
 
 
-# ---------------------------------------------------------------- likelihood of wavelet coefficients
+# ---------------------------------------------------------------- covariance of wavelet coefficients
 
 
 def fit_usual(flow: SpectralFlow, params: Tree, examples: Mapping[str, Examples]) -> Tree:

@@ -19,7 +19,7 @@ from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_calibration import calibrate, fit_usual
-from satxlate_jax.training.flow_fit import PATCHES, fit_start, usable_patterns
+from satxlate_jax.training.flow_init import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
 from satxlate_jax.training.step import TrainState, TrainStep
 
@@ -27,10 +27,10 @@ Images = Mapping[str, jax.Array]
 Pattern = tuple[int, ...]
 
 
-class Withheld(NamedTuple):
-    """A satellite's own images [n, h, w, band] as another's bands give them, network units.
+class WithheldPrediction(NamedTuple):
+    """A satellite's images [n, h, w, band], and what only the bands of another predict for them; network units.
 
-    `std` is 0 where a band is given; `log_likelihood` [level] of coefficients that are not, nats each.
+    `std` is 0 where a band is given; `log_likelihood` [level] is that of the other coefficients, nats each.
     """
 
     observed: jax.Array
@@ -103,7 +103,7 @@ class FlowObjective:
         chosen = jax.tree.map(lambda *parts: jnp.stack(parts)[index], *settings)
         chosen["calibration"] = jax.tree.map(jnp.ones_like, chosen["calibration"])
         given = chosen["given"]
-        filled = flow.restrain(chosen["gains"], jax.lax.switch(index, branches, params, y, angles), given)
+        filled = flow.wiener_filter(chosen["gains"], jax.lax.switch(index, branches, params, y, angles), given)
         mean, sigma = flow.run_network(params, filled, chosen)
         counts = (own & ~given).astype(y.dtype)
         z = (wavelet.transform(y - filled, flow.levels) - mean) / sigma
@@ -123,9 +123,9 @@ class FlowObjective:
         """Errors of reconstructions and cycles: none, they are exact."""
         return {}
 
-    def withheld(self, params: Any, batch: Images) -> dict[str, Withheld]:
+    def withheld(self, params: Any, batch: Images) -> dict[str, WithheldPrediction]:
         """'G16-G17' -> the images of G16 as those of its bands that G17 has too give them."""
-        flow, found = self.translator, {}  # type: SpectralFlow, dict[str, Withheld]
+        flow, found = self.translator, {}  # type: SpectralFlow, dict[str, WithheldPrediction]
         z = flow.noise(jax.random.key(0), (*next(iter(batch.values())).shape[1:3], flow.axis.size))
         for k, x in batch.items():
             patterns = {q: flow.axis.given(q, k) for q in flow.satellites}
@@ -134,7 +134,9 @@ class FlowObjective:
             found |= {f"{k}-{q}": made[pattern] for q, pattern in patterns.items() if pattern in made}
         return found
 
-    def _withheld(self, params: Any, x: jax.Array, satellite: str, pattern: Pattern, z: jax.Array) -> Withheld:
+    def _withheld(
+        self, params: Any, x: jax.Array, satellite: str, pattern: Pattern, z: jax.Array
+    ) -> WithheldPrediction:
         flow, observed, angles = self.translator, x[..., : -len(ANGLES)], x[..., -len(ANGLES) :]
         y, own = flow.to_axis(params, observed, satellite), flow.axis.of_satellite(satellite)
         filled, unlike = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
@@ -149,7 +151,7 @@ class FlowObjective:
             parts[band.level].append(terms[..., band.rows, band.columns, inferred].ravel())
         likelihood = jnp.stack([jnp.mean(jnp.concatenate(part)) for part in parts.values()])
         mean, sample = (flow.from_axis(params, image, satellite) for image in (mean, sample))
-        return Withheld(observed, mean, flow.own_std(std, satellite), sample, likelihood)
+        return WithheldPrediction(observed, mean, flow.std_from_axis(std, satellite), sample, likelihood)
 
 
 class FlowStep(TrainStep):

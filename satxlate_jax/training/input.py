@@ -48,7 +48,7 @@ READERS = 16  # threads; they wait for disks most of the time
 _WHEN_AND_WHERE = ("year", "dayofyear", "hour", "minute", "row", "column")  # features of a record
 
 Batch = dict[str, np.ndarray]
-Draw = tuple[np.ndarray, np.ndarray]  # of a satellite: the numbers of records, and for each the symmetry that turns it
+Draw = tuple[np.ndarray, np.ndarray]  # of a satellite: the numbers of records, and for each the symmetry to apply
 
 
 def data_metadata(config: Any) -> dict[str, dict[str, Any]]:
@@ -85,7 +85,7 @@ def training_batches(
         numbers = orders[satellite].records(step * config.batch_size + np.array(rows))
         if not config.data.augment:
             return numbers, np.zeros_like(numbers)
-        return numbers, draw_turns(config.seed, satellite, step, config.batch_size)[rows]
+        return numbers, draw_symmetries(config.seed, satellite, step, config.batch_size)[rows]
 
     draws = ({name: draw(step, name) for name in sources} for step in itertools.count(start_step))
     return _read_ahead(sources, draws)
@@ -182,8 +182,8 @@ class _Records:
     def __str__(self) -> str:
         return self._name
 
-    def read(self, number: int, turn: int, out: np.ndarray) -> None:
-        """Write one record's image in network units to `out` [height, width, band], turned by one of 8 symmetries."""
+    def read(self, number: int, symmetry: int, out: np.ndarray) -> None:
+        """Write a record's image in network units, after one of the square's 8 symmetries, to `out` [h, w, band]."""
         record = self._files.read(number)
         packed = np.frombuffer(read_bytes_feature(record, "patch"), "<u2").reshape(-1, self._stored_line)
         if not self._takes_all:
@@ -193,11 +193,11 @@ class _Records:
         image = image.reshape(*self.shape[:2], self._bands)
         if self._longitude is not None:
             image = np.concatenate([image, self._angles(record, self._longitude)], axis=-1)
-        if turn & 1:
+        if symmetry & 1:
             image = image[::-1]
-        if turn & 2:
+        if symmetry & 2:
             image = image[:, ::-1]
-        out[:] = image.swapaxes(0, 1) if turn & 4 else image
+        out[:] = image.swapaxes(0, 1) if symmetry & 4 else image
 
     def place(self, number: int) -> tuple[int, str]:
         """The day (year * 1000 + day of the year) and tile of a record."""
@@ -225,9 +225,11 @@ def _read_ahead(sources: Mapping[str, _Records], draws: Iterable[Mapping[str, Dr
         for draw in draws:
             batch, tasks = {}, {}
             for name, records in sources.items():
-                numbers, turns = draw[name]
+                numbers, symmetries = draw[name]
                 batch[name] = images = np.empty((len(numbers), *records.shape), np.float32)
-                tasks[name] = [pool.submit(records.read, *each) for each in zip(numbers, turns, images, strict=True)]
+                tasks[name] = [
+                    pool.submit(records.read, *each) for each in zip(numbers, symmetries, images, strict=True)
+                ]
             under_way.append((batch, tasks))
             if len(under_way) > PREFETCHED_BATCHES:
                 yield _finished(sources, *under_way.popleft())
@@ -283,7 +285,7 @@ class EpochOrder:
         return np.lexsort((records, windows))
 
 
-def draw_turns(seed: int, satellite: str, step: int, batch_size: int) -> np.ndarray:
+def draw_symmetries(seed: int, satellite: str, step: int, batch_size: int) -> np.ndarray:
     """For each row of a global batch which of the square's eight symmetries to apply, 0 to 7."""
     return random_numbers(f"{seed}/{satellite}/turns {step}", batch_size) % 8
 

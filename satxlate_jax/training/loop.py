@@ -1,4 +1,4 @@
-"""`satxlate train`: train a translator, or continue a run (run_folder.py says where its state comes from).
+"""`satxlate train`: train a translator, or continue a run (starting_state.py says where its state comes from).
 
 The step number is the whole state of the input and of the noise: batch `step` and fold_in(key, step) belong to step
 `step`, whenever it is taken.
@@ -29,13 +29,13 @@ from satxlate_jax.atomic import PlainPath
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.training import input as batches
-from satxlate_jax.training import run_folder as runs
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
 from satxlate_jax.training.optimizers import paths
+from satxlate_jax.training.starting_state import finished_state, given_run, open_workdir, run_metadata, starting_state
 from satxlate_jax.training.step import TrainState, jit_train_step, profile_options
 from satxlate_jax.training.validation import Validation
 
@@ -96,8 +96,8 @@ class StopRequest:
 
 
 @contextmanager
-def without_echoes() -> Iterator[None]:
-    """Keep failures of background writes from being reported twice, while it lasts.
+def errors_reported_once() -> Iterator[None]:
+    """Inside this context failures of background writes are reported only once.
 
     They come back to the caller as exceptions, which say in one line what to do; Orbax, clu, asyncio and TensorStore
     also print them, with tracebacks. After a failure they may do so until the process ends; `satxlate` silences that.
@@ -105,7 +105,7 @@ def without_echoes() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     hook = sys.unraisablehook
 
-    def is_no_echo(record: logging.LogRecord) -> bool:
+    def is_not_duplicate(record: logging.LogRecord) -> bool:
         return record.exc_info is None or not any(name in record.pathname for name in ("orbax", "clu", "asyncio"))
 
     def ignore_closed_loops(unraisable: Any) -> None:
@@ -113,14 +113,14 @@ def without_echoes() -> Iterator[None]:
             hook(unraisable)
 
     for logger in loggers:
-        logger.addFilter(is_no_echo)
+        logger.addFilter(is_not_duplicate)
     sys.unraisablehook = ignore_closed_loops
     try:
         yield
     finally:
         sys.unraisablehook = hook
         for logger in loggers:
-            logger.removeFilter(is_no_echo)
+            logger.removeFilter(is_not_duplicate)
 
 
 # ---------------------------------------------------------------- progress
@@ -267,25 +267,25 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
     """
     with ExitStack() as stack:  # closed in reverse order, the checkpoints last
         stop = stack.enter_context(StopRequest())
-        stack.enter_context(without_echoes())
+        stack.enter_context(errors_reported_once())
         mesh, folder = sharding.make_mesh(), PlainPath(workdir)
         sharding.check_batch_size(config.batch_size, mesh)
         checkpoints = Checkpoints(folder / "checkpoints", config.keep_last, config.keep_every)
         stack.callback(checkpoints.close)
         if config.init_from and checkpoints.latest_step() is None:
-            runs.given_run(config)  # it must be fit to start from; told before data are read
-        metadata = runs.run_metadata(config)
+            given_run(config)  # it must be fit to start from; told before data are read
+        metadata = run_metadata(config)
         metadata["data"] = batches.check_records(config)
-        saved = runs.open_workdir(folder, metadata, checkpoints)
+        saved = open_workdir(folder, metadata, checkpoints)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())
         train_step = build_train_step(config, metadata["satellites"])
-        state, origin = runs.starting_state(config, train_step, mesh, checkpoints, saved, metadata, allow_other_data)
+        state, origin = starting_state(config, train_step, mesh, checkpoints, saved, metadata, allow_other_data)
         monitor = Monitor(folder, saved, metadata)
         stack.callback(monitor.close)
         if saved < 0:
             monitor.write_run(metadata, state.tree())
-            monitor.write_card(0, train_step.objective.translator, state.translating, {})
+            monitor.write_card(0, train_step.objective.translator, state.inference_params, {})
         examples = config.batch_size * len(training_sources(config))
         progress = Progress(monitor, start, config.steps, config.log_every, examples)
         stack.callback(progress.close)
@@ -295,7 +295,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         stack.callback(trace.close)
         take_step = jit_train_step(train_step, mesh)
         batch_stream = stack.enter_context(closing(sharding.prefetch(rows, mesh)))
-        finish = partial(runs.finished_state, config, train_step, mesh)
+        finish = partial(finished_state, config, train_step, mesh)
         run = _Run(config, mesh, metadata, checkpoints, monitor, progress, validation, trace, take_step, finish)
         try:
             return _loop(run, state, batch_stream, start, saved, stop)
@@ -319,7 +319,7 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
             state = run.finish(state)
         if step > start:
             with progress.measure("look"):
-                run.validation.evaluate(step, state.translating, run.monitor)
+                run.validation.evaluate(step, state.inference_params, run.monitor)
 
         # 2. It is saved when due, after all events up to its step: a checkpoint is never ahead of TensorBoard.
         last = step >= config.steps or progress.stop_agreed

@@ -131,8 +131,8 @@ def create(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     return jax.jit(init, out_shardings=replicated(mesh))(*arguments)
 
 
-def like(mesh: Mesh, tree: Any) -> Any:
-    """The tree's shapes and types as replicated `jax.ShapeDtypeStruct`s, to restore a checkpoint into."""
+def replicated_shapes(mesh: Mesh, tree: Any) -> Any:
+    """The tree's shapes and types as replicated `jax.ShapeDtypeStruct`s, as which a checkpoint is restored."""
     everywhere = replicated(mesh)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), tree)
 

@@ -34,8 +34,8 @@ class TrainState:
     generator_average: dict[str, Any] | None = None
 
     @property
-    def translating(self) -> dict[str, Any]:
-        """The generator that is shown, scored and translates: the average where one is kept."""
+    def inference_params(self) -> dict[str, Any]:
+        """The generator's parameters to translate, show and score with: the moving average where one is kept."""
         return self.generator if self.generator_average is None else self.generator_average
 
     def tree(self) -> dict[str, Any]:
@@ -87,14 +87,14 @@ class TrainStep:
             generator_average=jax.tree.map(jnp.copy, generator) if self.keeps_average else None,
         )
 
-    def scratch(self, key: jax.Array) -> TrainState:
+    def fresh_state(self, key: jax.Array) -> TrainState:
         """A fresh state; the key is folded with a number that no step has, so that no noise repeats it."""
         generator, discriminator = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
         return self.init(self.objective.translator.init(generator), self.objective.discriminator.init(discriminator))
 
     def abstract_state(self) -> TrainState:
         """The shapes and types of a state, without its values."""
-        return jax.eval_shape(self.scratch, jax.random.key(0))
+        return jax.eval_shape(self.fresh_state, jax.random.key(0))
 
     def _updated(self, part: str, gradients: Any, state: TrainState) -> tuple[Any, Any]:
         """The parameters of one network and its optimizer's state after an update."""
@@ -179,5 +179,5 @@ def abstract_arguments(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[
     batch = {name: by_rows((config.batch_size, size, size, channels[name])) for name in training_sources(config)}
     key = jax.eval_shape(lambda: jax.random.key(config.seed))
     votes = by_rows((mesh.size,))
-    state, key = sharding.like(mesh, (train_step.abstract_state(), key))
+    state, key = sharding.replicated_shapes(mesh, (train_step.abstract_state(), key))
     return state, batch, key, votes

@@ -20,10 +20,10 @@ from ml_collections import ConfigDict
 
 from satxlate_jax.checkpoints import Checkpoints, check_same_leaves
 from satxlate_jax.cli import InputError, expanded
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.config import default_config, flatten, validate
 from satxlate_jax.training.optimizers import learning_rate
-from satxlate_jax.training.run_folder import run_metadata
+from satxlate_jax.training.starting_state import run_metadata
 
 _WEIGHTS = "gan_w recon_x_w recon_shared_w recon_x_cyc_w recon_z_cyc_w recon_kl_cyc_w cycle_step"
 _FIELDS = {  # released name -> our field

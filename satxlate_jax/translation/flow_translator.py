@@ -18,10 +18,10 @@ from satxlate_jax.instruments import (
     shared_bands,
 )
 from satxlate_jax.models.families import make_translator
-from satxlate_jax.translation.band_array import Extras, Layout, as_plain, stack_bands, unstack_bands
-from satxlate_jax.translation.finer import FinerProgram, finer_by
+from satxlate_jax.translation.band_stacking import Extras, Layout, as_plain, stack_bands, unstack_bands
+from satxlate_jax.translation.filling import fill_image
+from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
-from satxlate_jax.translation.missing import fill_image
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.wavelength_axis import RESPONSE_TOLERANCE, assign_channels
 
@@ -135,7 +135,7 @@ class FlowTranslator(TileTranslator):
 
     def _domains(self, source: str | None, to: str) -> tuple[str, str]:
         ours, target = super()._domains(source, to)
-        if self.network.axis.are_alternatives(ours, target):
+        if self.network.axis.are_alternative_band_sets(ours, target):
             raise InputError(f"{ours} and {target} are choices of one satellite's bands; name another satellite")
         if not self.can_translate(ours, target):
             raise InputError(f"run '{self.run}' does not know how bands of {target} follow from those of {ours}")
@@ -158,7 +158,7 @@ class FlowTranslator(TileTranslator):
 
         Of an instrument that the run knows (GOES-18 for GOES-16) it is as good as that. Of another one, those of its
         bands count that have a wavelength of the run's; what they leave is inferred at each scale from the bands that
-        are there (models/likelihood.py), and all is marked `extrapolated` where responses differ.
+        are there (models/band_covariance.py), and all is marked `extrapolated` where responses differ.
         """
         if not self.can_adopt(satellite, as_instrument=True):
             raise InputError(f"run '{self.run}' has no use for {satellite}: it knows it, or shares no band with it")
@@ -189,7 +189,7 @@ class FlowTranslator(TileTranslator):
         return metadata, make_translator(metadata["config"], metadata["satellites"])
 
     def with_bands(self, source: str, numbers: Collection[int], target: str) -> tuple[TileTranslator, str]:
-        """As of both families; what the target has beyond these bands is inferred at each scale (likelihood.py)."""
+        """As of both families; what else the target has is inferred at each scale (models/band_covariance.py)."""
         entry = self.metadata["satellites"][source]
         kept = [place for place, number in enumerate(entry["bands"]) if number in numbers]
         if len(kept) in (0, len(entry["bands"])):
@@ -214,7 +214,7 @@ class FlowTranslator(TileTranslator):
         """How unusual a tile's measurements are: faults, or scenes unlike those of the training.
 
         For each band, given the others, BANDxx: bits beyond the training's average [row, column], summed over the
-        wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/likelihood.py). The
+        wavelet's scales, NaN where a band is missing; `surprise`, the largest of them (models/band_covariance.py). The
         source is by default the tile's attribute. InputError as of `translate`, or where the run does not know what is
         usual.
         """

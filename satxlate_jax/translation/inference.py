@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.compilation import compiler_options
-from satxlate_jax.models.likelihood import condition
+from satxlate_jax.models.band_covariance import condition
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.models.translator import Translator
 

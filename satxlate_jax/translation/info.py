@@ -15,8 +15,8 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
+from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
-from satxlate_jax.translation.missing import FLAGS
 
 
 def _describe_run(run: str) -> list[str]:

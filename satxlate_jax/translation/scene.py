@@ -8,7 +8,7 @@ import xarray as xr
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance, to_scene
-from satxlate_jax.translation.band_array import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
+from satxlate_jax.translation.band_stacking import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
 
 
 def translate_scene(translator: Any, scene: Any, to: str) -> Any:

@@ -15,7 +15,7 @@ import xarray as xr
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, denormalize, get_satellite, normalize
 from satxlate_jax.models.families import make_translator
-from satxlate_jax.translation.band_array import (
+from satxlate_jax.translation.band_stacking import (
     Extras,
     Layout,
     as_plain,
@@ -24,8 +24,8 @@ from satxlate_jax.translation.band_array import (
     stack_bands,
     unstack_bands,
 )
+from satxlate_jax.translation.filling import clip_to_valid_range, fill_missing
 from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
-from satxlate_jax.translation.missing import fill_missing, limit
 
 
 class TileTranslator:
@@ -260,7 +260,7 @@ class TileTranslator:
             z = self._encode(x, source)
             return z.reshape(*values.shape[:-3], *z.shape[1:])
         made, extras = self._run(x, source, target, samples, seed)
-        output = limit(made, self.bands(target))[0]
+        output = clip_to_valid_range(made, self.bands(target))[0]
         output[..., list(extras.copied)] = made[..., list(extras.copied)]
         return output.reshape(*values.shape[:-1], -1).astype(np.float32)
 

@@ -16,7 +16,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax import atomic, cli
-from satxlate_jax.archive.catalog import find_inputs, take_part
+from satxlate_jax.archive.catalog import find_inputs, select_part
 from satxlate_jax.cli import InputError
 from satxlate_jax.compilation import use_program_cache
 from satxlate_jax.instruments import SATELLITES, get_satellite
@@ -58,7 +58,7 @@ def main(options: argparse.Namespace) -> int:
     if options.beam_pipeline_options:
         return _translate_on_beam(options, len(files))
     number, count = options.share or options.part or (1, 1)
-    files = take_part(files, (number, count), whole_tiles=options.zarr)
+    files = select_part(files, (number, count), whole_tiles=options.zarr)
     made = satellites if options.repair else [options.to]
     names = [name for one in made for name in made_variables(translator, one, options.bands, options.samples)]
     names += ["filled"] * options.repair
@@ -112,7 +112,7 @@ def _keep_reasons(path: Path, reasons: list[str]) -> None:
 def _translate_part(words: Sequence[str], part: tuple[int, int]) -> list[str]:
     """A worker's part of a job on Beam; the reason where the part has no output."""
     try:
-        main(parse("translate", cli.words_of_part(words, part)))
+        main(parse("translate", cli.part_arguments(words, part)))
     except InputError as error:
         return [str(error)]
     return []

@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from satxlate_jax import atomic
 from satxlate_jax.cli import InputError
-from satxlate_jax.sources.granules import Scan, find_granules, group_scans, is_url, recognise
-from satxlate_jax.sources.scene import dask_here, grid_tile, import_satpy, local_files, open_scan
-from satxlate_jax.translation.missing import FLAGS
+from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url, recognise
+from satxlate_jax.sources.gridding import grid_tile
+from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
+from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.netcdf import band_encoding, describe_tile, is_made_by, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
 from satxlate_jax.translation.translate import TileTranslator
@@ -131,5 +132,5 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
         elif name != "solar_zenith":
             packed = band_encoding(variable)
         encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks, **packed}
-    with atomic.replacing(path) as temporary, dask_here():
+    with atomic.replacing(path) as temporary, single_threaded_dask():
         described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -8,7 +8,13 @@ import pytest
 import tensorflow as tf
 
 from satxlate_jax.dataset import records as module
-from satxlate_jax.dataset.records import ENDS, DamagedRecordError, RecordFiles, read_bytes_feature, write_ends
+from satxlate_jax.dataset.records import (
+    RECORD_INDEX,
+    DamagedRecordError,
+    RecordFiles,
+    read_bytes_feature,
+    write_record_index,
+)
 
 LENGTHS = (5, 0, 1, 7)
 
@@ -82,7 +88,7 @@ def test_a_changed_byte_is_noticed(files, place):
         found = [bytes(records.read(number)) for number in range(6, 13)]
     except DamagedRecordError as error:
         assert "shard3" in str(error)
-    else:  # ArrayRecord has headers that the table of contents makes unnecessary, and fills blocks up
+    else:  # ArrayRecord has headers that the index makes unnecessary, and fills blocks up
         assert file_format == "array_record" and place != 3000 and found == examples()[6:]
 
 
@@ -107,8 +113,8 @@ def test_a_table_of_contents_is_used_where_it_fits(tmp_path, monkeypatch):
         with tf.io.TFRecordWriter(path) as writer:
             for index in range(count):
                 writer.write(bytes([index % 251]) * 5000)
-    write_ends(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"x.tfrecord-0", "x.tfrecord-1", ENDS}
+    write_record_index(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.tfrecord-0", "x.tfrecord-1", RECORD_INDEX}
     with monkeypatch.context() as patch:
         patch.setattr(module, "_find_ends", None)  # nobody looks for them
         records = RecordFiles(paths, (300, 2), "tfrecord")
@@ -117,7 +123,7 @@ def test_a_table_of_contents_is_used_where_it_fits(tmp_path, monkeypatch):
         ]
     Path(paths[0]).write_bytes(Path(paths[1]).read_bytes())  # the shard is another one now
     assert bytes(RecordFiles(paths, (2, 2), "tfrecord").read(1)) == bytes([1]) * 5000
-    (tmp_path / ENDS).write_bytes(b"nothing of use")
+    (tmp_path / RECORD_INDEX).write_bytes(b"nothing of use")
     assert bytes(RecordFiles(paths, (2, 2), "tfrecord").read(3)) == bytes([1]) * 5000
 
 

@@ -16,7 +16,7 @@ from satxlate_jax.evaluation.baselines import (
     SupervisedCnn,
     make_baselines,
 )
-from satxlate_jax.evaluation.cases import Task
+from satxlate_jax.evaluation.case_selection import Task
 from tests.evaluation.test_metrics import score, sums
 
 TASK = Task("G17", (8, 9, 10, 16), "G16", (7, 8, 9, 10, 12, 16))

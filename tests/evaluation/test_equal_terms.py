@@ -10,7 +10,7 @@ import xarray as xr
 from satxlate_jax import load, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, Baseline
-from satxlate_jax.evaluation.cases import Comparison, Task, find_comparison
+from satxlate_jax.evaluation.case_selection import Comparison, Task, find_comparison
 from satxlate_jax.evaluation.compare import read_scores
 from satxlate_jax.evaluation.metrics import band_sums
 from satxlate_jax.evaluation.report import headline

@@ -11,7 +11,7 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.case_selection import find_comparison
 from satxlate_jax.evaluation.results import COLUMNS
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import get_satellite

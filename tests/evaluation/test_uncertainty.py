@@ -12,7 +12,7 @@ from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.evaluation.baselines import make_baselines
-from satxlate_jax.evaluation.cases import find_comparison
+from satxlate_jax.evaluation.case_selection import find_comparison
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate

@@ -179,4 +179,5 @@ def test_choices_of_one_satellites_bands_make_no_pattern():
     flow = make_flow(bands)
     expected = {flow.axis.given(name, "G17") for name in ("G16_no3", "G16_no5")}
     assert set(flow.patterns) == expected
-    assert flow.axis.are_alternatives("G16_no3", "G16_no5") and not flow.axis.are_alternatives("G16_no3", "G17")
+    assert flow.axis.are_alternative_band_sets("G16_no3", "G16_no5")
+    assert not flow.axis.are_alternative_band_sets("G16_no3", "G17")

@@ -10,7 +10,7 @@ from satxlate_jax.archive import catalog
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g import reader as l1g
-from satxlate_jax.simulator import geometry, measurements, spectra
+from satxlate_jax.simulator import measurements, optical_properties, viewing_geometry
 from satxlate_jax.simulator.atmosphere import Cloud
 from satxlate_jax.simulator.fractals import Fractal, Window, enlarge
 from satxlate_jax.simulator.simulate import choose_tiles, choose_times, overlapping_groups
@@ -26,48 +26,50 @@ def _instruments(*names):
 def test_sun_stands_where_real_files_say(realdata_dir):
     for file in catalog.find_tiles(realdata_dir / "l1g", tiles=["h09v03"]):
         tile = l1g.read_tile(file.path, bands=[8])
-        zenith, azimuth = geometry.solar_position(file.time, tile.lat.values[:, None], tile.lon.values[None, :])
+        zenith, azimuth = viewing_geometry.solar_position(file.time, tile.lat.values[:, None], tile.lon.values[None, :])
         assert np.abs(zenith - tile.solar_zenith.values).max() < 0.5
         assert np.abs((azimuth - tile.solar_azimuth.values + 180) % 360 - 180).max() < 0.5
 
 
 def test_sun_overhead_at_equinox_and_solstice():
     noon = datetime(2019, 3, 20, 12, 7)  # the equation of time is -7 minutes
-    zenith, _ = geometry.solar_position(noon, np.array(0.0), np.array(0.0))
+    zenith, _ = viewing_geometry.solar_position(noon, np.array(0.0), np.array(0.0))
     assert zenith < 0.8
     for solstice, declination in ((datetime(2019, 6, 21, 12, 2), 23.44), (datetime(2019, 12, 22, 12), -23.44)):
-        assert geometry.solar_position(solstice, np.array(declination), np.array(0.0))[0] < 0.8
-    midnight, _ = geometry.solar_position(noon, np.array(0.0), np.array(180.0))
+        assert viewing_geometry.solar_position(solstice, np.array(declination), np.array(0.0))[0] < 0.8
+    midnight, _ = viewing_geometry.solar_position(noon, np.array(0.0), np.array(180.0))
     assert midnight > 179
 
 
 def test_satellite_stands_where_vectors_say():
     latitude, longitude, below = 33.0, -118.0, -137.2
-    ground = geometry.EARTH_RADIUS_KM * np.array(
+    ground = viewing_geometry.EARTH_RADIUS_KM * np.array(
         [
             math.cos(math.radians(latitude)) * math.cos(math.radians(longitude)),
             math.cos(math.radians(latitude)) * math.sin(math.radians(longitude)),
             math.sin(math.radians(latitude)),
         ]
     )
-    satellite = geometry.ORBIT_RADIUS_KM * np.array([math.cos(math.radians(below)), math.sin(math.radians(below)), 0])
+    satellite = viewing_geometry.ORBIT_RADIUS_KM * np.array(
+        [math.cos(math.radians(below)), math.sin(math.radians(below)), 0]
+    )
     ray = satellite - ground
     cosine = ray @ ground / np.linalg.norm(ray) / np.linalg.norm(ground)
-    zenith, azimuth = geometry.view_position(below, np.array(latitude), np.array(longitude))
+    zenith, azimuth = viewing_geometry.view_position(below, np.array(latitude), np.array(longitude))
     assert zenith == pytest.approx(math.degrees(math.acos(cosine)), abs=1e-3)
     east = np.array([-math.sin(math.radians(longitude)), math.cos(math.radians(longitude)), 0])
     assert math.sin(math.radians(azimuth)) * math.sin(math.radians(zenith)) == pytest.approx(
         ray @ east / np.linalg.norm(ray), abs=1e-5
     )
     assert 180 < azimuth < 270  # the satellite is south-west
-    assert geometry.view_position(below, np.array(0.0), np.array(below))[0] == pytest.approx(0, abs=1e-4)
+    assert viewing_geometry.view_position(below, np.array(0.0), np.array(below))[0] == pytest.approx(0, abs=1e-4)
 
 
 def test_air_mass_is_secant_until_low_then_finite():
-    assert geometry.air_mass(np.float32(0)) == pytest.approx(1, abs=1e-3)
-    assert geometry.air_mass(np.float32(60)) == pytest.approx(2, abs=0.01)
-    assert geometry.air_mass(np.float32(90)) == pytest.approx(38, abs=0.5)
-    assert np.isfinite(geometry.air_mass(np.float32(150)))
+    assert viewing_geometry.air_mass(np.float32(0)) == pytest.approx(1, abs=1e-3)
+    assert viewing_geometry.air_mass(np.float32(60)) == pytest.approx(2, abs=0.01)
+    assert viewing_geometry.air_mass(np.float32(90)) == pytest.approx(38, abs=0.5)
+    assert np.isfinite(viewing_geometry.air_mass(np.float32(150)))
 
 
 # Random fields
@@ -128,22 +130,24 @@ def test_enlarging_keeps_means_and_straight_lines():
 
 def test_planck_integrates_to_stefan_boltzmann_and_inverts():
     wavelength = np.geomspace(0.5, 1000, 4000)
-    radiance = [float(spectra.planck(value, np.float64(290))) for value in wavelength]
+    radiance = [float(optical_properties.planck(value, np.float64(290))) for value in wavelength]
     assert np.trapezoid(radiance, wavelength) * np.pi == pytest.approx(5.670374e-8 * 290**4, rel=1e-3)
     for band in (*SATELLITES["G16"].bands[6:], *SATELLITES["H8"].bands[6:]):
         temperature = np.array([190, 250, 330], np.float32)
-        back = spectra.brightness_temperature(band.wavelength, spectra.planck(band.wavelength, temperature))
+        back = optical_properties.brightness_temperature(
+            band.wavelength, optical_properties.planck(band.wavelength, temperature)
+        )
         np.testing.assert_allclose(back, temperature, rtol=1e-5)
         step = np.float32(0.5)
-        difference = spectra.planck(band.wavelength, temperature + step) - spectra.planck(
+        difference = optical_properties.planck(band.wavelength, temperature + step) - optical_properties.planck(
             band.wavelength, temperature - step
         )
-        np.testing.assert_allclose(spectra.planck_slope(band.wavelength, temperature), difference, rtol=2e-3)
+        np.testing.assert_allclose(optical_properties.planck_slope(band.wavelength, temperature), difference, rtol=2e-3)
 
 
 def test_surfaces_look_as_they_should():
     def reflect(name, *wavelengths):
-        return [spectra.spectral(name, wavelength) for wavelength in wavelengths]
+        return [optical_properties.spectral(name, wavelength) for wavelength in wavelengths]
 
     red, near_infrared = reflect("vegetation", 0.64, 0.865)
     assert near_infrared > 5 * red
@@ -154,7 +158,7 @@ def test_surfaces_look_as_they_should():
         assert min(blue, red) <= green <= max(blue, red)
     assert reflect("sand", 8.5)[0] > 3 * reflect("sand", 12.3)[0]  # quartz
     with pytest.raises(KeyError):
-        spectra.spectral("cheese", 1.0)
+        optical_properties.spectral("cheese", 1.0)
 
 
 # Radiance

@@ -9,7 +9,7 @@ import pytest
 from satxlate_jax import load
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.training.run_folder import MAY_CHANGE, NEUTRAL
+from satxlate_jax.training.starting_state import MAY_CHANGE, NEUTRAL
 from tests import tiny_run
 
 STEPS = 2

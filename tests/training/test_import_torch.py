@@ -11,7 +11,7 @@ import pytest
 
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.step import TrainState
 from satxlate_jax.training.torch_reference import config_from_released_yaml, to_nested
@@ -141,7 +141,7 @@ def test_the_run_translates(run):
 
 def test_the_configuration_to_continue_with_is_the_runs(released_file, run):
     """configs/released.py:YAML gives what the checkpoint recorded, so `train` accepts it."""
-    from satxlate_jax.training.run_folder import check_continues, run_metadata
+    from satxlate_jax.training.starting_state import check_continues, run_metadata
 
     project = Path(__file__).resolve().parents[2]
     config = load_config([f"--config={project / 'configs' / 'released.py'}:{released_file / 'config.yaml'}"])

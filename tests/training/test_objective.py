@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from satxlate_jax.training.assembly import build_objective, build_train_step
+from satxlate_jax.training.build_step import build_objective, build_train_step
 from satxlate_jax.training.channels import shared_by_pair
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.step import draw_noise

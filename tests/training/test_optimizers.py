@@ -8,7 +8,7 @@ import pytest
 import satxlate_jax
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.optimizers import make_optimizer, moving_average
 from satxlate_jax.training.step import draw_noise
 from tests import tiny_run

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from satxlate_jax.training.input import EpochOrder, draw_turns
+from satxlate_jax.training.input import EpochOrder, draw_symmetries
 
 
 @pytest.mark.parametrize("mixed", [1, 7, 10_000])
@@ -48,4 +48,4 @@ def test_the_order_is_that_of_format_2():
         *(4, 8, 6, 7, 5, 9, 11, 10, 0, 1, 3, 2),
         *(0, 5, 6, 3, 2, 4, 1, 10, 11, 7, 9, 8),
     ]
-    assert draw_turns(0, "G16", 7, 8).tolist() == [2, 2, 4, 1, 4, 1, 5, 6]
+    assert draw_symmetries(0, "G16", 7, 8).tolist() == [2, 2, 4, 1, 4, 1, 5, 6]

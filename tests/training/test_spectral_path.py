@@ -14,7 +14,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.translator import Translator
 from satxlate_jax.training import spectral_path_init as spectral_start_module
-from satxlate_jax.training.assembly import build_networks, build_objective
+from satxlate_jax.training.build_step import build_networks, build_objective
 from satxlate_jax.training.channels import wavelength_channels
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.input import training_batches

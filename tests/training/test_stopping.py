@@ -15,7 +15,7 @@ import pytest
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.training.config import load_config
-from satxlate_jax.training.loop import StopRequest, train, without_echoes
+from satxlate_jax.training.loop import StopRequest, errors_reported_once, train
 from tests import tiny_run
 
 QUIET = ("--config.steps=3", "--config.image_every=0", "--config.histogram_every=0", "--config.validate_every=0")
@@ -67,7 +67,7 @@ def test_train_leaves_the_process_as_it_was(data, tmp_path):
 @pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, SystemExit])
 def test_what_is_silenced_speaks_again(error):
     before = state_of_the_process()
-    with pytest.raises(error), StopRequest(), without_echoes():
+    with pytest.raises(error), StopRequest(), errors_reported_once():
         assert state_of_the_process() != before
         raise error("on purpose")
     assert state_of_the_process() == before

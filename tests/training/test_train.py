@@ -16,7 +16,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.loop import TrainingDivergedError, check_finite
 from satxlate_jax.training.step import abstract_arguments, jit_train_step
 from tests import tiny_run

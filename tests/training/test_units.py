@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import build_objective
+from satxlate_jax.training.build_step import build_objective
 from satxlate_jax.training.config import validate
 from satxlate_jax.training.input import data_metadata, validation_batches
 from satxlate_jax.training.loop import train

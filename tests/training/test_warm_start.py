@@ -9,10 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.training.assembly import build_networks, build_train_step, freeze_rules
+from satxlate_jax.training.build_step import build_networks, build_train_step, freeze_rules
 from satxlate_jax.training.config import load_config, validate
 from satxlate_jax.training.optimizers import paths, trainable_mask
-from satxlate_jax.training.run_folder import describe_origins, new_satellites, take_over
+from satxlate_jax.training.starting_state import describe_origins, inherit_parameters, new_satellites
 
 
 def configuration(default_config, satellites, **fields):
@@ -48,7 +48,7 @@ def test_everything_known_is_kept_and_only_the_new_is_trained(default_config, ne
     config = configuration(default_config, {**OLD, new: (1, 7)}, **fields)
     fresh = parameters(config, seed=2)
 
-    start, origins = take_over(fresh, given, [new], "RUN")
+    start, origins = inherit_parameters(fresh, given, [new], "RUN")
     for path, leaf in zip(paths(start), jax.tree.leaves(start), strict=True):
         source = fresh if origins[path] == "fresh" else given
         for key in path.split("/"):
@@ -93,13 +93,13 @@ def test_a_missing_leaf_is_refused(default_config):
     given = parameters(configuration(default_config, OLD), seed=1)
     del given["generator"]["decoders"]["G16"]["conv_out"]["conv"]["bias"]
     with pytest.raises(InputError, match="RUN lacks generator/decoders/G16/conv_out/conv/bias"):
-        take_over(parameters(config, 2), given, ["G18"], "RUN")
+        inherit_parameters(parameters(config, 2), given, ["G18"], "RUN")
 
 
 def test_another_width_is_refused(default_config):
     given = parameters(configuration(default_config, OLD, **{"generator.dim": 8}), seed=1)
     with pytest.raises(InputError, match="must name a run of the same networks"):
-        take_over(parameters(configuration(default_config, OLD), 2), given, [], "RUN")
+        inherit_parameters(parameters(configuration(default_config, OLD), 2), given, [], "RUN")
 
 
 def test_a_satellite_with_other_bands_is_refused(default_config):

@@ -14,7 +14,7 @@ import xarray as xr
 
 from satxlate_jax import load, read_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.archive.catalog import take_part
+from satxlate_jax.archive.catalog import select_part
 from tests.random_run import save_random_run
 
 BANDS = {"G16": (7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16)}
@@ -128,7 +128,7 @@ def test_parts_of_several_processes_cover_every_file_once(run, tiles, tmp_path, 
     files = [
         Path(f"GO17_ABI05_20191027_{hour:02d}00_GLBG_h0{tile}v03_02.hdf") for hour in range(4) for tile in range(5)
     ]
-    parts = [take_part(files, (number, 3), whole_tiles=True) for number in (1, 2, 3)]
+    parts = [select_part(files, (number, 3), whole_tiles=True) for number in (1, 2, 3)]
     assert sorted(file for part in parts for file in part) == sorted(files)
     assert [len({file.name[31:37] for file in part}) for part in parts] == [2, 2, 1]
 

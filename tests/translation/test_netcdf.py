@@ -11,7 +11,7 @@ import xarray as xr
 
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.translation.band_array import describe_band
+from satxlate_jax.translation.band_stacking import describe_band
 from satxlate_jax.translation.netcdf import NetcdfFolder, write_tile_netcdf
 
 METADATA = {"config": {"generator": {"dim": 8}}, "satellites": {"G16": {"bands": [1, 7]}}, "versions": {"jax": "0"}}

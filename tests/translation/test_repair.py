@@ -9,7 +9,7 @@ from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.models.likelihood import condition
+from satxlate_jax.models.band_covariance import condition
 from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, draw_tile

@@ -1,11 +1,11 @@
-"""Missing and impossible values: filled before the network sees them and marked after, or repaired.
+"""Fill missing and impossible values before the network sees them and mark them after, or repair them.
 
 A convolution spreads one NaN over its whole field of view (45 x 45 pixels in the released model, in all bands). With
 the nearest observed value in its place a missing pixel costs only itself.
 
 Repair fills what a satellite's own image lacks: bands, and pixels that are missing in some bands but not in others. The
-bands that are there tell the others at each scale (models/likelihood.py). Where a band is measured around a hole, what
-its estimate gets wrong there is continued into the hole and taken off. Measured values stay as they are.
+bands that are present predict the others at each scale (models/band_covariance.py). Where a band is measured around a
+hole, the error of its estimate there is continued into the hole and subtracted. Measured values stay as they are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +44,8 @@ def fill_missing(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, missing.any(-1)
 
 
-def limit(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.ndarray]:
-    """Limit each band of [..., band] to its valid range, NaN stays; and say where that changed a value, bool."""
+def clip_to_valid_range(values: np.ndarray, bands: Sequence[Band]) -> tuple[np.ndarray, np.ndarray]:
+    """Each band of [..., band] clipped to its valid range, NaN kept; and where that changed a value, bool."""
     low, high = np.array([band.valid_range for band in bands], np.float64).reshape(-1, 2).T
     limited = np.clip(values, low, high)
     return limited, np.isfinite(values) & (limited != values)
@@ -74,7 +74,7 @@ def fill_image(x: np.ndarray, infer: Infer) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def interpolate(field: np.ndarray) -> np.ndarray:
-    """A field [h, w] whose gaps, NaN, continue what is around them, smoothly."""
+    """Fill the gaps, NaN, of a field [h, w] with a smooth continuation of what is around them."""
     gaps = ~np.isfinite(field)
     filled = fill_missing(field[..., None])[0][..., 0]
     for width in WIDTHS:

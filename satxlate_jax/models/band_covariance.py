@@ -1,11 +1,12 @@
-"""The likelihood of what was measured: Gaussian wavelet coefficients of a satellite's bands, each given the others.
+"""The covariance of a satellite's bands at each scale: how likely measurements are, and what some tell of the others.
 
-At each scale the coefficients of all bands share one covariance, fitted in closed form to the training's images. A
-coefficient's square over its conditional variance, in bits beyond what the training has on average, tells how unusual
-it is; and any set of bands tells the others, by the conditional mean and variance.
+At each scale the wavelet coefficients of all bands are Gaussian with one covariance, fitted in closed form to the
+training's images. The square of a coefficient over its variance given the other bands, in bits beyond the training's
+average, tells how unusual it is. The conditional mean and variance infer any bands from any others.
 
-For surprise every scale counts once at a pixel: by the likelihood's own weights the finest would hold three quarters of
-all and hide a wrong calibration, by pixels alone noise of one band would be hidden (measured on simulated faults).
+For surprise every scale counts once at a pixel. With the likelihood's own weights the finest scale would make up three
+quarters of the sum and hide a wrong calibration; by pixels alone, noise of one band would be hidden (measured on
+simulated faults).
 """
 
 import jax

@@ -8,9 +8,9 @@ import pytest
 from configs.base_flow import use_flow
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models.spectral_flow import SpectralFlow
-from satxlate_jax.training.assembly import build_train_step
+from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.flow_calibration import calibrate
-from satxlate_jax.training.flow_fit import Pixels, fit_adapters, fit_start
+from satxlate_jax.training.flow_init import Pixels, fit_adapters, fit_start
 from satxlate_jax.training.input import Examples
 from satxlate_jax.wavelength_axis import WavelengthAxis
 from tests import tiny_run
@@ -56,12 +56,12 @@ def trained():
     flow, images = step.objective.translator, scenes(0, 96)
     places = np.arange(96) % 8
     examples = {"G16": Examples(images, 2019001 + places, np.array([f"h1{place}v05" for place in places]))}
-    state = jax.jit(step.scratch)(jax.random.key(0))
+    state = jax.jit(step.fresh_state)(jax.random.key(0))
     state = step.init(fit_start(flow, state.generator, examples), state.discriminator)
     take = jax.jit(step, static_argnames="cycles")
     for index in range(20):
         state, _ = take(state, {"G16": images[4 * index : 4 * index + 4]}, jax.random.key(0), cycles=1)
-    return flow, state.translating | {"calibration": calibrate(flow, state.translating, examples, {})}
+    return flow, state.inference_params | {"calibration": calibrate(flow, state.inference_params, examples, {})}
 
 
 def test_a_known_conditional_law_is_found(trained):

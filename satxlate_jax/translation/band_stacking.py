@@ -1,4 +1,4 @@
-"""Convert a tile's bands to one array [row, column, band] and back, with its dimensions and units.
+"""Stack a tile's bands into one array [row, column, band] and back, with its dimensions and units.
 
 Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flags), 4 (axis, units, standard names).
 """
@@ -15,7 +15,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import band_attributes, solar_zenith
-from satxlate_jax.translation.missing import FLAGS, limit
+from satxlate_jax.translation.filling import FLAGS, clip_to_valid_range
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
 # may be, in lower case
@@ -245,7 +245,7 @@ def unstack_bands(
     for channel, band in enumerate(bands):
         field, limited, is_copied = values[..., [channel]], np.zeros(1, bool), channel in extras.copied
         if not is_copied:
-            field, limited = limit(field, [band])
+            field, limited = clip_to_valid_range(field, [band])
             flags["limited"] |= limited[..., 0]
         field = field[..., 0].astype(np.float32)
         if band.kind == "reflectance" and not is_copied:

@@ -1,4 +1,4 @@
-"""How usual the measurements are, and whether simulated faults would stand out: `evaluate` with --likelihood."""
+"""How likely the measurements are, and whether simulated faults are detected by that: `evaluate` with --likelihood."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -9,7 +9,7 @@ from satxlate_jax import load
 from satxlate_jax.geometry import tile_grid
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.models import wavelet
-from satxlate_jax.translation.finer import finer_by, octaves
+from satxlate_jax.translation.finer_pixels import finer_by, octaves
 from tests import tiny_flow
 from tests.tiny_flow import TILE, draw_tile
 

@@ -1,6 +1,7 @@
-"""A run's folder: the metadata of its checkpoints, whether it can be continued, and the state to start from.
+"""The state that a run starts from, whether the run in a folder can be continued, and its checkpoints' metadata.
 
-That of its newest checkpoint; or the weights of another run, to which satellites may be added; or scratch.
+The state is that of the run's newest checkpoint, or has the weights of another run, to which satellites may be added,
+or is fresh.
 """
 
 import json
@@ -22,7 +23,7 @@ from satxlate_jax import atomic
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.training import sharding
-from satxlate_jax.training.assembly import satellite_entries
+from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
 from satxlate_jax.training.optimizers import paths
@@ -196,7 +197,7 @@ def starting_state(
     held = _AVERAGE in checkpoints.parts(step)
     if held:
         expected[_AVERAGE] = expected["generator"]
-    tree = checkpoints.restore(step, like=sharding.like(mesh, expected))
+    tree = checkpoints.restore(step, like=sharding.replicated_shapes(mesh, expected))
     if not train_step.keeps_average:
         tree.pop(_AVERAGE, None)
     elif not held:  # the average begins here; a copy, since the step takes over the memory of what it is given
@@ -210,7 +211,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
 
     Of a run that keeps a moving average of its generator that average is taken, as `translate` does.
     """
-    state = sharding.create(mesh, train_step.scratch, jax.random.key(config.seed))
+    state = sharding.create(mesh, train_step.fresh_state, jax.random.key(config.seed))
     generator = train_step.objective.fit_start(config, state.generator, partial(sharding.place, mesh))
     if generator is not state.generator:
         average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
@@ -222,7 +223,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     theirs = {"generator": given.restore(only=average), "discriminator": given.restore(only="discriminator")}
     fresh = {part: getattr(state, part) for part in theirs}
     new += {*fresh["generator"].get("base", ())} - {*theirs["generator"].get("base", ())}  # patterns that it brings
-    taken, origins = take_over(fresh, theirs, new, config.init_from)
+    taken, origins = inherit_parameters(fresh, theirs, new, config.init_from)
     if train_step.keeps_average:
         taken[_AVERAGE] = taken["generator"]
     trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
@@ -232,7 +233,7 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
 
 def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainState) -> TrainState:
     """The state after the last step, with what is fitted then."""
-    parts = train_step.objective.fit_end(config, state.translating, partial(sharding.place, mesh))
+    parts = train_step.objective.fit_end(config, state.inference_params, partial(sharding.place, mesh))
     if not parts:
         return state
     average = state.generator_average
@@ -263,10 +264,10 @@ def new_satellites(config: Mapping[str, Any], metadata: Mapping[str, Any], where
     return new
 
 
-def take_over(fresh: Tree, given: Tree, new: list[str], where: str) -> tuple[Tree, dict[str, str]]:
-    """The parameters of the run `where`, `given`, in the place of fresh ones, but for satellites that are new.
+def inherit_parameters(fresh: Tree, given: Tree, new: list[str], where: str) -> tuple[Tree, dict[str, str]]:
+    """Replace fresh parameters by `given`, those of the run `where`, except for satellites that are new.
 
-    Beside the tree path -> 'kept' | 'fresh'. InputError where a leaf is missing there, or has another shape.
+    Returns the tree, and path -> 'kept' | 'fresh'. InputError where a leaf is missing there, or has another shape.
     """
     theirs = dict(zip(paths(given), jax.tree.leaves(given), strict=True))
     origins, leaves = {}, []

@@ -93,8 +93,8 @@ class _Fit:
     def given(self, pixels: Pixels) -> np.ndarray:
         return pixels.values[:, list(self.group.given)]
 
-    def frame(self, pixels: Mapping[str, Pixels]) -> Tree:
-        """What turns given channels into inputs of unit variance, their range and leverage."""
+    def input_scaling(self, pixels: Mapping[str, Pixels]) -> Tree:
+        """What scales given channels to inputs of unit variance, with the range and leverage of these."""
         able = [part for channel in self.group.inferred for part in self.having(pixels, channel)]
         joined = _join({id(part): part for part in able}.values())
         n, kernel = len(self.group.given), np.eye(len(self.group.given))
@@ -119,15 +119,15 @@ class _Fit:
             "leverage": np.array(1.5 * np.quantile(leverage, 0.999)),
         }
 
-    def features(self, frame: Tree, pixels: Pixels) -> np.ndarray:
+    def features(self, scaling: Tree, pixels: Pixels) -> np.ndarray:
         """[pixel, feature], as the model computes them."""
-        inputs = np.clip(self.given(pixels) @ frame["kernel"] + frame["bias"], *frame["range"])
-        return features(self.group, frame, inputs, pixels.angles[:, 1])
+        inputs = np.clip(self.given(pixels) @ scaling["kernel"] + scaling["bias"], *scaling["range"])
+        return features(self.group, scaling, inputs, pixels.angles[:, 1])
 
-    def moments(self, frame: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
+    def moments(self, scaling: Tree, pixels: Pixels, outputs: np.ndarray) -> list[Moments]:
         """The moments by block of features and output, the last variable, relative to the group's reference."""
         relative = outputs - self.group.reference(self.given(pixels))
-        table = np.concatenate([self.features(frame, pixels), relative[:, None]], 1)
+        table = np.concatenate([self.features(scaling, pixels), relative[:, None]], 1)
         found = []
         for block in np.unique(pixels.blocks):
             found.append(Moments(table.shape[1]))
@@ -190,7 +190,7 @@ class BaseFit:
             for fit in fits:
                 shape = fit.group.features, len(fit.group.inferred)
                 empty = {"weights": np.zeros(shape), "offset": np.zeros(shape[1]), "used": np.zeros(shape[1])}
-                base[fit.group.name] = fit.frame(pixels) | empty
+                base[fit.group.name] = fit.input_scaling(pixels) | empty
             for place, channel in enumerate(fits[0].group.inferred if fits else ()):
                 joined = _join(fits[0].having(pixels, channel))
                 outputs = joined.values[:, channel]
@@ -253,14 +253,14 @@ class BaseFit:
         day = joined.of(joined.angles[:, 0] > 0.1)
         if len(day.values) < 1000:
             return LIKELY_SHARE, 1.0, highest
-        frame = fit.frame(pixels)
+        scaling = fit.input_scaling(pixels)
         lit, dark = (
             np.stack([self._emission(part, part.values[:, flow.sunlit], share) for share in SHARES], 1)
             - fit.group.reference(fit.given(part))[:, None]
             for part in (day, joined)
         )
-        weights, offset = ridge(fit.features(frame, joined), dark, flow.flow["ridge"])
-        errors = np.mean((fit.features(frame, day) @ weights + offset - lit) ** 2, 0)
+        weights, offset = ridge(fit.features(scaling, joined), dark, flow.flow["ridge"])
+        errors = np.mean((fit.features(scaling, day) @ weights + offset - lit) ** 2, 0)
         return float(SHARES[int(np.argmin(errors))]), 1.0, highest
 
 
