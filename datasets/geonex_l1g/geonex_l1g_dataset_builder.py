@@ -287,8 +287,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             else:
                 generators[split] = examples
         if not generators:
-            raise InputError(f"no file gives an example: {self._manifest.summary()}; are 'bands' right?")
+            raise InputError(f"no file gives an example: {self._manifest.summary()}; {self._advise()}")
         return generators
+
+    def _advise(self) -> str:
+        """What to build instead of a data set without examples."""
+        held = self._manifest.held_bands()
+        if not held:
+            return "are 'bands' right?"
+        split_by = dict(self._chosen.empty.instead) if self._chosen.empty else {}
+        options = self.builder_config.selection.chosen_options() | split_by | held
+        command = describe_build(
+            self.builder_config.name, options, self.data_dir_root, root=os.path.abspath(self._root)
+        )
+        bands = ", ".join(map(str, held["bands"]))
+        return f"no patch holds all bands, most files hold bands {bands} of {options['satellite']}: {command}"
 
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
         for _, outcome in self._reader.map(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):

@@ -14,7 +14,7 @@ import numpy as np
 from satxlate_jax.cli import InputError
 from satxlate_jax.dataset.selection import ChosenFiles, Selection
 from satxlate_jax.dataset.statistics import BandCounts
-from satxlate_jax.dataset.tile_patches import BAD_REASONS, DAMAGED_ANGLES, TileOutcome
+from satxlate_jax.dataset.tile_patches import BAD_REASONS, DAMAGED_ANGLES, NOT_FINITE, TileOutcome
 from satxlate_jax.l1g.packing import POSSIBLE_KELVIN
 
 NAME = "manifest.json"
@@ -152,12 +152,21 @@ class Manifest:
 
     def _empty_splits(self) -> dict[str, dict[str, Any]]:
         """Split without examples -> the reason, and the options that would fill it, if there are such."""
-        empty = self._chosen.empty
-        without = {name: {"reason": empty.reason, "instead": empty.instead} for name in empty.names} if empty else {}
+        empty, bands = self._chosen.empty, self.held_bands()
+        instead = {**empty.instead, **bands} if empty and empty.instead else {}
+        without = {name: {"reason": empty.reason, "instead": instead} for name in empty.names} if empty else {}
         for split, count in self.splits.items():
             if not count.examples:
-                without[split] = {"reason": self.why_empty(split), "instead": {}}
+                without[split] = {"reason": self.why_empty(split), "instead": bands}
         return without
+
+    def held_bands(self) -> dict[str, list[int]]:
+        """The option `bands` with those alone that files mostly hold; {} where these are all, or files lack no band."""
+        if not any(reason == NOT_FINITE for count in self.splits.values() for _, reason, _ in count.skipped):
+            return {}
+        pixels = sum(count.bands.finite for count in self.splits.values())
+        held = np.asarray(self._selection.bands)[pixels > pixels.max() / 2].tolist()
+        return {"bands": held} if 0 < len(held) < len(pixels) else {}
 
     def statistics(self) -> dict[str, Any]:
         """Statistics per split and band, see `statistics.read_statistics`."""

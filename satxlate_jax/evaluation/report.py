@@ -142,10 +142,17 @@ def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
         ),
     )
     return table.reset_index().assign(
-        given=["given" if results.comparison.task.is_given(number) else "inferred" for number in table.index],
+        given=[_kind(results, number) for number in table.index],
         verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
         good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna("").to_list(),
     )
+
+
+def _kind(results: Results, number: int) -> str:
+    """Whether a band is given, and if so whether it passes as it is."""
+    if not results.comparison.task.is_given(number):
+        return "inferred"
+    return "given, adjusted" if number in results.calibrations else "given"
 
 
 def _groups(results: Results) -> pd.DataFrame:
@@ -189,7 +196,8 @@ def headline(results: Results) -> str:
     lead += _count(len(judged), "band") + (f" ({list_bands(ahead)})" if ahead else "")
     if not judged:
         lead = "no unpaired baseline has an answer to compare the model with"
-    sentences = [f"{task.source} to {task.target}: {lead}."]
+    where = f", simulated as from {task.source}'s place" if results.comparison.truth == "same_view" else ""
+    sentences = [f"{task.source} to {task.target}{where}: {lead}."]
     lost = {name: bands((outcome == "behind") & (ranking["best_name"] == name)) for name in results.methods}
     if better := [f"{method_name(name)} in {_bands_in_words(found)}" for name, found in lost.items() if found]:
         sentences.append(f"Elsewhere a baseline is closer: {'; '.join(better)}.")

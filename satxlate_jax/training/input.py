@@ -305,8 +305,9 @@ def find_folder(config: Any, satellite: str) -> str:
     versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
     if not versions:
         command = _build_command(config, satellite)
-        how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by): {command}"
-        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, or {how}")
+        how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by and bands): {command}"
+        instead = f"train a configuration without {satellite} (docs/configurations.md), or {how}"
+        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, {instead}")
     return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
 
 

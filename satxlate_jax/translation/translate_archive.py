@@ -73,7 +73,7 @@ def main(options: argparse.Namespace) -> int:
         needed = ["filled"] if options.repair else names
         sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
-    skipped, failures = translate_files(translator, files, sink, names, options)
+    skipped, failures, extrapolated = translate_files(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
     name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
     write_failures(failures, output, name)
@@ -82,6 +82,11 @@ def main(options: argparse.Namespace) -> int:
         f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
+    if extrapolated > 0.005:
+        print(
+            f"{extrapolated:.0%} of the pixels are flagged `extrapolated`: the run was not trained on their like, and the "
+            "standard deviations do not hold there"
+        )
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
@@ -144,12 +149,12 @@ Item = tuple[Path, xr.Dataset | Failure]
 
 def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
-) -> tuple[int, list[dict[str, str]]]:
+) -> tuple[int, list[dict[str, str]], float]:
     """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete, and file
-    and reason of each failure.
+    and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete; file and
+    reason of each failure; and the share of the pixels written that is flagged `extrapolated`.
     """
     sink.plan(files)
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
@@ -173,10 +178,12 @@ def translate_files(
         return [output[[name for name in output if name in names]] for output in made]
 
     def write(outcome: tuple[Path, xr.Dataset | str]) -> None:
-        if isinstance(outcome[1], xr.Dataset):
-            sink.write(*outcome)
+        file, output = outcome
+        if isinstance(output, xr.Dataset):
+            sink.write(file, output)
+            far.append(float(output["extrapolated"].mean()) if "extrapolated" in output else 0.0)
 
-    doing, failures = f"translate to {options.to}" if options.to else "repair", []
+    doing, failures, far = f"translate to {options.to}" if options.to else "repair", [], list[float]()
     with (
         tqdm(total=len(waiting), desc=doing, unit="file", disable=None) as bar,
         closing(read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))) as tiles,
@@ -193,7 +200,7 @@ def translate_files(
                     if len(waiting) > 1:  # the reason that the only file fails for ends the command
                         tqdm.write(f"skipped: {output}")
                 bar.update()
-    return len(files) - len(waiting), failures
+    return len(files) - len(waiting), failures, sum(far) / max(len(far), 1)
 
 
 def tiles_in_memory(workers: int, at_once: int) -> int:
