@@ -112,9 +112,7 @@ def main(options: argparse.Namespace) -> int:
     report = run_demo(output, options.tiles, options.times, options.steps, options.seed)
     print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{output}/run'])}")
     print(f"open the report: {report}")
-    print(
-        "next, your own files, from their folder INPUT (Level-1b granules or L1G tiles of GOES-17) with the run shipped:"
-    )
+    print("next, your own files: Level-1b granules or L1G tiles of GOES-17 in a folder INPUT, with the run shipped:")
     print("   python -m satxlate_jax translate --checkpoint pretrained:goes_thermal --to G16 INPUT --output OUT")
     print("README.md, 'Your data', goes on to a run of your own")
     return 0

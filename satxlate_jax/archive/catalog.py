@@ -409,12 +409,10 @@ def find_inputs(
                 found = [file for file in found if file.path in sides]
             if not found:
                 where = f" that '{pairs}' lists" if pairs else ""
-                there = find_tiles(path)
-                held = f"; it holds {describe_inventory(there)}" if there else ""
-                names = ", ".join(satellites)
-                raise InputError(
-                    f"'{path}' holds no Level-1b granule, and no L1G file of {names} that passes the filters{where}{held}"
-                )
+                inventory = describe_inventory(find_tiles(path))
+                wanted = f"no L1G file of {', '.join(satellites)} that passes the filters{where}"
+                held = f"; it holds {inventory}" if inventory else ""
+                raise InputError(f"'{path}' holds no Level-1b granule, and {wanted}{held}")
             paths = [file.path for file in found]
         elif path.exists():
             paths = [path]

@@ -84,7 +84,7 @@ def main(options: argparse.Namespace) -> int:
     )
     if extrapolated > 0.005:
         print(
-            f"{extrapolated:.0%} of the pixels are flagged `extrapolated`: the run was not trained on their like, and the "
+            f"{extrapolated:.0%} of the pixels are flagged `extrapolated`: the run was not trained on their like, and "
             "standard deviations do not hold there"
         )
     if files and len(failures) == len(files):
