@@ -410,9 +410,9 @@ def find_inputs(
             if not found:
                 where = f" that '{pairs}' lists" if pairs else ""
                 inventory = describe_inventory(find_tiles(path))
-                wanted = f"no L1G file of {', '.join(satellites)} that passes the filters{where}"
                 held = f"; it holds {inventory}" if inventory else ""
-                raise InputError(f"'{path}' holds no Level-1b granule, and {wanted}{held}")
+                missing = f"no L1G file of {', '.join(satellites)} that passes the filters{where}{held}"
+                raise InputError(f"'{path}' holds no Level-1b granule, and {missing}")
             paths = [file.path for file in found]
         elif path.exists():
             paths = [path]

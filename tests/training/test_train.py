@@ -177,6 +177,8 @@ def test_scratch_yields_to_init_from_and_that_to_the_workdirs_own_checkpoint(tmp
     assert "continuing at step 0" in capsys.readouterr().out
 
 
+# jaxlib's bindings, as Python 3.12 and later see them; as an error it would abort the process
+@pytest.mark.filterwarnings("ignore:builtin type event_stats has no __module__ attribute:DeprecationWarning")
 def test_a_profile_of_chosen_steps_is_written(tmp_path, data):
     words = ("--config.steps=5", "--profile=2-4", "--config.validate_every=0", "--config.image_every=0")
     result = tiny_run.run_training(tiny_run.train_command(tmp_path / "run", data, *words), tiny_run.environment())
