@@ -121,6 +121,16 @@ def test_real_tiles_split_by_tile(realdata_dir, tmp_path, satellite, bands, file
     assert all(split["examples"] for split in splits) and len(splits) == 3
 
 
+def test_the_advice_where_no_patch_holds_all_bands_can_be_followed(realdata_dir, tmp_path):
+    """By night GOES-16's reflective bands are fill, and all files are of one day."""
+    with pytest.raises(InputError, match="no patch holds all bands, most files hold bands .*16 of G16: ") as refused:
+        build_data_set(realdata_dir / "l1g", tmp_path / "data", "G16")
+    follow(str(refused.value))
+    (folder,) = (tmp_path / "data" / "geonex_l1g" / "G16_custom").glob("*")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {7, 12, 16} <= {*manifest["selection"]["bands"]} and all(s["examples"] for s in manifest["splits"].values())
+
+
 def test_a_damaged_angle_that_nobody_needs_is_told(tmp_path):
     times = [datetime(2020, 5, day, 18) for day in range(1, 5)]
     files = write_archive(tmp_path / "l1g", {"G17": (8, 16)}, ["h09v03"], times)

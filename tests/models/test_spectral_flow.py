@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from satxlate_jax.instruments import published_statistics
-from satxlate_jax.models.flow_layers import brightness_temperature, radiance
+from satxlate_jax.models.flow_layers import brightness_temperature, monomials, polynomial, radiance
 from satxlate_jax.models.spectral_flow import SpectralFlow
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
@@ -50,6 +50,18 @@ def random_params(flow, seed=0):
     for part in fresh["calibration"].values():
         part["draw"] = jnp.ones_like(part["draw"])
     return fresh
+
+
+@pytest.mark.parametrize("inputs, degree", [(1, 3), (3, 1), (4, 2), (5, 3), (2, 4)])
+def test_a_polynomial_is_its_monomials_times_the_weights(inputs, degree):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 6, 5, inputs))
+    made = monomials(x, degree)
+    weights = random.normal(size=(made.shape[-1], 3))
+    found = jax.jit(polynomial, static_argnums=2)(jnp.float32(x), jnp.float32(weights), degree)
+    np.testing.assert_allclose(found, made @ weights, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(made[..., :inputs], x)
+    np.testing.assert_allclose(made[..., -1], x[..., -1] ** degree)  # the last product
 
 
 def image(shape, seed=1):

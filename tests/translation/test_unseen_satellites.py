@@ -50,6 +50,16 @@ def test_a_known_instrument_is_as_the_one_that_was_seen(translator, tmp_path):
     assert main([*words, str(tmp_path)]) == 0 and len(list((tmp_path / "o").glob("*.nc"))) == 1
 
 
+def test_the_command_tells_how_much_is_extrapolated(tmp_path, capsys):
+    tile, *_ = seviri_tile(size=300)
+    path = tmp_path / relative_path("MSG4", tiny_flow.TILE, tile["time"].values.astype("M8[s]").item())
+    path.parent.mkdir(parents=True)
+    write_tile(tile, path)
+    words = ["translate", "--checkpoint", str(tiny_flow.finished_run()), "--to", "G16", "--output", str(tmp_path / "o")]
+    assert main([*words, "--as_instrument", str(path)]) == 0
+    assert "100% of the pixels are flagged `extrapolated`" in capsys.readouterr().out
+
+
 def test_another_instrument_counts_by_its_wavelengths(translator):
     """0.86 um, which it lacks, follows as surely as the law allows; responses differ, which is marked."""
     errors, bars = [], []
