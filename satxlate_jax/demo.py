@@ -30,6 +30,14 @@ PROGRAMS = {
 }
 
 
+_NEXT = """
+next, your own files: Level-1b granules or L1G tiles of GOES-17 in a folder INPUT, with the run that the package has
+   pip install 'satxlate-jax[l1b]'    # for granules; in a clone '.[l1b]'
+   python -m satxlate_jax translate --checkpoint pretrained:goes_thermal --to G16 INPUT --output OUT
+   python -m satxlate_jax info OUT/FILE.nc
+README.md, "Your data", goes on to a run of your own"""
+
+
 def _run(title: str, *commands: Sequence[str], logs: Sequence[Path] = ()) -> None:
     """Run commands, several at the same time; their output goes to the terminal, or to `logs`."""
     print(f"\n== {title}", flush=True)
@@ -112,7 +120,5 @@ def main(options: argparse.Namespace) -> int:
     report = run_demo(output, options.tiles, options.times, options.steps, options.seed)
     print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{output}/run'])}")
     print(f"open the report: {report}")
-    print("next, your own files: Level-1b granules or L1G tiles of GOES-17 in a folder INPUT, with the run shipped:")
-    print("   python -m satxlate_jax translate --checkpoint pretrained:goes_thermal --to G16 INPUT --output OUT")
-    print("README.md, 'Your data', goes on to a run of your own")
+    print(_NEXT)
     return 0

@@ -82,7 +82,7 @@ class ZarrFolder(OutputFolder):
         bands = bands.map(lambda band: band.astype(np.float64) if band.dtype == np.float32 else band)
         store = _open_arrays(path)
         store["complete"][index] = _NOT_COMPLETE
-        bands.expand_dims("time").to_zarr(path, region={"time": slice(index, index + 1)}, zarr_format=_FORMAT)
+        bands.expand_dims("time").to_zarr(_locate(path), region={"time": slice(index, index + 1)}, zarr_format=_FORMAT)
         store["source_file"][index] = source.name
         store["complete"][index] = self.translator.step
 
@@ -102,7 +102,7 @@ class ZarrFolder(OutputFolder):
     def _open(self, path: Path) -> xr.Dataset:
         """A store that this run may continue, as its consolidated metadata, which are written last, describe it."""
         try:
-            store = xr.open_zarr(path, chunks=None, decode_times=False, consolidated=True)
+            store = xr.open_zarr(_locate(path), chunks=None, decode_times=False, consolidated=True)
             run = store.attrs["checkpoint_run"]
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"'{path}' is not a store of translate; remove it or choose another --output") from error
@@ -127,7 +127,7 @@ class ZarrFolder(OutputFolder):
             _set_times(path, times)
         else:  # a new store, or a time between those that are there
             with atomic.replacing(path) as temporary:
-                template.to_zarr(temporary, zarr_format=_FORMAT)
+                template.to_zarr(_locate(temporary), zarr_format=_FORMAT)
                 _set_times(temporary, times)
                 for name in map(str, tile.data_vars if held else ()):
                     before, after = _open_arrays(path)[name], _open_arrays(temporary)[name]
@@ -153,10 +153,17 @@ class ZarrFolder(OutputFolder):
         return template.assign(crs=described["crs"]).assign_attrs(attributes)
 
 
-def _open_arrays(path: Path) -> Any:
-    import zarr  # here and below, because few translations need it
+def _locate(path: Path) -> Any:
+    """A store's place; as a string zarr would take a path with a '?' for a URL."""
+    from zarr.storage import LocalStore  # here and below, because few translations need it
 
-    return zarr.open_group(path, mode="r+", zarr_format=_FORMAT, use_consolidated=False)
+    return LocalStore(path)
+
+
+def _open_arrays(path: Path) -> Any:
+    import zarr
+
+    return zarr.open_group(_locate(path), mode="r+", zarr_format=_FORMAT, use_consolidated=False)
 
 
 def _set_times(path: Path, times: Mapping[int, tuple[int, str]]) -> None:
@@ -170,4 +177,4 @@ def _set_times(path: Path, times: Mapping[int, tuple[int, str]]) -> None:
     store["time"][:] = np.array(list(times), np.int64)
     for name, values in zip(_LABELS, zip(*times.values(), strict=True), strict=True):
         store[name][:] = np.array(values, _LABELS[name][0])
-    zarr.consolidate_metadata(path, zarr_format=_FORMAT)
+    zarr.consolidate_metadata(_locate(path), zarr_format=_FORMAT)
