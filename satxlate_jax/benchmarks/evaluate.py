@@ -3,7 +3,7 @@
 Reading is that of both files of a pair, in the processes that an evaluation reads in, while nothing else is done;
 translating is one translation of what was read. The evaluation is run on half of the pairs and on all of them: the
 difference is the cost of a pair, what both have in common is spent once (baselines, compilation, consistency). CPU
-seconds are those of this process, which reads nothing itself; they depend less on what else the machine does.
+seconds are those of all its processes that have ended; they depend less on what else the machine does.
 """
 
 import resource
@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from satxlate_jax.benchmarks import bench_parser
+from satxlate_jax.benchmarks.train import clocks
 from satxlate_jax.cli import InputError, at_least, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.evaluation.baselines import make_baselines
@@ -24,10 +23,6 @@ from satxlate_jax.translation.load import load
 TRANSLATED = 20  # pairs whose source is translated, all kept in memory
 TARGET = 2.0  # times reading and translating
 PAPER = 4400, 2.0  # pairs of the paper's test set, and hours that they may take
-
-
-def _clocks() -> np.ndarray:
-    return np.array([time.perf_counter(), time.process_time()])
 
 
 def _verdict(measured: float, most: float) -> str:
@@ -60,16 +55,16 @@ def main(argv: Sequence[str]) -> None:
     reading = (time.perf_counter() - begin) / (len(cases) - 1)
     sources = [tiles[0] for tiles in kept if isinstance(tiles, list)]
     translator.translate(sources[0], task.target, source=task.source)  # compiles
-    before = _clocks()
+    before = clocks()
     for tile in sources:
         translator.translate(tile, task.target, source=task.source)
-    (translating, translating_cpu), spent, peaks = (_clocks() - before) / len(sources), [], []
+    (translating, translating_cpu), spent, peaks = (clocks() - before) / len(sources), [], []
     del kept, sources, tile
     evaluate(translator, replace(comparison, cases=cases[:2]), make_baselines(task), pictures=0)  # compiles the rest
     for chosen in (cases[::2], cases):
-        before = _clocks()
+        before = clocks()
         evaluate(translator, replace(comparison, cases=chosen), make_baselines(task), pictures=0)
-        spent.append(_clocks() - before)
+        spent.append(clocks() - before)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     half = len(cases[::2])
     pair, pair_cpu = (spent[1] - spent[0]) / (len(cases) - half)

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from satxlate_jax.atomic import PlainPath
@@ -64,6 +65,12 @@ def load_step(config: Any, compiled: Any, mesh: Mesh) -> Callable[[], Any]:
         return metrics
 
     return step
+
+
+def clocks() -> np.ndarray:
+    """Read the clock, and the CPU seconds of this process and of those that it has started and ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime])
 
 
 def median_seconds(function: Callable[..., Any], repeats: int, *arguments: Any) -> float:

@@ -1,9 +1,7 @@
 """The stages of `satxlate translate` on simulated tiles, each alone and all overlapping; see `bench translate`."""
 
 import argparse
-import resource
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +13,7 @@ import numpy as np
 
 from satxlate_jax.archive.catalog import find_tiles
 from satxlate_jax.benchmarks.build import LEAST_TILES, SIMULATED_TILES, simulate_tiles
+from satxlate_jax.benchmarks.train import clocks
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.l1g.isolation import overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
@@ -34,18 +33,12 @@ from satxlate_jax.translation.translate_archive import (
 TARGET = 1.15  # times as long as the slowest stage alone
 
 
-def _clocks() -> np.ndarray:
-    """The clock, and the CPU seconds of this process and of those that it has started and ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return np.array([time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime])
-
-
 def _per_file(stage: Callable[[Sequence[Path]], object], files: Sequence[Path]) -> np.ndarray:
     """Seconds and CPU seconds per file, the start subtracted as in `bench build`."""
-    times = [_clocks()]
+    times = [clocks()]
     for part in (files[:LEAST_TILES], files):
         stage(part)
-        times.append(_clocks())
+        times.append(clocks())
     return np.maximum((times[2] - 2 * times[1] + times[0]) / (len(files) - LEAST_TILES), 1e-9)
 
 

@@ -411,12 +411,6 @@ class SpectralFlow(EqualByStructure):
         mean, std = (jnp.matmul(part, places, precision="highest") for part in (details.mean(0), std))
         return filled + mean, std
 
-    def sample(
-        self, params: Params, x: jax.Array, source: str, target: str, key: jax.Array, row: Any = 0, column: Any = 0
-    ) -> jax.Array:
-        """One draw of a target's image; arguments as of `distribution`."""
-        return self.distribution(params, x, source, target, key, row, column).sample
-
     def _noise(
         self, params: Params, key: jax.Array, shape: Sequence[int], target: str, pattern: Sequence[int], *first: Any
     ) -> jax.Array:

@@ -154,6 +154,12 @@ def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], *
     return plain == wanted and set(names) <= held
 
 
+def extrapolated_share(path: Path) -> float:
+    """The share of a translated file's pixels that is flagged `extrapolated`; 0 where the run knows no such flag."""
+    with h5py.File(path) as file:
+        return float(np.mean(file["extrapolated"][...] == 1)) if "extrapolated" in file else 0.0
+
+
 @dataclass
 class NetcdfFolder(OutputFolder):
     """One netCDF file per input; one that lacks some `names`, or was made with other `options`, is made again."""

@@ -25,7 +25,7 @@ from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
 from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.load import load
-from satxlate_jax.translation.netcdf import NetcdfFolder
+from satxlate_jax.translation.netcdf import NetcdfFolder, extrapolated_share
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_granules import are_granules, translate_granules
 from satxlate_jax.translation.zarr import ZarrFolder
@@ -82,14 +82,16 @@ def main(options: argparse.Namespace) -> int:
         f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
-    if extrapolated > 0.005:
-        print(
-            f"{extrapolated:.0%} of the pixels are flagged `extrapolated`: the run was not trained on their like, and "
-            "standard deviations do not hold there"
-        )
+    _tell_extrapolated(extrapolated)
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
+
+
+def _tell_extrapolated(share: float) -> None:
+    if share > 0.005:
+        known = "the run was not trained on their like, and standard deviations do not hold there"
+        print(f"{share:.0%} of the pixels are flagged `extrapolated`: {known}")
 
 
 def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
@@ -134,10 +136,10 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     output.mkdir(parents=True, exist_ok=True)
     written, kept, failures = translate_granules(translator, options, names, command)
     write_failures(failures, output)
-    print(
-        f"{written} written, {kept} already there; {options.to} from run '{translator.run}' step {translator.step} in "
-        f"{output}" + (f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else "")
-    )
+    made_by = f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
+    failed = f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else ""
+    print(f"{len(written)} written, {kept} already there; {made_by}{failed}")
+    _tell_extrapolated(sum(map(extrapolated_share, written)) / max(len(written), 1))
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0

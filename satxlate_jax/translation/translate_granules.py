@@ -22,6 +22,9 @@ from satxlate_jax.translation.translate import TileTranslator
 CHUNK = 512  # pixels along a side of a chunk
 
 
+_OFF_DISK = {"quality": FLAGS["input_missing"], "extrapolated": 0}  # what is not looked at is not unlike anything
+
+
 def are_granules(inputs: Sequence[str]) -> bool:
     """Tell if inputs are Level-1b: URLs, files named so, or a folder whose first file of a known kind is."""
     for place in inputs:
@@ -33,16 +36,16 @@ def are_granules(inputs: Sequence[str]) -> bool:
 
 def translate_granules(
     translator: TileTranslator, options: argparse.Namespace, names: Sequence[str], command: str
-) -> tuple[int, int, list[dict[str, str]]]:
+) -> tuple[list[Path], int, list[dict[str, str]]]:
     """Translate scans and write variables of those names; what this checkpoint made already stays.
 
     Of the command's options it takes inputs, to, output, tiles, overwrite; `command` is for the history. Returns
-    outputs written, outputs that were there, and file and reason of each failure.
+    the files written, how many were there, and file and reason of each failure.
     """
     import_satpy()
     granules, strange = find_granules(options.inputs)
     failures = [{"file": place, "reason": reason} for place, reason in strange]
-    written = kept = 0
+    written, kept = list[Path](), 0
     unread: set[int] = set()
     for scan in tqdm(group_scans(granules), f"translate to {options.to}", unit="scan", disable=None):
         outputs = {tile: _path(Path(options.output), scan, options.to, tile) for tile in options.tiles or ("",)}
@@ -74,7 +77,7 @@ def translate_granules(
                         write_tile_netcdf(made, path, metadata=ready.metadata, command=command)
                     else:
                         _write_on_area(made, ready, path, command)
-                    written += 1
+                    written.append(path)
         except InputError as error:
             failures.append({"file": scan.title, "reason": str(error)})
             tqdm.write(f"skipped: {scan.title}: {error}")
@@ -125,9 +128,9 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
     chunks = tuple(min(CHUNK, size) for size in area.shape)
     for name, variable in plain.items():
         packed: dict[str, Any] = {"dtype": "float32"}
-        if name in ("quality", "extrapolated"):  # off the disk: input missing
+        if name in _OFF_DISK:
             attrs = described[name].attrs
-            described[name] = described[name].fillna(FLAGS["input_missing"]).astype(np.int8).assign_attrs(attrs)
+            described[name] = described[name].fillna(_OFF_DISK[name]).astype(np.int8).assign_attrs(attrs)
             packed = {"dtype": "int8", "_FillValue": None}
         elif name != "solar_zenith":
             packed = band_encoding(variable)

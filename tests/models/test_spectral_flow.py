@@ -139,7 +139,7 @@ def test_samples_scatter_as_the_distribution_says():
     flow = make_flow(BANDS)
     params, x = random_params(flow), image((32, 32, 4))
     found = jax.jit(lambda x: flow.distribution(params, x, "G17", "G16"))(x)
-    draw = jax.jit(lambda key: flow.sample(params, x, "G17", "G16", key))
+    draw = jax.jit(lambda key: flow.distribution(params, x, "G17", "G16", key).sample)
     draws = np.stack([draw(jax.random.key(seed)) for seed in range(300)])
     params["calibration"] = jax.tree.map(jnp.ones_like, params["calibration"])
     z = (draws.mean(0) - found.mean)[..., [0, 3]] / (np.asarray(found.std)[..., [0, 3]] / np.sqrt(300))

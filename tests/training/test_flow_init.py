@@ -69,7 +69,7 @@ def test_a_known_conditional_law_is_found(trained):
     images = scenes(1, 96)
     given, truth = images[..., [0, 1, 3, 4]], images[..., 2]
     found = jax.jit(lambda x: flow.distribution(params, x, "G17", "G16"))(given)
-    draw = jax.jit(lambda x, key: flow.sample(params, x[None], "G17", "G16", key)[0, ..., 2])
+    draw = jax.jit(lambda x, key: flow.distribution(params, x[None], "G17", "G16", key).sample[0, ..., 2])
     drawn = np.stack([draw(*each) for each in zip(given, jax.random.split(jax.random.key(1), 96), strict=True)])
     mean, std = np.asarray(found.mean)[..., 2], np.asarray(found.std)[..., 2]
     error = truth - mean
