@@ -9,7 +9,8 @@ its Gaussian window; Vandal et al., TGRS 2021, the ranges of PSNR; Gneiting & Ra
 Assoc. 102 (2007), 359-378, the CRPS of a Gaussian.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -213,17 +214,28 @@ def similarity_to(
     if min(truth.shape) <= border:
         return lambda prediction: np.full(truth.shape, np.nan), compared
     constants = tuple((k * data_range) ** 2 for k in (_SSIM_K1, _SSIM_K2))
-    with jax.enable_x64(True):
+    with _in_double_precision():
         weight, *local_truth = map(np.asarray, _describe_truth(truth, seen, centre))
         inner = (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
         compared[inner] = seen[inner] & (weight >= _SSIM_WEIGHT)
 
     def similarity(prediction: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True):
+        with _in_double_precision():
             found = _similarity(prediction, truth, seen, centre, weight, local_truth, constants)
             return np.where(compared, found, np.nan)
 
     return similarity, compared
+
+
+@contextmanager
+def _in_double_precision() -> Iterator[None]:
+    """Compute in float64 on the host's processors, as not every accelerator knows it."""
+    try:
+        host = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS names accelerators only
+        host = None
+    with jax.enable_x64(True), jax.default_device(host):
+        yield
 
 
 @jax.jit
