@@ -77,7 +77,7 @@ class BandTruth:
         self.values = self.pick(truth)
         self._centre = float(self.values.mean())
         self._centred = self.values - self._centre
-        self._similarity, compared = similarity_to(truth, seen, data_range)
+        self.similarity, compared = similarity_to(truth, seen, data_range)
         self._sums = self._add(np.ones(len(cells)), self._centred, self._centred**2, self.pick(compared))
 
     def pick(self, field: np.ndarray) -> np.ndarray:
@@ -88,11 +88,13 @@ class BandTruth:
         """Sums [quantity, group, 1 or 2] of quantities [pixel]."""
         return np.tensordot(np.stack([np.add.reduceat(each, self._starts) for each in values]), self._weights, 1)
 
-    def sums(self, prediction: np.ndarray, std: np.ndarray | None = None) -> np.ndarray:
-        """Sums of a prediction [group, column of `SUMS`]; `std` is its standard deviation, NaN where it has none."""
-        p = self.pick(prediction)
+    def sums(self, p: np.ndarray, similarity: np.ndarray, std: np.ndarray | None = None) -> np.ndarray:
+        """Sums of a prediction [group, column of `SUMS`], from its values and its similarity, both picked.
+
+        `std` [h, w] is its standard deviation, NaN where it has none.
+        """
         error, p0 = np.abs(p - self.values), p - self._centre
-        similarity = np.nan_to_num(self.pick(self._similarity(prediction)), copy=False)
+        similarity = np.nan_to_num(similarity, copy=False)
         n, t, tt, ssim_n = self._sums
         p, pp, pt, absolute, ssim = self._add(p0, p0 * p0, p0 * self._centred, error, similarity)
         k = np.maximum(n, 1e-30)
@@ -126,7 +128,8 @@ def band_sums(
     regions = Regions({"all": np.ones(truth.shape, bool)} if groups is None else groups, area)
     rows = np.zeros((len(regions.names), len(SUMS)))
     if seen.any():
-        rows = BandTruth(truth, seen, regions, data_range).sums(prediction, std)
+        scored = BandTruth(truth, seen, regions, data_range)
+        rows = scored.sums(scored.pick(prediction), scored.pick(scored.similarity(prediction)), std)
     table = pd.DataFrame(rows, regions.names, list(SUMS))
     return table[table["n"] > 0]
 
@@ -210,21 +213,17 @@ def similarity_to(
     """
     # centred, so that the differences of squares do not cancel
     centre = float(np.mean(truth, where=seen, dtype=np.float64))
-    compared, border = np.zeros(truth.shape, bool), 2 * _SSIM_RADIUS
-    if min(truth.shape) <= border:
-        return lambda prediction: np.full(truth.shape, np.nan), compared
+    if min(truth.shape) <= 2 * _SSIM_RADIUS:
+        return lambda prediction: np.full(truth.shape, np.nan), np.zeros(truth.shape, bool)
     constants = tuple((k * data_range) ** 2 for k in (_SSIM_K1, _SSIM_K2))
     with _in_double_precision():
-        weight, *local_truth = map(np.asarray, _describe_truth(truth, seen, centre))
-        inner = (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
-        compared[inner] = seen[inner] & (weight >= _SSIM_WEIGHT)
+        described = _describe_truth(truth, seen, centre)
 
     def similarity(prediction: np.ndarray) -> np.ndarray:
         with _in_double_precision():
-            found = _similarity(prediction, truth, seen, centre, weight, local_truth, constants)
-            return np.where(compared, found, np.nan)
+            return np.asarray(_similarity(prediction, centre, described, constants))
 
-    return similarity, compared
+    return similarity, np.asarray(described["compared"])
 
 
 @contextmanager
@@ -239,27 +238,27 @@ def _in_double_precision() -> Iterator[None]:
 
 
 @jax.jit
-def _describe_truth(truth: jax.Array, seen: jax.Array, centre: float) -> tuple[jax.Array, ...]:
-    """The weight of each window, and the truth's mean and variance in it [h - 10, w - 10]."""
+def _describe_truth(truth: jax.Array, seen: jax.Array, centre: float) -> dict[str, jax.Array]:
+    """The truth, centred, its mean and variance in each window [h - 10, w - 10], the window's weight, and masks."""
     weight = jnp.maximum(_window_mean(seen.astype(jnp.float64)), 1e-12)
     y = jnp.where(seen, truth.astype(jnp.float64) - centre, 0)
-    mean = _window_mean(y) / weight
-    return weight, mean, _window_mean(y * y) / weight - mean**2
+    mean, inner = _window_mean(y) / weight, (slice(_SSIM_RADIUS, -_SSIM_RADIUS),) * 2
+    variance = _window_mean(y * y) / weight - mean**2
+    compared = jnp.pad(seen[inner] & (weight >= _SSIM_WEIGHT), _SSIM_RADIUS)
+    return {"y": y, "mean": mean, "variance": variance, "weight": weight, "seen": seen, "compared": compared}
 
 
 @jax.jit
-def _similarity(
-    prediction: jax.Array, truth: Any, seen: Any, centre: float, weight: Any, local_truth: Any, constants: Any
-) -> jax.Array:
-    """SSIM [h, w], NaN on the border."""
-    x, y = (jnp.where(seen, values.astype(jnp.float64) - centre, 0) for values in (prediction, truth))
-    (mean_y, variance_y), (c1, c2), mean_x = local_truth, constants, _window_mean(x) / weight
-    variance_x = _window_mean(x * x) / weight - mean_x**2
-    covariance = _window_mean(x * y) / weight - mean_x * mean_y
+def _similarity(prediction: jax.Array, centre: float, truth: Mapping[str, jax.Array], constants: Any) -> jax.Array:
+    """SSIM [h, w] with a truth that is described, NaN where there is none."""
+    x, (c1, c2) = jnp.where(truth["seen"], prediction.astype(jnp.float64) - centre, 0), constants
+    mean_x, mean_y = _window_mean(x) / truth["weight"], truth["mean"]
+    variance_x = _window_mean(x * x) / truth["weight"] - mean_x**2
+    covariance = _window_mean(x * truth["y"]) / truth["weight"] - mean_x * mean_y
     full_x, full_y = mean_x + centre, mean_y + centre
     values = (2 * full_x * full_y + c1) * (2 * covariance + c2)
-    values /= (full_x**2 + full_y**2 + c1) * (variance_x + variance_y + c2)
-    return jnp.pad(values, _SSIM_RADIUS, constant_values=jnp.nan)
+    values /= (full_x**2 + full_y**2 + c1) * (variance_x + truth["variance"] + c2)
+    return jnp.where(truth["compared"], jnp.pad(values, _SSIM_RADIUS), jnp.nan)
 
 
 def _window_mean(values: jax.Array) -> jax.Array:

@@ -129,7 +129,8 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     """One band of one case: truth, the model's answer, one sample and standard deviation; errors on one scale."""
     (satellite, word), number = _truth(results), band.number
     truth, std = example.truth[number], example.std.get(number)
-    model, names = example.predictions[MODEL][number], [name for name in (MODEL, _best(results, number)) if name]
+    model, best = example.predictions[MODEL][number], _best(results, number)
+    names = [name for name in (MODEL, best) if number in example.predictions.get(name, {})]
     values = {f"{satellite} {word}": truth, f"model, from {results.comparison.task.source}": model}
     if std is not None and number in example.sample:
         values |= {"model, one sample": example.sample[number]}
@@ -265,7 +266,7 @@ def draw_spectra(results: Results) -> Figure | None:
 
 def draw_detail(results: Results, example: Example, band: Band) -> Figure | None:
     """The middle of a tile on a grid finer than 2 km: the model at 2 km, the model, truth; else None."""
-    if COARSE not in example.predictions or band.native_resolution_km >= FITTED_KM:
+    if band.number not in example.predictions.get(COARSE, {}) or band.native_resolution_km >= FITTED_KM:
         return None
     size = len(example.lat) // 6
     middle = slice(2 * size, 3 * size)

@@ -77,14 +77,17 @@ def main(options: argparse.Namespace) -> int:
     tasks = list(plan(scans, choose_tiles(options.tiles, options.region)))
     size = sum(granule.size for scan in scans for granule in scan.granules)
     tiles = sum(len(task.tiles) for task in tasks)
+    # of a smaller scan the number of tiles is not known before it is read
+    is_known = bool(options.tiles) or any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
     if options.dry_run:
         print("\n".join(f"{scan.title}: {len(scan.granules)} files" for scan in scans))
-        print(f"{len(scans)} scans, at most {tiles} tiles, {size:,} bytes of granules; nothing was done")
+        few = "" if is_known or options.region else " (all that the satellite sees; a scan of a part of the disk covers few of them)"
+        count = f"{len(scans)} scan{'s' * (len(scans) > 1)}, at most {tiles} tile{'s' * (tiles != 1)}{few}"
+        print(f"{count}, {size:,} bytes of granules; nothing was done")
         return 0
     root = Path(options.output)
     root.mkdir(parents=True, exist_ok=True)
-    is_full_disk = any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
-    _check_space(root, tiles if is_full_disk or options.tiles else 0)  # of a smaller scan the number is not known yet
+    _check_space(root, tiles if is_known else 0)
     journal = Journal(root)
     problems = [{"input": place, "reason": reason} for place, reason in strange]
     for problem in problems:

@@ -87,7 +87,7 @@ class Wild(Baseline):
         predicted = np.repeat(np.array([0.5, -3.0, 280.0])[None, None], 300, 0).repeat(300, 1)
         predicted[:, 0] = 1e5
         predicted[:, 1, 1:] = np.nan
-        return predicted
+        return dict(zip(self.task.target_bands, np.moveaxis(predicted, -1, 0), strict=True))
 
 
 class Silent(Baseline):
@@ -96,7 +96,7 @@ class Silent(Baseline):
     name = "silent"
 
     def predict(self, values):
-        return np.where(np.isnan(values[..., :1]), 1.0, np.nan) * np.ones(3)
+        return {3: np.where(np.isnan(values[..., 0]), 1.0, np.nan)}
 
 
 def test_every_method_counts_the_same_pixels_within_the_valid_range(made, tmp_path):

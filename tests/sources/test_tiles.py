@@ -89,7 +89,9 @@ def test_a_region_with_western_longitudes(granules, tmp_path, capsys):
     words = ["--region", "-125", "37", "-121", "41", "--bands", "14", "--output", str(tmp_path / "out")]
     assert main(["tiles", str(granules), *words, "--dry_run"]) == 0
     out = capsys.readouterr().out
-    assert "1 scans, at most 1 tiles" in out and not (tmp_path / "out").exists()
+    assert "1 scan, at most 1 tile, " in out and not (tmp_path / "out").exists()
+    assert main(["tiles", str(granules), "--dry_run", "--output", str(tmp_path / "out")]) == 0
+    assert "a scan of a part of the disk covers few of them" in capsys.readouterr().out
 
 
 def test_a_damaged_granule_costs_its_band(granules, tmp_path):
