@@ -139,7 +139,7 @@ def test_an_animation_holds_every_picture_in_order(tmp_path):
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
     pictures = [np.full((81, 120, 3), colour, np.uint8) for colour in colours]
     animation = tmp_path / "day.mp4"
-    assert write_animation(iter(pictures), animation, 5.0) == 3
+    write_animation(iter(pictures), animation, 5.0)
     assert [path.name for path in tmp_path.iterdir()] == ["day.mp4"]
     command = [find_ffmpeg(), "-i", str(animation), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     read = subprocess.run(command, capture_output=True, check=True)
