@@ -73,13 +73,14 @@ def draw_frames(
     limits = {} if kind == "true_colour" else _find_scales(frames, read)
     changes = find_changes(frames, read, kind)
     curves = int(len(changes.columns) > 0)
-    heights = (4, 1)[: 1 + curves]
+    columns, heights = 1 + max(len(files) for _, files in frames), (4, 1)[: 1 + curves]
     for frame in frames:
         try:
             views = _read_views(frame, read, kind)
-            columns = len(views)
             size = 4.3 * columns, 4.9 + 1.3 * curves
             figure, panels = maps.new_figure(*size, columns, len(heights), height_ratios=heights)
+            for axes in panels[len(views) : columns]:  # nothing was observed for it at that time
+                axes.set_visible(False)
             for axes, (view, number) in zip(panels, views, strict=False):
                 title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
                 if kind == "true_colour":
