@@ -4,6 +4,7 @@ import argparse
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -27,7 +28,6 @@ Frame = tuple[Path, list[TileFile]]
 """A translated file and the files observed at that time, first the one it was made from."""
 
 _SCALED_BY = 12  # frames, spread evenly
-_HEIGHTS: tuple[dict, dict] = ({}, {"height_ratios": (4, 1)})  # of maps alone, and of maps and curves
 
 
 def find_frames(inputs: Sequence[str], root: Path, target: str | None = None) -> list[Frame]:
@@ -73,11 +73,14 @@ def draw_frames(
     limits = {} if kind == "true_colour" else _find_scales(frames, read)
     changes = find_changes(frames, read, kind)
     curves = int(len(changes.columns) > 0)
+    columns, heights = 1 + max(len(files) for _, files in frames), (4, 1)[: 1 + curves]
     for frame in frames:
         try:
             views = _read_views(frame, read, kind)
-            columns = len(views)
-            figure, panels = maps.new_figure(4.3 * columns, 4.9 + 1.3 * curves, columns, 1 + curves, **_HEIGHTS[curves])
+            size = 4.3 * columns, 4.9 + 1.3 * curves
+            figure, panels = maps.new_figure(*size, columns, len(heights), height_ratios=heights)
+            for axes in panels[len(views) : columns]:  # nothing was observed for it at that time
+                axes.set_visible(False)
             for axes, (view, number) in zip(panels, views, strict=False):
                 title = view.title.replace(" synthesised", "\nsynthesised").replace(" observed", "\nobserved")
                 if kind == "true_colour":
@@ -145,7 +148,7 @@ def _read_views(frame: Frame, read: Callable[[Path], View], kind: str) -> list[t
 
 def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[int, tuple[float, float]]:
     """The infrared scale that suits day and night: wavelength (um, rounded) -> lowest and highest value in K."""
-    seen: dict[int, list[np.ndarray]] = {}
+    ends: dict[int, list[float]] = {}
     for index in np.unique(np.linspace(0, len(frames) - 1, min(_SCALED_BY, len(frames))).astype(int)):
         try:
             views = _read_views(frames[index], read, "infrared")
@@ -153,9 +156,8 @@ def _find_scales(frames: Sequence[Frame], read: Callable[[Path], View]) -> dict[
             continue
         for view, number in views:
             if number is not None and np.isfinite(view.fields[number]).any():
-                limits = np.array(maps.value_range([view.fields[number]]))
-                seen.setdefault(round(view.band(number).wavelength), []).append(limits)
-    return {key: maps.value_range(limits, percent=0) for key, limits in seen.items()}
+                ends.setdefault(round(view.band(number).wavelength), []).extend(maps.value_range([view.fields[number]]))
+    return {key: (min(found), max(found)) for key, found in ends.items()}
 
 
 def _shown_band(view: View, synthetic: View) -> int:
@@ -169,21 +171,20 @@ def _shown_band(view: View, synthetic: View) -> int:
     return number
 
 
-def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
-    """Write a .gif or, where there is an ffmpeg, an .mp4, InputError for another; return the number of frames."""
+def write_animation(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> None:
+    """Write a .gif or, where there is an ffmpeg, an .mp4; InputError for another."""
     if path.suffix not in (".gif", ".mp4"):
         raise InputError(f"--output is '{path}'; name a .gif or an .mp4 file")
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix == ".gif" else _write_mp4
     with atomic.replacing(path) as temporary:
-        return write(pictures, temporary, frames_per_second)
+        write(pictures, temporary, frames_per_second)
 
 
-def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+def _write_gif(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> None:
     images = [Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE) for picture in pictures]
     duration = round(1000 / frames_per_second)
     images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
-    return len(images)
 
 
 def find_ffmpeg() -> str:
@@ -199,7 +200,7 @@ def find_ffmpeg() -> str:
     return program
 
 
-def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> int:
+def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: float) -> None:
     program = find_ffmpeg()
     first = next(pictures)
     height, width = (side // 2 * 2 for side in first.shape[:2])  # H.264 takes even sides only
@@ -207,13 +208,10 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
     command = [program, "-y", "-loglevel", "error", *form, "-pix_fmt", "yuv420p", "-f", "mp4", str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None  # a pipe
-    count = 0
     try:
-        for picture in chain([first], pictures):
-            process.stdin.write(np.ascontiguousarray(picture[:height, :width]).tobytes())
-            count += 1
-    except BrokenPipeError:
-        pass  # it ended early; its words and its exit code follow
+        with suppress(BrokenPipeError):  # it ended early; its words and its exit code follow
+            for picture in chain([first], pictures):
+                process.stdin.write(picture[:height, :width].tobytes())
     except BaseException:
         process.kill()  # or it would go on to make its file
         process.communicate()
@@ -221,7 +219,6 @@ def _write_mp4(pictures: Iterator[np.ndarray], path: Path, frames_per_second: fl
     _, words = process.communicate()
     if process.returncode:
         raise InputError(f"ffmpeg could not write the animation: {' '.join(words.decode().split())}")
-    return count
 
 
 def main(options: argparse.Namespace) -> None:
@@ -232,8 +229,8 @@ def main(options: argparse.Namespace) -> None:
     with IsolatedCalls(read_view, workers=1) as calls:
         pictures = draw_frames(frames, calls.read, options.kind, coast, failures)
         shown = iter(tqdm(pictures, total=len(frames), desc="animate", unit="frame", disable=None))
-        count = write_animation(shown, Path(options.output), options.fps)
+        write_animation(shown, Path(options.output), options.fps)
     for error in failures:
         print(f"skipped: {error}")
     left_out = f"; {len(failures)} of {len(frames)} could not be drawn" if failures else ""
-    print(f"{count} frames in {options.output}{left_out}")
+    print(f"{len(frames) - len(failures)} frames in {options.output}{left_out}")

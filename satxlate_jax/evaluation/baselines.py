@@ -106,7 +106,7 @@ class HistogramMatching(Baseline):
         bins = [BINS[target.band(task.target_bands[channel]).kind] for channel in self.partners]
         self._edges = [np.linspace(low, high, round((high - low) / width) + 1) for low, high, width in bins]
         self._counts = [np.zeros((2, len(edges) - 1)) for edges in self._edges]
-        self._maps: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(self._edges)
+        self._maps: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by place among the shared bands
 
     def fit_source(self, values: np.ndarray) -> None:
         """Count a tile of the source."""
@@ -134,11 +134,12 @@ class HistogramMatching(Baseline):
                     self._maps[index] = edges[inside], np.interp(ranks[0][inside], rising, edges)
 
     def _answer(self, values: np.ndarray) -> dict[int, np.ndarray]:
-        return {  # beyond the source's distribution by the shift at its end
-            partner: field + np.interp(field, mapped[0], mapped[1] - mapped[0])
-            for partner, field, mapped in zip(self.partners, values[self.channels], self._maps, strict=True)
-            if mapped is not None
-        }
+        answers = {}
+        for index, (measured, mapped) in self._maps.items():
+            field = values[self.channels[index]]
+            # beyond the source's distribution by the shift at its end
+            answers[self.partners[index]] = field + np.interp(field, measured, mapped - measured)
+        return answers
 
 
 class GreenFormula(Baseline):

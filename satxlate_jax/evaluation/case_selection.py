@@ -2,17 +2,17 @@
 
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from satxlate_jax.archive.catalog import TileFile, coincident, describe_inventory, find_tiles
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import get_satellite, is_shared, shared_bands, shared_channels
+from satxlate_jax.instruments import get_satellite, shared_bands, shared_channels
 from satxlate_jax.translation.translate import TileTranslator
 
 
@@ -39,11 +39,6 @@ class Task:
     def inputs(self) -> list[int]:
         """The target's bands that the source's input shares."""
         return [self.target_bands[channel] for channel in self.shared[1]]
-
-    def is_given(self, target_band: int) -> bool:
-        """Tell if one of the source's bands has the wavelength of a target's band."""
-        source, wanted = get_satellite(self.source), get_satellite(self.target).band(target_band)
-        return any(is_shared(source.band(number), wanted) for number in self.source_bands)
 
 
 class Case(NamedTuple):
@@ -115,15 +110,14 @@ def find_comparison(
     draw = random.Random(seed)
     if max_files is not None and len(cases) > max_files:
         cases = sorted(draw.sample(cases, max_files), key=lambda case: (case.source.time, case.source.tile))
-    comparison = Comparison(task, truth, truth_bands, cases, resolution_km=resolution_km)
-    return _with_fit_files(comparison, root, tolerance, fit_files, draw)
+    fitted = _find_fit_files(task, cases, root, tolerance, fit_files, draw)
+    return Comparison(task, truth, truth_bands, cases, resolution_km=resolution_km, **fitted)
 
 
-def _with_fit_files(
-    comparison: Comparison, root: str | Path, tolerance: timedelta, most: int, draw: random.Random
-) -> Comparison:
-    """Add files to fit on: where there are others, none that is scored or the target's view of a scored scene."""
-    task, cases = comparison.task, comparison.cases
+def _find_fit_files(
+    task: Task, cases: Sequence[Case], root: str | Path, tolerance: timedelta, most: int, draw: random.Random
+) -> dict[str, Any]:
+    """Files to fit on: where there are others, none that is scored or the target's view of a scored scene."""
     targets, sources = (find_tiles(root, satellites=[name]) for name in (task.target, task.source))
     scored = {file.path for case in cases for file in case}
     scored |= {seen.path for _, seen in coincident([case.source for case in cases], targets, tolerance)}
@@ -133,13 +127,12 @@ def _with_fit_files(
     def some(files: Sequence) -> list:
         return sorted(draw.sample(files, most)) if len(files) > most else list(files)
 
-    return replace(
-        comparison,
-        fit_files=some(apart[0] or targets),
-        fitted_apart=bool(apart[0]) or not targets,
-        fit_sources=some(apart[1] or sources),
-        fit_pairs=some(pairs),
-    )
+    return {
+        "fit_files": some(apart[0] or targets),
+        "fitted_apart": bool(apart[0]) or not targets,
+        "fit_sources": some(apart[1] or sources),
+        "fit_pairs": some(pairs),
+    }
 
 
 def withheld_bands(task: Task) -> dict[int, int]:

@@ -8,15 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from satxlate_jax.geometry import DAY_ENDS
 from satxlate_jax.instruments import get_satellite, is_same_wavelength
 
 Fields = Mapping[int, np.ndarray]  # 1-based band -> [h, w] in the band's unit
 
 _RED, _BLUE, _GREEN, _VEGETATION = 0.64, 0.47, 0.51, 0.865  # um
-# windows first: they show clouds and surface; the others only where no window is there
-_INFRARED_ORDER = (10.35, 11.2, 12.3, 8.5, 3.9, 13.3, 9.61, 7.34, 6.95, 6.19)
-_WATER_VAPOUR = (6.19, 6.95, 7.34)  # um
+# um; windows first: they show clouds and surface; the others only where no window is there
+_INFRARED = (10.35, 11.2, 12.3, 8.5, 3.9, 13.3, 9.61, 7.34, 6.95, 6.19)
+WATER_VAPOUR = (6.19, 6.95, 7.34)
+"""Wavelengths of the water-vapour bands, um; first the one that looks highest in the atmosphere."""
 GAMMA = 2.2
 
 GREEN_FORMULAS = {
@@ -67,24 +67,10 @@ def true_colour(
     return np.clip(picture, 0, 1) ** (1 / GAMMA) if np.isfinite(picture).all(-1).any() else None
 
 
-def infrared_band(satellite: str, fields: Fields) -> int | None:
-    """The best band for an infrared picture: the cleanest window among the fields."""
-    return _first_seen(satellite, _INFRARED_ORDER, fields)
-
-
-def water_vapour_band(satellite: str, fields: Fields) -> int | None:
-    """The water-vapour band among the fields that looks highest in the atmosphere."""
-    return _first_seen(satellite, _WATER_VAPOUR, fields)
-
-
-def _first_seen(satellite: str, wavelengths: Sequence[float], fields: Fields) -> int | None:
+def infrared_band(satellite: str, fields: Fields, wavelengths: Sequence[float] = _INFRARED) -> int | None:
+    """The band of the first wavelength (um) that has a value; by default the cleanest window among the fields."""
     for wavelength in wavelengths:
         number = find_band(satellite, wavelength, fields)
         if number is not None and np.isfinite(fields[number]).any():
             return number
     return None
-
-
-def is_day(solar_zenith: np.ndarray | None) -> bool:
-    """Tell if the sun is well up over most of a tile; without solar angles it is taken for night."""
-    return solar_zenith is not None and bool(np.nanmedian(solar_zenith) < DAY_ENDS)

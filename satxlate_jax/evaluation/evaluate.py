@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,11 @@ def merge(total: Results, part: Results) -> Results:
     return total
 
 
-def add_up(parts: Mapping[str, Results]) -> Results:
-    """Add up parts of one evaluation, by their names, into the first; InputError where they do not belong together."""
+def pool(options: argparse.Namespace) -> None:
+    """Run the subcommand `pool`; InputError where the parts do not belong together."""
+    if twice := [name for name in options.parts if options.parts.count(name) > 1]:
+        raise InputError(f"'{twice[0]}' is given twice; give each part once")
+    parts = {name: read_sums(name) for name in options.parts}
     (first, total), *others = parts.items()
     made_of, count = total.about["made_of"], total.about["part"][1]
     scored_by = dict.fromkeys(dict(total.files), first)
@@ -166,23 +169,13 @@ def add_up(parts: Mapping[str, Results]) -> Results:
         merge(total, part)
     if not total.scored_bands:
         raise InputError("in none of these parts could a file be scored")
-    return total
-
-
-def pool(options: argparse.Namespace) -> None:
-    """Run the subcommand `pool`."""
-    if twice := [name for name in options.parts if options.parts.count(name) > 1]:
-        raise InputError(f"'{twice[0]}' is given twice; give each part once")
-    parts = {name: read_sums(name) for name in options.parts}
-    results = add_up(parts)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    write_tables(results, output)
-    print(headline(results))
-    numbers, count = [part.about["part"][0] for part in parts.values()], results.about["part"][1]
-    print(f"{len(results.files)} files of {len(parts)} of {count} parts: {output / 'scores.csv'}")
+    write_tables(total, output)
+    print(headline(total))
+    print(f"{len(total.files)} files of {len(parts)} of {count} parts: {output / 'scores.csv'}")
     for number, lacking in LACKING.items():
         if old := [name for name, part in parts.items() if part.about["format"] == number]:
             print(f"written by an older version, without {lacking}: {', '.join(old)}; evaluate again to have them")
-    if missing := sorted(set(range(1, count + 1)) - set(numbers)):
+    if missing := sorted(set(range(1, count + 1)) - {part.about["part"][0] for part in parts.values()}):
         print(f"missing: {', '.join(f'{number}/{count}' for number in missing)}; the scores are those of the others")

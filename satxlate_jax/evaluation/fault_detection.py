@@ -28,17 +28,7 @@ WORDS = {
     "calibration": f"a band times {GAIN:g}",
     "swapped": "two bands swapped",
 }
-_SHOWN, _HEAT = (0.0, 60.0), colormaps["inferno"].resampled(24)  # bits, in figures
-
-
-def _faults_of(field: np.ndarray, band: Band, random: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Fault -> a band's values with it, and where it is."""
-    rows, everywhere = np.zeros(field.shape, bool), np.ones(field.shape, bool)
-    rows[len(field) // 3 : 2 * len(field) // 3] = True
-    stripes = field + rows * random.normal(0, STRIPES[band.unit], (len(field), 1))
-    pixels = random.random(field.shape) < SATURATED
-    saturated = np.where(pixels, band.valid_range[1], field)
-    return {"stripes": (stripes, rows), "saturated": (saturated, pixels), "calibration": (GAIN * field, everywhere)}
+_HEAT: dict[str, Any] = {"cmap": colormaps["inferno"].resampled(24), "vmin": 0, "vmax": 60}  # bits
 
 
 def simulate_faults(
@@ -48,13 +38,22 @@ def simulate_faults(
     varying = [b for b in bands if float(tile[b.name].std()) > 5 * b.noise] or list(bands)
     band = varying[random.integers(len(varying))]
     field, made = tile[band.name], {}
-    for fault, (values, place) in _faults_of(field.values, band, random).items():
+    height, everywhere = len(field), np.ones(field.shape, bool)
+    rows = ~everywhere
+    rows[height // 3 : 2 * height // 3] = True
+    stripes = field.values + rows * random.normal(0, STRIPES[band.unit], (height, 1))
+    pixels = random.random(field.shape) < SATURATED
+    for fault, values, place in (
+        ("stripes", stripes, rows),
+        ("saturated", np.where(pixels, band.valid_range[1], field.values), pixels),
+        ("calibration", GAIN * field.values, everywhere),
+    ):
         made[fault] = tile.assign({band.name: field.copy(data=values.astype(np.float32))}), place
     alike = [other for other in bands if other.kind == band.kind and other is not band]
     if alike:
         near = min(alike, key=lambda other: abs(other.wavelength - band.wavelength)).name
         swapped = {band.name: field.copy(data=tile[near].values), near: tile[near].copy(data=field.values)}
-        made["swapped"] = tile.assign(swapped), np.ones(field.shape, bool)
+        made["swapped"] = tile.assign(swapped), everywhere
     return band.name, made
 
 
@@ -64,7 +63,7 @@ def _stands_out(bits: xr.Dataset) -> tuple[str, float]:
     return max(means.items(), key=lambda item: item[1])
 
 
-def score_likelihood(translator: Any, files: Sequence[Path], source: str, output: Path, seed: int = 0) -> str:
+def score_likelihood(translator: Any, files: Sequence[Path], source: str, output: Path, seed: int) -> str:
     """Write likelihood.csv (by file), faults.csv (by fault) and figures/likelihood.png; return the result in lines.
 
     A tile's score is that of the band that stands out most, a pixel's is `surprise`; faults.csv has the area under the
@@ -130,12 +129,11 @@ def _draw(shown: Sequence[tuple[str, xr.Dataset, str, xr.Dataset]], bands: Seque
     _, place, name, _ = shown[0]
     (band,) = (band for band in bands if band.name == name)
     scale = maps.grey_scale(band, maps.value_range([place[name].values]))
-    heat: dict[str, Any] = {"cmap": _HEAT, "vmin": _SHOWN[0], "vmax": _SHOWN[1]}
     figure, panels = maps.new_figure(2.2 * len(shown), 4.2, len(shown), 2)
     rows = panels[: len(shown)], panels[len(shown) :]
     for (fault, tile, _, bits), above, below in zip(shown, *rows, strict=True):
         upper = maps.show_map(above, place, tile[name].values, WORDS[fault], **scale)
-        lower = maps.show_map(below, place, bits["surprise"].values, "surprise", **heat)
+        lower = maps.show_map(below, place, bits["surprise"].values, "surprise", **_HEAT)
     maps.add_colour_bar(upper, rows[0], f"{maps.band_label(band)} ({band.unit})")
     maps.add_colour_bar(lower, rows[1], "bits per pixel", extend="both")
     return figure

@@ -35,11 +35,14 @@ _DIFFERENCES = colormaps["RdBu_r"].resampled(31)  # blue is too low, red is too 
 
 
 def new_figure(
-    width: float, height: float, columns: int = 1, rows: int = 1, **settings: Any
+    width: float, height: float, columns: int = 1, rows: int = 1, *, count: int | None = None, **settings: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches, and its panels row by row; settings are those of matplotlib's subplots."""
+    """A figure of so many inches, and its panels row by row, by default all; settings are of matplotlib's subplots."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-    return figure, list(figure.subplots(rows, columns, squeeze=False, **settings).ravel())
+    panels = list(figure.subplots(rows, columns, squeeze=False, **settings).ravel())
+    for spare in panels[count:] if count else ():
+        spare.set_visible(False)
+    return figure, panels[:count]
 
 
 def pixels_of(figure: Figure) -> np.ndarray:
@@ -71,12 +74,12 @@ def unit_label(band: Band) -> str:
     return "brightness temperature (K)" if band.unit == "K" else "reflectance (1)"
 
 
-def value_range(fields: Sequence[np.ndarray], percent: float = 0.5) -> tuple[float, float]:
-    """Lowest and highest value of fields [...] but for so many percent at either end; NaN is passed over."""
+def value_range(fields: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Lowest and highest value of fields [...] but for 0.5 % at either end; NaN is passed over."""
     values = np.concatenate([field[np.isfinite(field)] for field in fields])
     if not values.size:
         return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, (percent, 100 - percent)))
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 

@@ -11,9 +11,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from satxlate_jax.evaluation import maps
 from satxlate_jax.evaluation.baselines import COARSE, MODEL, method_name
-from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band, is_day, true_colour
+from satxlate_jax.evaluation.composites import Fields, find_band, infrared_band, true_colour
 from satxlate_jax.evaluation.distributions import JointHistogram
 from satxlate_jax.evaluation.results import Example, Results
+from satxlate_jax.geometry import DAY_ENDS
 from satxlate_jax.instruments import Band, get_satellite, is_shared
 from satxlate_jax.translation.finer_pixels import FITTED_KM
 
@@ -74,7 +75,8 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
         (f"{' '.join(_truth(results))} (truth)", task.target, example.truth),
         (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
     ]
-    if is_day(example.solar_zenith) and any(true_colour(*field[1:]) is not None for field in fields[1:]):
+    is_day = example.solar_zenith is not None and np.nanmedian(example.solar_zenith) < DAY_ENDS
+    if is_day and any(true_colour(*field[1:]) is not None for field in fields[1:]):
         fields += [(method_name(name), task.target, example.predictions[name]) for name in results.shown_methods[1:]]
         return _draw_true_colour(results, example, fields)
     number = infrared_band(task.target, example.truth)
@@ -133,32 +135,27 @@ def draw_band_maps(results: Results, example: Example, band: Band) -> Figure:
     names = [name for name in (MODEL, best) if number in example.predictions.get(name, {})]
     values = {f"{satellite} {word}": truth, f"model, from {results.comparison.task.source}": model}
     if std is not None and number in example.sample:
-        values |= {"model, one sample": example.sample[number]}
-    errors = {name: example.predictions[name][number] - truth for name in names}
-    grey = maps.grey_scale(band, maps.value_range([*values.values()]))
-    red = maps.difference_scale([*errors.values()])
-    shown = [(title, field, grey, maps.COAST) for title, field in values.items()]
+        values["model, one sample"] = example.sample[number]
+    errors = {}
+    for name in names:
+        error = example.predictions[name][number] - truth
+        rmse = np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
+        errors[f"{method_name(name)} minus {word}\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()] = error
+    # fields of one scale, and how they are shown
+    groups = [(values, maps.grey_scale(band, maps.value_range([*values.values()])), maps.COAST, "neither")]
     if std is not None:
         heat = {"cmap": "viridis", "vmin": 0, "vmax": maps.value_range([std])[1]}
-        shown.append(("model, standard deviation", std, heat, maps.COAST))
-    for name, error in errors.items():
-        rmse = np.sqrt(np.nanmean(error**2)) if np.isfinite(error).any() else np.nan
-        title = f"{method_name(name)} minus {word}\nRMSE {rmse:.3g} {band.unit.strip('1')}".rstrip()
-        shown.append((title, error, red, maps.COAST_ON_DIFFERENCES))
-    columns = 3 if len(shown) > 4 else len(shown)
-    rows = -(-len(shown) // columns)
-    figure, panels = maps.new_figure(3 * columns, 4.2 * rows - 0.2, columns, rows)
-    images = [
-        maps.show_map(axes, example, field, title, coast=coast * results.coastlines, **scale)
-        for axes, (title, field, scale, coast) in zip(panels, shown, strict=False)
-    ]
-    first, last = len(values), len(shown) - len(errors)
-    maps.add_colour_bar(images[0], panels[:first], maps.unit_label(band), below=True)
-    if std is not None:
-        maps.add_colour_bar(images[first], panels[first:last], maps.unit_label(band), below=True)
-    maps.add_colour_bar(images[-1], panels[last : len(shown)], maps.unit_label(band), below=True, extend="both")
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
+        groups.append(({"model, standard deviation": std}, heat, maps.COAST, "neither"))
+    groups.append((errors, maps.difference_scale([*errors.values()]), maps.COAST_ON_DIFFERENCES, "both"))
+    count = sum(len(fields) for fields, *_ in groups)
+    columns = 3 if count > 4 else count
+    rows = -(-count // columns)
+    figure, panels = maps.new_figure(3 * columns, 4.2 * rows - 0.2, columns, rows, count=count)
+    for fields, scale, coast, extend in groups:
+        own, panels = panels[: len(fields)], panels[len(fields) :]
+        for axes, (title, field) in zip(own, fields.items(), strict=True):
+            image = maps.show_map(axes, example, field, title, coast=coast * results.coastlines, **scale)
+        maps.add_colour_bar(image, own, maps.unit_label(band), below=True, extend=extend)
     figure.suptitle(f"{satellite} {maps.band_label(band)}: {_when(example)}", fontsize=10)
     return figure
 
@@ -223,12 +220,10 @@ def _occupied(histogram: JointHistogram) -> tuple[int, int]:
 def _small_multiples(count: int) -> tuple[Figure, list[Axes]]:
     columns = min(count, _PER_ROW)
     rows = -(-count // columns)
-    figure, panels = maps.new_figure(max(3.3 * columns, 5.5), 2.7 * rows + 0.5, columns, rows)
+    figure, panels = maps.new_figure(max(3.3 * columns, 5.5), 2.7 * rows + 0.5, columns, rows, count=count)
     for axes in panels:
         _plain(axes)
-    for axes in panels[count:]:
-        axes.set_visible(False)
-    return figure, panels[:count]
+    return figure, panels
 
 
 def _label_left(axes: Axes, label: str) -> None:

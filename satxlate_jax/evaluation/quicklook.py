@@ -53,13 +53,12 @@ def read_view(path: Path) -> View:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture
             tile = read_tile(path)
-    names = [name for name in map(str, tile.data_vars) if name.startswith("BAND") and name[4:].isdecimal()]
-    fields = {int(name[4:]): tile[name].values for name in names}
     made_from = tile.attrs.get("source_satellite")
     origin = f" synthesised from {made_from}" if made_from else " observed"
     time = tile["time"].values.astype("datetime64[s]").astype(datetime) if "time" in tile.coords else None
     when = f", {time:%Y-%m-%d %H:%M} UTC" if time else ""
     satellite = tile.attrs["satellite"]
+    fields = {band.number: tile[band.name].values for band in get_satellite(satellite).bands if band.name in tile}
     title = f"{satellite}{origin}, {tile.attrs.get('tile', '')}{when}"
     return View(path.stem, title, satellite, fields, tile["lat"].values, tile["lon"].values)
 
@@ -85,7 +84,7 @@ def draw_views(view: View, green: View | None, coast: str, bands: Sequence[int],
         raise InputError(f"{view.name} holds no band {absent[0]}; it holds {', '.join(map(str, held)) or 'none'}")
     chosen: dict[str, int | None] = {f"band{number:02d}": number for number in bands} or {
         "infrared": composites.infrared_band(view.satellite, view.fields),
-        "water_vapour": composites.water_vapour_band(view.satellite, view.fields),
+        "water_vapour": composites.infrared_band(view.satellite, view.fields, composites.WATER_VAPOUR),
     }
     colour = None if bands else _draw_true_colour(view, green, coast)
     figures = {} if colour is None else {"true_colour": colour}
@@ -174,41 +173,35 @@ def _common_ranges(calls: IsolatedCalls, inputs: Sequence[Path], bands: Sequence
     return {number: (min(found), max(found)) for number, found in ends.items() if found}
 
 
-def _draw_inputs(calls: IsolatedCalls, options: argparse.Namespace) -> tuple[list[str], list[InputError]]:
-    """Names of the pictures written, and why inputs gave none."""
-    inputs, output = [Path(text) for text in options.inputs], Path(options.output)
-    green, against = (calls.read(Path(name)) if name else None for name in (options.green, options.against))
-    ranges = _common_ranges(calls, inputs, options.bands)
-    coast = "" if options.no_coastlines else maps.COAST
-    written, failures = [], []
-    for path in tqdm(inputs, desc="quicklook", unit="file", disable=None):
-        try:
-            view = calls.read(path)
-            figures = draw_views(view, green, coast, options.bands, ranges)
-            if against is not None:
-                figures["difference"] = draw_difference(view, against, coast)
-            if not figures:
-                raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
-        except InputError as error:
-            failures.append(error)
-            continue
-        output.mkdir(parents=True, exist_ok=True)
-        for kind, figure in figures.items():
-            written.append(f"{view.name}_{kind}.png")
-            maps.save_figure(figure, output / written[-1])
-    return written, failures
-
-
 def main(options: argparse.Namespace) -> None:
     """Run the subcommand `quicklook`."""
-    if (options.against or options.green) and len(options.inputs) > 1:
+    inputs, output = [Path(text) for text in options.inputs], Path(options.output)
+    if (options.against or options.green) and len(inputs) > 1:
         raise InputError("--against and --green belong to one INPUT; draw several one at a time")
+    coast = "" if options.no_coastlines else maps.COAST
+    written, failures = [], []
     with IsolatedCalls(read_view, workers=1) as calls:
-        written, failures = _draw_inputs(calls, options)
+        green, against = (calls.read(Path(name)) if name else None for name in (options.green, options.against))
+        ranges = _common_ranges(calls, inputs, options.bands)
+        for path in tqdm(inputs, desc="quicklook", unit="file", disable=None):
+            try:
+                view = calls.read(path)
+                figures = draw_views(view, green, coast, options.bands, ranges)
+                if against is not None:
+                    figures["difference"] = draw_difference(view, against, coast)
+                if not figures:
+                    raise InputError(f"{view.name} holds no band that makes a picture: all are missing")
+            except InputError as error:
+                failures.append(error)
+                continue
+            output.mkdir(parents=True, exist_ok=True)
+            for kind, figure in figures.items():
+                written.append(f"{view.name}_{kind}.png")
+                maps.save_figure(figure, output / written[-1])
     if not written:
         raise failures[0]
-    for error in failures:
-        print(f"skipped: {error}")
+    for failure in failures:
+        print(f"skipped: {failure}")
     print(f"{len(written)} pictures in {options.output}: {', '.join(written[:8])}{' ...' if len(written) > 8 else ''}")
     if failures:
-        print(f"{len(failures)} of {len(options.inputs)} files could not be drawn")
+        print(f"{len(failures)} of {len(inputs)} files could not be drawn")

@@ -119,7 +119,7 @@ def write_report(
         "apart": results.by_group[results.by_group["group"].isin(FLAGS) & results.by_group["coverage_1sd"].notna()],
         "files": per_file[per_file["method"].isin(results.shown_methods)],
         "bands": sorted(
-            results.scored_bands, key=lambda band: (task.is_given(band.number), band.number not in results.calibrations)
+            results.scored_bands, key=lambda band: (band.number in task.inputs, band.number not in results.calibrations)
         ),
         "n_maps": max(1, _MAPS // len(results.scored_bands)),
         "settings": json.dumps(settings, indent=1, default=str),
@@ -133,26 +133,21 @@ def write_report(
 def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
     """The first table: the ranking, other scores of the model, its standard deviation over files, scores `beside`."""
     model, files = (table[table["method"] == MODEL] for table in (results.total, results.per_file))
+    given, calibrations = results.comparison.task.inputs, results.calibrations
     scores = ["wavelength_um", "unit", "coverage_1sd", "coverage_2sd", "power_ratio", "power_ratio_sample"]
     others = pd.DataFrame() if beside is None else beside.set_index("band")[["model", "best"]].add_suffix("_beside")
     table = results.ranking.join([model.set_index("band")[scores], others]).assign(
         spread=files.groupby("band")["rmse"].std(),
-        std_to_error=pd.Series(
-            {number: sums.scores()["std_to_error"] for number, sums in results.calibrations.items()}
-        ),
+        std_to_error=pd.Series({number: sums.scores()["std_to_error"] for number, sums in calibrations.items()}),
     )
     return table.reset_index().assign(
-        given=[_kind(results, number) for number in table.index],
+        given=[
+            "inferred" if number not in given else "given, adjusted" if number in calibrations else "given"
+            for number in table.index
+        ],
         verdict=list(map(describe_verdict, table["outcome"], table["ratio"])),
         good=table["outcome"].map({"ahead": "good", "behind": "bad"}).fillna("").to_list(),
     )
-
-
-def _kind(results: Results, number: int) -> str:
-    """Whether a band is given, and if so whether it passes as it is."""
-    if not results.comparison.task.is_given(number):
-        return "inferred"
-    return "given, adjusted" if number in results.calibrations else "given"
 
 
 def _groups(results: Results) -> pd.DataFrame:
@@ -211,7 +206,7 @@ def headline(results: Results) -> str:
     if paired := behind(ranking["paired"]):
         words = "A line fitted on coincident pairs, more than the model is given, is closer in"
         sentences.append(f"{words} {_bands_in_words(paired)}.")
-    made = [number for number in ranking.index if not task.is_given(number)]
+    made = [number for number in ranking.index if number not in task.inputs]
     if made and len(made) < len(ranking):
         inside = [number for number in made if number in ahead]
         words = f"Of what {task.source}'s input lacks ({_bands_in_words(made)}), the model is ahead in"

@@ -26,7 +26,7 @@ from satxlate_jax.instruments import Band, get_satellite
 KEYS = ("method", "source", "target", "band", "wavelength_um", "unit")
 PIXEL_COLUMNS = (*KEYS, *metrics.METRICS)
 """The columns of every scores.csv; those of older evaluations end here."""
-_POWER = ("power_ratio", "power_ratio_sample")
+_POWER = {"power_ratio": "spectrum", "power_ratio_sample": "sample_spectrum"}  # of the kind of distribution
 COLUMNS = (*PIXEL_COLUMNS, *metrics.AREA_METRICS, *metrics.SPREAD_METRICS, *_POWER, "truth")
 """Beside the metrics: the spectral power ratio of the output and of one sample, of all files and pixels only, and where
 the truth is from, a value of `TRUTHS`."""
@@ -137,7 +137,7 @@ class Results:
         words = {"source": task.source, "target": task.target, "unit": bands.map(lambda band: band.unit)}
         words["wavelength_um"] = bands.map(lambda band: band.wavelength)
         words["truth"] = TRUTHS[self.comparison.truth]
-        for name, kind in zip(_POWER, ("spectrum", "sample_spectrum"), strict=True):
+        for name, kind in _POWER.items():
             keys = zip(table["file"], table["group"], table["method"], table["band"], strict=True)
             spectra = (self.distributions.get((kind, *key[2:])) if key[:2] == ("", ALL) else None for key in keys)
             words[name] = [spectrum.power_ratio() if spectrum else math.nan for spectrum in spectra]

@@ -112,7 +112,7 @@ def test_band_copy_goes_by_wavelength():
     copied = _predicted(BandCopy(task), measured)[0, 0]
     # AHI 1, 3, 4, 5 are ABI 1, 2, 3, 5; AHI 2 (green) has no partner
     np.testing.assert_array_equal(copied, [0, np.nan, 1, 2] + list(range(4, 16)))
-    assert task.is_given(3) and not task.is_given(2)
+    assert 3 in task.inputs and 2 not in task.inputs
 
 
 def test_quadratic_regression_finds_a_parabola():

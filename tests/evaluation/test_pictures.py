@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from PIL import Image
 
 from satxlate_jax import write_tile
 from satxlate_jax.__main__ import main
-from satxlate_jax.archive.catalog import relative_path
+from satxlate_jax.archive.catalog import file_name, parse_name, relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.evaluation import composites
-from satxlate_jax.evaluation.animate import find_ffmpeg, write_animation
+from satxlate_jax.evaluation.animate import draw_frames, find_ffmpeg, write_animation
 from satxlate_jax.evaluation.maps import coastlines_within
+from satxlate_jax.evaluation.quicklook import View
 from tests.random_run import save_random_run
 from tests.tiny_flow import draw_tile
 
@@ -134,12 +136,27 @@ def test_one_line_for_what_cannot_work(translated, realdata_dir, tmp_path, capsy
         assert message in error and error.count("\n") == 1
 
 
+def test_frames_with_and_without_the_truth_are_of_one_size():
+    """Or a film of them could not be read: the pictures follow each other without a word about their size."""
+    times = [datetime(2019, 1, 3, hour) for hour in range(2)]
+    seen = [[parse_name(file_name(name, "h09v03", time)) for name in ("G17", "G16")] for time in times]
+
+    def read(path):
+        fields = {13: np.full((4, 4), 280.0)}
+        return View(path.name, f"{path.name} observed", "G16", fields, np.arange(4.0)[::-1], np.arange(4.0))
+
+    frames = [(Path("0"), seen[0]), (Path("1"), seen[1][:1])]
+    for order in (frames, frames[::-1]):
+        sizes = {picture.shape for picture in draw_frames(order, read, "infrared", "", [])}
+        assert len(sizes) == 1
+
+
 def test_an_animation_holds_every_picture_in_order(tmp_path):
     """Three pictures of one colour each with an odd side, written as MP4 and decoded again."""
     colours = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
     pictures = [np.full((81, 120, 3), colour, np.uint8) for colour in colours]
     animation = tmp_path / "day.mp4"
-    assert write_animation(iter(pictures), animation, 5.0) == 3
+    write_animation(iter(pictures), animation, 5.0)
     assert [path.name for path in tmp_path.iterdir()] == ["day.mp4"]
     command = [find_ffmpeg(), "-i", str(animation), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     read = subprocess.run(command, capture_output=True, check=True)
