@@ -17,7 +17,6 @@ from satxlate_jax.models import wavelet
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_calibration import calibrate, fit_usual
 from satxlate_jax.training.flow_init import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
@@ -46,7 +45,6 @@ class FlowObjective:
 
     translator: SpectralFlow
     discriminator: Discriminator
-    shared: Channels
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
         """The parameters before step 0: all but the network is fitted to the training split, and put on devices."""
@@ -119,7 +117,7 @@ class FlowObjective:
         names = self.translator.satellites
         return {k: {q: self.translator.distribution(params, x, k, q).mean for q in names} for k, x in batch.items()}
 
-    def errors(self, params: Any, batch: Images, units: Any = None) -> dict[str, jax.Array]:
+    def errors(self, params: Any, batch: Images) -> dict[str, jax.Array]:
         """Errors of reconstructions and cycles: none, they are exact."""
         return {}
 

@@ -40,15 +40,8 @@ MAY_CHANGE = {"data.dir", "remat", "optimizer.ema_decay"} | set(
     """steps log_every image_every histogram_every validate_every validation_batches checkpoint_every keep_last
     keep_every""".split()
 )
-# Fields that the oldest checkpoints do not have -> the value with which a step does what it did before there was one.
-NEUTRAL: dict[str, Any] = {
-    "generator.spectral_hidden": 0,
-    "generator.spectral_path": "none",
-    "objective.recon_measured_w": 0.0,
-    "optimizer.clip_norm": 0.0,
-    "optimizer.name": "adam",
-    "optimizer.warmup_steps": 0,
-}
+# Fields that checkpoints of version 0.1.0 do not have -> the value with which a step does what it did then.
+NEUTRAL: dict[str, Any] = {"optimizer.name": "adam", "optimizer.warmup_steps": 0}
 _AVERAGE = "generator_average"
 Tree = dict[str, Any]
 
@@ -130,8 +123,6 @@ def check_continues(
             f"note: the checkpoint has format {stored['format']}; from here on records come in the order of format "
             f"{FORMAT}, every one once per epoch, so the run goes on otherwise than it would have before"
         )
-    if "data" not in metadata:
-        return notes
     if "data" not in stored:
         return [*notes, "warning: the checkpoint does not tell what data it was trained on; from now on they are noted"]
     differences = list(_differences(metadata["data"], stored["data"]))
@@ -213,23 +204,21 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     """
     state = sharding.create(mesh, train_step.fresh_state, jax.random.key(config.seed))
     generator = train_step.objective.fit_start(config, state.generator, partial(sharding.place, mesh))
-    if generator is not state.generator:
-        average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
-        state = replace(state, generator=generator, generator_average=average)
+    average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
+    state = replace(state, generator=generator, generator_average=average)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     given, new = given_run(config)
-    average = _AVERAGE if _AVERAGE in given.parts() else "generator"
-    theirs = {"discriminator": given.restore(only="discriminator"), "generator": given.restore(only=average)}
+    part = _AVERAGE if _AVERAGE in given.parts() else "generator"
+    theirs = {"discriminator": given.restore(only="discriminator"), "generator": given.restore(only=part)}
     fresh = {part: getattr(state, part) for part in theirs}
     new += {*fresh["generator"].get("base", ())} - {*theirs["generator"].get("base", ())}  # patterns that it brings
     taken, origins = inherit_parameters(fresh, theirs, new, config.init_from)
     if train_step.keeps_average:
         taken[_AVERAGE] = taken["generator"]
     begin = f"starting from the weights of {config.init_from}, step {given.latest_step()}"
-    return replace(
-        state, **sharding.place(mesh, taken)
-    ), f"{begin}:\n{describe_origins(origins, flatten_dict(train_step.trainable, sep='/'))}"
+    lines = describe_origins(origins, flatten_dict(train_step.trainable, sep="/"))
+    return replace(state, **sharding.place(mesh, taken)), f"{begin}:\n{lines}"
 
 
 def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainState) -> TrainState:

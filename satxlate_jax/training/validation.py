@@ -19,7 +19,6 @@ from satxlate_jax.compilation import compiler_options
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
 
 Images = Mapping[str, jax.Array]
@@ -34,7 +33,6 @@ class Validation:
 
     def __init__(self, config: Any, mesh: Mesh, objective: Any, satellites: Mapping[str, Mapping[str, Any]]):
         self._config, self._mesh, self._satellites, self._objective = config, mesh, satellites, objective
-        self._units = shared_units(objective.shared, satellites)
         everywhere = sharding.replicated(mesh)
         options = compiler_options(jax.default_backend(), seldom=True)
         compiled = {"out_shardings": everywhere, "compiler_options": options}
@@ -127,7 +125,7 @@ class Validation:
 
     def _batch_errors(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
         """Name -> metric -> [band] of one batch, network units of the first satellite."""
-        return {name: _metrics(error) for name, error in self._objective.errors(params, batch, self._units).items()}
+        return {name: _metrics(error) for name, error in self._objective.errors(params, batch).items()}
 
     def _batch_withheld(self, params: Any, batch: Images) -> tuple[dict[str, dict[str, jax.Array]], Any]:
         """The same of what is withheld, with the log-likelihoods [level]; and the maps of the first images."""
