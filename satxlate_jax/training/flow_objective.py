@@ -92,10 +92,9 @@ class FlowObjective:
         """The loss of one of the patterns, and the mean of z squared; only the regression differs in its program."""
         flow, own = self.translator, self.translator.mask(self.translator.axis.of_satellite(satellite))
         y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
-        known = [y if flow.reflectance in pattern else None for pattern in patterns]
         branches = [
-            lambda p, y, a, g=pattern, k=reflectance: flow.regress(p, y, a, g, k)[0]
-            for pattern, reflectance in zip(patterns, known, strict=True)
+            lambda p, y, a, given=pattern: flow.regress(p, y, a, given, y if flow.reflectance in given else None)[0]
+            for pattern in patterns
         ]
         settings = [flow.settings(params, pattern) for pattern in patterns]
         chosen = jax.tree.map(lambda *parts: jnp.stack(parts)[index], *settings)

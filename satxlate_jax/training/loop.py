@@ -257,7 +257,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         monitor = Monitor(folder, saved, metadata)
         stack.callback(monitor.close)
         if saved < 0:
-            monitor.write_run(metadata, state.tree())
+            monitor.write_run(state.tree())
             monitor.write_card(0, train_step.objective.translator, state.inference_params, {})
         examples = config.batch_size * len(training_sources(config))
         progress = Progress(monitor, start, config.steps, config.log_every, examples)
