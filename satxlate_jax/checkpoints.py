@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from satxlate_jax.atomic import PlainPath, write_bytes
 from satxlate_jax.cli import InputError
@@ -176,7 +177,7 @@ class Archive:
     def write(path: Path, tree: Tree, metadata: Mapping[str, Any]) -> None:
         """Write a generator's parameters and the metadata of its checkpoint, atomically."""
         packed = io.BytesIO()
-        np.savez_compressed(packed, metadata=np.array(json.dumps(metadata)), **_by_path(tree))
+        np.savez_compressed(packed, metadata=np.array(json.dumps(metadata)), **flatten_dict(tree, sep="/"))
         write_bytes(path, packed.getvalue())
 
     def metadata(self, step: int | None = None) -> dict[str, Any]:
@@ -192,18 +193,11 @@ class Archive:
     def restore(self, step: int | None = None, *, like: Tree, only: str = "generator") -> dict[str, Any]:
         """The generator's parameters; CheckpointError where they are not those of `like`."""
         check_same_leaves(self.path, self._leaves, like)
-        return jax.tree.map_with_path(lambda keys, _: self._leaves[_path_of(keys)], like)
+        leaves = flatten_dict(like, keep_empty_nodes=True, sep="/")
+        return unflatten_dict(leaves | self._leaves, sep="/")
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _path_of(keys: Any) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
-def _by_path(tree: Tree) -> dict[str, Any]:
-    return {_path_of(keys): leaf for keys, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def _reader() -> ocp.Checkpointer:
@@ -233,7 +227,7 @@ def check_same_leaves(path: Any, found: Tree, wanted: Tree) -> None:
 
     CheckpointError names `path` and the first array that is missing in `found`, unexpected, or another.
     """
-    ours, theirs = _by_path(wanted), _by_path(found)
+    ours, theirs = (flatten_dict(tree, sep="/") for tree in (wanted, found))
     for problem, some, others in (("lacks", ours, theirs), ("holds what is not expected:", theirs, ours)):
         if names := [name for name in some if name not in others]:
             many = f"{names[0]} ({len(names)} such arrays)"

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.families import AnyTranslator, make_translator
 from satxlate_jax.models.spectral_flow import SpectralFlow
@@ -19,7 +17,6 @@ from satxlate_jax.training.channels import (
 )
 from satxlate_jax.training.flow_objective import FlowObjective, FlowStep
 from satxlate_jax.training.objective import WEIGHTS, Objective
-from satxlate_jax.training.optimizers import make_optimizer, trainable_mask
 from satxlate_jax.training.step import TrainStep
 
 Satellites = Mapping[str, Mapping[str, Any]]
@@ -53,18 +50,14 @@ def build_objective(config: Mapping[str, Any], satellites: Satellites | None = N
     default they are the published ones, which need no data.
     """
     translator, discriminator = build_networks(config, satellites)
-    section, shared = config["objective"], shared_by_pair(config)
     if isinstance(translator, SpectralFlow):
-        return FlowObjective(translator, discriminator, shared)
-    released = section["variant"] == "released"
-    units = shared_units(shared, satellites or satellite_statistics(config))
-    if released:
-        units = {k: dict.fromkeys(v) for k, v in shared.items()}
+        return FlowObjective(translator, discriminator)
+    section, shared = config["objective"], shared_by_pair(config)
     return Objective(
         translator,
         discriminator,
         shared=shared,
-        units=units,
+        units=shared_units(shared, satellites or satellite_statistics(config)),
         weights={term: section[name] for term, name in WEIGHTS.items()},
         variant=section["variant"],
         gan_type=section["gan_type"],
@@ -82,13 +75,5 @@ def freeze_rules(config: Mapping[str, Any]) -> tuple[str, ...]:
 def build_train_step(config: Mapping[str, Any], satellites: Satellites | None = None) -> TrainStep:
     """The training step of a configuration, with its frozen parameters left alone; arguments as `build_objective`."""
     objective = build_objective(config, satellites)
-    networks: dict[str, Any] = {"generator": objective.translator, "discriminator": objective.discriminator}
-    trainable = {
-        part: trainable_mask(jax.eval_shape(network.init, jax.random.key(0)), f"{part}/", freeze_rules(config))
-        for part, network in networks.items()
-    }
-    optimizers = {
-        part: make_optimizer(config["optimizer"], mask, decays=part == "generator") for part, mask in trainable.items()
-    }
     step = FlowStep if isinstance(objective, FlowObjective) else TrainStep
-    return step(config, objective, optimizers, trainable)
+    return step(config, objective, freeze_rules(config))

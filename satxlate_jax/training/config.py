@@ -200,10 +200,8 @@ def load_config(words: Sequence[str]) -> ConfigDict:
     if rest:
         raise InputError(f"cannot use the words {' '.join(rest)}")
     _drop_removed(config)
-    for field in PATHS:
-        section, name = _place(config, field)
-        if section.get(name):
-            section[name] = expanded(section[name])
+    fields = flatten(config)
+    config.update_from_flattened_dict({path: expanded(fields[path]) for path in PATHS if fields.get(path)})
     validate(config)
     return config
 
@@ -213,19 +211,14 @@ def default_config() -> ConfigDict:
     return _read(str(CONFIGS / "default.py"))
 
 
-def _place(config: ConfigDict, field: str) -> tuple[ConfigDict, str]:
-    section, _, name = field.rpartition(".")
-    return (config[section] if section else config), name
-
-
 def _drop_removed(config: ConfigDict) -> None:
     """Take fields of older versions out of a configuration, with a note for the user."""
     fields = flatten(config)
     for field in (field for field in REMOVED if field in fields):
         print(f"note: {note_on_removed(field, fields[field], 'the configuration')}", file=sys.stderr)
-        section, name = _place(config, field)
+        section, _, name = field.rpartition(".")
         with config.unlocked():
-            del section[name]
+            del (config[section] if section else config)[name]
 
 
 def _split(words: Sequence[str]) -> tuple[str, list[str]]:

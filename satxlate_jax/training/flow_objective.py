@@ -17,7 +17,6 @@ from satxlate_jax.models import wavelet
 from satxlate_jax.models.discriminator import Discriminator
 from satxlate_jax.models.spectral_flow import ANGLES, SpectralFlow
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import Channels
 from satxlate_jax.training.flow_calibration import calibrate, fit_usual
 from satxlate_jax.training.flow_init import PATCHES, fit_start, usable_patterns
 from satxlate_jax.training.input import read_examples
@@ -46,7 +45,6 @@ class FlowObjective:
 
     translator: SpectralFlow
     discriminator: Discriminator
-    shared: Channels
 
     def fit_start(self, config: Any, generator: Any, place: Callable[[Any], Any]) -> Any:
         """The parameters before step 0: all but the network is fitted to the training split, and put on devices."""
@@ -94,10 +92,9 @@ class FlowObjective:
         """The loss of one of the patterns, and the mean of z squared; only the regression differs in its program."""
         flow, own = self.translator, self.translator.mask(self.translator.axis.of_satellite(satellite))
         y, angles = flow.to_axis(params, x[..., : -len(ANGLES)], satellite), x[..., -len(ANGLES) :]
-        known = [y if flow.reflectance in pattern else None for pattern in patterns]
         branches = [
-            lambda p, y, a, g=pattern, k=reflectance: flow.regress(p, y, a, g, k)[0]
-            for pattern, reflectance in zip(patterns, known, strict=True)
+            lambda p, y, a, given=pattern: flow.regress(p, y, a, given, y if flow.reflectance in given else None)[0]
+            for pattern in patterns
         ]
         settings = [flow.settings(params, pattern) for pattern in patterns]
         chosen = jax.tree.map(lambda *parts: jnp.stack(parts)[index], *settings)
@@ -119,7 +116,7 @@ class FlowObjective:
         names = self.translator.satellites
         return {k: {q: self.translator.distribution(params, x, k, q).mean for q in names} for k, x in batch.items()}
 
-    def errors(self, params: Any, batch: Images, units: Any = None) -> dict[str, jax.Array]:
+    def errors(self, params: Any, batch: Images) -> dict[str, jax.Array]:
         """Errors of reconstructions and cycles: none, they are exact."""
         return {}
 

@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from etils import epath
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 from tqdm import tqdm
 
@@ -34,9 +34,8 @@ from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.optimizers import paths
 from satxlate_jax.training.starting_state import finished_state, given_run, open_workdir, run_metadata, starting_state
-from satxlate_jax.training.step import TrainState, jit_train_step, profile_options
+from satxlate_jax.training.step import TrainState, TrainStep, jit_train_step, profile_options
 from satxlate_jax.training.validation import Validation
 
 # Steps that the host may be ahead of the losses it has seen: the devices never wait for it, nor does it run far ahead.
@@ -63,8 +62,8 @@ class TrainingDivergedError(InputError):
 
 
 @jax.jit
-def _all_finite(tree: Any) -> list[jax.Array]:
-    return [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+def _all_finite(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), tree)
 
 
 def check_finite(tree: Any, step: int) -> None:
@@ -72,8 +71,8 @@ def check_finite(tree: Any, step: int) -> None:
 
     A step's losses can be finite although its update was not.
     """
-    finite = jax.device_get(_all_finite(tree))
-    bad = [path for path, good in zip(paths(tree), finite, strict=True) if not good]
+    finite = flatten_dict(jax.device_get(_all_finite(tree)), sep="/")
+    bad = [path for path, good in finite.items() if not good]
     if bad:
         raise TrainingDivergedError(f"{bad[0]} is not finite (with {len(bad) - 1} other arrays) after its update", step)
 
@@ -207,33 +206,6 @@ class Progress:
         self._bar.close()
 
 
-class Trace:
-    """A profiler's trace of chosen `steps`, for TensorBoard's profile page (`pip install xprof`).
-
-    `drain` waits for the steps under way, so that the trace holds all of the chosen ones and nothing of others.
-    """
-
-    def __init__(self, folder: epath.Path, steps: range, drain: Callable[[], None]):
-        self._folder, self._steps, self._drain = folder, steps, drain
-        self._running = False
-
-    def before_step(self, step: int) -> None:
-        """Start or stop the trace where it is due."""
-        if self._steps and step == self._steps.start:
-            self._drain()
-            jax.profiler.start_trace(str(self._folder), profiler_options=profile_options())
-            self._running = True
-        elif self._running and step == self._steps.stop:
-            self._drain()
-            self.close()
-
-    def close(self) -> None:
-        """Stop the trace if it runs."""
-        if self._running:
-            self._running = False
-            jax.profiler.stop_trace()
-
-
 # ---------------------------------------------------------------- the loop
 
 
@@ -243,14 +215,15 @@ class _Run:
 
     config: Any
     mesh: Mesh
+    folder: epath.Path
     metadata: dict[str, Any]
+    train_step: TrainStep
     checkpoints: Checkpoints
     monitor: Monitor
     progress: Progress
     validation: Validation
-    trace: Trace
-    take_step: Any
-    finish: Callable[[TrainState], TrainState]
+    profile: range
+    trace: ExitStack
 
 
 def train(config: Any, workdir: str, profile: range = range(0), allow_other_data: bool = False) -> int:
@@ -284,19 +257,18 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         monitor = Monitor(folder, saved, metadata)
         stack.callback(monitor.close)
         if saved < 0:
-            monitor.write_run(metadata, state.tree())
+            monitor.write_run(state.tree())
             monitor.write_card(0, train_step.objective.translator, state.inference_params, {})
         examples = config.batch_size * len(training_sources(config))
         progress = Progress(monitor, start, config.steps, config.log_every, examples)
         stack.callback(progress.close)
         progress.log(f"{mesh.size} {jax.default_backend()} device(s) of {jax.process_count()} process(es); {origin}")
         validation = Validation(config, mesh, train_step.objective, metadata["satellites"])
-        trace = Trace(folder, profile, progress.drain)
-        stack.callback(trace.close)
-        take_step = jit_train_step(train_step, mesh)
+        trace = stack.enter_context(ExitStack())
         batch_stream = stack.enter_context(closing(sharding.prefetch(rows, mesh)))
-        finish = partial(finished_state, config, train_step, mesh)
-        run = _Run(config, mesh, metadata, checkpoints, monitor, progress, validation, trace, take_step, finish)
+        run = _Run(
+            config, mesh, folder, metadata, train_step, checkpoints, monitor, progress, validation, profile, trace
+        )
         try:
             return _loop(run, state, batch_stream, start, saved, stop)
         except TrainingDivergedError as error:
@@ -307,6 +279,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
 def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int, saved: int, stop: StopRequest) -> int:
     """Take the steps; returns how many are done. The order in here is what makes a resumed run exact."""
     config, progress = run.config, run.progress
+    take_step = jit_train_step(run.train_step, run.mesh)
     key = sharding.create(run.mesh, lambda: jax.random.key(config.seed))
     votes = [sharding.stop_votes(run.mesh, answer) for answer in (False, True)]
     compiled = set()
@@ -316,7 +289,7 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
         # step that is resumed from is on record already.
         if step >= config.steps and step != saved:
             progress.drain()
-            state = run.finish(state)
+            state = finished_state(config, run.train_step, run.mesh, state)
         if step > start:
             with progress.measure("look"):
                 run.validation.evaluate(step, state.inference_params, run.monitor)
@@ -339,10 +312,14 @@ def _loop(run: _Run, state: TrainState, batch_stream: Iterator[Any], start: int,
 
         # 4. And the step is taken. Nothing may move between host and devices in it.
         cycles = 1 + step // config.objective.cycle_step
-        run.trace.before_step(step)
+        if step in (run.profile.start, run.profile.stop):
+            progress.drain()  # so that the trace holds all of the chosen steps and nothing of others
+            run.trace.close()
+            if step in run.profile:
+                run.trace.enter_context(jax.profiler.trace(str(run.folder), profiler_options=profile_options()))
         marked = jax.profiler.StepTraceAnnotation("train", step_num=step)
         with progress.measure("step" if cycles in compiled else "compile"), jax.transfer_guard("disallow"), marked:
-            state, metrics = run.take_step(state, batch, key, votes[stop.requested], cycles)
+            state, metrics = take_step(state, batch, key, votes[stop.requested], cycles)
         compiled.add(cycles)
         step += 1
         progress.add(step, metrics)

@@ -128,9 +128,9 @@ class Monitor:
         self._writer = metric_writers.AsyncMultiWriter([metric_writers.SummaryWriter(str(self._workdir))])
 
     @_reporting_a_full_disk
-    def write_run(self, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    def write_run(self, params: Mapping[str, Any]) -> None:
         """Hyperparameters and the table of parameters, at step 0."""
-        self._writer.write_hparams(metadata["config"])
+        self._writer.write_hparams(self._metadata["config"])
         table = parameter_overview.get_parameter_overview(params, include_stats=False)
         self._writer.write_texts(0, {"parameters": f"```\n{table}\n```"})
 

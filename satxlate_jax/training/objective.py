@@ -171,7 +171,8 @@ class Objective:
 
     def _shared_bands(self, batch: Images, k: str, q: str) -> jax.Array:
         """The bands of k's images that q has too, in q's network units."""
-        return in_units(_pick(batch[k], self.shared[k][q]), self.units[k][q])
+        units = self.units[k][q] if self.variant == "paper" else None
+        return in_units(_pick(batch[k], self.shared[k][q]), units)
 
     def _measured_cycles(self, generator: Any, batch: Images, forward: Translations) -> list[jax.Array]:
         """The term 'measured', without noise: how a translation is made when it is used."""
@@ -262,10 +263,10 @@ class Objective:
         """{k: {q: the images of k as q}}, without noise, network units."""
         return self.translate_all(generator, batch)[1]
 
-    def errors(self, generator: Any, batch: Images, units: Mapping[str, Mapping[str, Units]]) -> dict[str, jax.Array]:
+    def errors(self, generator: Any, batch: Images) -> dict[str, jax.Array]:
         """Errors of reconstructions, cycles and shared bands, as `validation.Validation.scores` names them.
 
-        Each is [n, h, w, band], in network units of the first satellite; `units` writes shared bands in the other's.
+        Each is [n, h, w, band], in network units of the first satellite.
         """
         translator, errors = self.translator, {}
         forward = self.translations(generator, batch)
@@ -277,7 +278,7 @@ class Objective:
                 errors[f"validation_cycle/{k}-{q}-{k}"] = back - x
                 if self.shared[k][q]:
                     ours, theirs = jnp.array(self.shared[k][q]), jnp.array(self.shared[q][k])
-                    translated = in_units(forward[k][q][..., theirs], units[q][k])
+                    translated = in_units(forward[k][q][..., theirs], self.units[q][k])
                     errors[f"validation_shared/{k}-{q}"] = translated - x[..., ours]
         return errors
 

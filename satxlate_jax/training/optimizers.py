@@ -33,12 +33,6 @@ def learning_rate(optimizer: Mapping[str, Any], step: jax.Array, *, decays: bool
     return optimizer["learning_rate"] * optimizer["decay_rate"] ** jnp.floor(step / optimizer["decay_every"])
 
 
-def paths(tree: Tree, prefix: str = "") -> list[str]:
-    """The path of every leaf, such as 'encoders/G16/conv_in/conv/kernel', in the order of the tree's leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [prefix + jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-
-
 def compile_rules(freeze: Sequence[str]) -> list[re.Pattern]:
     """The regular expressions of `config.freeze`; InputError where one of them is none."""
     try:
@@ -50,8 +44,12 @@ def compile_rules(freeze: Sequence[str]) -> list[re.Pattern]:
 def trainable_mask(tree: Tree, prefix: str, freeze: Sequence[str]) -> Tree:
     """The tree with True for leaves that are trained: no rule of `freeze` matches the beginning of prefix + path."""
     rules = compile_rules(freeze)
-    flags = [not any(rule.match(path) for rule in rules) for path in paths(tree, prefix)]
-    return jax.tree.unflatten(jax.tree.structure(tree), flags)
+
+    def is_trained(keys: Any, _: Any) -> bool:
+        path = prefix + jax.tree_util.keystr(keys, simple=True, separator="/")
+        return not any(rule.match(path) for rule in rules)
+
+    return jax.tree.map_with_path(is_trained, tree)
 
 
 def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:

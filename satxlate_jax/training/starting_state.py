@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 
 from satxlate_jax import atomic
@@ -26,7 +27,6 @@ from satxlate_jax.training import sharding
 from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.config import REMOVED, flatten, ignored_fields, note_on_removed
 from satxlate_jax.training.input import data_metadata
-from satxlate_jax.training.optimizers import paths
 from satxlate_jax.training.step import TrainState, TrainStep
 
 MARK = "run.json"  # says that a folder, and the TensorBoard files in it, are a run's
@@ -40,15 +40,8 @@ MAY_CHANGE = {"data.dir", "remat", "optimizer.ema_decay"} | set(
     """steps log_every image_every histogram_every validate_every validation_batches checkpoint_every keep_last
     keep_every""".split()
 )
-# Fields that the oldest checkpoints do not have -> the value with which a step does what it did before there was one.
-NEUTRAL: dict[str, Any] = {
-    "generator.spectral_hidden": 0,
-    "generator.spectral_path": "none",
-    "objective.recon_measured_w": 0.0,
-    "optimizer.clip_norm": 0.0,
-    "optimizer.name": "adam",
-    "optimizer.warmup_steps": 0,
-}
+# Fields that checkpoints of version 0.1.0 do not have -> the value with which a step does what it did then.
+NEUTRAL: dict[str, Any] = {"optimizer.name": "adam", "optimizer.warmup_steps": 0}
 _AVERAGE = "generator_average"
 Tree = dict[str, Any]
 
@@ -130,8 +123,6 @@ def check_continues(
             f"note: the checkpoint has format {stored['format']}; from here on records come in the order of format "
             f"{FORMAT}, every one once per epoch, so the run goes on otherwise than it would have before"
         )
-    if "data" not in metadata:
-        return notes
     if "data" not in stored:
         return [*notes, "warning: the checkpoint does not tell what data it was trained on; from now on they are noted"]
     differences = list(_differences(metadata["data"], stored["data"]))
@@ -213,22 +204,21 @@ def initial_state(config: Any, train_step: TrainStep, mesh: Mesh) -> tuple[Train
     """
     state = sharding.create(mesh, train_step.fresh_state, jax.random.key(config.seed))
     generator = train_step.objective.fit_start(config, state.generator, partial(sharding.place, mesh))
-    if generator is not state.generator:
-        average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
-        state = replace(state, generator=generator, generator_average=average)
+    average = jax.tree.map(jnp.copy, generator) if train_step.keeps_average else None
+    state = replace(state, generator=generator, generator_average=average)
     if not config.init_from:
         return state, f"starting from scratch with seed {config.seed}"
     given, new = given_run(config)
-    average = _AVERAGE if _AVERAGE in given.parts() else "generator"
-    theirs = {"generator": given.restore(only=average), "discriminator": given.restore(only="discriminator")}
+    part = _AVERAGE if _AVERAGE in given.parts() else "generator"
+    theirs = {"discriminator": given.restore(only="discriminator"), "generator": given.restore(only=part)}
     fresh = {part: getattr(state, part) for part in theirs}
     new += {*fresh["generator"].get("base", ())} - {*theirs["generator"].get("base", ())}  # patterns that it brings
     taken, origins = inherit_parameters(fresh, theirs, new, config.init_from)
     if train_step.keeps_average:
         taken[_AVERAGE] = taken["generator"]
-    trainable = dict(zip(origins, jax.tree.leaves(train_step.trainable), strict=True))
     begin = f"starting from the weights of {config.init_from}, step {given.latest_step()}"
-    return replace(state, **sharding.place(mesh, taken)), f"{begin}:\n{describe_origins(origins, trainable)}"
+    lines = describe_origins(origins, flatten_dict(train_step.trainable, sep="/"))
+    return replace(state, **sharding.place(mesh, taken)), f"{begin}:\n{lines}"
 
 
 def finished_state(config: Any, train_step: TrainStep, mesh: Mesh, state: TrainState) -> TrainState:
@@ -269,9 +259,8 @@ def inherit_parameters(fresh: Tree, given: Tree, new: list[str], where: str) -> 
 
     Returns the tree, and path -> 'kept' | 'fresh'. InputError where a leaf is missing there, or has another shape.
     """
-    theirs = dict(zip(paths(given), jax.tree.leaves(given), strict=True))
-    origins, leaves = {}, []
-    for path, leaf in zip(paths(fresh), jax.tree.leaves(fresh), strict=True):
+    theirs, taken, origins = flatten_dict(given, sep="/"), flatten_dict(fresh, keep_empty_nodes=True, sep="/"), {}
+    for path, leaf in flatten_dict(fresh, sep="/").items():
         origins[path] = "fresh" if any(satellite in path.split("/")[1:3] for satellite in new) else "kept"
         if origins[path] == "kept":
             problem = "" if path in theirs else f" lacks {path}"
@@ -279,9 +268,8 @@ def inherit_parameters(fresh: Tree, given: Tree, new: list[str], where: str) -> 
                 problem = f": {path} is {theirs[path].shape} there and {leaf.shape} here"
             if problem:
                 raise InputError(f"{where}{problem}; config.init_from must name a run of the same networks")
-            leaf = np.asarray(theirs[path], leaf.dtype)
-        leaves.append(leaf)
-    return jax.tree.unflatten(jax.tree.structure(fresh), leaves), origins
+            taken[path] = np.asarray(theirs[path], leaf.dtype)
+    return unflatten_dict(taken, sep="/"), origins
 
 
 def describe_origins(origins: Mapping[str, str], trainable: Mapping[str, bool]) -> str:

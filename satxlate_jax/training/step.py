@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from satxlate_jax.compilation import compiler_options
 from satxlate_jax.training import sharding
 from satxlate_jax.training.channels import carries_angles, satellite_bands, training_sources
-from satxlate_jax.training.optimizers import learning_rate, moving_average
+from satxlate_jax.training.optimizers import learning_rate, make_optimizer, moving_average, trainable_mask
 
 Images = Mapping[str, jax.Array]
 
@@ -60,19 +60,19 @@ class TrainStep:
     Args:
       config: its `optimizer` section and `objective.discriminator_fakes` count.
       objective: the losses, of `objective.Objective` or `flow_objective.FlowObjective`.
-      optimizers: 'generator' and 'discriminator' -> what updates it (optimizers.make_optimizer).
+      frozen: regular expressions of the parameters that stay as they are.
+
+    Attributes:
       trainable: 'generator' and 'discriminator' -> booleans in the shape of the parameters.
     """
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        objective: Any,
-        optimizers: Mapping[str, optax.GradientTransformation],
-        trainable: Mapping[str, Any],
-    ):
-        self.objective, self.trainable = objective, trainable
-        self._optimizers, self._section = optimizers, config["optimizer"]
+    def __init__(self, config: Mapping[str, Any], objective: Any, frozen: Sequence[str]):
+        self.objective, self._section = objective, config["optimizer"]
+        self.trainable, self._optimizers = {}, {}
+        for part, network in (("generator", objective.translator), ("discriminator", objective.discriminator)):
+            shapes = jax.eval_shape(network.init, jax.random.key(0))
+            self.trainable[part] = mask = trainable_mask(shapes, f"{part}/", frozen)
+            self._optimizers[part] = make_optimizer(self._section, mask, decays=part == "generator")
         self.keeps_average = self._section["ema_decay"] > 0
         self._fresh_fakes = config["objective"]["discriminator_fakes"] == "fresh"
 

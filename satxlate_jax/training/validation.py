@@ -6,7 +6,7 @@ follow from those that another has too. The subcommand `evaluate` scores against
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,6 @@ from satxlate_jax.compilation import compiler_options
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training import input as batches
 from satxlate_jax.training import sharding
-from satxlate_jax.training.channels import shared_units
 from satxlate_jax.training.monitoring import Monitor
 
 Images = Mapping[str, jax.Array]
@@ -34,14 +33,11 @@ class Validation:
 
     def __init__(self, config: Any, mesh: Mesh, objective: Any, satellites: Mapping[str, Mapping[str, Any]]):
         self._config, self._mesh, self._satellites, self._objective = config, mesh, satellites, objective
-        self._units = shared_units(objective.shared, satellites)
-        everywhere = sharding.replicated(mesh)
         options = compiler_options(jax.default_backend(), seldom=True)
-        compiled = {"out_shardings": everywhere, "compiler_options": options}
+        compiled: dict[str, Any] = {"out_shardings": sharding.replicated(mesh), "compiler_options": options}
         self._errors = jax.jit(self._batch_errors, **compiled)
         self._withheld = jax.jit(self._batch_withheld, **compiled)
         self._translations = jax.jit(objective.translations, **compiled)
-        self._first = jax.jit(lambda batch: jax.tree.map(lambda x: x[:EXAMPLES], batch), out_shardings=everywhere)
 
     def evaluate(self, step: int, generator: Any, monitor: Monitor) -> None:
         """Write scores, pictures and histograms, each when it is due and at the end, and the card with the scores."""
@@ -108,7 +104,7 @@ class Validation:
 
     @cached_property
     def _examples(self) -> Images:
-        return self._first(self._first_batch)
+        return sharding.create(self._mesh, partial(jax.tree.map, lambda x: x[:EXAMPLES]), self._first_batch)
 
     def _validation_batches(self) -> Iterator[Images]:
         process = sharding.this_process()
@@ -127,7 +123,7 @@ class Validation:
 
     def _batch_errors(self, params: Any, batch: Images) -> dict[str, dict[str, jax.Array]]:
         """Name -> metric -> [band] of one batch, network units of the first satellite."""
-        return {name: _metrics(error) for name, error in self._objective.errors(params, batch, self._units).items()}
+        return {name: _metrics(error) for name, error in self._objective.errors(params, batch).items()}
 
     def _batch_withheld(self, params: Any, batch: Images) -> tuple[dict[str, dict[str, jax.Array]], Any]:
         """The same of what is withheld, with the log-likelihoods [level]; and the maps of the first images."""

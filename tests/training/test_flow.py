@@ -7,13 +7,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import published_statistics
 from satxlate_jax.training import loop
 from satxlate_jax.training.config import validate
-from satxlate_jax.training.optimizers import paths
 from tests import tiny_flow, tiny_run
 
 UNSEEN = [f"--config.{what}_every=0" for what in ("image", "histogram", "validate")]
@@ -35,8 +35,7 @@ def tree(run: Path, step: int | None = None):
 
 def leaves(run: Path, step: int | None = None):
     """Path -> array of the generator that translates."""
-    params = tree(run, step)["generator_average"]
-    return dict(zip(paths(params), jax.tree.leaves(params), strict=True))
+    return flatten_dict(tree(run, step)["generator_average"], sep="/")
 
 
 def test_the_base_is_fitted_first_then_the_network_learns_then_the_calibration_is_fitted(run):
