@@ -176,7 +176,7 @@ class FlowTranslator(TileTranslator):
         waves = {name: _wavelengths(network, name) for name in network.bands}
         ours = np.array([waves[satellite][channel] for channel in needed])
         adapter_of = twin
-        for name in () if twin else known:
+        for name in known if needed and not twin else ():
             theirs = np.array([waves[name].get(channel, np.inf) for channel in needed])
             adapter_of = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else adapter_of
         params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, twin, adapter_of)
