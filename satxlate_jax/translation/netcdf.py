@@ -112,7 +112,9 @@ def write_described(
     with atomic.replacing(path) as temporary:
         try:
             described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=every)
-        except RuntimeError as error:  # a full disk in the words of the netCDF library
+        except RuntimeError as error:  # a full disk in the words of the netCDF library; a device's are of another type
+            if type(error) is not RuntimeError:
+                raise
             raise OSError(str(error)) from error
 
 
