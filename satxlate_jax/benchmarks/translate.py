@@ -17,14 +17,7 @@ from satxlate_jax.models.families import make_translator
 from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.channels import carries_angles
 from satxlate_jax.training.config import load_config
-from satxlate_jax.translation.inference import (
-    BLOCK,
-    FlowProgram,
-    images_at_once,
-    on_local_devices,
-    run_network,
-    view_radius,
-)
+from satxlate_jax.translation.inference import BLOCK, FlowProgram, images_at_once, on_local_devices, run_network
 
 SIZE = 300  # pixels of a side of a 2 km tile
 
@@ -52,8 +45,7 @@ def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple
         if carries_angles(config):
             FlowProgram(placed, network, BLOCK).distribution(x, source, target)
         else:
-            radius = view_radius(config["generator"])
-            run_network(placed, network, x, source, target, radius=radius, margin=radius, block=BLOCK)
+            run_network(placed, network, x, source, target, margin=network.radius, block=BLOCK)
 
     run()  # compiles
     calls, begin = -(-count // at_once), time.perf_counter()

@@ -132,8 +132,7 @@ class ConvBlock(nnx.Module):
             rngs=rngs,
         )
         self.conv.use_bias = False  # it is there; `add_bias` adds it
-        if norm != "none":
-            self.norm = Norm(norm, outputs)
+        self.norm = Norm(norm, outputs)
         self.activation = Activation(activation)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -143,9 +142,7 @@ class ConvBlock(nnx.Module):
             x = jnp.pad(x, around, mode=PADDINGS[self.padding])
         x = self.conv(x)
         x = add_bias(x, self.conv.bias[...].astype(x.dtype))
-        if hasattr(self, "norm"):
-            x = self.norm(x)
-        return self.activation(x)
+        return self.activation(self.norm(x))
 
 
 class ResidualBlock(nnx.Module):

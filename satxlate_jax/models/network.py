@@ -1,10 +1,11 @@
 """Network <-> nested dict of arrays: the only place that splits and merges NNX modules; and what translators share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 Params = dict[str, Any]
@@ -39,6 +40,19 @@ class Network:
 def find_network(build: Callable[..., nnx.Module], *sizes: Any, remat: bool, **settings: Any) -> Network:
     """The network of `build(*sizes, **settings, rngs=)`; cached: learning its structure takes a tenth of a second."""
     return Network(partial(build, *sizes, **settings), remat=remat)
+
+
+def noise_at_places(key: jax.Array, row: Any, column: Any, shape: Sequence[int]) -> jax.Array:
+    """Unit Gaussian noise [h, w, channel] that depends on the key and on a pixel's place, not on what is around it.
+
+    `row` and `column` are those of the first pixel.
+    """
+
+    def at(place: jax.Array) -> jax.Array:
+        return jax.random.normal(jax.random.fold_in(key, place), shape[2:])
+
+    rows, columns = row + jnp.arange(shape[0]), column + jnp.arange(shape[1])
+    return jax.vmap(jax.vmap(at))(rows[:, None] * 65_536 + columns)
 
 
 class EqualByStructure:

@@ -23,7 +23,7 @@ import numpy as np
 
 from satxlate_jax.models import band_covariance, wavelet
 from satxlate_jax.models.flow_layers import FlowNetwork, Group, brightness_temperature, infer, make_groups, radiance
-from satxlate_jax.models.network import EqualByStructure, Params, find_network
+from satxlate_jax.models.network import EqualByStructure, Params, find_network, noise_at_places
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
 ANGLES = ("cos_solar_zenith", "air_mass")
@@ -449,10 +449,8 @@ class SpectralFlow(EqualByStructure):
         z = jnp.zeros((1, *shape))
         for index, band in enumerate(wavelet.subbands(shape[:2], self.levels)):
             size = 2 ** min(band.level + 1, self.levels)
-            rows, columns = (jnp.arange(s.stop - s.start) for s in (band.rows, band.columns))
-            places = (row // size + rows)[:, None] * 65_536 + (column // size + columns)[None]
-            keys = jax.vmap(jax.vmap(partial(jax.random.fold_in, jax.random.fold_in(key, index))))(places)
-            draws = jax.vmap(jax.vmap(partial(jax.random.normal, shape=shape[2:])))(keys)
+            part = z[0, band.rows, band.columns].shape
+            draws = noise_at_places(jax.random.fold_in(key, index), row // size, column // size, part)
             z = z.at[0, band.rows, band.columns].set(draws)
         return z
 
@@ -472,7 +470,7 @@ class SpectralFlow(EqualByStructure):
         return jnp.where(self.mask(pattern), y, jnp.where(own, z, 0))
 
     def from_latent(
-        self, params: Params, latent: jax.Array, angles: jax.Array, satellite: str, given: str
+        self, params: Params, latent: jax.Array, satellite: str, given: str, angles: jax.Array
     ) -> jax.Array:
         """The inverse of `to_latent`: [batch, h, w, band] of the satellite."""
         pattern = self.axis.given(given, satellite)

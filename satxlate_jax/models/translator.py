@@ -93,18 +93,6 @@ def spectral_features(x: Any, quadratic: bool) -> Any:
     return jnp.concatenate([x, products], axis=-1)
 
 
-class Affine(nnx.Module):
-    """[..., input] -> [..., output] from given first values; zero by default."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: jax.Array | None = None):
-        self.kernel = nnx.Param(jnp.zeros((inputs, outputs)) if kernel is None else kernel)
-        self.bias = nnx.Param(jnp.zeros(outputs))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map x."""
-        return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
-
-
 class HiddenUnits(nnx.Module):
     """[..., band] -> [..., lacking channel]: whitening, two hidden layers with ReLU, and a last layer.
 
@@ -113,18 +101,18 @@ class HiddenUnits(nnx.Module):
     """
 
     def __init__(self, bands: int, hidden: int, lacking: int, *, rngs: nnx.Rngs):
-        del rngs  # nothing is random
-        self.whitening = Affine(bands, bands)
-        self.first = Affine(bands, hidden)
-        self.second = Affine(hidden, hidden)
-        self.last = Affine(hidden, lacking)
+        zero = functools.partial(nnx.Linear, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.whitening = zero(bands, bands)
+        self.first = zero(bands, hidden)
+        self.second = zero(hidden, hidden)
+        self.last = zero(hidden, lacking)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map x."""
         return self.last(nnx.relu(self.second(nnx.relu(self.first(self.whitening(x))))))
 
 
-class ToWavelengths(Affine):
+class ToWavelengths(nnx.Linear):
     """[..., band] -> [..., wavelength channel]; begins by copying bands to their wavelengths, zero elsewhere.
 
     The channels that the satellite lacks are fitted before training (training/spectral_path_init.py).
@@ -137,7 +125,8 @@ class ToWavelengths(Affine):
         self.n_channels, bands = n_channels, len(channels)
         products = bands * (bands + 1) // 2 if self.quadratic else 0
         copies = jax.nn.one_hot(jnp.array(channels), n_channels)
-        super().__init__(bands, n_channels, jnp.concatenate([copies, jnp.zeros((products, n_channels))]))
+        kernel = jnp.concatenate([copies, jnp.zeros((products, n_channels))])
+        super().__init__(len(kernel), n_channels, kernel_init=lambda *_: kernel, rngs=rngs)
         if self.infers:
             self.inferred = HiddenUnits(bands, hidden, len(self.lacking), rngs=rngs)
 
@@ -149,12 +138,10 @@ class ToWavelengths(Affine):
         return channels + self.inferred(x) @ jax.nn.one_hot(jnp.array(self.lacking), self.n_channels, dtype=x.dtype)
 
 
-class FromWavelengths(Affine):
+def from_wavelengths(channels: Sequence[int], n_channels: int, *, rngs: nnx.Rngs) -> nnx.Linear:
     """[..., wavelength channel] -> [..., band]; begins by copying."""
-
-    def __init__(self, channels: Sequence[int], n_channels: int, *, rngs: nnx.Rngs):
-        del rngs  # nothing is random
-        super().__init__(n_channels, len(channels), jax.nn.one_hot(jnp.array(channels), n_channels).T)
+    kernel = jax.nn.one_hot(jnp.array(channels), n_channels).T
+    return nnx.Linear(*kernel.shape, kernel_init=lambda *_: kernel, rngs=rngs)
 
 
 # ---------------------------------------------------------------- translator
@@ -180,6 +167,7 @@ class Translator(EqualByStructure):
 
     Attributes:
       stride: image heights and widths must be multiples of it.
+      radius: pixels that an output depends on to each side; an upper bound where the network downsamples.
       latent_channels: channels of z.
       noisy_channels: how many of them, the first, take noise; the spectral path takes none.
       is_calibrated: whether it knows the distribution of what it makes, see `SpectralFlow`.
@@ -209,6 +197,9 @@ class Translator(EqualByStructure):
         self.structure = (*sizes.values(), path, hidden, *parts, initialization, precision, remat)
         self.stride = 2 ** sizes["n_downsample"]
         self.noisy_channels = sizes["dim"] * self.stride
+        resampled = 2 * sum(2 * 2**index for index in range(sizes["n_downsample"]))  # 4 x 4 strided, 3 x 3 after
+        residual = (4 * sizes["n_res"] + 2) * self.stride  # two 3 x 3 in each block: encoder, shared, decoder
+        self.radius = 3 + resampled + residual + 1 + (self.stride if sizes["n_downsample"] else 0)
         self._dtype = jnp.bfloat16 if precision == "bfloat16" else None
         settings = {"initialization": initialization, "dtype": self._dtype}
 
@@ -224,7 +215,7 @@ class Translator(EqualByStructure):
         self.latent_channels = self.noisy_channels + n
         options = {"quadratic": path == "quadratic", "hidden": hidden}
         self._to_wavelengths = {s: network(ToWavelengths, own, n, **options) for s, own in channels.items()}
-        self._from_wavelengths = {s: network(FromWavelengths, own, n) for s, own in channels.items()}
+        self._from_wavelengths = {s: network(from_wavelengths, own, n) for s, own in channels.items()}
 
     def copied(self, source: str, target: str) -> list[tuple[int, int]]:
         """Positions of bands that pass from the source's to the target's arrays unchanged: none."""
@@ -275,7 +266,7 @@ class Translator(EqualByStructure):
 
     def noisy(self, z: Any) -> Any:
         """The channels of z that take noise [..., noisy_channels], not those of the spectral path: measurements."""
-        return z[..., : self.noisy_channels] if self.latent_channels > self.noisy_channels else z
+        return z[..., : self.noisy_channels]
 
     def skip_channels(self, x: jax.Array, satellite: str) -> jax.Array | None:
         """The channels of a source image that skip the latent space [..., skip]; None without skip connections."""

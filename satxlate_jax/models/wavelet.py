@@ -26,15 +26,18 @@ class Subband(NamedTuple):
 
 def subbands(shape: Sequence[int], levels: int) -> Iterator[Subband]:
     """The subbands of an image of that height and width, the finest first; the last is the coarse image."""
-    height, width = shape
     for level in range(levels):
-        top, left = -(-height // 2), -(-width // 2)
+        (height, width), (top, left) = _size(shape, level), _size(shape, level + 1)
         low, high = (slice(0, top), slice(0, left)), (slice(top, height), slice(left, width))
         yield Subband(level, low[0], high[1])
         yield Subband(level, high[0], low[1])
         yield Subband(level, *high)
-        height, width = top, left
-    yield Subband(levels, slice(0, height), slice(0, width))
+    yield Subband(levels, *(slice(0, side) for side in _size(shape, levels)))
+
+
+def _size(shape: Sequence[int], level: int) -> tuple[int, ...]:
+    """The shape of the coarse image after so many levels."""
+    return tuple(-(-side // 2**level) for side in shape)
 
 
 def _part(x: Any, axis: int, *limits: int | None) -> Any:
@@ -71,17 +74,10 @@ def _inverse(x: Any, axis: int) -> Any:
     return _part(pairs.reshape(*x.shape[:axis], 2 * even.shape[axis], *x.shape[axis + 1 :]), axis, 0, size)
 
 
-def _sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    sizes = [(height, width)]
-    for _ in range(levels - 1):
-        height, width = -(-height // 2), -(-width // 2)
-        sizes.append((height, width))
-    return sizes
-
-
 def transform(x: jax.Array, levels: int) -> jax.Array:
     """The coefficients [..., h, w, channel] of images of that shape."""
-    for height, width in _sizes(x.shape[-3], x.shape[-2], levels):
+    for level in range(levels):
+        height, width = _size(x.shape[-3:-1], level)
         part = _forward(_forward(x[..., :height, :width, :], x.ndim - 3), x.ndim - 2)
         x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
     return x
@@ -90,7 +86,8 @@ def transform(x: jax.Array, levels: int) -> jax.Array:
 def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
     """The images [..., h, w, channel] of coefficients; the inverse of `transform`."""
     x = coefficients
-    for height, width in reversed(_sizes(x.shape[-3], x.shape[-2], levels)):
+    for level in reversed(range(levels)):
+        height, width = _size(x.shape[-3:-1], level)
         part = _inverse(_inverse(x[..., :height, :width, :], x.ndim - 2), x.ndim - 3)
         x = part if part.shape == x.shape else x.at[..., :height, :width, :].set(part)
     return x
@@ -103,7 +100,8 @@ def _energies(size: int, levels: int, side: int) -> np.ndarray:
     Those of means over `side` pixels, averaged over the distance between two coefficients.
     """
     x = np.eye(size, dtype=np.float32)
-    for length, _ in reversed(_sizes(size, 1, levels)):
+    for level in reversed(range(levels)):
+        (length,) = _size((size,), level)
         x[:length] = _inverse(x[:length], 0)
     if side > 1:
         x = x.reshape(-1, side, size).mean(1).repeat(side, 0)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -78,9 +79,8 @@ class Extras:
 
     def of_image(self, index: int) -> "Extras":
         """The part that one image has of a batch's."""
-        std, far, samples = (
-            part if part is None else part[index] for part in (self.std, self.extrapolated, self.samples)
-        )
+        parts = self.std, self.extrapolated, self.samples
+        std, far, samples = jax.tree.map(lambda part: part[index], parts)
         return replace(self, std=std, extrapolated=far, samples=samples)
 
 
@@ -99,11 +99,9 @@ class Layout:
             return None
         return variable.isel(dict.fromkeys(others, 0), drop=True).transpose(self.rows, self.columns)
 
-    def put_back(self, field: np.ndarray) -> tuple[tuple[Hashable, ...], np.ndarray]:
-        """The dimensions, and a field [row, column] in their order."""
-        field = field if self.dims.index(self.rows) < self.dims.index(self.columns) else field.T
-        others = [place for place, dim in enumerate(self.dims) if dim not in (self.rows, self.columns)]
-        return self.dims, np.expand_dims(field, others)
+    def put_back(self, field: np.ndarray, attributes: Mapping[str, Any] | None = None, *outer: str) -> xr.Variable:
+        """A field [*outer, row, column] as a variable with the dimensions in their order, after outer ones."""
+        return xr.Variable((*outer, self.rows, self.columns), field, attributes).set_dims((*outer, *self.dims))
 
     def coordinates(self, tile: xr.Dataset) -> dict[Hashable, xr.Variable]:
         """The coordinates of a tile that its bands have."""
@@ -125,11 +123,9 @@ class Layout:
             known["solar_zenith"] = (("y", "x"), as_plain(angles.data, "solar_zenith"))
         latitude, longitude = _find_place(tile, "Y", "latitude"), _find_place(tile, "X", "longitude")
         if latitude is not None and longitude is not None:
-            if latitude.dims == (self.rows,) and longitude.dims == (self.columns,):
-                latitude, longitude = xr.broadcast(latitude, longitude)
-            places = {"lat": self.upright(latitude), "lon": self.upright(longitude)}
-            fitting = {name: (("y", "x"), place.values) for name, place in places.items() if place is not None}
-            known = known.assign_coords(fitting)
+            lat, lon = map(self.upright, xr.broadcast(latitude, longitude))
+            if lat is not None and lon is not None:
+                known = known.assign_coords(lat=(("y", "x"), lat.values), lon=(("y", "x"), lon.values))
         if "time" in tile.coords and tile["time"].size == 1:
             known = known.assign_coords(time=tile["time"].values.reshape(()))
         mass = None
@@ -252,22 +248,20 @@ def unstack_bands(
             field[night] = np.nan
         attributes = describe_band(band, target, is_copied)
         attributes["limited_pixels"] = int(limited.sum())
-        variables[band.name] = (*layout.put_back(field), attributes)
+        variables[band.name] = layout.put_back(field, attributes)
         if extras.std is not None:
             spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
             name = f"{band.name}_{extras.std_name}"
-            variables[name] = (*layout.put_back(spread), describe_std(band, target, extras.std_title))
-            attributes["ancillary_variables"] = f"{name} quality"
+            variables[name] = layout.put_back(spread, describe_std(band, target, extras.std_title))
+            variables[band.name].attrs["ancillary_variables"] = f"{name} quality"
         if extras.samples is not None:
-            draws = [np.where(np.isnan(field), np.nan, draw[..., channel]) for draw in extras.samples]
-            dims, _ = layout.put_back(field)
-            stacked = np.stack([layout.put_back(draw)[1] for draw in draws]).astype(np.float32)
+            draws = np.where(np.isnan(field), np.nan, extras.samples[..., channel]).astype(np.float32)
             described = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
-            variables[f"{band.name}_samples"] = (("sample", *dims), stacked, described)
+            variables[f"{band.name}_samples"] = layout.put_back(draws, described, "sample")
     quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
-    variables["quality"] = (*layout.put_back(quality), dict(QUALITY))
+    variables["quality"] = layout.put_back(quality, QUALITY)
     if extras.extrapolated is not None:
-        variables["extrapolated"] = (*layout.put_back(extras.extrapolated.astype(np.int8)), dict(EXTRAPOLATED))
+        variables["extrapolated"] = layout.put_back(extras.extrapolated.astype(np.int8), EXTRAPOLATED)
     return xr.Dataset(variables).assign_coords(layout.coordinates(tile))
 
 

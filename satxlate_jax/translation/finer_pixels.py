@@ -17,8 +17,8 @@ import xarray as xr
 from satxlate_jax.geometry import PIXELS, TILE_DEGREES
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models import wavelet
-from satxlate_jax.models.spectral_flow import SpectralFlow, name_pattern
-from satxlate_jax.translation.inference import Drawn, FlowProgram, Predicted
+from satxlate_jax.models.spectral_flow import Distribution, SpectralFlow, name_pattern
+from satxlate_jax.translation.inference import FlowProgram
 
 FITTED_KM = 2.0
 
@@ -53,54 +53,31 @@ class FinerProgram:
     def __init__(self, program: FlowProgram, factor: int):
         self._program, self._factor = program, factor
 
-    def distribution(self, x: np.ndarray, source: str, target: str) -> Predicted:
-        """Mean, standard deviation and `extrapolated`."""
-        return self._predicted(x, *self._program.distribution(self._coarse(x), source, target), source, target)
-
-    def draw(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> Drawn:
-        """One sample beside the distribution; its details, too, depend on seed, member and place."""
-        draw, mean, std, far = self._program.draw(self._coarse(x), source, target, seed, member, places)
-        (made, fine), factor = self._detail(x, draw, source, target), self._factor
-        shape = (*(factor * side for side in std.shape[1:3]), len(fine))
-        for index, place in enumerate(places):
-            noise = np.random.default_rng((seed, member, place)).standard_normal(shape, np.float32)[None]
-            noise -= _repeat(_means(noise, factor), factor)
-            noise *= np.sqrt(self._variance(source, target, fine) / (1 - 1 / factor**2))
-            noise *= _interpolate(std[[index]][..., fine], factor)
-            made[index][..., fine] += noise[0, : x.shape[1], : x.shape[2]]
-        return made, *self._predicted(x, mean, std, far, source, target)
-
-    def _predicted(
-        self, x: np.ndarray, mean: np.ndarray, std: np.ndarray, far: np.ndarray, source: str, target: str
-    ) -> Predicted:
-        """Those of 2 km on the pixels of x, with details."""
-        made, fine = self._detail(x, mean, source, target)
-        spread = _repeat(std, self._factor)
-        spread[..., fine] = _interpolate(std[..., fine], self._factor) * np.sqrt(
-            1 + self._variance(source, target, fine)
-        )
-        rows, columns = x.shape[1:3]
-        flags = _repeat(far[..., None], self._factor)[..., 0]
-        return made, spread[:, :rows, :columns], flags[:, :rows, :columns]
-
-    def _coarse(self, x: np.ndarray) -> np.ndarray:
-        return _means(self._padded(x), self._factor)
-
-    def _padded(self, x: np.ndarray) -> np.ndarray:
-        sides = [(0, -side % self._factor) for side in x.shape[1:3]]
-        return np.pad(x, ((0, 0), *sides, (0, 0)), mode="edge")
-
-    def _detail(self, x: np.ndarray, coarse: np.ndarray, source: str, target: str) -> tuple[np.ndarray, list[int]]:
-        """A coarse translation on the pixels of x, and positions of the bands that have details."""
-        flow, factor = self._program.flow, self._factor
+    def distribution(
+        self, x: np.ndarray, source: str, target: str, places: np.ndarray | None = None, seed: int = 0, member: int = 0
+    ) -> Distribution:
+        """As there; details of a sample, too, depend on seed, member and place."""
+        flow, factor, (height, width) = self._program.flow, self._factor, x.shape[1:3]
+        padded = np.pad(x, ((0, 0), (0, -height % factor), (0, -width % factor), (0, 0)), mode="edge")
+        found = self._program.distribution(_means(padded, factor), source, target, places, seed, member)
+        made = jax.tree.map(lambda part: _repeat(part, factor), found)
         passed = {theirs for _, theirs in flow.copied(source, target)}
         resolutions = [get_satellite(target).band(number).native_resolution_km for number in flow.bands[target]]
         fine = [place for place, km in enumerate(resolutions) if km < FITTED_KM and place not in passed]
-        made = _repeat(coarse, factor)
         if fine:
-            base = self._program.base(self._smooth(self._padded(x), source), source, target)[..., fine]
-            made[..., fine] = base + _interpolate(coarse[..., fine] - _means(base, factor), factor)
-        return made[:, : x.shape[1], : x.shape[2]], fine
+            base = self._program.base(self._smooth(padded, source), source, target)[..., fine]
+            for field, coarse in ((made.mean, found.mean), (made.sample, found.sample)):
+                if field is not None:
+                    field[..., fine] = base + _interpolate(coarse[..., fine] - _means(base, factor), factor)
+            variance, std = self._variance(source, target, fine), _interpolate(found.std[..., fine], factor)
+            made.std[..., fine] = std * np.sqrt(1 + variance)
+            for index, place in enumerate(() if places is None else places):
+                noise = np.random.default_rng((seed, member, place)).standard_normal(std.shape[1:], np.float32)[None]
+                noise -= _repeat(_means(noise, factor), factor)
+                noise *= np.sqrt(variance / (1 - 1 / factor**2))
+                noise *= std[index]
+                made.sample[index][..., fine] += noise[0]
+        return jax.tree.map(lambda part: part[:, :height, :width], made)
 
     def _smooth(self, x: np.ndarray, source: str) -> np.ndarray:
         """Images whose bands of coarser pixels are interpolated, where the reader repeated them."""

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,8 @@ from satxlate_jax.instruments import (
     shared_bands,
 )
 from satxlate_jax.models.families import make_translator
-from satxlate_jax.translation.band_stacking import Extras, Layout, as_plain, stack_bands, unstack_bands
+from satxlate_jax.models.spectral_flow import SpectralFlow
+from satxlate_jax.translation.band_stacking import Extras, Layout, stack_bands, unstack_bands
 from satxlate_jax.translation.filling import fill_image
 from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
@@ -41,7 +43,7 @@ class FlowTranslator(TileTranslator):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.radius, self._flow = self.network.radius, FlowProgram(self.params, self.network, self.block)
+        self._flow = FlowProgram(self.params, self.network, self.block)
         self._adopted: dict[str, FlowTranslator] = {}
 
     def translate_tiles(self, tiles: Sequence[xr.Dataset], to: str, **options: Any) -> list[xr.Dataset]:
@@ -70,9 +72,8 @@ class FlowTranslator(TileTranslator):
                 made[[*names, "quality", "extrapolated"]], std.assign(extrapolated=made["extrapolated"])
             )
         ours, target = self._domains(source, to)
-        values, x = as_plain(tile, "the batch"), self._as_batch(tile, ours)
-        mean, extras = self._run(x, ours, target, 0, 0)
-        shape = (*values.shape[:-1], -1)
+        mean, extras = self._run(self._as_batch(tile, ours), ours, target, 0, 0)
+        shape = (*np.shape(tile)[:-1], -1)
         assert extras.std is not None
         return Distribution(mean.reshape(shape).astype(np.float32), extras.std.reshape(shape).astype(np.float32))
 
@@ -111,21 +112,18 @@ class FlowTranslator(TileTranslator):
         x, layout = stack_bands(tile, self.bands(source))
         if not np.isfinite(x).all():
             raise InputError("a latent image needs every pixel; the tile has missing ones")
-        images = self._with_angles(
-            normalize(x, *self._statistics(source))[None], self._angles(tile, layout, source)[None]
-        )
-        z = self._flow.to_latent(images, source, given)[0]
-        dims = (layout.rows, layout.columns)
-        variables = {"latent": ((*dims, "channel"), z), "angles": ((*dims, "angle"), images[0, ..., -2:])}
-        kept = {name: value.variable for name, value in tile.coords.items() if set(value.dims) <= set(dims)}
-        return xr.Dataset(variables, kept, tile.attrs | {"satellite": source, "given": given})
+        images = self._with_angles(normalize(x, *self._statistics(source))[None], source, [tile], [layout])
+        z = self._flow.whole(SpectralFlow.to_latent, images, source, given)[0]
+        layout = replace(layout, dims=(layout.rows, layout.columns))
+        variables = {"latent": ((*layout.dims, "channel"), z), "angles": ((*layout.dims, "angle"), images[0, ..., -2:])}
+        return xr.Dataset(variables, layout.coordinates(tile), tile.attrs | {"satellite": source, "given": given})
 
     def from_latent(self, latent: xr.Dataset) -> xr.Dataset:
         """The tile of a latent image of `to_latent`, float32 bands in their units."""
-        satellite, given = latent.attrs["satellite"], latent.attrs["given"]
+        satellite, given = (self.domain(latent.attrs[name]) for name in ("satellite", "given"))
         z, angles = (np.asarray(latent[name].values, np.float32)[None] for name in ("latent", "angles"))
-        made = self._flow.from_latent(z, angles, self.domain(satellite), self.domain(given))[0]
-        values = denormalize(made, *self._statistics(self.domain(satellite))).astype(np.float32)
+        made = self._flow.whole(SpectralFlow.from_latent, z, satellite, given, others=[angles])[0]
+        values = denormalize(made, *self._statistics(satellite)).astype(np.float32)
         dims = latent["latent"].dims[:2]
         variables = {
             band.name: (dims, values[..., index], {"units": band.unit})
@@ -178,7 +176,7 @@ class FlowTranslator(TileTranslator):
         waves = {name: _wavelengths(network, name) for name in network.bands}
         ours = np.array([waves[satellite][channel] for channel in needed])
         adapter_of = twin
-        for name in () if twin else known:
+        for name in known if needed and not twin else ():
             theirs = np.array([waves[name].get(channel, np.inf) for channel in needed])
             adapter_of = name if np.all(np.abs(ours / theirs - 1) <= RESPONSE_TOLERANCE) else adapter_of
         params = network.adopt(jax.tree.map(np.asarray, self.params), satellite, twin, adapter_of)
@@ -222,15 +220,15 @@ class FlowTranslator(TileTranslator):
         self.check_surprise(source)
         x, layout = stack_bands(tile, self.bands(source))
         filled, missing = self._fill(x[None], source)
-        bits = np.clip(self._flow.surprise(self._with_angles(filled, None), source)[0], *LIMITS)
+        bits = self._flow.whole(SpectralFlow.surprise, self._with_angles(filled, source), source)[0].clip(*LIMITS)
         bits[missing[0]] = np.nan
         title = "bits beyond the training's average, given the other bands"
         variables = {
-            band.name: (*layout.put_back(bits[..., index]), {"units": "bit", "long_name": f"{band.name}: {title}"})
+            band.name: layout.put_back(bits[..., index], {"units": "bit", "long_name": f"{band.name}: {title}"})
             for index, band in enumerate(self.bands(source))
         }
         title = f"surprise: that of the band of {source} that stands out most, in {title}"
-        variables["surprise"] = (*layout.put_back(bits.max(-1)), {"units": "bit", "long_name": title})
+        variables["surprise"] = layout.put_back(bits.max(-1), {"units": "bit", "long_name": title})
         attributes = {"satellite": source, "source": tile.attrs.get("source", "")}
         return xr.Dataset(variables, layout.coordinates(tile), attributes)
 
@@ -259,7 +257,7 @@ class FlowTranslator(TileTranslator):
         center, scale = self._statistics(source)
 
         def infer(whole: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            image = self._with_angles(normalize(whole, center, scale), None)
+            image = self._with_angles(normalize(whole, center, scale), source)
             mean, std = self._flow.infer(image, source, given)
             return denormalize(mean, center, scale), std * scale
 
@@ -268,32 +266,22 @@ class FlowTranslator(TileTranslator):
         lost = ~np.isfinite(values).any(-1)
         made = unstack_bands(values, lost, tile, layout, bands, source, Extras(std=std))
         for index, band in enumerate(bands):
-            dims, is_filled = layout.put_back(filled[..., index])
-            _, as_measured = layout.put_back(x[..., index])
-            attributes = made[band.name].attrs
-            attributes["long_name"] = attributes["long_name"].replace("synthesised", "filled where it was missing")
-            made[band.name] = (dims, np.where(is_filled, made[band.name].values, as_measured), attributes)
+            field, is_filled = made[band.name], layout.put_back(filled[..., index])
+            field.values = np.where(is_filled, field, layout.put_back(x[..., index]))
+            field.attrs["long_name"] = field.attrs["long_name"].replace("synthesised", "filled where it was missing")
         bits = 2 ** np.arange(len(bands), dtype=np.int32)
         described = {
             "long_name": "bands whose value was inferred, not measured",
             "flag_masks": bits,
             "flag_meanings": " ".join(band.name for band in bands),
         }
-        made["filled"] = (*layout.put_back((filled * bits).sum(-1).astype(np.int32)), described)
+        made["filled"] = layout.put_back((filled * bits).sum(-1).astype(np.int32), described)
         return made.assign_attrs(self._origin(tile, source))
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""
         if samples < 0:
             raise InputError(f"samples is {samples}; give 0 or more")
-
-    def _angles(self, tile: xr.Dataset, layout: Layout, source: str) -> np.ndarray:
-        """The angles of sun and view that images carry beside their bands, NaN where unknown [h, w, 2]."""
-        size = tile.sizes[layout.rows], tile.sizes[layout.columns]
-        zenith, mass = layout.find_angles(tile, get_satellite(source).longitude)
-        parts = None if zenith is None else np.cos(np.radians(zenith)), mass
-        unknown = np.full(size, np.nan, np.float32)
-        return np.stack([unknown if part is None else part for part in parts], -1).astype(np.float32)
 
     def _run(
         self,
@@ -302,21 +290,21 @@ class FlowTranslator(TileTranslator):
         target: str,
         samples: int,
         seed: int,
-        angles: np.ndarray | None = None,
         tiles: Sequence[xr.Dataset] = (),
+        layouts: Sequence[Layout] = (),
     ) -> tuple[np.ndarray, Extras]:
         filled, missing = self._fill(x, source)
-        images = self._with_angles(filled, angles)
+        images = self._with_angles(filled, source, tiles, layouts)
         center, scale = self._statistics(target)
         finer = finer_by(tiles[0]) if tiles else 1
         program = FinerProgram(self._flow, finer) if finer > 1 else self._flow
         # the same noise at all times of a place, so that a series of samples does not flicker by it
         names = [str(tile.attrs.get("tile", "")) for tile in tiles] or [""] * len(x)
         places = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
-        drawn = [program.draw(images, source, target, seed, member, places) for member in range(samples)]
-        mean, std, far = drawn[0][1:] if drawn else program.distribution(images, source, target)
-        fields = [denormalize(mean, center, scale), std.astype(np.float64) * scale]
-        fields += [denormalize(draw, center, scale) for draw, *_ in drawn]
+        draws = [program.distribution(images, source, target, places, seed, member) for member in range(samples)]
+        found = draws[0] if draws else program.distribution(images, source, target)
+        fields = [denormalize(found.mean, center, scale), found.std.astype(np.float64) * scale]
+        fields += [denormalize(draw.sample, center, scale) for draw in draws]
         for field in fields:
             field[missing] = np.nan
         copied, bands = self.network.copied(source, target), self.bands(source)
@@ -325,12 +313,21 @@ class FlowTranslator(TileTranslator):
             noise = np.where(np.isfinite(passed), bands[ours].noise, np.nan)
             for number, field in enumerate(fields):
                 field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
-        draws = np.stack(fields[2:], 1) if samples else None
-        return fields[0], Extras(std=fields[1], extrapolated=far, samples=draws, copied=[place for _, place in copied])
+        drawn, passed = np.stack(fields[2:], 1) if draws else None, [place for _, place in copied]
+        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, copied=passed)
 
-    def _with_angles(self, filled: np.ndarray, angles: np.ndarray | None) -> np.ndarray:
-        unknown = np.full((*filled.shape[:-1], self.network.extra_channels), np.nan, np.float32)
-        return np.concatenate([filled, unknown if angles is None else angles], -1).astype(np.float32)
+    def _with_angles(
+        self, x: np.ndarray, source: str, tiles: Sequence[xr.Dataset] = (), layouts: Sequence[Layout] = ()
+    ) -> np.ndarray:
+        """Images [n, h, w, band] with the angles of sun and view of their tiles behind the bands, NaN where unknown."""
+        angles = np.full((*x.shape[:-1], self.network.extra_channels), np.nan, np.float32)
+        for image, tile, layout in zip(angles, tiles, layouts, strict=False):
+            zenith, mass = layout.find_angles(tile, get_satellite(source).longitude)
+            if zenith is not None:
+                image[..., 0] = np.cos(np.radians(zenith))
+            if mass is not None:
+                image[..., 1] = mass
+        return np.concatenate([x, angles], -1).astype(np.float32)
 
     def _encode(self, x: np.ndarray, source: str) -> np.ndarray:
         raise InputError("a spectral flow has no latent field beside its bands; use to_latent")

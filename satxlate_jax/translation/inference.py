@@ -6,7 +6,7 @@ of the whole image; only with downsampling the decoders' LayerNorm sees a block 
 hides the seam.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from threading import RLock
 from typing import Any
@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from satxlate_jax.cli import InputError
 from satxlate_jax.compilation import compiler_options
 from satxlate_jax.models.band_covariance import condition
-from satxlate_jax.models.spectral_flow import SpectralFlow
+from satxlate_jax.models.network import noise_at_places
+from satxlate_jax.models.spectral_flow import Distribution, SpectralFlow
 from satxlate_jax.models.translator import Translator
 
 BLOCK = 700
@@ -59,10 +60,6 @@ def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, targ
     return jnp.concatenate([found.mean, found.std, flag, *[found.sample] * bool(draw)], -1)
 
 
-def _from_latent(flow: SpectralFlow, params: Any, z: jax.Array, satellite: str, given: str, angles: Any) -> jax.Array:
-    return flow.from_latent(params, z, angles, satellite, given)
-
-
 def _translate(translator: Translator, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
     z = translator.encode(params, x, source)
     return translator.decode(params, z, target, translator.skip_channels(x, source))
@@ -78,27 +75,8 @@ def _decode_member(
 ) -> jax.Array:
     x, z = inputs
     channels = translator.noisy_channels
-    noise = _latent_noise(key, row, column, (*z.shape[1:3], channels)).astype(z.dtype)
+    noise = noise_at_places(key, row, column, (*z.shape[1:3], channels)).astype(z.dtype)
     return translator.decode(params, z.at[..., :channels].add(noise), target, translator.skip_channels(x, source))
-
-
-def _latent_noise(key: jax.Array, row: int, column: int, shape: tuple[int, int, int]) -> jax.Array:
-    """Unit Gaussian noise [h, w, channel] that depends on a pixel's place, not on its block or the rest of a batch."""
-
-    def at(place: jax.Array) -> jax.Array:
-        return jax.random.normal(jax.random.fold_in(key, place), (shape[2],))
-
-    rows, columns = row + jnp.arange(shape[0]), column + jnp.arange(shape[1])
-    return jax.vmap(jax.vmap(at))(rows[:, None] * 65_536 + columns[None, :])
-
-
-def view_radius(generator: Mapping[str, Any]) -> int:
-    """Pixels that the network of a configuration's section sees to each side; an upper bound where it downsamples."""
-    halvings = generator["n_downsample"]
-    coarse = 2**halvings
-    resampled = 2 * sum(2 * 2**index for index in range(halvings))  # 4 x 4 strided and 3 x 3 after upsampling
-    residual = (4 * generator["n_res"] + 2) * coarse  # two 3 x 3 in each block: encoder, shared, decoder
-    return 3 + resampled + residual + 1 + (coarse if halvings else 0)
 
 
 def on_local_devices(tree: Any, *, by_row: bool) -> Any:
@@ -214,7 +192,6 @@ def run_network(
     source: str,
     target: str,
     *,
-    radius: int = 0,
     margin: int = 0,
     block: int | None = None,
     members: int = 0,
@@ -222,9 +199,9 @@ def run_network(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Translate images x, float32 [n, h, w, band] in network units, of a source to a target.
 
-    At most `block` pixels a side are computed at once (None: the whole image), for which `radius` must be `view_radius`
-    of the network. By `margin` pixels the image is continued by reflection before and cut after: with `radius` no pixel
-    sees the network's zeros beyond the edge. `members` are of an ensemble over latent noise by a seed; 0 is none.
+    At most `block` pixels a side are computed at once (None: the whole image). By `margin` pixels the image is
+    continued by reflection before and cut after: with the translator's `radius` no pixel sees the network's zeros
+    beyond the edge. `members` are of an ensemble over latent noise by a seed; 0 is none.
 
     Returns:
       float32 [n, h, w, target band]: the translation, or the ensemble's mean; and its standard deviation, or None.
@@ -245,12 +222,12 @@ def run_network(
             squares = squares + step * (y - mean)
         return np.concatenate([mean, np.sqrt(squares / max(members - 1, 1))], axis=-1)
 
-    output = _apply(compute, x, margin, block, radius, stride)
+    output = _apply(compute, x, margin, block, translator.radius, stride)
     return (output, None) if not members else tuple(np.split(output, 2, axis=-1))
 
 
 def encode_images(
-    params: Any, translator: Translator, x: np.ndarray, source: str, *, radius: int = 0, block: int | None = None
+    params: Any, translator: Translator, x: np.ndarray, source: str, *, block: int | None = None
 ) -> np.ndarray:
     """Latent fields, without noise, float32 [n, h / stride, w / stride, latent], of images as `run_network` takes them.
 
@@ -260,11 +237,7 @@ def encode_images(
     def compute(piece: jax.Array, *_: int) -> jax.Array:
         return _program(_encode, translator, piece.shape, source)(params, piece)
 
-    return _apply(compute, x, radius, block, radius, translator.stride, translator.stride)
-
-
-Predicted = tuple[np.ndarray, np.ndarray, np.ndarray]
-Drawn = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    return _apply(compute, x, translator.radius, block, translator.radius, translator.stride, translator.stride)
 
 
 class FlowProgram:
@@ -276,59 +249,43 @@ class FlowProgram:
     def __init__(self, params: Any, flow: SpectralFlow, block: int):
         self.params, self.flow, self._block = params, flow, block
 
-    def _run(self, compute: Callable[..., Any], x: np.ndarray, each: np.ndarray | None = None) -> np.ndarray:
-        stride = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment
-        return _apply(compute, x, 0, self._block, self.flow.radius, stride, each=each)
+    def distribution(
+        self, x: np.ndarray, source: str, target: str, places: np.ndarray | None = None, seed: int = 0, member: int = 0
+    ) -> Distribution:
+        """As `SpectralFlow.distribution`, in the target's network units; with `places` [n] also a sample.
 
-    def _of_pieces(self, function: Callable, source: str, target: str) -> Callable[..., jax.Array]:
-        return lambda piece, *_: _program(function, self.flow, piece.shape, source, target)(self.params, piece)
-
-    def distribution(self, x: np.ndarray, source: str, target: str) -> Predicted:
-        """Mean and standard deviation [n, h, w, band] in the target's network units, and [n, h, w] `extrapolated`."""
-        return self._parts(self._run(self._of_pieces(_distribute, source, target), x), target)
-
-    def _parts(self, output: np.ndarray, target: str) -> Predicted:
-        """Mean, standard deviation and `extrapolated` of what `_distribute` puts together."""
-        bands = len(self.flow.bands[target])
-        return output[..., :bands], output[..., bands : 2 * bands], output[..., 2 * bands] > 0.5
-
-    def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
-        """The regression per pixel [n, h, w, band] in the target's network units."""
-        return _apply(self._of_pieces(SpectralFlow.regression, source, target), x, 0, self._block, 0, 1)
-
-    def draw(self, x: np.ndarray, source: str, target: str, seed: int, member: int, places: np.ndarray) -> Drawn:
-        """One sample [n, h, w, band] in the target's network units, and what `distribution` returns.
-
-        Members of one seed are independent; images of one number in `places` [n] share their noise.
+        Members of one seed are independent; images of one number in `places` share their noise.
         """
         key = jax.random.fold_in(jax.random.key(seed), member)
 
-        def compute(piece: jax.Array, row: int, column: int, places: np.ndarray) -> jax.Array:
-            program = _program(_distribute, self.flow, piece.shape, source, target)
-            return program(self.params, piece, key, places, row, column)
+        def compute(piece: jax.Array, row: int, column: int, *places: np.ndarray) -> jax.Array:
+            draw = (key, *places, row, column) if places else ()
+            return _program(_distribute, self.flow, piece.shape, source, target)(self.params, piece, *draw)
 
-        output = self._run(compute, x, places)
-        return output[..., 2 * len(self.flow.bands[target]) + 1 :], *self._parts(output, target)
+        stride, bands = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment, len(self.flow.bands[target])
+        output = _apply(compute, x, 0, self._block, self.flow.radius, stride, each=places)
+        mean, std, flag, sample = np.split(output, [bands, 2 * bands, 2 * bands + 1], -1)
+        return Distribution(mean, std, flag[..., 0] > 0.5, None if places is None else sample)
 
-    def surprise(self, x: np.ndarray, satellite: str) -> np.ndarray:
-        """Bits [n, h, w, band], as `SpectralFlow.surprise` has them; not in blocks."""
+    def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
+        """The regression per pixel [n, h, w, band] in the target's network units."""
+
+        def compute(piece: jax.Array, *_: int) -> jax.Array:
+            return _program(SpectralFlow.regression, self.flow, piece.shape, source, target)(self.params, piece)
+
+        return _apply(compute, x, 0, self._block, 0, 1)
+
+    def whole(self, method: Callable, x: np.ndarray, *satellites: str, others: Sequence[Any] = ()) -> Any:
+        """What a method of `SpectralFlow` makes of images [n, h, w, ...], with others of its arguments; no blocks."""
         with _running:
-            return np.asarray(_program(SpectralFlow.surprise, self.flow, x.shape, satellite)(self.params, x))
+            program = _program(method, self.flow, x.shape, *satellites)
+            return jax.tree.map(np.asarray, program(self.params, x, *others))
 
     def infer(self, x: np.ndarray, satellite: str, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation [h, w, band] of an image [h, w, band and angle] whose `given` bands are known."""
         known = np.ones(self.flow.axis.size, bool)
         known[list(self.flow.axis.of_satellite(satellite))] = given
         part = condition(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
-        with _running:
-            program = _program(SpectralFlow.infer, self.flow, (1, *x.shape), satellite, satellite)
-            mean, std = program(self.params, x[None], jax.tree.map(np.float32, part))
-            return np.asarray(mean)[0], np.asarray(std)[0]
-
-    def to_latent(self, x: np.ndarray, satellite: str, given: str) -> np.ndarray:
-        """The latent images of a satellite's images, as `SpectralFlow.to_latent` has them; not in blocks."""
-        return np.asarray(_program(SpectralFlow.to_latent, self.flow, x.shape, satellite, given)(self.params, x))
-
-    def from_latent(self, z: np.ndarray, angles: np.ndarray, satellite: str, given: str) -> np.ndarray:
-        """The inverse of `to_latent`: [n, h, w, band]."""
-        return np.asarray(_program(_from_latent, self.flow, z.shape, satellite, given)(self.params, z, angles))
+        others = [jax.tree.map(np.float32, part)]
+        mean, std = self.whole(SpectralFlow.infer, x[None], satellite, satellite, others=others)
+        return mean[0], std[0]

@@ -21,7 +21,6 @@ from satxlate_jax.translation.translate import TileTranslator
 
 FILL = -32768  # of int16: CF knows no unsigned integers
 CHUNK = 300  # pixels along a side of a chunk: a 2 km tile is one
-_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
 _COORDINATES = {
     "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
     "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
@@ -90,11 +89,33 @@ def describe_tile(tile: xr.Dataset, metadata: Mapping[str, Any], command: str) -
 
 
 def band_encoding(variable: xr.DataArray) -> dict[str, Any]:
-    """The packing of a variable on the grid, as xarray's encoding; integers stay as they are."""
-    if not np.issubdtype(variable.dtype, np.floating):
+    """The packing of a variable on the grid, as xarray's encoding; what has no such unit stays as it is."""
+    if (packing := PACKING["netcdf"].get(variable.attrs.get("units", ""))) is None:
         return {}
-    step, offset = PACKING["netcdf"][variable.attrs["units"]]
+    step, offset = packing
     return {"dtype": "int16", "scale_factor": step, "add_offset": offset, "_FillValue": FILL}
+
+
+def write_described(
+    described: xr.Dataset, path: str | Path, grid: tuple[str, str], chunk: int, encoding: Mapping[str, Any]
+) -> None:
+    """Write what `describe_tile` gave, on a grid of these dimensions, packed and compressed, atomically.
+
+    Chunks have `chunk` pixels to a side; `encoding` is that of other variables. InputError where it cannot be written.
+    """
+    every: dict[str, Any] = {name: {"_FillValue": None} for name in grid} | dict(encoding)
+    chunks = tuple(min(chunk, described.sizes[name]) for name in grid)
+    for name, variable in described.data_vars.items():
+        if variable.dims[-2:] == grid:
+            chunksizes = (1,) * (variable.ndim - 2) + chunks
+            every[str(name)] = {"zlib": True, "chunksizes": chunksizes, **band_encoding(variable)}
+    with atomic.replacing(path) as temporary:
+        try:
+            described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=every)
+        except RuntimeError as error:  # a full disk in the words of the netCDF library; a device's are of another type
+            if type(error) is not RuntimeError:
+                raise
+            raise OSError(str(error)) from error
 
 
 def write_tile_netcdf(
@@ -113,19 +134,8 @@ def write_tile_netcdf(
     described = describe_tile(tile, metadata or {}, command)
     if options:
         described.attrs["translate_options"] = options
-    encoding: dict[str, dict[str, Any]] = {name: {"_FillValue": None} for name in ("lat", "lon")}
-    if "time" in tile.coords:
-        encoding["time"] = TIME | {"dtype": "float64"}
-    chunks = tuple(min(CHUNK, size) for size in (tile.sizes["lat"], tile.sizes["lon"]))
-    for name, variable in tile.data_vars.items():
-        if variable.dims[-2:] == ("lat", "lon"):
-            chunksizes = (1,) * (variable.ndim - 2) + chunks
-            encoding[str(name)] = {**_COMPRESSION, "chunksizes": chunksizes, **band_encoding(variable)}
-    with atomic.replacing(path) as temporary:
-        try:
-            described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
-        except RuntimeError as error:  # a full disk in the words of the netCDF library
-            raise OSError(str(error)) from error
+    time = {"time": TIME | {"dtype": "float64"}} if "time" in tile.coords else {}
+    write_described(described, path, ("lat", "lon"), CHUNK, time)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Translate a satpy Scene on its own area, lazily and in blocks: whole disks in bounded memory."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,8 @@ import xarray as xr
 
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance, to_scene
+from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance
 from satxlate_jax.translation.band_stacking import EXTRAPOLATED, QUALITY, STD_TITLE, describe_band, describe_std
-
-
-def translate_scene(translator: Any, scene: Any, to: str) -> Any:
-    """A Scene of the target's bands on the Scene's own area (the coarsest of its bands); see `translate_on_area`."""
-    return to_scene(translate_on_area(translator, scene, to))
 
 
 def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
@@ -55,14 +51,15 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     names = [band.name for band in translator.bands(target)]
     calibrated = [f"{name}_std" for name in names] + ["extrapolated"] if translator.network.is_calibrated else []
     names = [*names, *calibrated, "quality", "solar_zenith"]
-    block = _Block(translator, source, target, seconds[0], names, [array.attrs for array in arrays])
-    made = padded.map_blocks(block, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
+    conventions = [{key: array.attrs.get(key, ()) for key in ("units", "modifiers")} for array in arrays]
+    translate = partial(_translate_block, translator, source, target, seconds[0], names, conventions)
+    made = padded.map_blocks(translate, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
-    described, copied = {}, {theirs for _, theirs in translator.network.copied(source, target)}
+    described: dict[str, Any] = {"quality": QUALITY, "extrapolated": EXTRAPOLATED}
+    copied = {theirs for _, theirs in translator.network.copied(source, target)}
     for index, band in enumerate(translator.bands(target)):
         described[band.name] = describe_band(band, target, index in copied)
         described[f"{band.name}_std"] = describe_std(band, target, STD_TITLE)
-    described |= {"quality": dict(QUALITY), "extrapolated": dict(EXTRAPOLATED)}
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}
     attributes = {"satellite": get_satellite(target).name, "source_satellite": satellite.name, "area": area}
@@ -78,33 +75,30 @@ def _cut(size: int, side: int, rim: int) -> tuple[int, ...]:
     return (*(side,) * (count - 1), size - side * (count - 1))
 
 
-class _Block:
-    """Translates one block [h, w, channel]: the source's bands as satpy has them, latitude, longitude, seconds."""
-
-    def __init__(self, translator: Any, source: str, to: str, start: float, names: list[str], attributes: list[Any]):
-        self.translator, self.source, self.to, self.start, self.names = translator, source, to, start, names
-        self.attributes = [{key: each.get(key, ()) for key in ("units", "modifiers")} for each in attributes]
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        latitude, longitude, seconds = np.moveaxis(values[..., -3:], -1, 0)
-        seen = np.isfinite(latitude) & np.isfinite(longitude)
-        latitude, longitude = (np.where(seen, place, np.nan) for place in (latitude, longitude))
-        times = ((self.start + seconds.astype(float)) * 1e9).astype("datetime64[ns]")
-        zenith, _ = solar_position(times, latitude, longitude)
-        tile = xr.Dataset(
-            {"solar_zenith": (("y", "x"), zenith)},
-            {"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)},
-            {"satellite": get_satellite(self.source).name},
-        )
-        for index, band in enumerate(self.translator.bands(self.source)):
-            field = values[..., index]
-            if band.kind == "reflectance":
-                field = to_reflectance(field, self.attributes[index], zenith)
-            tile[band.name] = (("y", "x"), field.astype(np.float32), {"units": band.unit})
-        output = np.full((*values.shape[:2], len(self.names)), np.nan, np.float32)
-        output[..., self.names.index("solar_zenith")] = zenith
-        if all(np.isfinite(tile[band.name].values).any() for band in self.translator.bands(self.source)):
-            made = self.translator.translate(tile, self.to, source=self.source)
-            for index, name in enumerate(self.names[:-1]):
-                output[..., index] = made[name].values
-        return output
+def _translate_block(
+    translator: Any, source: str, to: str, start: float, names: list[str], conventions: list[Any], values: np.ndarray
+) -> np.ndarray:
+    """Translate one block [h, w, channel]: the source's bands as satpy has them, latitude, longitude, seconds."""
+    latitude, longitude, seconds = np.moveaxis(values[..., -3:], -1, 0)
+    seen = np.isfinite(latitude) & np.isfinite(longitude)
+    latitude, longitude = (np.where(seen, place, np.nan) for place in (latitude, longitude))
+    times = ((start + seconds.astype(float)) * 1e9).astype("datetime64[ns]")
+    zenith, _ = solar_position(times, latitude, longitude)
+    tile = xr.Dataset(
+        {"solar_zenith": (("y", "x"), zenith)},
+        {"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)},
+        {"satellite": get_satellite(source).name},
+    )
+    bands = translator.bands(source)
+    for index, band in enumerate(bands):
+        field = values[..., index]
+        if band.kind == "reflectance":
+            field = to_reflectance(field, conventions[index], zenith)
+        tile[band.name] = (("y", "x"), field.astype(np.float32), {"units": band.unit})
+    output = np.full((*values.shape[:2], len(names)), np.nan, np.float32)
+    output[..., -1] = zenith
+    if all(np.isfinite(tile[band.name].values).any() for band in bands):
+        made = translator.translate(tile, to, source=source)
+        for index, name in enumerate(names[:-1]):
+            output[..., index] = made[name].values
+    return output

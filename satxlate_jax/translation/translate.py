@@ -25,7 +25,7 @@ from satxlate_jax.translation.band_stacking import (
     unstack_bands,
 )
 from satxlate_jax.translation.filling import clip_to_valid_range, fill_missing
-from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network, view_radius
+from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network
 
 
 class TileTranslator:
@@ -43,7 +43,7 @@ class TileTranslator:
     def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int = BLOCK):
         self.params, self.metadata, self.run, self.block = on_local_devices(params, by_row=False), metadata, run, block
         self.network: Any = make_translator(metadata["config"], metadata["satellites"])
-        self.radius = view_radius(metadata["config"]["generator"])
+        self.radius = self.network.radius
 
     def _refuse(self, *arguments: Any, **options: Any) -> Any:
         """Raise InputError: these are for a spectral flow."""
@@ -129,9 +129,10 @@ class TileTranslator:
         """
         self.check_samples(samples)
         if type(tile).__module__.startswith("satpy."):
-            from satxlate_jax.translation.scene import translate_scene
+            from satxlate_jax.sources.scene import to_scene
+            from satxlate_jax.translation.scene import translate_on_area
 
-            return translate_scene(self, tile, to)
+            return to_scene(translate_on_area(self, tile, to))
         options: dict[str, Any] = {"source": source, "samples": samples, "seed": seed, "latent": latent}
         if isinstance(tile, xr.Dataset):
             return self.translate_tiles([tile], to, **options)[0]
@@ -142,7 +143,7 @@ class TileTranslator:
         if not hasattr(tile, "__array__"):
             kind = type(tile).__name__
             raise InputError(f"a tile is a Dataset, a DataArray or an array, not {kind}; read_tile reads a file")
-        output = self._translate_batch(as_plain(tile, "the batch"), to, **options)
+        output = self._translate_batch(tile, to, **options)
         return jnp.asarray(output) if isinstance(tile, jax.Array) else output
 
     def translate_tiles(
@@ -159,8 +160,7 @@ class TileTranslator:
         source, target = self._domains(source or tiles[0].attrs.get("satellite"), to)
         fields, layouts = zip(*(stack_bands(tile, self.bands(source)) for tile in tiles), strict=True)
         x = np.stack(fields)
-        angles = [self._angles(*each, source) for each in zip(tiles, layouts, strict=True)]
-        values, extras = self._run(x, source, target, samples, seed, np.stack(angles), tiles)
+        values, extras = self._run(x, source, target, samples, seed, tiles, layouts)
         z = self._encode(x, source) if latent else None
         outputs = []
         for index, (tile, layout) in enumerate(zip(tiles, layouts, strict=True)):
@@ -205,10 +205,6 @@ class TileTranslator:
         if samples < 0 or samples == 1:
             raise InputError(f"samples is {samples}; give 0, or at least 2 for a standard deviation")
 
-    def _angles(self, tile: xr.Dataset, layout: Layout, source: str) -> np.ndarray:
-        """The angles of sun and view [h, w, angle] that images of the family carry beside their bands: none."""
-        return np.zeros((tile.sizes[layout.rows], tile.sizes[layout.columns], 0), np.float32)
-
     def _run(
         self,
         x: np.ndarray,
@@ -216,12 +212,12 @@ class TileTranslator:
         target: str,
         samples: int,
         seed: int,
-        angles: np.ndarray | None = None,
         tiles: Sequence[xr.Dataset] = (),
+        layouts: Sequence[Layout] = (),
     ) -> tuple[np.ndarray, Extras]:
         """Images [n, h, w, band] of the target in its bands' units, float64, and what is known beside them."""
         filled, missing = self._fill(x, source)
-        settings = {"radius": self.radius, "margin": self.radius, "block": self.block, "members": samples, "seed": seed}
+        settings = {"margin": self.radius, "block": self.block, "members": samples, "seed": seed}
         output, deviation = run_network(self.params, self.network, filled, source, target, **settings)
         mean, std = self._statistics(target)
         values = denormalize(output, mean, std)
@@ -238,7 +234,7 @@ class TileTranslator:
         if x.shape[1] % stride or x.shape[2] % stride:
             raise InputError(f"a latent field needs sides that are multiples of {stride}, not {x.shape[1:3]}")
         filled, _ = self._fill(x, source)
-        return encode_images(self.params, self.network, filled, source, radius=self.radius, block=self.block)
+        return encode_images(self.params, self.network, filled, source, block=self.block)
 
     def _as_batch(self, values: Any, source: str) -> np.ndarray:
         """Images [n, h, w, band] of an array [..., h, w, band]."""
@@ -252,17 +248,17 @@ class TileTranslator:
         return x
 
     def _translate_batch(
-        self, values: np.ndarray, to: str, source: str | None, samples: int, seed: int, latent: bool
+        self, values: Any, to: str, source: str | None, samples: int, seed: int, latent: bool
     ) -> np.ndarray:
         source, target = self._domains(source, to)
         x = self._as_batch(values, source)
         if latent:
             z = self._encode(x, source)
-            return z.reshape(*values.shape[:-3], *z.shape[1:])
+            return z.reshape(*np.shape(values)[:-3], *z.shape[1:])
         made, extras = self._run(x, source, target, samples, seed)
         output = clip_to_valid_range(made, self.bands(target))[0]
         output[..., list(extras.copied)] = made[..., list(extras.copied)]
-        return output.reshape(*values.shape[:-1], -1).astype(np.float32)
+        return output.reshape(*np.shape(values)[:-1], -1).astype(np.float32)
 
     def _translate_data_array(
         self, tile: xr.DataArray, to: str, source: str | None, samples: int, seed: int, latent: bool
@@ -283,11 +279,8 @@ class TileTranslator:
         moved = tile.transpose(..., layout.rows, layout.columns, "band")
         values = as_plain(moved.data, "the DataArray")
         output = self._translate_batch(values, to, source, samples, seed, latent=False)
-        platform = get_satellite(target).platform
-        attributes = {
-            "satellite": get_satellite(target).name,
-            "source_satellite": get_satellite(source).name,
-        } | platform
+        attributes = {"satellite": get_satellite(target).name, "source_satellite": get_satellite(source).name}
+        attributes |= get_satellite(target).platform
         made = xr.DataArray(output, dims=moved.dims, name=tile.name, attrs=attributes).transpose(*tile.dims)
         kept = {name: value.variable for name, value in tile.coords.items() if "band" not in value.dims}
         return made.assign_coords(kept | {"band": [band.number for band in self.bands(target)]})

@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
         translator = translator.ready_for(satellite, options.as_instrument)
     others = [name for name in translator.satellites if name != target]
     satellites = [translator.domain(options.source)] if options.source else others
-    for satellite in satellites if options.repair else ():
+    for satellite in satellites if options.repair or options.surprise else ():
         translator.check_surprise(satellite)
     files = find_inputs(options.inputs, satellites, options.pairs, **cli.archive_filters(options))
     if options.beam_pipeline_options:
@@ -61,10 +61,7 @@ def main(options: argparse.Namespace) -> int:
     files = select_part(files, (number, count), whole_tiles=options.zarr)
     made = satellites if options.repair else [options.to]
     names = [name for one in made for name in made_variables(translator, one, options.bands, options.samples)]
-    names += ["filled"] * options.repair
-    for satellite in satellites if options.surprise else ():
-        translator.check_surprise(satellite)
-    names += ["surprise"] * options.surprise
+    names += ["filled"] * options.repair + ["surprise"] * options.surprise
     output = Path(options.output)
     sink: Sink = ZarrFolder(output, options.to, translator, command)
     if not options.zarr:

@@ -3,19 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from satxlate_jax import atomic
 from satxlate_jax.cli import InputError
 from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
 from satxlate_jax.translation.filling import FLAGS
-from satxlate_jax.translation.netcdf import band_encoding, describe_tile, is_made_by, write_tile_netcdf
+from satxlate_jax.translation.netcdf import describe_tile, is_made_by, write_described, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -111,29 +109,17 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
         raise InputError("the Scene is not on a geostationary grid; grid it to tiles with --tiles")
     height = mapping["perspective_point_height"]
     x, y = (np.asarray(vector) / height for vector in area.get_proj_vectors())
-    attributes = {name: made.attrs[name] for name in ("source_satellite", "satellite", "source")}
-    attributes |= {"checkpoint_run": translator.run, "checkpoint_step": translator.step}
-    plain = xr.Dataset({name: (array.dims, array.data, dict(array.attrs)) for name, array in made.items()})
-    plain["solar_zenith"].attrs = {"units": "degree", "standard_name": "solar_zenith_angle"}
-    described = describe_tile(plain.assign_attrs(attributes), translator.metadata, command)
+    made = made.assign_attrs(checkpoint_run=translator.run, checkpoint_step=translator.step)
+    made["solar_zenith"] = made["solar_zenith"].assign_attrs(units="degree", standard_name="solar_zenith_angle")
+    for name in _OFF_DISK.keys() & made.keys():
+        made[name] = made[name].fillna(_OFF_DISK[name]).astype(np.int8)
     words = {"units": "rad", "long_name": "scanning angle"}
-    described = described.assign_coords(
+    described = describe_tile(made, translator.metadata, command).assign_coords(
         x=("x", x, words | {"standard_name": "projection_x_coordinate", "axis": "X"}),
         y=("y", y, words | {"standard_name": "projection_y_coordinate", "axis": "Y"}),
         time=((), np.datetime64(made.attrs["start_time"], "ns"), {"standard_name": "time", "axis": "T"}),
     )
     kept = {key: value for key, value in mapping.items() if key != "crs_wkt"}  # its axes are in metres
     described["crs"] = xr.Variable((), np.int32(0), kept)
-    encoding: dict[str, Any] = {name: {"_FillValue": None} for name in ("x", "y")}
-    chunks = tuple(min(CHUNK, size) for size in area.shape)
-    for name, variable in plain.items():
-        packed: dict[str, Any] = {"dtype": "float32"}
-        if name in _OFF_DISK:
-            attrs = described[name].attrs
-            described[name] = described[name].fillna(_OFF_DISK[name]).astype(np.int8).assign_attrs(attrs)
-            packed = {"dtype": "int8", "_FillValue": None}
-        elif name != "solar_zenith":
-            packed = band_encoding(variable)
-        encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks, **packed}
-    with atomic.replacing(path) as temporary, single_threaded_dask():
-        described.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    with single_threaded_dask():
+        write_described(described, path, ("y", "x"), CHUNK, {})

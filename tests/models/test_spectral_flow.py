@@ -81,7 +81,7 @@ def test_to_latent_and_back_is_exact(shape):
 
     @jax.jit  # eagerly, hundreds of programs
     def there_and_back(params, x):
-        return flow.from_latent(params, flow.to_latent(params, x, "G16", "G17"), x[..., -2:], "G16", "G17")
+        return flow.from_latent(params, flow.to_latent(params, x, "G16", "G17"), "G16", "G17", x[..., -2:])
 
     back = np.asarray(there_and_back(params, x))
     np.testing.assert_array_equal(back[..., 1:3], x[..., 1:3])  # given

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from satxlate_jax.translation.inference import RAMP, apply_in_blocks, cut_axis, run_network, view_radius
+from satxlate_jax.translation.inference import RAMP, apply_in_blocks, cut_axis, run_network
 from satxlate_jax.translation.load import load
 from tests.random_run import save_random_run
 
@@ -75,7 +75,7 @@ def test_the_field_of_view_is_as_wide_as_said(tmp_path, settings):
     """Seen with NaN, which marks every pixel that looks at it; an encoder's LayerNorm would hide it, it has none."""
     bands = {"G16": (8,), "G17": (8,)}
     translator = load(save_random_run(tmp_path / "run", bands, dim=2, **settings))
-    radius = view_radius(translator.metadata["config"]["generator"])
+    radius = translator.radius
     x = np.zeros((1, 96, 96, 1), np.float32)
     x[0, 48, 48] = np.nan
     if settings.get("n_downsample"):

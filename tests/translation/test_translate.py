@@ -8,9 +8,8 @@ from pyorbital.astronomy import sun_zenith_angle
 
 import satxlate_jax
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.inference import view_radius
 from satxlate_jax.translation.load import load
-from tests.random_run import GENERATOR, save_random_run
+from tests.random_run import save_random_run
 
 BANDS = {"G16": (1, 7, 8, 9, 10, 12, 16), "G17": (8, 9, 10, 16), "H8_15": (2, 8, 9)}
 
@@ -65,7 +64,7 @@ def test_it_is_what_the_network_computes(translator):
     statistics = translator.metadata["satellites"]
     x = (stacked(tile, BANDS["G17"]).astype(np.float64) - statistics["G17"]["mean"]) / statistics["G17"]["std"]
     # continued by reflection as far as the network sees, so that no pixel sees the padding's zeros
-    around = view_radius(GENERATOR)
+    around = translator.radius
     x = np.pad(x, ((around, around), (around, around), (0, 0)), mode="reflect")
     z = translator.network.encode(translator.params, x[None].astype(np.float32), "G17")
     y = np.asarray(translator.network.decode(translator.params, z, "G16"))[0, around:-around, around:-around]

@@ -1,5 +1,6 @@
 """Satellites that no training saw: of a known instrument exactly like it, of another one by its wavelengths."""
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,7 +9,9 @@ from satxlate_jax import load, write_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import get_satellite
+from satxlate_jax.instruments import get_satellite, published_statistics
+from satxlate_jax.models.families import make_translator
+from satxlate_jax.translation.flow_translator import FlowTranslator
 from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, draw, draw_tile
@@ -92,3 +95,17 @@ def test_it_must_be_asked_for(tmp_path, translator, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
     with pytest.raises(InputError, match="has no use for G16"):
         translator.adopt("G16")
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), [("H8", "G16", ()), ("G16", "H8", ("GK2A",))])
+def test_an_adapter_serves_only_a_satellite_that_needs_one(first, second, expected):
+    """AMI's windows of 8.6 and 12.4 um respond as AHI's do: after AHI they need no adapter, after ABI that of AHI."""
+    satellites = {}
+    for name in (first, second):
+        mean, std = published_statistics(name, (11, 15))
+        satellites[name] = {"bands": [11, 15], "mean": mean.tolist(), "std": std.tolist()}
+    metadata = {"config": tiny_flow.get_config().to_dict(), "satellites": satellites, "step": 0}
+    params = make_translator(metadata["config"], satellites).init(jax.random.key(0))
+    assert set(params["adapters"]) == {second}
+    adopted = FlowTranslator(params, metadata, "run").adopt("GK2A")
+    assert set(adopted.params["adapters"]) == {second, *expected}
