@@ -16,7 +16,6 @@ _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _COMPILED_SOON = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 
 SIZE = 4 * 2**30  # bytes; the least recently used are evicted
-_cache: str | None = None  # the folder that this process has set
 
 
 @functools.cache
@@ -46,15 +45,13 @@ def use_program_cache() -> None:
     and none replaces. With a limit of size JAX notes the time of use beside each entry that it has written whole, so
     those without that note are the damaged ones, and are removed.
     """
-    global _cache
-    given = jax.config.jax_compilation_cache_dir
-    if given not in (None, _cache):
+    if jax.config.jax_compilation_cache_dir is not None:  # the user's, or set by an earlier call
         return
     try:
         import filelock  # here, because steps are timed without it as well
 
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = Path(given) if given else home / "satxlate_jax" / "programs"
+        cache = home / "satxlate_jax" / "programs"
         if glob.escape(str(cache)) != str(cache):
             return  # JAX would take the path for a pattern, see no entry and never evict one
         cache.mkdir(parents=True, exist_ok=True)
@@ -64,6 +61,5 @@ def use_program_cache() -> None:
                     entry.unlink(missing_ok=True)
     except (OSError, RuntimeError, ImportError):  # filelock.Timeout is an OSError
         return  # no home that can be written, or no lock: each run compiles for itself
-    _cache = str(cache)
     jax.config.update("jax_compilation_cache_max_size", SIZE)
-    jax.config.update("jax_compilation_cache_dir", _cache)
+    jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -180,7 +180,6 @@ def test_commands_to_go_on_with_can_be_typed(home, data, capsys):
 def test_programs_are_not_kept_where_there_would_be_no_end_of_them(home, monkeypatch):
     """JAX makes room in its cache with a pattern, in a folder of such a name never."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-    monkeypatch.setattr(compilation, "_cache", None)
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
