@@ -95,12 +95,8 @@ def solar_position(
         time = time.astimezone(UTC).replace(tzinfo=None)
     days = (np.asarray(time, "datetime64[ns]") - _EPOCH) / np.timedelta64(1, "D")
     right_ascension, declination, sidereal_time = _apparent_place(days)
-    latitude = np.radians(latitude)
     hour_angle = sidereal_time + np.radians(longitude) - right_ascension
-    up = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
-    north = np.cos(latitude) * np.sin(declination) - np.sin(latitude) * np.cos(declination) * np.cos(hour_angle)
-    east = -np.cos(declination) * np.sin(hour_angle)
-    zenith, azimuth = _direction(up, north, east)
+    zenith, azimuth = sky_direction(np.radians(latitude), declination, hour_angle)
     return (zenith + _PARALLAX * np.sin(np.radians(zenith))).astype(np.float32), azimuth
 
 
@@ -120,11 +116,20 @@ def view_angles(
     northward = -curvature * (1 - squared) * np.sin(latitude)
     up = outward * np.cos(latitude) + northward * np.sin(latitude)
     north = northward * np.cos(latitude) - outward * np.sin(latitude)
-    zenith, azimuth = _direction(up, north, _ORBIT_KM * np.sin(away))
+    zenith, azimuth = direction(up, north, _ORBIT_KM * np.sin(away))
     return zenith.astype(np.float32), azimuth
 
 
-def _direction(up: np.ndarray, north: np.ndarray, east: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sky_direction(
+    latitude: np.ndarray, declination: np.ndarray | float, hour_angle: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zenith angle, float64, and azimuth, float32, degrees, of a body in the sky, from angles in radians."""
+    up = np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(hour_angle)
+    north = np.cos(latitude) * np.sin(declination) - np.sin(latitude) * np.cos(declination) * np.cos(hour_angle)
+    return direction(up, north, -np.cos(declination) * np.sin(hour_angle))
+
+
+def direction(up: np.ndarray, north: np.ndarray, east: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Zenith angle, float64, and azimuth in [0, 360), float32, of a vector, degrees."""
     azimuth = (np.degrees(np.arctan2(east, north)) % 360).astype(np.float32)
     azimuth = np.where(azimuth == 360, np.float32(0), azimuth)  # float32 has no 359.99999

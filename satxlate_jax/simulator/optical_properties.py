@@ -12,8 +12,6 @@ The tables are rounded to typical values, not fitted to any one spectrum:
   240, 250 and 260 K, the ozone band 20 to 30 K and the CO2 band 12 to 20 K colder than the window).
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 # Diffuse reflectance of surfaces by wavelength in um, dimensionless
@@ -74,7 +72,6 @@ _TABLES = {
 _FIRST, _SECOND = 1.191042972e8, 1.438776877e4
 
 
-@lru_cache(maxsize=1024)
 def spectral(name: str, wavelength: float) -> np.float32:
     """A tabulated property, such as 'vegetation' or 'ozone', interpolated linearly to a wavelength in um."""
     return np.float32(np.interp(wavelength, _TABLES["um"], _TABLES[name]))

@@ -9,7 +9,6 @@ of `satxlate_jax.simulator` name their sources.
 import argparse
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -118,9 +117,7 @@ def choose_times(tiles: Sequence[str], count: int, seed: int, minutes_apart: int
     return sorted(times)
 
 
-def _observe(
-    scene: Scene, satellite: Satellite, viewpoint: str | None, resolution_km: float | None = None
-) -> xr.Dataset:
+def _observe(scene: Scene, satellite: Satellite, viewpoint: str | None, resolution_km: float | None) -> xr.Dataset:
     """The scene as the instrument measures it, each band at its native resolution or finer, if `resolution_km` is."""
     view = build_view(scene, get_satellite(viewpoint) if viewpoint else satellite)
     reflective: dict[int, measurements.ReflectiveBands] = {}
@@ -176,7 +173,7 @@ def _plan_scenes(
     seed: int,
     days: Sequence[int] | None,
     viewpoint: str | None,
-    minutes_apart: int | None = None,
+    minutes_apart: int | None,
 ) -> list[tuple[list[str], str, datetime]]:
     """The scenes of `simulate_archive`: satellites whose files are written, tile and time."""
     names = [*satellites, viewpoint] if viewpoint else satellites
@@ -232,14 +229,12 @@ def simulate_archive(
         raise InputError(f"cannot make the folder '{output}': {error.strerror}; choose another --output") from error
     simulate = partial(_simulate, str(output), seed=seed, viewpoint=viewpoint, resolution_km=resolution_km)
     paths: list[Path] = []
-    with ExitStack() as stack:
-        files = sum(len(seen) for seen, _, _ in plan)
-        progress = stack.enter_context(tqdm(total=files, desc="simulate", unit="file", disable=None))
-        if workers == 1:
-            finished = ((scene, simulate(scene)) for scene in plan)
-        else:
-            calls = IsolatedCalls(simulate, workers=workers, timeout=_SECONDS, memory=_MEMORY)
-            finished = stack.enter_context(calls).map(plan)
+    files = sum(len(seen) for seen, _, _ in plan)
+    with (
+        tqdm(total=files, desc="simulate", unit="file", disable=None) as progress,
+        IsolatedCalls(simulate, workers=workers, timeout=_SECONDS, memory=_MEMORY) as calls,
+    ):
+        finished = calls.map(plan) if workers > 1 else ((scene, simulate(scene)) for scene in plan)
         for (_, tile, time), written in finished:
             if isinstance(written, Failure):
                 raise written.as_error(f"{tile} {time:%Y-%m-%d %H:%M}")

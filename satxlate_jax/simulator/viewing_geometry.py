@@ -13,6 +13,8 @@ from datetime import datetime
 
 import numpy as np
 
+from satxlate_jax import geometry
+
 PIXELS = 300  # along a side of a tile on a scene's grid, 0.02 degrees
 EARTH_RADIUS_KM = 6371.0
 ORBIT_RADIUS_KM = 42164.0  # of a geostationary satellite, from the Earth's centre
@@ -37,22 +39,13 @@ def spencer(series: tuple, time: datetime) -> float:
     return total
 
 
-def _direction(up: np.ndarray, north: np.ndarray, east: np.ndarray) -> Direction:
-    zenith = np.degrees(np.arctan2(np.hypot(north, east), up))
-    azimuth = np.degrees(np.arctan2(east, north)) % 360
-    return zenith.astype(np.float32), azimuth.astype(np.float32)
-
-
 def solar_position(time: datetime, latitude: np.ndarray, longitude: np.ndarray) -> Direction:
     """Direction of the sun, float32, without refraction, at a time in UTC; latitude and longitude broadcast."""
     minutes = 229.18 * spencer(_EQUATION_OF_TIME, time)
     hours = time.hour + (time.minute + minutes) / 60 + time.second / 3600 + np.asarray(longitude) / 15
-    latitude, hour_angle = np.radians(latitude), np.radians(15 * (hours - 12))
-    declination = spencer(_DECLINATION, time)
-    up = np.sin(latitude) * math.sin(declination) + np.cos(latitude) * math.cos(declination) * np.cos(hour_angle)
-    north = np.cos(latitude) * math.sin(declination) - np.sin(latitude) * math.cos(declination) * np.cos(hour_angle)
-    east = -math.cos(declination) * np.sin(hour_angle)
-    return _direction(up, north + 0 * up, east + 0 * up)
+    declination, hour_angle = spencer(_DECLINATION, time), np.radians(15 * (hours - 12))
+    zenith, azimuth = geometry.sky_direction(np.radians(latitude), declination, hour_angle)
+    return zenith.astype(np.float32), azimuth
 
 
 def view_position(satellite_longitude: float, latitude: np.ndarray, longitude: np.ndarray) -> Direction:
@@ -62,8 +55,8 @@ def view_position(satellite_longitude: float, latitude: np.ndarray, longitude: n
     ratio = ORBIT_RADIUS_KM / EARTH_RADIUS_KM
     up = ratio * np.cos(latitude) * np.cos(away) - 1
     north = -ratio * np.sin(latitude) * np.cos(away)
-    east = ratio * np.sin(away)
-    return _direction(up, north, east + 0 * up)
+    zenith, azimuth = geometry.direction(up, north, ratio * np.sin(away))
+    return zenith.astype(np.float32), azimuth
 
 
 def air_mass(zenith: np.ndarray) -> np.ndarray:
