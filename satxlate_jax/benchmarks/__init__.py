@@ -1,7 +1,6 @@
 """`satxlate bench NAME`: developer benchmarks: how fast parts run on this machine, and how well."""
 
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 
 from satxlate_jax.cli import CommandParser, InputError, take_config
@@ -41,9 +40,3 @@ def bench_parser(name: str, description: str | None, *, config: bool = False) ->
     if config:
         take_config(parser)
     return parser
-
-
-def run_program(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """What a program prints, and '' or the last line of its complaint."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return done.stdout, (done.stderr.strip().splitlines() or ["no output"])[-1] if done.returncode else ""

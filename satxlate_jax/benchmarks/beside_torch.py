@@ -9,13 +9,14 @@ import os
 import re
 import shlex
 import statistics
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from satxlate_jax import atomic
-from satxlate_jax.benchmarks import bench_parser, run_program
+from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.train import describe_peak, describe_step
 from satxlate_jax.cli import InputError, at_least, option_type, parse_names, parse_numbers, user_path
 from satxlate_jax.shipped import CONFIGS
@@ -44,6 +45,12 @@ COLUMNS = {
     **{"patches per second": "", "peak memory": "GiB"},
 }
 TESTS = ("tests/test_reference.py", "tests/test_golden_reference.py")
+
+
+def run_program(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """What a program prints, and '' or the last line of its complaint."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done.stdout, (done.stderr.strip().splitlines() or ["no output"])[-1] if done.returncode else ""
 
 
 def run_torch(python: str, settings: dict[str, Any]) -> dict[str, Any]:

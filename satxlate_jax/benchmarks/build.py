@@ -43,7 +43,8 @@ STAGES = (
 )
 
 _SAMPLING_SECONDS = 0.05
-# It stops itself after each build, so that its time can be read in between.
+# One process, whose start would vary by more than a small build takes. It stops itself after each build, so that its
+# time can be read in between.
 _PROGRAM = """
 import json, os, signal, sys
 from tensorflow_datasets.scripts.cli.main import launch_cli

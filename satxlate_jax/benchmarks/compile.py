@@ -36,20 +36,19 @@ _ARRAY = re.compile(r"\b([a-z]+[0-9]*)\[([0-9,]*)\]")
 class Chip(NamedTuple):
     """Specifications of a chip, from Cloud TPU's pages 'TPU v4', 'TPU v5e', 'TPU v5p' and 'TPU v6e'."""
 
-    name: str  # as topologies name it
     peak: float  # bfloat16 operations per second, also of float32 convolutions (in bfloat16 passes, by default)
     memory: float  # bytes of high-bandwidth memory
     bandwidth: float  # of that memory, bytes per second
     interconnect: float  # bytes per second between chips, all links of one chip together
 
 
-_SPECIFICATIONS = (
-    Chip("v4", 275e12, 32e9, 1228e9, 300e9),
-    Chip("v5e", 197e12, 16e9, 819e9, 200e9),
-    Chip("v5p", 459e12, 95e9, 2765e9, 600e9),
-    Chip("v6e", 918e12, 32e9, 1640e9, 448e9),
-)
-CHIPS = {chip.name: chip for chip in _SPECIFICATIONS}
+CHIPS = {
+    "v4": Chip(275e12, 32e9, 1228e9, 300e9),
+    "v5e": Chip(197e12, 16e9, 819e9, 200e9),
+    "v5p": Chip(459e12, 95e9, 2765e9, 600e9),
+    "v6e": Chip(918e12, 32e9, 1640e9, 448e9),
+}
+"""The chips by the names that topologies have for them."""
 
 
 def roofline(chip: Chip, operations: float, memory_bytes: float, reduced_bytes: float, chips: int) -> dict[str, float]:

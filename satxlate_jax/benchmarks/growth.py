@@ -68,9 +68,8 @@ def make_names(root: Path, count: int) -> None:
     for number in range(count):
         time_of, tile = datetime(2019, 1, 1) + timedelta(minutes=10 * (number // 16)), TILES[number % 16]
         path = root / relative_path("G16", tile, time_of)
-        if number % 2304 < 16:  # the first of a day
-            path.parent.mkdir(parents=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def write_manifest(root: Path) -> None:

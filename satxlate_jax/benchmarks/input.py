@@ -15,6 +15,7 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
+import psutil
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -57,14 +58,9 @@ def read_share(settings: str, index: int, count: int) -> tuple[int, int]:
     config = ConfigDict(json.loads(settings))
     check_records(config)
     batches = training_batches(config, process_index=index, process_count=count)
-    begin = _bytes_read()
+    begin = psutil.Process().io_counters().read_chars  # bytes asked of files, as Linux counts them
     patches = sum(len(images) for batch in islice(batches, SHARED_STEPS) for images in batch.values())
-    return patches, _bytes_read() - begin
-
-
-def _bytes_read() -> int:
-    """Bytes that this process has asked of files, as Linux counts them."""
-    return int(Path("/proc/self/io").read_text().split()[1])
+    return patches, psutil.Process().io_counters().read_chars - begin
 
 
 def measure_shares(config: ConfigDict, counts: Sequence[int]) -> Iterator[str]:

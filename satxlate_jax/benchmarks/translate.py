@@ -70,5 +70,5 @@ def main(argv: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         print(f"  reading, writing            not measured, there is no {error.name}")
     else:
-        print("\n".join(translate_stages.measure(params, metadata, arguments.tiles)))
+        print("\n".join(translate_stages.measure(network, params, metadata, arguments.tiles)))
     print(describe_peak(peak_memory()))

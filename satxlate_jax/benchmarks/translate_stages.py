@@ -17,7 +17,6 @@ from satxlate_jax.benchmarks.train import clocks
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.l1g.isolation import overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
-from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.flow_translator import FlowTranslator
 from satxlate_jax.translation.inference import images_at_once
 from satxlate_jax.translation.netcdf import NetcdfFolder
@@ -48,9 +47,8 @@ def _run(function: Callable, arguments: Iterable, threads: int) -> list[Any]:
         return [result for _, result in overlap(pool, function, arguments, threads)]
 
 
-def measure(params: Any, metadata: Mapping[str, Any], count: int) -> Iterator[str]:
+def measure(network: Any, params: Any, metadata: Mapping[str, Any], count: int) -> Iterator[str]:
     """The report on `count` tiles; stages have the processes and threads that they have in `translate`."""
-    network = make_translator(metadata["config"], metadata["satellites"])
     translator = (FlowTranslator if network.is_calibrated else TileTranslator)(params, metadata, "bench")
     (source, *_, target), workers = translator.satellites, count_cpus()
     read = partial(read_input, bands={source: [band.number for band in translator.bands(source)]})
