@@ -6,16 +6,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
-
-T = TypeVar("T")
+from typing import Any, NoReturn
 
 
-class InputError(ValueError):
+class InputError(ValueError, argparse.ArgumentTypeError):
     """A mistake in a path, an option, a file or a configuration.
 
     Its message is one line that says what is wrong, where, and what to do. The command line prints it without a
-    traceback and exits with code 2; Python users can catch it.
+    traceback and exits with code 2; Python users can catch it. Raised by an option's type, argparse passes it on.
     """
 
 
@@ -50,18 +48,6 @@ class CommandParser(argparse.ArgumentParser):
         return ""
 
 
-def option_type(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Turn a function that raises InputError into a `type` for `add_argument`."""
-
-    def parse_option(text: str) -> T:
-        try:
-            return parse(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_option
-
-
 def parse_names(text: str) -> list[str]:
     """Names separated by commas; InputError where there is none."""
     names = [name.strip() for name in text.split(",") if name.strip()]
@@ -92,31 +78,27 @@ def at_least(smallest: int) -> Callable[[str], int]:
             raise InputError(f"'{text}' is not a whole number from {smallest} up")
         return int(text)
 
-    return option_type(parse)
+    return parse
 
 
-def _parse_minutes(text: str) -> timedelta:
+def minutes(text: str) -> timedelta:
+    """A tolerance in minutes; InputError for another text."""
     if re.fullmatch(r"\d{1,6}(\.\d*)?|\.\d+", text.strip(), re.ASCII) is None:
         raise InputError(f"'{text}' is not a number of minutes, such as 2.5")
     return timedelta(minutes=float(text))
 
 
-minutes = option_type(_parse_minutes)
-"""The type of an option that is a tolerance in minutes."""
+def user_path(text: str) -> str:
+    """A path with `~` and `~user` replaced, in `--option=~/x` too, where no shell does it.
 
-
-def expanded(text: str) -> str:
-    """A path with `~` and `~user` replaced; InputError where it is empty, or there is no such user."""
+    InputError where it is empty, or there is no such user.
+    """
     if not text:  # as of an unset variable of a shell
         raise InputError("the path is empty; name a file or folder ('.' is the current folder)")
     path = os.path.expanduser(text)
     if path.startswith("~"):
         raise InputError(f"'{text}' begins with a home folder that is not there; './{text}' would be such a name")
     return path
-
-
-user_path = option_type(expanded)
-"""The type of an option that is a path: `~` is the home folder in `--option=~/x` too, which no shell expands."""
 
 
 def take_config(parser: CommandParser) -> None:
@@ -128,12 +110,12 @@ def take_config(parser: CommandParser) -> None:
 
 def add_archive_filters(parser: Any) -> None:
     """Add --tiles, --year, --days and --hours to a parser or group; `archive_filters` reads them."""
-    names, numbers = option_type(parse_names), option_type(parse_numbers)
-    parser.add_argument("--tiles", type=names, metavar="h09v03,...", help="only these tiles (default: all)")
-    parser.add_argument("--year", type=numbers, metavar="2018-2020", help="only these years (default: all)")
-    parser.add_argument("--years", type=numbers, dest="year", help=argparse.SUPPRESS)  # its former name
-    parser.add_argument("--days", type=numbers, metavar="32-53,60", help="only these days of the year (default: all)")
-    parser.add_argument("--hours", type=numbers, metavar="0,12-18", help="only these hours, UTC (default: all)")
+    add = parser.add_argument
+    add("--tiles", type=parse_names, metavar="h09v03,...", help="only these tiles (default: all)")
+    add("--year", type=parse_numbers, metavar="2018-2020", help="only these years (default: all)")
+    add("--years", type=parse_numbers, dest="year", help=argparse.SUPPRESS)  # its former name
+    add("--days", type=parse_numbers, metavar="32-53,60", help="only these days of the year (default: all)")
+    add("--hours", type=parse_numbers, metavar="0,12-18", help="only these hours, UTC (default: all)")
 
 
 def archive_filters(options: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +133,7 @@ def parse_part(text: str, first: int = 1) -> tuple[int, int]:
 
 def add_part(group: Any, meaning: str) -> None:
     """Add --part K/N to a parser or one of its groups; its value is (K, N)."""
-    group.add_argument("--part", type=option_type(parse_part), metavar="K/N", help=f"{meaning}, 1/N to N/N")
+    group.add_argument("--part", type=parse_part, metavar="K/N", help=f"{meaning}, 1/N to N/N")
 
 
 def add_beam(group: Any) -> None:

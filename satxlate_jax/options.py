@@ -10,12 +10,12 @@ from functools import partial
 
 from satxlate_jax.cli import (
     CommandParser,
+    InputError,
     add_archive_filters,
     add_beam,
     add_part,
     at_least,
     minutes,
-    option_type,
     parse_names,
     parse_numbers,
     parse_part,
@@ -25,7 +25,6 @@ from satxlate_jax.cli import (
 from satxlate_jax.cpus import count_cpus
 
 _RESOLUTIONS = (2.0, 1.0, 0.5)  # km
-_names, _numbers = option_type(parse_names), option_type(parse_numbers)
 
 
 def parse(subcommand: str, words: Sequence[str]) -> argparse.Namespace:
@@ -57,7 +56,7 @@ def simulate(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--output", type=user_path, required=True, metavar="DIR", help="root of the archive to write")
     some = "names, separated by commas (G16,G17,H8)"
-    add("--satellites", type=_names, default="G16,G17,H8", metavar="G16,...", help=some)
+    add("--satellites", type=parse_names, default="G16,G17,H8", metavar="G16,...", help=some)
     tiles = "tiles in all, shared out to groups of satellites that overlap, at least one each (default %(default)s)"
     add("--tiles", type=int, default=4, metavar="N", help=tiles)
     add("--times", type=int, default=6, metavar="N", help="times, each on its own day (default %(default)s)")
@@ -70,7 +69,7 @@ def simulate(parser: CommandParser) -> None:
     finer = "reflective bands no coarser than this (default: each at its own resolution)"
     add("--resolution_km", type=float, choices=_RESOLUTIONS, help=finer)
     some = "of these times only those on such days of the year (32-53: the test period)"
-    add("--days", type=_numbers, metavar="A-B", help=some)
+    add("--days", type=parse_numbers, metavar="A-B", help=some)
 
 
 def tiles(parser: CommandParser) -> None:
@@ -84,10 +83,10 @@ def tiles(parser: CommandParser) -> None:
     add("--output", type=user_path, metavar="ROOT", help="the L1G root; made if absent")
     add("--reader", metavar="NAME", help="satpy's reader (default: by the names of the files)")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--tiles", type=_names, metavar="h09v03,...", help="only these")
+    choice.add_argument("--tiles", type=parse_names, metavar="h09v03,...", help="only these")
     region = "only tiles that touch this part of the Earth, degrees; west and south are negative"
     choice.add_argument("--region", type=float, nargs=4, metavar=("W", "S", "E", "N"), help=region)
-    add("--bands", type=_numbers, metavar="7-16", help="only these bands (default: all)")
+    add("--bands", type=parse_numbers, metavar="7-16", help="only these bands (default: all)")
     cover = "of a tile's pixels that a scan must show (0.5)"
     add("--min_cover", type=float, default=0.5, metavar="FRACTION", help=cover)
     low = "reflectance where the sun is lower than 5 degrees (zero)"
@@ -108,7 +107,7 @@ def catalog(parser: CommandParser) -> None:
     add, where = parser.add_argument, "where to write (default: %(default)s)"
     add("root", type=user_path, help="root of the tree, or any folder above or in it")
     add("--output", type=user_path, default="catalog", metavar="DIR", help=where)
-    add("--satellites", type=_names, metavar="G16,H8", help="only these satellites (default: all)")
+    add("--satellites", type=parse_names, metavar="G16,H8", help="only these satellites (default: all)")
     add_archive_filters(parser)
     pairs = "two satellites, to find their coincident files; or a list of pairs (columns timestamp, tile, year1 ... "
     pairs += "file1 ... file2), to find its files in the tree"
@@ -141,7 +140,7 @@ def train(parser: CommandParser) -> None:
 def _parse_steps(text: str) -> range:
     first, _, end = text.partition("-")
     if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no range of steps such as 100-105")
+        raise InputError(f"'{text}' is no range of steps such as 100-105")
     return range(int(first), int(end))
 
 
@@ -189,12 +188,13 @@ def translate(parser: CommandParser) -> None:
     unlike = "also files of instruments that the run does not know, whose bands have its wavelengths"
     choice.add_argument("--as_instrument", action="store_true", help=f"{unlike}; of the spectral flow")
     choice.add_argument("--pairs", type=user_path, metavar="CSV", help=pairs)
-    part, from_zero = choice.add_mutually_exclusive_group(), option_type(partial(parse_part, first=0))
+    part = choice.add_mutually_exclusive_group()
     add_part(part, "only the Kth of N parts of the files, for a process of its own")
-    part.add_argument("--share", type=from_zero, metavar="I/N", help="the same as --part, counted from 0")
+    counted = "the same as --part, counted from 0"
+    part.add_argument("--share", type=partial(parse_part, first=0), metavar="I/N", help=counted)
     add_beam(choice)
     add = parser.add_argument_group("output").add_argument
-    add("--bands", type=_numbers, help="write only these bands, such as 2,7-9 (default: all)")
+    add("--bands", type=parse_numbers, help="write only these bands, such as 2,7-9 (default: all)")
     samples = "of the spectral flow: write N samples of its distribution beside the mean; "
     samples += "of the VAE-GAN: mean and spread of an ensemble over the latent noise"
     add("--samples", type=at_least(0), default=0, help=samples)
@@ -290,7 +290,7 @@ def quicklook(parser: CommandParser) -> None:
     add("--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band")
     green = "a translation of INPUT with a green band (0.51 um), such as to H8"
     add("--green", type=user_path, metavar="NC", help=green)
-    add("--bands", type=_numbers, default=(), help="draw these instead, such as 7,12: every INPUT on one scale")
+    add("--bands", type=parse_numbers, default=(), help="draw these instead, such as 7,12: every INPUT on one scale")
     add("--no_coastlines", action="store_true", help="draw none (simulated scenes have their own land)")
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from geonex_l1g import tfds_writer
 from satxlate_jax.archive.catalog import TileFile, find_tiles
 from satxlate_jax.atomic import PlainPath
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import InputError, user_path
 from satxlate_jax.dataset import manifest, statistics
 from satxlate_jax.dataset.records import MISSING, scale_and_offset, write_record_index
 from satxlate_jax.dataset.selection import Selection, choose_files, describe_build, patch_offsets
@@ -124,7 +124,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     f"the name '{config.name}' is that of a built-in configuration; choose another, and tell "
                     f"training of it with --config.data.datasets.{config.selection.satellite}=NAME"
                 )
-        super().__init__(config=config, data_dir=data_dir and expanded(os.fspath(data_dir)), **options)
+        super().__init__(config=config, data_dir=data_dir and user_path(os.fspath(data_dir)), **options)
 
     @property
     def data_path(self) -> PlainPath:
@@ -175,7 +175,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if changes := tfds_writer.find_changes():
             raise InputError(f"{changes[0]}; install tensorflow-datasets=={tfds_writer.TESTED}")
         if download_config and download_config.manual_dir:
-            root = Path(expanded(os.fspath(download_config.manual_dir)))
+            root = Path(user_path(os.fspath(download_config.manual_dir)))
             download_config = dataclasses.replace(download_config, manual_dir=root)
             is_wanted = download_config.download_mode.overwrite_dataset or not self.data_path.exists()
             if root.is_dir() and self._is_left_out(root):

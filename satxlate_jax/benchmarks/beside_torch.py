@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from satxlate_jax import atomic
 from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.train import describe_peak, describe_step
-from satxlate_jax.cli import InputError, at_least, option_type, parse_names, parse_numbers, user_path
+from satxlate_jax.cli import InputError, at_least, parse_names, parse_numbers, user_path
 from satxlate_jax.shipped import CONFIGS
 from satxlate_jax.training.channels import carries_angles, satellite_bands
 from satxlate_jax.training.config import flatten, load_config
@@ -187,8 +187,8 @@ def main_gpu(argv: Sequence[str]) -> None:
     parser = bench_parser("gpu", main_gpu.__doc__, config=True)
     option = parser.add_argument
     option("--output", type=user_path, metavar="FILE", help="also write the table there, such as gpu.md")
-    option("--batches", type=option_type(parse_numbers), default=(8, 32, 128), help="(8,32,128)")
-    option("--precisions", type=option_type(parse_names), default=[*PRECISIONS], help=f"({','.join(PRECISIONS)})")
+    option("--batches", type=parse_numbers, default=(8, 32, 128), help="(8,32,128)")
+    option("--precisions", type=parse_names, default=[*PRECISIONS], help=f"({','.join(PRECISIONS)})")
     option("--steps", type=at_least(1), default=20, help="steps to time (default %(default)s)")
     option("--tiles", type=at_least(10), default=200, help="tiles to translate (default %(default)s)")
     option("--torch_python", type=user_path, default=sys.executable, metavar="FILE", help="that has PyTorch (this one)")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from satxlate_jax.benchmarks import bench_parser
 from satxlate_jax.benchmarks.build import run_builds, simulate_tiles
-from satxlate_jax.cli import InputError, option_type, parse_numbers, user_path
+from satxlate_jax.cli import InputError, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.training.input import PREFETCHED_BATCHES, check_records, training_batches
@@ -82,8 +82,8 @@ def main(argv: Sequence[str]) -> None:
     option("--satellite", default="G16", help="which of the data sets in DIR (default %(default)s)")
     option("--batch-size", type=int, default=8, metavar="N", help="default %(default)s")
     option("--seconds", type=float, default=10.0, help="how long to read (default %(default)s)")
-    numbers, shared = option_type(parse_numbers), "also what each of N processes reads"
-    option("--processes", type=numbers, default=(), metavar="N,...", help=shared)
+    shared = "also what each of N processes reads"
+    option("--processes", type=parse_numbers, default=(), metavar="N,...", help=shared)
     option("--augment", action="store_true", help="with flips and rotations")
     arguments = parser.parse_args(argv)
     batch_size, satellite = arguments.batch_size, arguments.satellite if arguments.data else "G16"

@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from satxlate_jax.cli import CommandParser, InputError, expanded, one_line
+from satxlate_jax.cli import CommandParser, InputError, one_line, user_path
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.layers import ACTIVATIONS, INITIALIZERS, NORMS, PADDINGS
 from satxlate_jax.shipped import CONFIGS
@@ -201,7 +201,7 @@ def load_config(words: Sequence[str]) -> ConfigDict:
         raise InputError(f"cannot use the words {' '.join(rest)}")
     _drop_removed(config)
     fields = flatten(config)
-    config.update_from_flattened_dict({path: expanded(fields[path]) for path in PATHS if fields.get(path)})
+    config.update_from_flattened_dict({path: user_path(fields[path]) for path in PATHS if fields.get(path)})
     validate(config)
     return config
 
@@ -229,7 +229,7 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
     if not given.config:
         raise InputError("name a configuration: --config=configs/NAME.py")
     name, colon, argument = given.config.partition(":")
-    return expanded(name) + colon + argument, others
+    return user_path(name) + colon + argument, others
 
 
 def _read(file: str) -> ConfigDict:

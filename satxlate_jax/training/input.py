@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from satxlate_jax.atomic import PlainPath
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import InputError, user_path
 from satxlate_jax.dataset.records import (
     FILE_FORMATS,
     RecordFiles,
@@ -398,7 +398,7 @@ def _read_manifest(folder: str | PlainPath) -> dict[str, Any]:
 
 def _data_root(config: Any) -> PlainPath:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")  # as tfds has it
-    return PlainPath(expanded(config.data.dir or default))
+    return PlainPath(user_path(config.data.dir or default))
 
 
 def _dataset_name(config: Any, satellite: str) -> str:

@@ -19,7 +19,7 @@ from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
 from satxlate_jax.checkpoints import Checkpoints, check_same_leaves
-from satxlate_jax.cli import InputError, expanded
+from satxlate_jax.cli import InputError, user_path
 from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.config import default_config, flatten, validate
 from satxlate_jax.training.optimizers import learning_rate
@@ -58,7 +58,7 @@ def config_from_released_yaml(source: str | Path | Mapping[str, Any]) -> ConfigD
     InputError: no such file, not YAML, a key that is unknown or missing, a value that cannot work.
     """
     name = "the released configuration" if isinstance(source, Mapping) else str(source)
-    content = source if isinstance(source, Mapping) else _read_yaml(Path(expanded(str(source))))
+    content = source if isinstance(source, Mapping) else _read_yaml(Path(user_path(str(source))))
     flat = flatten({key: value for key, value in content.items() if key != "data"})
     unknown = [key for key in flat if key not in _FIELDS and key not in _IGNORED]
     if unknown:
