@@ -163,7 +163,7 @@ def compile(parser: CommandParser) -> None:
     take_config(parser)
     add, batch = parser.add_argument, "sets config.batch_size to N times the number of chips"
     add("--topology", required=True, metavar="CHIP:SHAPE", help="such as v5e:16x16, v6e:4x4, v5p:2x2x4")
-    add("--batch_per_chip", type=int, metavar="N", help=batch)
+    add("--batch_per_chip", type=at_least(1), metavar="N", help=batch)
 
 
 def translate(parser: CommandParser) -> None:

@@ -63,6 +63,11 @@ def test_an_unknown_topology_is_one_line(topology, message, capsys):
     assert message in line
 
 
+def test_a_batch_of_nothing_is_refused_before_it_is_compiled(capsys):
+    assert main(["compile", f"--config={tiny_run.__file__}", "--topology=v5e:2x4", "--batch_per_chip=0"]) == 2
+    assert "argument --batch_per_chip: '0' is not a whole number from 1 up" in capsys.readouterr().err
+
+
 def test_without_the_compiler_one_line_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", None)  # as if it were not installed
     monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
