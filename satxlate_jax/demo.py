@@ -65,15 +65,15 @@ def _run(title: str, *commands: Sequence[str], logs: Sequence[Path] = ()) -> Non
     print(f"   done in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Path:
-    """Run every stage below one folder and return the report's path; InputError where one fails."""
-    output = output.resolve()
+def main(options: argparse.Namespace) -> None:
+    """Run the subcommand `demo`: every stage below one folder; InputError where one fails."""
+    output = Path(options.output).resolve()
     names = ("l1g", "l1g_same_view", "data", "run", "translated", "report_two_views", "report")
     l1g, same_view, data, run, translated, two_views, scores = (output / name for name in names)
     output.mkdir(parents=True, exist_ok=True)
 
-    scenes = [f"--satellites={','.join(SATELLITES)}", f"--tiles={tiles}", f"--times={times}"]
-    scenes += [f"--seed={seed}", f"--workers={count_cpus()}"]
+    scenes = [f"--satellites={','.join(SATELLITES)}", f"--tiles={options.tiles}", f"--times={options.times}"]
+    scenes += [f"--seed={options.seed}", f"--workers={count_cpus()}"]
     _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", f"--output={l1g}", *scenes])
     builder, folders = typed_path(BUILDER), [f"--manual_dir={l1g}", f"--data_dir={data}"]
     builds = [["tfds", "build", builder, f"--config={satellite}", *folders] for satellite in SATELLITES]
@@ -84,7 +84,7 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
 
     _check_family(run)
     config = typed_path(CONFIGS / "demo.py")
-    words = [f"--config={config}", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={steps}"]
+    words = [f"--config={config}", f"--workdir={run}", f"--config.data.dir={data}", f"--config.steps={options.steps}"]
     _run("3/5 train", ["satxlate", "train", *words])
 
     days = parse_numbers(TEST_DAYS)
@@ -101,7 +101,9 @@ def run_demo(output: Path, tiles: int, times: int, steps: int, seed: int) -> Pat
     _run(title, translate, apart, logs=[output / "translate.log", output / "evaluate_two_views.log"])
     here = ["--truth=same_view", f"--truth_l1g={same_view}", f"--beside={two_views}", f"--output={scores}"]
     _run(f"5/5 score against what {TARGET} would see from {SOURCE}'s place, where nothing is parallax", [*words, *here])
-    return scores / "report.html"
+    print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{Path(options.output)}/run'])}")
+    print(f"open the report: {scores / 'report.html'}")
+    print(_NEXT)
 
 
 def _check_family(run: Path) -> None:
@@ -112,13 +114,3 @@ def _check_family(run: Path) -> None:
             f"{run} is a run of the VAE-GAN, which the demo trained before 0.2 (now configs/demo_vae_gan.py); choose "
             "another --output"
         )
-
-
-def main(options: argparse.Namespace) -> int:
-    """Run the subcommand `demo`."""
-    output = Path(options.output)
-    report = run_demo(output, options.tiles, options.times, options.steps, options.seed)
-    print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{output}/run'])}")
-    print(f"open the report: {report}")
-    print(_NEXT)
-    return 0

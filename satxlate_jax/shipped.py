@@ -21,11 +21,10 @@ def typed_path(path: Path) -> str:
     return str(path.relative_to(ROOT) if Path.cwd() == ROOT else path)
 
 
-def main(options: argparse.Namespace) -> int:
+def main(options: argparse.Namespace) -> None:
     """Run the subcommand `path`."""
     name = options.name
     found = [path for path in (CONFIGS, BUILDER, *sorted(CONFIGS.glob("*.py"))) if path == ROOT / name]
     if not found:
         raise InputError(f"'{name}' is not shipped; there are configs, configs/NAME.py and datasets/geonex_l1g")
     print(found[0])
-    return 0

@@ -24,6 +24,7 @@ from satxlate_jax.benchmarks.build import run_builds, simulate_tiles
 from satxlate_jax.cli import InputError, parse_numbers, user_path
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.instruments import get_satellite
+from satxlate_jax.training.config import default_config
 from satxlate_jax.training.input import PREFETCHED_BATCHES, check_records, training_batches
 
 TARGET = 2_000  # patches of 64 x 64 x 16 per second and core
@@ -96,17 +97,12 @@ def main(argv: Sequence[str]) -> None:
             simulate_tiles(Path(folder, "l1g"), 4, TILES)
             print("building ...", flush=True)
             run_builds(Path(folder, "l1g"), Path(folder), [{"name": satellite, "satellite": satellite}])
-        data = {
-            "dir": arguments.data or folder,
-            "satellites": {satellite: tuple(band.number for band in get_satellite(satellite).bands)},
-            "datasets": {satellite: satellite},
-            "streams": (),
-            "shuffle_buffer": 2_048,
-            "patch_size": 64,
-            "augment": arguments.augment,
-        }
-        settings = {"seed": 0, "batch_size": batch_size, "normalization": "published", "data": data}
-        config = ConfigDict(settings | {"generator": {"family": "vae_gan"}})
+        config = default_config()
+        with config.unlocked():
+            config.batch_size, config.data.augment = batch_size, arguments.augment
+            config.data.dir, config.data.datasets = arguments.data or folder, ConfigDict({satellite: satellite})
+            bands = tuple(band.number for band in get_satellite(satellite).bands)
+            config.data.satellites = ConfigDict({satellite: bands})
         ready, clock, core = measure(config, arguments.seconds)
         shares = list(measure_shares(config, arguments.processes))
     print(f"first batch after {ready:.2f} s; then {clock:,.0f} patches/s by the clock on {count_cpus()} cores")
