@@ -1,6 +1,5 @@
 """The stages of `satxlate translate` on simulated tiles, each alone and all overlapping; see `bench translate`."""
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from satxlate_jax.benchmarks.train import clocks
 from satxlate_jax.cpus import count_cpus
 from satxlate_jax.l1g.isolation import overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
+from satxlate_jax.options import parse
 from satxlate_jax.translation.flow_translator import FlowTranslator
 from satxlate_jax.translation.inference import images_at_once
 from satxlate_jax.translation.netcdf import NetcdfFolder
@@ -65,9 +65,8 @@ def measure(network: Any, params: Any, metadata: Mapping[str, Any], count: int) 
             _run(partial(translator.translate_tiles, to=target), groups, TRANSLATING)
 
         def whole(part: Sequence[Path]) -> None:
-            options = {"to": target, "repair": False, "surprise": False, "samples": 0, "seed": 0, "overwrite": True}
-            options |= {"resolution_km": 2.0, "workers": workers}
-            translate_files(translator, part, sink, names, argparse.Namespace(**options))
+            words = ["--checkpoint=bench", f"--to={target}", f"--output={folder}", "--overwrite", folder]
+            translate_files(translator, part, sink, names, parse("translate", words))
 
         stages: dict[str, Callable[[Sequence[Path]], object]] = {
             f"reading, {workers} processes": lambda part: list(read_isolated(part, read, workers=workers)),
