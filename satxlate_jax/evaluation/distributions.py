@@ -4,7 +4,7 @@ Sources: Ballarotta et al., Ocean Sci. 15 (2019), 1091-1109, the effective resol
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Self
 
@@ -52,10 +52,11 @@ class JointHistogram(_Summed):
         """The bins of values in the band's unit."""
         return np.clip((values.astype(np.float64) - self.low) / self.width, 0, len(self.counts) - 1).astype(np.int64)
 
-    def add(self, predicted: np.ndarray, true: np.ndarray) -> None:
-        """Count pairs of bins in, of any shape."""
+    def of_pairs(self, predicted: np.ndarray, true: np.ndarray) -> Self:
+        """Count pairs of bins, of any shape, in a histogram of its own."""
         n = len(self.counts)
-        self.counts += np.bincount((predicted * n + true).ravel(), minlength=n * n).reshape(n, n)
+        counts = np.bincount((predicted * n + true).ravel(), minlength=n * n)
+        return replace(self, counts=counts.reshape(n, n))
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """Errors (prediction minus truth) [2 n - 1] in the band's unit, ascending, and how often each occurred."""
@@ -190,8 +191,10 @@ class Modes:
         """The modes [mode] of an image, its mean where it is not seen; None where too little is."""
         if seen.mean() < 1 - _MOST_MISSING:
             return None
-        mean = float(np.mean(values, where=seen, dtype=np.float64))
-        return fft.rfft2(np.where(seen, values - mean, 0.0) * self.window).ravel()[self.order]
+        values = values.astype(np.float64, copy=False)
+        if not seen.all():
+            values = np.where(seen, values, values[seen].mean())
+        return fft.rfft2((values - values.mean()) * self.window).ravel()[self.order]
 
     def power(self, modes: np.ndarray) -> np.ndarray:
         """Power by bin."""

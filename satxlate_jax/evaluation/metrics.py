@@ -212,7 +212,7 @@ def similarity_to(
       is missing, and where less than half of the window's weight is observed; and the pixels that have one.
     """
     # centred, so that the differences of squares do not cancel
-    centre = float(np.mean(truth, where=seen, dtype=np.float64))
+    centre = float(truth[seen].mean(dtype=np.float64))
     if min(truth.shape) <= 2 * _SSIM_RADIUS:
         return lambda prediction: np.full(truth.shape, np.nan), np.zeros(truth.shape, bool)
     constants = tuple((k * data_range) ** 2 for k in (_SSIM_K1, _SSIM_K2))

@@ -290,7 +290,8 @@ def _sum_up_band(
     measured: list[tuple[Any, ...]] = []
     scored = metrics.BandTruth(truth, seen, regions, metrics.DATA_RANGE[band.kind])
     modes = Modes.of(truth.shape, float(np.mean(example.lat)), abs(float(example.lat[1] - example.lat[0])))
-    true_modes, true_bins = modes.transform(truth, seen), JointHistogram.of(band).bins(scored.values)
+    bins = JointHistogram.of(band)
+    true_modes, true_bins = modes.transform(truth, seen), bins.bins(scored.values)
     for method, fields in example.predictions.items():
         if (values := fields.get(number)) is None:
             continue
@@ -298,8 +299,8 @@ def _sum_up_band(
         alike = (each for each in measured if _are_same(each[0], values, _SAME * metrics.DATA_RANGE[band.kind]))
         same = None if has_std else next(alike, None)
         if same is None:  # many a band passes unchanged, and a regression on it gives it back but for rounding
-            picked, histogram, spectrum = scored.pick(values), JointHistogram.of(band), PowerSpectrum()
-            histogram.add(histogram.bins(picked), true_bins)
+            picked, spectrum = scored.pick(values), PowerSpectrum()
+            histogram = bins.of_pairs(bins.bins(picked), true_bins)
             spectrum.add(modes, modes.transform(values, seen), true_modes)
             rows = scored.sums(picked, scored.pick(scored.similarity(values)), std if has_std else None)
             same = values, rows, histogram, spectrum

@@ -81,11 +81,8 @@ def main(options: argparse.Namespace) -> int:
     is_known = bool(options.tiles) or any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
     if options.dry_run:
         print("\n".join(f"{scan.title}: {len(scan.granules)} files" for scan in scans))
-        few = (
-            ""
-            if is_known or options.region
-            else " (all that the satellite sees; a scan of a part of the disk covers few of them)"
-        )
+        few = " (all that the satellite sees; a scan of a part of the disk covers few of them)"
+        few = "" if is_known or options.region else few
         count = f"{len(scans)} scan{'s' * (len(scans) > 1)}, at most {tiles} tile{'s' * (tiles != 1)}{few}"
         print(f"{count}, {size:,} bytes of granules; nothing was done")
         return 0
