@@ -306,7 +306,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
         for _, outcome in self._reader.map(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
             self._manifest.add(split, outcome)
-            yield from zip(outcome.keys(), outcome.records or (), strict=True)
+            yield from outcome.examples
 
     def _records(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]] | None:
         records = iter(self._generate_examples(split, files))
@@ -321,7 +321,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for file in files:
             outcome = self._reader.call(file)
             count.add(outcome)
-            if len(outcome):
+            if outcome.patches:
                 return beam_tiles.ReadTiles(split, files, selection, self.data_path)
         self._manifest.splits[split] = count
         return None
