@@ -89,7 +89,7 @@ class IsolatedCalls(AbstractContextManager):
                 return outcome
             self._all.discard(server)
             # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
-            if server.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
+            if server.is_fresh or self._closed or outcome.reason != "crash":
                 return outcome
 
     def read(self, path: Any) -> Any:
@@ -102,13 +102,11 @@ class IsolatedCalls(AbstractContextManager):
     def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
         with ThreadPoolExecutor(self.workers, "isolated") as threads:
-            is_left_early = True
             try:
                 yield from overlap(threads, self.call, arguments, self.workers * AHEAD)
-                is_left_early = False
-            finally:
-                if is_left_early:  # what is being done is of no use
-                    self.close()
+            except BaseException:  # it is left early: what is being done is of no use
+                self.close()
+                raise
 
     def _take(self) -> "_Server":
         if self._closed:
@@ -243,11 +241,10 @@ class _Server:
             self._process.wait()
         self._answers.close()
         self._connection.close()
-        if not self._stderr.closed:
-            with self._stderr:
-                self._stderr.seek(0)
-                lines = self._stderr.read().decode(errors="replace").split("\n")
-            self._last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        with self._stderr:
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode(errors="replace").split("\n")
+        self._last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def serve(descriptor: int) -> None:
