@@ -71,13 +71,6 @@ class GeonexL1gConfig(tfds.core.BuilderConfig):
         super().__init__(name=name, version=version, description=description or f"{self.selection.satellite} patches")
 
 
-def _root_of(dl_manager: Any) -> Path:
-    try:
-        return Path(dl_manager.manual_dir)
-    except AssertionError as error:
-        raise InputError("name the root of a tree of L1G files with --manual_dir=L1G_ROOT") from error
-
-
 def _builds_every_config() -> bool:
     """True where `tfds build` runs without a configuration.
 
@@ -233,7 +226,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_splits(self, dl_manager: Any, download_config: Any) -> Sequence[tfds.core.SplitInfo]:
         selection = self.builder_config.selection
-        self._choose(_root_of(dl_manager))
+        try:
+            root = Path(dl_manager.manual_dir)
+        except AssertionError as error:
+            raise InputError("name the root of a tree of L1G files with --manual_dir=L1G_ROOT") from error
+        self._choose(root)
         # Giving Beam options asks for Beam; without them tiles are read by processes of this machine.
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         with TileReader(selection, serialized=not self._uses_beam) as self._reader:
@@ -306,7 +303,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
         for _, outcome in self._reader.map(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):
             self._manifest.add(split, outcome)
-            yield from zip(outcome.keys(), outcome.records or (), strict=True)
+            yield from outcome.examples
 
     def _records(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]] | None:
         records = iter(self._generate_examples(split, files))
@@ -321,7 +318,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for file in files:
             outcome = self._reader.call(file)
             count.add(outcome)
-            if len(outcome):
+            if outcome.patches:
                 return beam_tiles.ReadTiles(split, files, selection, self.data_path)
         self._manifest.splits[split] = count
         return None

@@ -36,7 +36,8 @@ VERSION = "02"
 
 _SATELLITE_OF_CODE = {satellite.file_code: name for name, satellite in SATELLITES.items()}
 _NAME = re.compile(
-    rf"({'|'.join(_SATELLITE_OF_CODE)})_(\d{{8}})_(\d\d)(\d\d)_GLBG_(h[0-5]\dv[01]\d)_([0-9A-Za-z]+)\.hdf", re.ASCII
+    rf"({'|'.join(_SATELLITE_OF_CODE)})_(\d{{4}})(\d\d)(\d\d)_(\d\d)(\d\d)_GLBG_(h[0-5]\dv[01]\d)_([0-9A-Za-z]+)\.hdf",
+    re.ASCII,
 )
 _TILE_FOLDER = re.compile(r"h\d\dv\d\d", re.ASCII)
 
@@ -88,23 +89,15 @@ def _version_order(version: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(digits or -1), letters) for letters, digits in parts)
 
 
-@lru_cache(maxsize=4096)
-def _day(date: str) -> datetime | None:
-    try:
-        return datetime.strptime(date, "%Y%m%d")
-    except ValueError:
-        return None
-
-
 def _parse(name: str, folder: str) -> TileFile | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    code, date, hour, minute, tile, version = match.groups()
-    day = _day(date)
-    if day is None or hour > "23" or minute > "59":
+    code, *numbers, tile, version = match.groups()
+    try:
+        time = datetime(*map(int, numbers))  # type: ignore[arg-type]
+    except ValueError:
         return None
-    time = day.replace(hour=int(hour), minute=int(minute))
     return TileFile(Path(folder, name), _SATELLITE_OF_CODE[code], tile, time, version)
 
 

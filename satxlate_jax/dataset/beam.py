@@ -72,8 +72,8 @@ class _Read(beam.DoFn):
 
     def process(self, file: TileFile) -> Iterator[tuple[str, Example] | beam.pvalue.TaggedOutput]:
         outcome = self._reader.call(file)
-        yield beam.pvalue.TaggedOutput("counts", replace(outcome, packed=None))
-        yield from outcome.examples()
+        yield beam.pvalue.TaggedOutput("counts", replace(outcome, examples=()))
+        yield from outcome.examples
 
     def teardown(self) -> None:
         self._reader.close()

@@ -40,7 +40,7 @@ class SplitCount:
         """Counts one file."""
         path = str(outcome.file.path)
         self.files += 1
-        self.examples += len(outcome)
+        self.examples += outcome.patches
         self.dropped_patches.update(outcome.dropped_patches)
         self.impossible.update(outcome.impossible)
         self.files_with_impossible += bool(outcome.impossible)
@@ -48,7 +48,7 @@ class SplitCount:
             self.bands.add(outcome.counts)
         if outcome.fault:
             self.faulty.append((path, outcome.fault))
-        if len(outcome):
+        if outcome.patches:
             self.files_with_examples += 1
         else:
             self.skipped.append((path, outcome.reason, outcome.detail))

@@ -1,20 +1,20 @@
 """Turn one L1G file into patches, or say why it gives none."""
 
 import os
-import pickle
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorflow_datasets.proto import tf_example_pb2
 
 from satxlate_jax import geometry
 from satxlate_jax.archive.catalog import TileFile
 from satxlate_jax.cli import InputError
-from satxlate_jax.dataset.records import MISSING, quantize_band, serialize_patches
+from satxlate_jax.dataset.records import MISSING, quantize_band
 from satxlate_jax.dataset.selection import Selection, patch_offsets
 from satxlate_jax.dataset.statistics import TileCounts, count_tile
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
@@ -40,57 +40,33 @@ class TileOutcome:
     """The patches of a file, or the reason why there are none."""
 
     file: TileFile
-    packed: Any = None  # uint16 [h, w, band], the whole tile, as patches overlap; None without patches or with records
-    offsets: Any = None  # int [n, 2], row and column of each patch in the tile; None without patches
-    patch_size: int = 0
+    patches: int = 0  # how many, also where the examples were left behind
+    examples: Sequence[tuple[str, Any]] = ()  # key, which says nothing of folders, and an Example or its record
     reason: str = ""  # why there are no patches; '' where there are
     detail: str = ""  # the reason in words
     fault: str = ""  # damage of a part of the file that was not needed, in words
     impossible: Counter = field(default_factory=Counter)  # band -> pixels missing because their temperature cannot be
     dropped_patches: Counter = field(default_factory=Counter)  # reason -> patches of the file that were left out
     counts: TileCounts | None = None  # of the packed values, for the statistics; None where the file cannot be read
-    records: list[pickle.PickleBuffer] | list[bytes] | None = None  # serialised tf.train.Example, where asked for
 
-    def __len__(self) -> int:
-        return 0 if self.offsets is None else len(self.offsets)
 
-    def keys(self) -> list[str]:
-        """Keys of the examples; they are unique in an archive and say nothing of folders."""
-        return [f"{self.file.path.name}/{row}/{column}" for row, column in self.offsets.tolist()] if len(self) else []
-
-    def examples(self) -> Iterator[tuple[str, Example]]:
-        """(key, example) pairs. Patches are views."""
-        size, place = self.patch_size, self._place()
-        for key, (row, column) in zip(self.keys(), self.offsets.tolist() if len(self) else (), strict=True):
-            patch = self.packed[row : row + size, column : column + size]
-            yield key, {"patch": patch, "row": row, "column": column} | place
-
-    def serialized(self) -> "TileOutcome":
-        """The same with records instead of the tile; another process receives each of them as `bytes`."""
-        if not len(self):
-            return self
-        records = serialize_patches(self.packed, self.offsets.tolist(), self.patch_size, self._place())
-        return replace(self, packed=None, records=[pickle.PickleBuffer(record) for record in records])
-
-    def _place(self) -> dict[str, int | str]:
-        h, v = geometry.parse_tile(self.file.tile)
-        return {
-            "year": self.file.year,
-            "dayofyear": self.file.day_of_year,
-            "hour": self.file.hour,
-            "minute": self.file.time.minute,
-            "tile": self.file.tile,
-            "h": h,
-            "v": v,
-            "file_name": self.file.path.name,
-        }
+def serialize(example: Example) -> bytes:
+    """An example as a tf.train.Example: whole numbers, texts, and the patch as raw bytes."""
+    message = tf_example_pb2.Example()
+    for name, value in example.items():
+        feature = message.features.feature[name]
+        if isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.bytes_list.value.append(value.encode() if isinstance(value, str) else value.tobytes())
+    return message.SerializeToString(deterministic=True)
 
 
 class TileReader(IsolatedCalls):
     """Reads files in processes of their own, where a crash, a hang or a memory blow-up costs one file."""
 
     def __init__(self, selection: Selection, workers: int | None = None, *, serialized: bool = False):
-        """Prepares; `serialized` outcomes hold records instead of tiles, which spares the process that writes them."""
+        """Prepares; `serialized` outcomes hold records, which spares the process that writes them."""
         super().__init__(partial(tile_outcome, selection=selection, serialized=serialized), workers=workers)
 
     def call(self, argument: TileFile) -> TileOutcome:
@@ -132,7 +108,7 @@ def read_packed(
 
 
 def tile_outcome(file: TileFile, selection: Selection, *, serialized: bool = False) -> TileOutcome:
-    """Reads a file and cuts it into patches; `serialized`, with records instead of the tile.
+    """Reads a file and cuts it into patches, as examples or `serialized`, as records.
 
     A patch is kept when all selected bands are finite in every pixel (an exact 0 is a value) and, with
     `daylight_only`, when the sun is up over all of it. A file that cannot be read is a reason, never an exception;
@@ -152,8 +128,9 @@ def tile_outcome(file: TileFile, selection: Selection, *, serialized: bool = Fal
     if selection.daylight_only and zenith is None:
         return TileOutcome(file, reason=NO_ANGLES, detail="daylight_only needs Solar_Zenith, which the file lacks")
     outcome = _cut(file, packed, zenith, selection)
-    outcome = replace(outcome, fault="; ".join(faults), impossible=+Counter(impossible))
-    return outcome.serialized() if serialized else outcome
+    if serialized:
+        outcome = replace(outcome, examples=[(key, serialize(example)) for key, example in outcome.examples])
+    return replace(outcome, fault="; ".join(faults), impossible=+Counter(impossible))
 
 
 def cut_patches(x: np.ndarray, patch: int, stride: int | None = None) -> np.ndarray:
@@ -183,11 +160,34 @@ def _cut(file: TileFile, packed: np.ndarray, zenith: np.ndarray | None, selectio
         cover[row : row + size, column : column + size] += 1
     counts = count_tile(packed, cover, present)
     if len(offsets):
-        tile = np.ascontiguousarray(np.moveaxis(packed, 0, -1))
-        return TileOutcome(file, tile, offsets, size, dropped_patches=dropped, counts=counts)
+        examples = _examples(file, np.ascontiguousarray(np.moveaxis(packed, 0, -1)), offsets, size)
+        return TileOutcome(file, len(examples), examples, dropped_patches=dropped, counts=counts)
     reason, detail = NIGHT, "the sun is up over no patch"
     if NIGHT not in dropped:
         empty = [band.name for band, pixels in zip(selection.channels, present, strict=True) if not pixels]
         reason, detail = NOT_FINITE, "every patch has a missing value in one of the bands"
         detail = f"entirely fill: {', '.join(empty)}" if empty else detail
     return TileOutcome(file, reason=reason, detail=detail, dropped_patches=dropped, counts=counts)
+
+
+def _examples(file: TileFile, tile: np.ndarray, offsets: np.ndarray, size: int) -> list[tuple[str, Example]]:
+    """(key, example) of each patch of a tile [h, w, band]; patches are views."""
+    h, v = geometry.parse_tile(file.tile)
+    name = file.path.name
+    shared = {
+        "year": file.year,
+        "dayofyear": file.day_of_year,
+        "hour": file.hour,
+        "minute": file.time.minute,
+        "tile": file.tile,
+        "h": h,
+        "v": v,
+        "file_name": name,
+    }
+    return [
+        (
+            f"{name}/{row}/{column}",
+            {"patch": tile[row : row + size, column : column + size], "row": row, "column": column} | shared,
+        )
+        for row, column in offsets.tolist()
+    ]

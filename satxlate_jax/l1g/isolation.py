@@ -14,7 +14,6 @@ import pickle
 import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from satxlate_jax.cli import InputError, one_line
 from satxlate_jax.cpus import count_cpus
@@ -38,7 +37,6 @@ _START_SECONDS = 300.0  # importing from a network file system on a busy machine
 AHEAD = 4  # files per worker that may be done before they are asked for
 _REPLACE = 75  # exit code of a worker that asks to be replaced
 _SOCKET_BYTES = 1024**2  # fewer switches between the processes than with the system's default
-_SIZE = struct.Struct(">Q")
 
 _is_suspect = False
 
@@ -91,7 +89,7 @@ class IsolatedCalls(AbstractContextManager):
                 return outcome
             self._all.discard(server)
             # An earlier file may have damaged the process' memory and this one only met the consequence: ask again.
-            if server.is_fresh or self._closed or not (isinstance(outcome, Failure) and outcome.reason == "crash"):
+            if server.is_fresh or self._closed or outcome.reason != "crash":
                 return outcome
 
     def read(self, path: Any) -> Any:
@@ -104,13 +102,11 @@ class IsolatedCalls(AbstractContextManager):
     def map(self, arguments: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """(argument, result or Failure) for each argument, in their order, taken only a few ahead."""
         with ThreadPoolExecutor(self.workers, "isolated") as threads:
-            is_left_early = True
             try:
                 yield from overlap(threads, self.call, arguments, self.workers * AHEAD)
-                is_left_early = False
-            finally:
-                if is_left_early:  # what is being done is of no use
-                    self.close()
+            except BaseException:  # it is left early: what is being done is of no use
+                self.close()
+                raise
 
     def _take(self) -> "_Server":
         if self._closed:
@@ -172,10 +168,8 @@ class _Server:
         self._connection, theirs = socket.socketpair()
         for end in (self._connection, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-        # A worker ends itself in time unless the system does not let it. Unlike `settimeout` this leaves the socket
-        # blocking, so that one call of the system reads all of a message.
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(timeout + _START_SECONDS), 0))
+        self._connection.settimeout(timeout + _START_SECONDS)  # a worker ends itself in time unless the system hinders
+        self._answers = self._connection.makefile("rb")
         self._stderr = tempfile.TemporaryFile()  # for the reason of the process' end
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -200,11 +194,14 @@ class _Server:
         self._last_words = ""
         self.is_fresh = True  # whether the worker that will do the next call has done none
         try:
-            _send(self._connection, (function, timeout, memory))
-            _receive(self._connection)
+            self._send((function, timeout, memory))
+            pickle.load(self._answers)
         except (EOFError, OSError) as error:
             self.end(patience=5.0)
             raise RuntimeError(f"a process to read files in does not start: {self._last_words}") from error
+
+    def _send(self, message: Any) -> None:
+        self._connection.sendall(pickle.dumps(message, protocol=5))
 
     def call(self, argument: Any) -> tuple[Any, bool]:
         """The result or a Failure, and whether the server lives on."""
@@ -212,11 +209,11 @@ class _Server:
         try:
             while answer is None:  # a worker that may be broken asks for the argument once more, for a fresh one
                 with suppress(BrokenPipeError, ConnectionResetError):  # it died after its last answer: see below
-                    _send(self._connection, argument)
-                answer, goes_on = _receive(self._connection)
+                    self._send(argument)
+                answer, goes_on = pickle.load(self._answers)
                 self.is_fresh = not goes_on
-        except Exception as error:  # it hangs (BlockingIOError), is gone, or what it says is no message
-            is_late = isinstance(error, BlockingIOError)
+        except Exception as error:  # it hangs (TimeoutError), is gone, or what it says is no message
+            is_late = isinstance(error, TimeoutError)
             self.end(patience=0.0 if is_late else 5.0)  # its own end says why
             code = self._process.returncode
             if is_late or code == -signal.SIGALRM:
@@ -242,12 +239,12 @@ class _Server:
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
+        self._answers.close()
         self._connection.close()
-        if not self._stderr.closed:
-            with self._stderr:
-                self._stderr.seek(0)
-                lines = self._stderr.read().decode(errors="replace").split("\n")
-            self._last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        with self._stderr:
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode(errors="replace").split("\n")
+        self._last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def serve(descriptor: int) -> None:
@@ -255,13 +252,14 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the socket
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=descriptor)
-    work = _receive(connection)
+    calls = connection.makefile("rb")
+    work = pickle.load(calls)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker answers it
-    _send(connection, "ready")
+    connection.sendall(pickle.dumps("ready"))
     while True:
         worker = os.fork()
         if worker == 0:
-            os._exit(_work(connection, *work))
+            os._exit(_work(connection, calls, *work))
         code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
         if code < 0:
             if code != -signal.SIGKILL:
@@ -271,7 +269,7 @@ def serve(descriptor: int) -> None:
             sys.exit(code)
 
 
-def _work(connection: socket.socket, function: Callable, timeout: float, memory: int) -> int:
+def _work(connection: socket.socket, calls: BinaryIO, function: Callable, timeout: float, memory: int) -> int:
     """Answers calls until the other end closes or this worker is to be replaced; returns its exit code."""
     with suppress(OSError, ValueError):  # a system without /proc or such a limit; the time limit still holds
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -281,13 +279,14 @@ def _work(connection: socket.socket, function: Callable, timeout: float, memory:
     files, is_fresh = len(os.listdir("/dev/fd")), True
     try:
         while True:
-            argument = _receive(connection)
+            argument = pickle.load(calls)
             signal.setitimer(signal.ITIMER_REAL, timeout)  # SIGALRM ends a process even inside a C library
             outcome = _answer(function, argument)
             # The HDF4 library can have 32 files open and keeps a damaged one open when it fails to close it.
             is_broken = _is_suspect or len(os.listdir("/dev/fd")) > files
             is_broken |= isinstance(outcome, Failure) and outcome.reason == "memory"
-            _send(connection, ((outcome,) if is_fresh or not is_broken else None, not is_broken))
+            answer = ((outcome,) if is_fresh or not is_broken else None, not is_broken)
+            connection.sendall(pickle.dumps(answer, protocol=5))
             signal.setitimer(signal.ITIMER_REAL, 0)
             if is_broken:
                 return _REPLACE
@@ -309,24 +308,3 @@ def _answer(function: Callable, argument: Any) -> Any:
         return Failure("error", " ".join(str(error).split()))
     except Exception as error:
         return Failure("error", one_line(error))
-
-
-def _send(connection: socket.socket, message: Any) -> None:
-    content = pickle.dumps(message, protocol=5)
-    connection.sendall(_SIZE.pack(len(content)))
-    connection.sendall(content)
-
-
-def _receive(connection: socket.socket) -> Any:
-    """The next object from a process of our own; EOFError where it is gone, BlockingIOError where it takes too long."""
-    return pickle.loads(_read(connection, *_SIZE.unpack(_read(connection, _SIZE.size))))
-
-
-def _read(connection: socket.socket, size: int) -> bytes:
-    content = b""  # nearly always one piece
-    while len(content) < size:
-        piece = connection.recv(size - len(content), socket.MSG_WAITALL)
-        if not piece:
-            raise EOFError
-        content += piece
-    return content

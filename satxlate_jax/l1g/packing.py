@@ -62,39 +62,25 @@ class PackedBand:
         return math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.offset)
 
     @property
-    def missing(self) -> np.ndarray | None:
-        """Counts that are fill or impossible values, bool [n, n]; None where there are none."""
-        fill, impossible = self._fill, self._impossible
-        return impossible if fill is None else fill if impossible is None else fill | impossible
-
-    @property
     def impossible_pixels(self) -> int:
         """Counts that are impossible values and not fill."""
-        fill, impossible = self._fill, self._impossible
-        if impossible is None:
-            return 0
-        return int(np.count_nonzero(impossible if fill is None else impossible & ~fill))
+        return int(np.count_nonzero(self._impossible & ~self._fill))
 
     @cached_property
-    def _fill(self) -> np.ndarray | None:
+    def _fill(self) -> np.ndarray:
         return find_fill(self.counts, self.fill)
 
     @cached_property
-    def _impossible(self) -> np.ndarray | None:
+    def _impossible(self) -> np.ndarray | np.bool_:
         if self.possible is None:
-            return None
+            return np.False_
+        # a limit itself can be, also where its count is not whole
         low, high = ((limit - self.offset) / self.scale for limit in self.possible)
-        impossible = self.counts < math.ceil(low - 1e-6)  # a limit itself can be, also where its count is not whole
-        if math.isfinite(high):
-            impossible |= self.counts > math.floor(high + 1e-6)
-        return impossible if impossible.any() else None
+        return (self.counts < low - 1e-6) | (self.counts > high + 1e-6)
 
     def values(self, size: int, method: Method) -> np.ndarray:
         """Physical values on a grid of `size` pixels a side: float32 [size, size], NaN where missing."""
-        missing = self.missing
-        if missing is not None and missing.all():
-            return np.full((size, size), np.nan, np.float32)
-        values = resample(self.counts, missing, size, method)
+        values = resample(self.counts, self._fill | self._impossible, size, method)
         values *= self.scale
         values += self.offset
         return values.astype(np.float32, copy=False)
@@ -105,13 +91,12 @@ def fill_value(dtype: np.dtype) -> int:
     return FILL if dtype == np.uint16 else -FILL
 
 
-def find_fill(counts: np.ndarray, declared: float = np.nan) -> np.ndarray | None:
-    """Counts that are the product's fill value or the declared one, bool; None where there are none."""
+def find_fill(counts: np.ndarray, declared: float = np.nan) -> np.ndarray:
+    """Counts that are the product's fill value or the declared one, bool."""
     missing = counts == fill_value(counts.dtype)
-    limits = np.iinfo(counts.dtype)
-    if float(declared).is_integer() and limits.min <= declared <= limits.max:
+    if declared.is_integer():
         missing |= counts == int(declared)
-    return missing if missing.any() else None
+    return missing
 
 
 def pack_band(values: np.ndarray, unit: str, dtype: np.dtype) -> np.ndarray:
@@ -139,8 +124,4 @@ def pack_angle(degrees: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def unpack_angle(counts: np.ndarray) -> np.ndarray:
     """A file's counts to degrees, float64, NaN where missing."""
-    degrees = counts * ANGLE_STEP
-    missing = find_fill(counts)
-    if missing is not None:
-        degrees[missing] = np.nan
-    return degrees
+    return np.where(find_fill(counts), np.nan, counts * ANGLE_STEP)

@@ -263,17 +263,11 @@ def read_input(path: Path, bands: Mapping[str, Sequence[int]], resolution_km: fl
     InputError where it cannot be read, or is of another satellite.
     """
     known = catalog.parse_name(path)
-    if known:
-        _check_satellite(path, known.satellite, bands)
     with warnings.catch_warnings(action="ignore", category=MissingBandWarning):  # an error where the band is used
-        tile = read_tile(path, resolution_km, bands=bands[known.satellite] if known else None)
-    _check_satellite(path, tile.attrs["satellite"], bands)
-    return tile
-
-
-def _check_satellite(path: Path, satellite: str, bands: Mapping[str, Sequence[int]]) -> None:
-    if satellite not in bands:
+        tile = read_tile(path, resolution_km, bands=bands.get(known.satellite) if known else None)
+    if (satellite := tile.attrs["satellite"]) not in bands:
         raise InputError(f"{path.name} is of {satellite}; what is asked for can be made from {', '.join(bands)}")
+    return tile
 
 
 def _write_data_set(file: SD, name: str, counts: np.ndarray, attributes: Mapping[str, tuple[int, Any]]) -> None:

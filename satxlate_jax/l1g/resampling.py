@@ -8,10 +8,10 @@ Method = Literal["area", "bilinear"]
 METHODS: tuple[str, ...] = get_args(Method)
 
 
-def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: Method) -> np.ndarray:
+def resample(counts: np.ndarray, missing: np.ndarray, size: int, method: Method) -> np.ndarray:
     """Resamples a square band, integers of 16 bits [n, n], to float32 (area) or float64 (bilinear) [size, size].
 
-    `missing`, bool [n, n] or None, are pixels not to use, which become NaN; n must be a multiple of size, or it of n.
+    `missing`, bool [n, n], are pixels not to use, which become NaN; n must be a multiple of size, or it of n.
     'area' is the mean over the valid pixels of each new pixel's area (a copy of the pixel where the new ones are
     smaller); 'bilinear' is between the four nearest with the corners' centres aligned, where a missing neighbour makes
     the result missing. The latter aliases; it is the release's.
@@ -20,8 +20,7 @@ def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: 
         return _area_mean(counts, missing, size)
     is_interpolated = method == "bilinear" and len(counts) != size
     values = counts.astype(np.float64 if is_interpolated else np.float32)
-    if missing is not None:
-        values[missing] = np.nan
+    values[missing] = np.nan
     if is_interpolated:
         coordinates = np.arange(size) * (len(values) - 1) / (size - 1)
         return _interpolate(values, coordinates, coordinates)
@@ -29,9 +28,9 @@ def resample(counts: np.ndarray, missing: np.ndarray | None, size: int, method: 
     return values if copies == 1 else values.repeat(copies, axis=0).repeat(copies, axis=1)
 
 
-def _area_mean(counts: np.ndarray, missing: np.ndarray | None, size: int) -> np.ndarray:
+def _area_mean(counts: np.ndarray, missing: np.ndarray, size: int) -> np.ndarray:
     factor = len(counts) // size
-    if missing is None:
+    if not missing.any():
         return _block_sum(counts, factor) * np.float32(1 / factor**2)
     number = _block_sum(~missing, factor)
     total = _block_sum(np.where(missing, counts.dtype.type(0), counts), factor)

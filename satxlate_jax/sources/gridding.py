@@ -123,8 +123,7 @@ def grid_tile(
         raise InputError("; ".join(f"{name} {fault}" for name, fault in gridded.faults.items()))
     arrays = dict(gridded.angles)
     for name, values in gridded.arrays.items():
-        missing = np.isnan(values)
-        arrays[name] = resample(np.nan_to_num(values), missing if missing.any() else None, size, "area")
+        arrays[name] = resample(np.nan_to_num(values), np.isnan(values), size, "area")
     made = [band for band in gridded.satellite.bands if band.name in arrays]
     time = gridded.time.replace(second=0, microsecond=0)
     return make_tile(gridded.satellite.name, tile, time, made, arrays, size)

@@ -203,14 +203,14 @@ class _Records:
         """The day (year * 1000 + day of the year) and tile of a record."""
         record = self._files.read(number)
         year, day = (read_number_feature(record, name) for name in ("year", "dayofyear"))
-        return year * 1000 + day, bytes(read_bytes_feature(record, "tile")).decode()
+        return year * 1000 + day, read_bytes_feature(record, "tile").decode()
 
-    def _angles(self, record: memoryview, satellite_longitude: float) -> np.ndarray:
+    def _angles(self, record: bytes, satellite_longitude: float) -> np.ndarray:
         numbers = {name: read_number_feature(record, name) for name in _WHEN_AND_WHERE}
         time = datetime(numbers["year"], 1, 1) + timedelta(
             numbers["dayofyear"] - 1, 0, 0, 0, numbers["minute"], numbers["hour"]
         )
-        north, west = tile_bounds(bytes(read_bytes_feature(record, "tile")).decode())
+        north, west = tile_bounds(read_bytes_feature(record, "tile").decode())
         step, size = TILE_DEGREES / PIXELS[2.0], self.shape[0]
         latitude = north - step * (numbers["row"] + np.arange(size) + 0.5)
         longitude = west + step * (numbers["column"] + np.arange(size) + 0.5)

@@ -57,7 +57,7 @@ def test_any_order_in_any_thread(files):
     numbers = [random.Random(1).randrange(len(expected)) for _ in range(200)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(records.read, numbers))
-    assert [bytes(record) for record in found] == [expected[number] for number in numbers]
+    assert found == [expected[number] for number in numbers]
     for number, record in zip(numbers, found, strict=True):
         assert (
             read_bytes_feature(record, "patch")
@@ -101,7 +101,7 @@ def test_another_number_of_records_than_promised(files, lengths):
 def test_a_bucket_is_read_like_a_disk(files, monkeypatch):
     """By way of epath, which hands gs:// on to the libraries for it; here it is given what is on disk."""
     monkeypatch.setattr(module, "_LocalFile", module._RemoteFile)
-    monkeypatch.setattr(module, "_BLOCK", 5000)  # bytes: neither one record nor all
+    monkeypatch.setattr(module._RemoteFile, "block", 5000)  # bytes: neither one record nor all
     paths, file_format = files
     records = RecordFiles(paths, LENGTHS, file_format)
     assert [bytes(records.read(number)) for number in reversed(range(13))] == examples()[::-1]
@@ -130,4 +130,4 @@ def test_a_table_of_contents_is_used_where_it_fits(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"\x08\x01", b"\x0a\x05\x0a\x03\x0a\x01a", b"no example at all"])
 def test_what_is_no_example_is_refused(content):
     with pytest.raises(ValueError, match="no example with a feature 'patch'"):
-        read_bytes_feature(memoryview(content), "patch")
+        read_bytes_feature(content, "patch")

@@ -38,11 +38,11 @@ def outcome_of(tile, folder, **options):
 
 def test_examples_hold_the_files_values_and_where_they_are_from(tile, tmp_path):
     outcome = outcome_of(tile, tmp_path, bands=[13, 1])
-    assert outcome.reason == "" and not outcome.dropped_patches and len(outcome) == 25
+    assert outcome.reason == "" and not outcome.dropped_patches and outcome.patches == 25
     written = read_tile(tmp_path / NAME, bands=[1, 13])
     channels = Selection.of({"satellite": "G16", "bands": [13, 1]}).channels
     covered = np.zeros((300, 300), int)
-    for key, example in outcome.examples():
+    for key, example in outcome.examples:
         row, column = example["row"], example["column"]
         assert key == f"{NAME}/{row}/{column}" and example["file_name"] == NAME
         values = dequantize(example["patch"], channels)
@@ -62,34 +62,34 @@ def test_zero_is_a_value_and_missing_is_not(tile, tmp_path):
     tile["BAND08"].values[10, 10] = np.nan  # in the first patch
     tile["BAND13"].values[299, 299] = np.nan  # in the last
     outcome = outcome_of(tile, tmp_path)
-    assert len(outcome) == 23 and outcome.dropped_patches == {NOT_FINITE: 2}
-    kept = [(example["row"], example["column"]) for _, example in outcome.examples()]
+    assert outcome.patches == 23 and outcome.dropped_patches == {NOT_FINITE: 2}
+    kept = [(example["row"], example["column"]) for _, example in outcome.examples]
     assert (0, 0) not in kept and (236, 236) not in kept
     # a band that is not selected may be missing
-    assert len(outcome_of(tile, tmp_path, bands=[1])) == 25
+    assert outcome_of(tile, tmp_path, bands=[1]).patches == 25
 
 
 def test_as_the_release_keeps_patches_but_for_exact_zeros(tile, tmp_path, fixtures_dir):
     with np.load(fixtures_dir / "patches.npz", allow_pickle=False) as fixture:
         offsets = fixture["offsets/300_64"]
     outcome = outcome_of(tile, tmp_path)
-    np.testing.assert_array_equal([(example["row"], example["column"]) for _, example in outcome.examples()], offsets)
+    np.testing.assert_array_equal([(example["row"], example["column"]) for _, example in outcome.examples], offsets)
 
 
 def test_stride_and_patch_size(tile, tmp_path):
     outcome = outcome_of(tile, tmp_path, patch_size=150, stride=75)
-    assert len(outcome) == 9
-    assert {example["patch"].shape for _, example in outcome.examples()} == {(150, 150, 3)}
+    assert outcome.patches == 9
+    assert {example["patch"].shape for _, example in outcome.examples} == {(150, 150, 3)}
 
 
 def test_daylight_only_keeps_patches_where_the_sun_is_up_everywhere(tile, tmp_path):
     tile["solar_zenith"].values[:, 100:] = 95.0
     outcome = outcome_of(tile, tmp_path, daylight_only=True)
-    assert {example["column"] for _, example in outcome.examples()} == {0}
+    assert {example["column"] for _, example in outcome.examples} == {0}
     assert outcome.dropped_patches == {NIGHT: 20}
     tile["solar_zenith"].values[:] = 95.0
     assert outcome_of(tile, tmp_path, daylight_only=True).reason == NIGHT
-    assert len(outcome_of(tile, tmp_path)) == 25
+    assert outcome_of(tile, tmp_path).patches == 25
     assert outcome_of(tile.drop_vars("solar_zenith"), tmp_path, daylight_only=True).reason == NO_ANGLES
 
 
@@ -97,7 +97,7 @@ def test_every_file_without_examples_has_a_reason(tile, tmp_path):
     assert outcome_of(tile.drop_vars("BAND08"), tmp_path).reason == MISSING_BANDS
     tile["BAND08"].values[:] = np.nan
     outcome = outcome_of(tile, tmp_path)
-    assert outcome.reason == NOT_FINITE and "BAND08" in outcome.detail and not len(outcome)
+    assert outcome.reason == NOT_FINITE and "BAND08" in outcome.detail and not outcome.patches
     for content in (b"", b"not HDF4", (tmp_path / NAME).read_bytes()[:3000]):
         (tmp_path / NAME).write_bytes(content)
         outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of({"satellite": "G16"}))
@@ -110,7 +110,7 @@ def test_a_file_of_another_viewpoint_is_refused_unless_asked_for(tile, tmp_path)
     for viewpoint, wanted, reason in (("G17", None, VIEWPOINT), ("G17", "G17", ""), ("G17", "H8", VIEWPOINT)):
         tile.attrs["viewpoint"] = viewpoint
         outcome = outcome_of(tile, tmp_path, viewpoint=wanted)
-        assert (outcome.reason, len(outcome)) == (reason, 0 if reason else 25)
+        assert (outcome.reason, outcome.patches) == (reason, 0 if reason else 25)
         assert not reason or "seen from G17's place" in outcome.detail and NAME in outcome.detail
     del tile.attrs["viewpoint"]
     outcome = outcome_of(tile, tmp_path, viewpoint="G17")
@@ -130,7 +130,7 @@ def test_damaged_solar_angles_cost_nothing_that_does_not_need_them_and_are_told(
     (tmp_path / NAME).write_bytes(content)
     options = {"satellite": "G16", "bands": list(BANDS)}
     outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of(options))
-    assert len(outcome) == 25 and outcome.fault.startswith("Solar_Zenith is damaged")
+    assert outcome.patches == 25 and outcome.fault.startswith("Solar_Zenith is damaged")
     outcome = tile_outcome(parse_name(tmp_path / NAME), Selection.of(options | {"daylight_only": True}))
     assert outcome.reason == UNREADABLE and "Solar_Zenith" in outcome.detail
 
@@ -170,7 +170,7 @@ def assert_same_packed(path, bands, resampling):
 def test_real_tiles(realdata_dir):
     (file,) = find_tiles(realdata_dir / "l1g", satellites=["G16"], tiles=["h14v04"])
     selection = Selection.of({"satellite": "G16", "bands": "7-10,12,16"})
-    assert len(tile_outcome(file, selection)) == 25
+    assert tile_outcome(file, selection).patches == 25
     assert tile_outcome(file, Selection.of({"satellite": "G16"})).detail.startswith("entirely fill: BAND02, BAND05")
     night = Selection.of({"satellite": "G16", "bands": "7", "daylight_only": True})
     assert tile_outcome(file, night).reason == NIGHT
