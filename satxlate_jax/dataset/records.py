@@ -211,7 +211,8 @@ class _TfrecordShard:
 
 
 def _size(path: str) -> int:
-    return epath.Path(path).stat().length
+    # of local files epath would also look up the owner's name
+    return epath.Path(path).stat().length if "://" in path else os.path.getsize(path)
 
 
 def _find_ends(file: _LocalFile, path: str) -> list[int]:

@@ -191,10 +191,10 @@ class Modes:
         """The modes [mode] of an image, its mean where it is not seen; None where too little is."""
         if seen.mean() < 1 - _MOST_MISSING:
             return None
-        values = values.astype(np.float64, copy=False)
+        offsets = values.astype(np.float64) - values.flat[np.argmax(seen)]  # a constant's are 0, without rounding
         if not seen.all():
-            values = np.where(seen, values, values[seen].mean())
-        return fft.rfft2((values - values.mean()) * self.window).ravel()[self.order]
+            offsets = np.where(seen, offsets, offsets[seen].mean())
+        return fft.rfft2((offsets - offsets.mean()) * self.window).ravel()[self.order]
 
     def power(self, modes: np.ndarray) -> np.ndarray:
         """Power by bin."""
