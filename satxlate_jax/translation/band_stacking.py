@@ -47,7 +47,7 @@ QUALITY = {
 STD_TITLE = "standard deviation, calibrated on what was left out of training"
 
 EXTRAPOLATED = {
-    "long_name": "inputs unlike those of the training: the standard deviation is not calibrated there",
+    "long_name": "inputs of at least one band unlike those of the training: its deviation is not calibrated",
     "flag_values": np.array([0, 1], np.int8),
     "flag_meanings": "within_training_domain extrapolated",
 }

@@ -87,8 +87,8 @@ def main(options: argparse.Namespace) -> int:
 
 def _tell_extrapolated(share: float) -> None:
     if share > 0.005:
-        known = "the run was not trained on their like, and standard deviations do not hold there"
-        print(f"{share:.0%} of the pixels are flagged `extrapolated`: {known}")
+        known = "what at least one of their bands is inferred from is unlike the training's, and its standard deviation"
+        print(f"{share:.0%} of the pixels are flagged `extrapolated`: {known} does not hold there")
 
 
 def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
