@@ -52,7 +52,7 @@ class JointHistogram(_Summed):
         """The bins of values in the band's unit."""
         return np.clip((values.astype(np.float64) - self.low) / self.width, 0, len(self.counts) - 1).astype(np.int64)
 
-    def of_pairs(self, predicted: np.ndarray, true: np.ndarray) -> Self:
+    def count_pairs(self, predicted: np.ndarray, true: np.ndarray) -> Self:
         """Count pairs of bins, of any shape, in a histogram of its own."""
         n = len(self.counts)
         counts = np.bincount((predicted * n + true).ravel(), minlength=n * n)

@@ -290,8 +290,8 @@ def _sum_up_band(
     measured: list[tuple[Any, ...]] = []
     scored = metrics.BandTruth(truth, seen, regions, metrics.DATA_RANGE[band.kind])
     modes = Modes.of(truth.shape, float(np.mean(example.lat)), abs(float(example.lat[1] - example.lat[0])))
-    bins = JointHistogram.of(band)
-    true_modes, true_bins = modes.transform(truth, seen), bins.bins(scored.values)
+    empty = JointHistogram.of(band)
+    true_modes, true_bins = modes.transform(truth, seen), empty.bins(scored.values)
     for method, fields in example.predictions.items():
         if (values := fields.get(number)) is None:
             continue
@@ -300,7 +300,7 @@ def _sum_up_band(
         same = None if has_std else next(alike, None)
         if same is None:  # many a band passes unchanged, and a regression on it gives it back but for rounding
             picked, spectrum = scored.pick(values), PowerSpectrum()
-            histogram = bins.of_pairs(bins.bins(picked), true_bins)
+            histogram = empty.count_pairs(empty.bins(picked), true_bins)
             spectrum.add(modes, modes.transform(values, seen), true_modes)
             rows = scored.sums(picked, scored.pick(scored.similarity(values)), std if has_std else None)
             same = values, rows, histogram, spectrum

@@ -64,23 +64,24 @@ class PackedBand:
     @property
     def impossible_pixels(self) -> int:
         """Counts that are impossible values and not fill."""
-        return int(np.count_nonzero(self._impossible & ~self._fill))
+        return int(np.count_nonzero(self._impossible > self._fill)) if self.possible else 0
 
     @cached_property
     def _fill(self) -> np.ndarray:
         return find_fill(self.counts, self.fill)
 
     @cached_property
-    def _impossible(self) -> np.ndarray | np.bool_:
-        if self.possible is None:
-            return np.False_
-        # a limit itself can be, also where its count is not whole
+    def _impossible(self) -> np.ndarray:
+        assert self.possible is not None
+        # a limit itself can be, also where its count is not whole; whole limits compare three times faster than others
         low, high = ((limit - self.offset) / self.scale for limit in self.possible)
-        return (self.counts < low - 1e-6) | (self.counts > high + 1e-6)
+        impossible = self.counts < math.ceil(low - 1e-6)
+        return impossible | (self.counts > math.floor(high + 1e-6)) if math.isfinite(high) else impossible
 
     def values(self, size: int, method: Method) -> np.ndarray:
         """Physical values on a grid of `size` pixels a side: float32 [size, size], NaN where missing."""
-        values = resample(self.counts, self._fill | self._impossible, size, method)
+        missing = self._fill | self._impossible if self.possible else self._fill
+        values = resample(self.counts, missing, size, method)
         values *= self.scale
         values += self.offset
         return values.astype(np.float32, copy=False)
@@ -93,8 +94,9 @@ def fill_value(dtype: np.dtype) -> int:
 
 def find_fill(counts: np.ndarray, declared: float = np.nan) -> np.ndarray:
     """Counts that are the product's fill value or the declared one, bool."""
-    missing = counts == fill_value(counts.dtype)
-    if declared.is_integer():
+    fill = fill_value(counts.dtype)
+    missing = counts == fill
+    if declared.is_integer() and declared != fill:
         missing |= counts == int(declared)
     return missing
 

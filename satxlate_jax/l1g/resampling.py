@@ -20,7 +20,8 @@ def resample(counts: np.ndarray, missing: np.ndarray, size: int, method: Method)
         return _area_mean(counts, missing, size)
     is_interpolated = method == "bilinear" and len(counts) != size
     values = counts.astype(np.float64 if is_interpolated else np.float32)
-    values[missing] = np.nan
+    if missing.any():
+        values[missing] = np.nan
     if is_interpolated:
         coordinates = np.arange(size) * (len(values) - 1) / (size - 1)
         return _interpolate(values, coordinates, coordinates)

@@ -113,7 +113,7 @@ class FlowTranslator(TileTranslator):
         if not np.isfinite(x).all():
             raise InputError("a latent image needs every pixel; the tile has missing ones")
         images = self._with_angles(normalize(x, *self._statistics(source))[None], source, [tile], [layout])
-        z = self._flow.whole(SpectralFlow.to_latent, images, source, given)[0]
+        z = self._flow.run_unblocked(SpectralFlow.to_latent, images, source, given)[0]
         layout = replace(layout, dims=(layout.rows, layout.columns))
         variables = {"latent": ((*layout.dims, "channel"), z), "angles": ((*layout.dims, "angle"), images[0, ..., -2:])}
         return xr.Dataset(variables, layout.coordinates(tile), tile.attrs | {"satellite": source, "given": given})
@@ -122,7 +122,7 @@ class FlowTranslator(TileTranslator):
         """The tile of a latent image of `to_latent`, float32 bands in their units."""
         satellite, given = (self.domain(latent.attrs[name]) for name in ("satellite", "given"))
         z, angles = (np.asarray(latent[name].values, np.float32)[None] for name in ("latent", "angles"))
-        made = self._flow.whole(SpectralFlow.from_latent, z, satellite, given, others=[angles])[0]
+        made = self._flow.run_unblocked(SpectralFlow.from_latent, z, satellite, given, others=[angles])[0]
         values = denormalize(made, *self._statistics(satellite)).astype(np.float32)
         dims = latent["latent"].dims[:2]
         variables = {
@@ -220,7 +220,9 @@ class FlowTranslator(TileTranslator):
         self.check_surprise(source)
         x, layout = stack_bands(tile, self.bands(source))
         filled, missing = self._fill(x[None], source)
-        bits = self._flow.whole(SpectralFlow.surprise, self._with_angles(filled, source), source)[0].clip(*LIMITS)
+        bits = self._flow.run_unblocked(SpectralFlow.surprise, self._with_angles(filled, source), source)[0].clip(
+            *LIMITS
+        )
         bits[missing[0]] = np.nan
         title = "bits beyond the training's average, given the other bands"
         variables = {

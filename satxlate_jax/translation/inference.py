@@ -275,7 +275,7 @@ class FlowProgram:
 
         return _apply(compute, x, 0, self._block, 0, 1)
 
-    def whole(self, method: Callable, x: np.ndarray, *satellites: str, others: Sequence[Any] = ()) -> Any:
+    def run_unblocked(self, method: Callable, x: np.ndarray, *satellites: str, others: Sequence[Any] = ()) -> Any:
         """What a method of `SpectralFlow` makes of images [n, h, w, ...], with others of its arguments; no blocks."""
         with _running:
             program = _program(method, self.flow, x.shape, *satellites)
@@ -287,5 +287,5 @@ class FlowProgram:
         known[list(self.flow.axis.of_satellite(satellite))] = given
         part = condition(jax.tree.map(np.asarray, self.params["usual"][satellite]), known)
         others = [jax.tree.map(np.float32, part)]
-        mean, std = self.whole(SpectralFlow.infer, x[None], satellite, satellite, others=others)
+        mean, std = self.run_unblocked(SpectralFlow.infer, x[None], satellite, satellite, others=others)
         return mean[0], std[0]

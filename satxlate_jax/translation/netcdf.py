@@ -96,7 +96,7 @@ def band_encoding(variable: xr.DataArray) -> dict[str, Any]:
     return {"dtype": "int16", "scale_factor": step, "add_offset": offset, "_FillValue": FILL}
 
 
-def write_described(
+def write_netcdf(
     described: xr.Dataset, path: str | Path, grid: tuple[str, str], chunk: int, encoding: Mapping[str, Any]
 ) -> None:
     """Write what `describe_tile` gave, on a grid of these dimensions, packed and compressed, atomically.
@@ -135,7 +135,7 @@ def write_tile_netcdf(
     if options:
         described.attrs["translate_options"] = options
     time = {"time": TIME | {"dtype": "float64"}} if "time" in tile.coords else {}
-    write_described(described, path, ("lat", "lon"), CHUNK, time)
+    write_netcdf(described, path, ("lat", "lon"), CHUNK, time)
 
 
 @dataclass

@@ -79,13 +79,13 @@ def main(options: argparse.Namespace) -> int:
         f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
-    _tell_extrapolated(extrapolated)
+    _print_extrapolated(extrapolated)
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
 
 
-def _tell_extrapolated(share: float) -> None:
+def _print_extrapolated(share: float) -> None:
     if share > 0.005:
         known = "what at least one of their bands is inferred from is unlike the training's, and its standard deviation"
         print(f"{share:.0%} of the pixels are flagged `extrapolated`: {known} does not hold there")
@@ -136,7 +136,7 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     made_by = f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
     failed = f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else ""
     print(f"{len(written)} written, {kept} already there; {made_by}{failed}")
-    _tell_extrapolated(sum(map(extrapolated_share, written)) / max(len(written), 1))
+    _print_extrapolated(sum(map(extrapolated_share, written)) / max(len(written), 1))
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0

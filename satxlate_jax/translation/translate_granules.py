@@ -13,7 +13,7 @@ from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans,
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
 from satxlate_jax.translation.filling import FLAGS
-from satxlate_jax.translation.netcdf import describe_tile, is_made_by, write_described, write_tile_netcdf
+from satxlate_jax.translation.netcdf import describe_tile, is_made_by, write_netcdf, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -122,4 +122,4 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
     kept = {key: value for key, value in mapping.items() if key != "crs_wkt"}  # its axes are in metres
     described["crs"] = xr.Variable((), np.int32(0), kept)
     with single_threaded_dask():
-        write_described(described, path, ("y", "x"), CHUNK, {})
+        write_netcdf(described, path, ("y", "x"), CHUNK, {})

@@ -28,7 +28,7 @@ def _add_spectrum(spectrum, prediction, truth, lat=LAT):
 
 
 def _add_histogram(histogram, prediction, truth):
-    histogram.merge(histogram.of_pairs(histogram.bins(prediction), histogram.bins(truth)))
+    histogram.merge(histogram.count_pairs(histogram.bins(prediction), histogram.bins(truth)))
 
 
 def test_a_filter_shows_in_the_spectrum_where_it_filters():
