@@ -136,7 +136,7 @@ def test_training_goes_on_as_the_release_did(released, run):
 def test_the_run_translates(run):
     translator = load(run)
     assert translator.satellites == ("G16", "G17")
-    assert translator.facts["config"]["objective"]["variant"] == "released"
+    assert translator.metadata["config"]["objective"]["variant"] == "released"
 
 
 def test_the_configuration_to_continue_with_is_the_runs(released_file, run):
