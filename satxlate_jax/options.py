@@ -310,9 +310,9 @@ def animate(parser: CommandParser) -> None:
 
 
 def info(parser: CommandParser) -> None:
-    """Say what a run or a translated file is."""
-    what = "a training run's folder, pretrained:NAME, or a netCDF file of `satxlate translate`"
-    parser.add_argument("what", type=user_path, metavar="RUN|FILE.nc", help=what)
+    """Say what a run, a tile or a translated file is."""
+    what = "a training run's folder, pretrained:NAME, an L1G file, or a netCDF file of `satxlate translate`"
+    parser.add_argument("what", type=user_path, metavar="RUN|FILE.hdf|FILE.nc", help=what)
 
 
 def runs(parser: CommandParser) -> None:

@@ -1,6 +1,7 @@
 """The card of a run: what it is, line by line, for `satxlate info` and for TensorBoard."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,23 @@ from satxlate_jax.instruments import get_satellite
 ROUNDING = 1e-5  # K or reflectance: of a band that passes to another instrument and back
 _CALIBRATED = """standard deviations are fitted after the last step to errors on what was left out: blocks of days
   (of tiles, where there are fewer than four days), each predicted without it, and the validation split;
-  they do not hold for other views and seasons, nor where `extrapolated` is set"""
+  they do not hold for other views and seasons, nor where `extrapolated_bands` has a band's bit"""
 _PENDING = "none yet: standard deviations are fitted after the last step; finish the run"
 _NONE = "none: the spread of an ensemble's members (--samples) is no error bar"
+
+
+def list_some(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def seen_groups(metadata: Mapping[str, Any]) -> list[str]:
+    """The days or tiles that a run was trained on or validated on; none where its checkpoint does not tell all."""
+    splits = metadata.get("splits", {}).values()
+    if metadata["config"].get("init_from") or not all(groups.get("train") for groups in splits):
+        return []
+    found = (groups.get(split, ()) for groups in splits for split in ("train", "validation"))
+    return sorted(set(chain.from_iterable(found)))
 
 
 def of_band(satellite: str, number: int) -> str:
@@ -68,6 +83,9 @@ def _describe_data(metadata: Mapping[str, Any]) -> Iterator[str]:
         some = [f"{name} {value}" for name, value in chosen.items() if value != "null"] or ["all times and tiles"]
         files = found.get("the number of files", "an unknown number").split(",")[0]
         yield f"  {satellite}: files {files}; {', '.join(splits)}; {', '.join(some)}"
+        for split, groups in metadata.get("splits", {}).get(satellite, {}).items():
+            if groups:
+                yield f"    {split}: {list_some(groups)}"
     if not metadata.get("data"):
         yield "  not told by this checkpoint"
 

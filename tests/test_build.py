@@ -58,7 +58,12 @@ def test_a_build_from_anywhere_accounts_for_every_file(archive, tmp_path):
         "GO17_ABI05_20200503_1800_GLBG_h09v03_01.hdf",
     ]
     assert all((archive / entry["file"]).is_file() and entry["detail"] for entry in manifest["skipped"])
-    assert "4 of 7 files gave examples" in done.stdout + done.stderr
+    *_, summary, first, second, third = done.stdout.splitlines()  # at the end, where they are read
+    assert "4 of 7 files gave examples" in summary and str(folder / "manifest.json") in summary
+    for line, split in zip((first, second, third), ("train", "validation", "test"), strict=True):
+        assert line == f"{split}: {', '.join(manifest['splits'][split]['days'])}"
+    assert "2019-036" in manifest["splits"]["test"]["days"]
+    assert sum(len(split["days"]) for split in manifest["splits"].values()) == 4
     # four files of nine patches; a split that only damaged files fell into is left out
     assert sum(split["examples"] for split in manifest["splits"].values()) == 36
     info = json.loads((folder / "dataset_info.json").read_text())
@@ -202,8 +207,8 @@ def train_on(data_dir, satellite, bands, normalization="published", **datasets):
     return [next(batches(config))[satellite] for batches in (training_batches, validation_batches)]
 
 
-def test_an_archive_of_the_papers_days_only(tmp_path, caplog):
-    """The build warns, training refuses, also with the data set's own statistics; the command that all name helps."""
+def test_an_archive_of_the_papers_days_only(tmp_path, caplog, capsys):
+    """The build warns, first and last; training refuses, also with the data set's own statistics; the command helps."""
     root, data = tmp_path / "l1g it's", tmp_path / "data"
     write_archive(root, {"G17": range(1, 17)}, ["h09v03", "h10v03", "h11v03"], PAPER_DAYS[:1])
     with caplog.at_level(logging.WARNING):
@@ -212,6 +217,8 @@ def test_an_archive_of_the_papers_days_only(tmp_path, caplog):
     (warning,) = [record.getMessage() for record in caplog.records if "split" in record.getMessage()]
     start, told, advice = warning.partition(f"{why}: ")
     assert start == "no file falls into split train and validation: " and told and advice.startswith("tfds build ")
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last == [f"split {split} is empty: {why}; build it so: {advice}" for split in ("train", "validation")]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["splits"]) == {"test"} and set(manifest["empty_splits"]) == {"train", "validation"}
     for normalization in ("published", "dataset"):

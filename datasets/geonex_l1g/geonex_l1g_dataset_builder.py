@@ -27,6 +27,7 @@ from satxlate_jax.dataset.selection import Selection, choose_files, describe_bui
 from satxlate_jax.dataset.tile_patches import TileReader
 from satxlate_jax.geometry import PIXELS
 from satxlate_jax.instruments import SATELLITES
+from satxlate_jax.run_card import list_some
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -183,6 +184,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         made = [] if data_dir.exists() else [data_dir]
         try:
             super().download_and_prepare(download_config=download_config, **options)
+            for line in getattr(self, "_told", ()):  # last, where it is read; tfds says much
+                print(line)
         except InputError:
             ours, downloads = Path(self.data_path).parents[1], data_dir / "downloads"
             _remove_empty(downloads / "extracted", downloads, ours / self.builder_config.name)
@@ -259,8 +262,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for name, content in tables.items():
             (folder / name).write_text(json.dumps(content, indent=1))
         (folder / manifest.FILES).write_text("".join(f"{path.name}\n" for path in sorted(self._chosen.paths)))
-        logging.info("%s; %s tells of each", self._manifest.summary(), manifest.NAME)
+        self._told = [f"{self._manifest.summary()}; {folder / manifest.NAME} tells of each", *self._describe_splits()]
         return splits
+
+    def _describe_splits(self) -> Iterator[str]:
+        """The days or tiles of each split; of an empty one why, and the command that fills it."""
+        built = self._manifest.as_json()
+        for split, counts in built["splits"].items():
+            if groups := counts[f"{self.builder_config.selection.split_by}s"]:
+                yield f"{split}: {list_some(groups)}"
+        for split, noted in built["empty_splits"].items():
+            how = f"; build it so: {self._build_command(**noted['instead'])}" if noted["instead"] else ""
+            yield f"split {split} is empty: {noted['reason']}{how}"
+
+    def _build_command(self, **options: Any) -> str:
+        chosen = self.builder_config.selection.chosen_options() | options
+        place = {"root": os.path.abspath(self._root), "again": True}
+        return describe_build(self.builder_config.name, chosen, self.data_dir_root, **place)
 
     def _template(self, split: str) -> tfds.core.ShardedFileTemplate:
         """The names of a split's shards."""

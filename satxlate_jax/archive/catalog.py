@@ -70,6 +70,11 @@ class TileFile:
         return self.time.timetuple().tm_yday
 
     @property
+    def day(self) -> str:
+        """Year and day of the year, UTC, such as '2019-032'."""
+        return f"{self.year}-{self.day_of_year:03d}"
+
+    @property
     def hour(self) -> int:
         """Hour of the day in [0, 23], UTC."""
         return self.time.hour

@@ -134,7 +134,8 @@ class Manifest:
             "faults": {DAMAGED_ANGLES: len(faulty)} if faulty else {},
             "impossible_temperatures": self._impossible(),
             "splits": {
-                split: {name: getattr(count, name) for name in split_counts} for split, count in self.splits.items()
+                split: {name: getattr(count, name) for name in split_counts} | self._split_groups(split)
+                for split, count in self.splits.items()
             },
             "empty_splits": self._empty_splits(),
             "skipped": [self._entry(*entry, names=("reason", "detail")) for entry in skipped],
@@ -143,6 +144,11 @@ class Manifest:
 
     def _entry(self, split: str, file: str, *words: str, names: Sequence[str]) -> dict[str, str]:
         return {"file": os.path.relpath(file, self._root), "split": split, **dict(zip(names, words, strict=True))}
+
+    def _split_groups(self, split: str) -> dict[str, list[str]]:
+        """The days or tiles of a split's files, under the name of what they are."""
+        by = self._selection.split_by
+        return {f"{by}s": sorted({getattr(file, by) for file in self._chosen.splits.get(split, ())})}
 
     def why_empty(self, split: str) -> str:
         """The reasons why none of a split's files gave an example."""

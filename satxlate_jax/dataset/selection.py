@@ -231,21 +231,17 @@ def _assign_groups(groups: set[str], seed: int, always_test: Iterable[str]) -> d
     return splits
 
 
-def _group(file: TileFile, split_by: str) -> str:
-    return f"{file.year}-{file.day_of_year:03d}" if split_by == "day" else file.tile
-
-
 def split_files(files: Iterable[TileFile], split_by: str, seed: int) -> dict[str, list[TileFile]]:
     """Splits files by 'day' (UTC; the paper's test period is always test) or by 'tile' (for sets of a single day).
 
     Returns 'train', 'validation', 'test' -> its files, sorted; a split without files is left out.
     """
     files = sorted(files)
-    groups = {_group(file, split_by) for file in files}
+    groups = {getattr(file, split_by) for file in files}
     splits = _assign_groups(groups, seed, _RESERVED if split_by == "day" else ())
     chosen: dict[str, list[TileFile]] = {split: [] for split in SPLITS}
     for file in files:
-        chosen[splits[_group(file, split_by)]].append(file)
+        chosen[splits[getattr(file, split_by)]].append(file)
     return {split: members for split, members in chosen.items() if members}
 
 
@@ -255,7 +251,7 @@ def _find_empty(splits: Mapping[str, Sequence[TileFile]], split_by: str, seed: i
     if not empty:
         return None
     files = [file for members in splits.values() for file in members]
-    groups = {_group(file, split_by) for file in files}
+    groups = {getattr(file, split_by) for file in files}
     outside = groups - _RESERVED
     period = f"{PAPER_TEST_YEAR} days {PAPER_TEST_DAYS[0]} to {PAPER_TEST_DAYS[-1]}, always test in a split by day"
     count = f"the files are of {len(groups)} {split_by}{'s' if len(groups) > 1 else ''}"

@@ -27,6 +27,7 @@ from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, compare, rank_methods
 from satxlate_jax.instruments import get_satellite
+from satxlate_jax.run_card import list_some
 from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
@@ -213,6 +214,14 @@ def headline(results: Results) -> str:
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
     if not math.isnan(share := results.extrapolated):
         sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
+    if results.seen:
+        (groups, count), of = results.seen, _count(len(results.files), "scored file")
+        seen = "No scored file is of a day or tile of the run's training or validation."
+        if count:
+            seen = (
+                f"{count} of {of} are of days or tiles that the run was trained or validated on: {list_some(groups)}."
+            )
+        sentences.append(seen)
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
     return " ".join(sentences)

@@ -101,7 +101,8 @@ class Results:
     """Results of an evaluation.
 
     The sums are rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each. What was read from a
-    file is `about` its `format`, its `part` (number, count), and what it is `made_of`, the same in all parts.
+    file is `about` its `format`, its `part` (number, count), what it is `made_of`, the same in all parts, and the
+    days or tiles that the run has `seen` in training and validation, where known.
     """
 
     comparison: Comparison
@@ -184,6 +185,18 @@ class Results:
         """The share of scored pixels that the model flags as outside of what it has seen; NaN without flags."""
         n = self.by_group[self.by_group["method"] == MODEL].groupby("group")["n"].sum()
         return float(n.get(FLAGS[0], 0) / n[ALL]) if n.index.isin(FLAGS).any() else math.nan
+
+    @property
+    def seen(self) -> tuple[list[str], int] | None:
+        """The days or tiles scored that the run was trained or validated on, and their files; None if that is unknown.
+
+        A file counts where its day or its tile is among those that data sets were split by.
+        """
+        if not (known := {*self.about.get("seen", ())}):
+            return None
+        files = filter(None, map(parse_name, dict(self.files)))
+        found = [known & {file.day, file.tile} for file in files]
+        return sorted(set[str]().union(*found)), sum(map(bool, found))
 
     @property
     def shown_methods(self) -> list[str]:
@@ -298,6 +311,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     made_of |= {"resolution_km": comparison.resolution_km, "methods": list(results.methods), "samples": results.samples}
     made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
     about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
+    about["seen"] = results.about.get("seen", [])
     arrays = {"about": np.array(json.dumps(about))}
     places = {name: index for index, (name, _) in enumerate(results.files)}
     for (file, group, method, band), row in zip(results.sums.index, results.sums.to_numpy(), strict=True):

@@ -36,7 +36,7 @@ _SUNLIT, _REFLECTANCE = (3.5, 4.2), (2.1, 2.4)  # um: the channel that sunlight 
 
 
 class Distribution(NamedTuple):
-    """Mean and standard deviation [batch, h, w, band], bool [batch, h, w] where inputs are as never trained on; a draw.
+    """Mean, standard deviation, and where inputs are as never trained on, bool, all [batch, h, w, band]; a draw.
 
     The draw, as smooth as the truth, its bands dependent as they are there, is the mean's kind; None if none was made.
     """
@@ -380,14 +380,14 @@ class SpectralFlow(EqualByStructure):
         if self.passes(source, target):
             mean = self.from_axis(params, y, target)
             std = jnp.broadcast_to(adapter_std, mean.shape)
-            return Distribution(mean, std, jnp.zeros(x.shape[:-1], bool), None if key is None else mean)
+            return Distribution(mean, std, jnp.zeros(mean.shape, bool), None if key is None else mean)
         z = None if key is None else self._noise(params, key, y.shape, target, pattern, row, column)
         if name_pattern(pattern) not in params["base"]:
             responds_alike = not dict(self.axis.adapted)[source] or source in params["adapters"]
             part = params["adopted"][source][target]
             mean, std = self.infer(params, x, source, target, part)
             sample = None if z is None else self.infer(params, x, source, target, part, z)[0]
-            return Distribution(mean, std + adapter_std, jnp.full(x.shape[:-1], not responds_alike), sample)
+            return Distribution(mean, std + adapter_std, jnp.full(mean.shape, not responds_alike), sample)
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         mean, std = self.moments(params, filled, unlike, means, sigma, pattern)
@@ -397,7 +397,7 @@ class SpectralFlow(EqualByStructure):
             made = self._made(filled, means, sigma, self.smooth(params, z, pattern), pattern)
             sample = self.from_axis(params, made, target)
         std = self.std_from_axis(std, target) + adapter_std
-        return Distribution(self.from_axis(params, mean, target), std, unlike[..., own].any(-1), sample)
+        return Distribution(self.from_axis(params, mean, target), std, unlike[..., own], sample)
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
         """Mean and standard deviation [batch, h, w, channel] of pixels, of what `base` and `coefficients` give."""

@@ -118,6 +118,15 @@ def check_records(config: Any) -> dict[str, dict[str, str]]:
     return {name: identify(info) for name, info in infos.items()}
 
 
+def split_groups(config: Any) -> dict[str, dict[str, list[str]]]:
+    """Satellite -> split -> its days or tiles, such as '2019-032' or 'h09v03', as far as the builds noted them."""
+    found = {}
+    for name in training_sources(config):
+        splits = _read_manifest(find_folder(config, name)).get("splits", {})
+        found[name] = {split: entry.get("days") or entry.get("tiles") or [] for split, entry in splits.items()}
+    return found
+
+
 def _rows_of(batch_size: int, process_index: int, process_count: int) -> range:
     if batch_size % process_count:
         raise InputError(f"config.batch_size ({batch_size}) must be a multiple of the {process_count} processes")

@@ -248,7 +248,7 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         if config.init_from and checkpoints.latest_step() is None:
             given_run(config)  # it must be fit to start from; told before data are read
         metadata = run_metadata(config)
-        metadata["data"] = batches.check_records(config)
+        metadata |= {"data": batches.check_records(config), "splits": batches.split_groups(config)}
         saved = open_workdir(folder, metadata, checkpoints)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())

@@ -3,7 +3,7 @@
 Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flags), 4 (axis, units, standard names).
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +52,42 @@ EXTRAPOLATED = {
     "flag_meanings": "within_training_domain extrapolated",
 }
 
+EXTRAPOLATED_BANDS = "extrapolated_bands"
+FAR_TITLE = "bands whose inputs are unlike those of the training: their standard deviations are not calibrated"
+
+
+def band_flags(where: np.ndarray, bands: Sequence[Band], title: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """What is said of each band [..., band] as one flag variable [...], int32, with a bit for each; its attributes."""
+    bits = 2 ** np.arange(len(bands), dtype=np.int32)
+    names = " ".join(band.name for band in bands)
+    return where @ bits, {"long_name": title, "flag_masks": bits, "flag_meanings": names}
+
+
+def flagged_bands(variable: xr.DataArray) -> dict[str, np.ndarray]:
+    """Band -> where it has its bit in a variable of `band_flags`, bool."""
+    names, values = variable.attrs["flag_meanings"].split(), variable.values.astype(np.int32)
+    return {name: values & bit != 0 for name, bit in zip(names, np.ravel(variable.attrs["flag_masks"]), strict=True)}
+
+
+def extrapolated_shares(made: xr.Dataset) -> dict[str, float]:
+    """Band -> share of the pixels that are marked as extrapolated, where any are; '' of any band."""
+    if EXTRAPOLATED_BANDS not in made:
+        return {}
+    shares = {name: float(where.mean()) for name, where in flagged_bands(made[EXTRAPOLATED_BANDS]).items()}
+    any_band = float((made["extrapolated"] == 1).mean())
+    return {"": any_band} | {name: share for name, share in shares.items() if share and name in made}
+
+
+def select_variables(made: xr.Dataset, names: Collection[str]) -> xr.Dataset:
+    """The variables of a translation that have these names; `extrapolated` then tells of the bands among them."""
+    chosen = made[[name for name in made if name in names]]
+    if EXTRAPOLATED_BANDS not in made:
+        return chosen
+    bits = made[EXTRAPOLATED_BANDS]
+    wanted = [name in names for name in bits.attrs["flag_meanings"].split()] @ bits.attrs["flag_masks"]
+    is_far = (bits.fillna(0).astype(np.int32) & wanted) != 0
+    return chosen.assign(extrapolated=is_far.astype(np.int8).assign_attrs(EXTRAPOLATED))
+
 
 def as_plain(values: Any, name: str) -> np.ndarray:
     """Real numbers of any kind of array (numpy, masked, jax, dask) as float32, NaN where masked; else InputError."""
@@ -73,7 +109,7 @@ class Extras:
     std: np.ndarray | None = None  # standard deviation [row, column, band], in each band's unit
     std_name: str = "std"  # 'std' where it is calibrated, 'spread' where it is only that of an ensemble
     std_title: str = STD_TITLE  # in words
-    extrapolated: np.ndarray | None = None  # bool [row, column], where inputs are unlike those of the training
+    extrapolated: np.ndarray | None = None  # bool [row, column, band], where inputs are unlike those of the training
     samples: np.ndarray | None = None  # draws [sample, row, column, band]
     copied: Sequence[int] = ()  # bands that pass from the input unchanged: neither limited nor hidden by night
 
@@ -237,7 +273,7 @@ def unstack_bands(
     zenith, _ = layout.find_angles(tile)
     night = np.zeros(missing.shape, bool) if zenith is None else zenith >= HORIZON
     flags = {"input_missing": missing, "night": night, "limited": np.zeros(missing.shape, bool)}
-    variables = {}
+    variables, is_missing = {}, np.zeros(values.shape, bool)
     for channel, band in enumerate(bands):
         field, limited, is_copied = values[..., [channel]], np.zeros(1, bool), channel in extras.copied
         if not is_copied:
@@ -246,6 +282,7 @@ def unstack_bands(
         field = field[..., 0].astype(np.float32)
         if band.kind == "reflectance" and not is_copied:
             field[night] = np.nan
+        is_missing[..., channel] = np.isnan(field)
         attributes = describe_band(band, target, is_copied)
         attributes["limited_pixels"] = int(limited.sum())
         variables[band.name] = layout.put_back(field, attributes)
@@ -261,7 +298,9 @@ def unstack_bands(
     quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
     variables["quality"] = layout.put_back(quality, QUALITY)
     if extras.extrapolated is not None:
-        variables["extrapolated"] = layout.put_back(extras.extrapolated.astype(np.int8), EXTRAPOLATED)
+        far = extras.extrapolated & ~is_missing
+        variables["extrapolated"] = layout.put_back(far.any(-1).astype(np.int8), EXTRAPOLATED)
+        variables[EXTRAPOLATED_BANDS] = layout.put_back(*band_flags(far, bands, FAR_TITLE))
     return xr.Dataset(variables).assign_coords(layout.coordinates(tile))
 
 

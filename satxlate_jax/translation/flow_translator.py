@@ -20,7 +20,14 @@ from satxlate_jax.instruments import (
 )
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.models.spectral_flow import SpectralFlow
-from satxlate_jax.translation.band_stacking import Extras, Layout, stack_bands, unstack_bands
+from satxlate_jax.translation.band_stacking import (
+    EXTRAPOLATED_BANDS,
+    Extras,
+    Layout,
+    band_flags,
+    stack_bands,
+    unstack_bands,
+)
 from satxlate_jax.translation.filling import fill_image
 from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
 from satxlate_jax.translation.inference import FlowProgram
@@ -62,15 +69,14 @@ class FlowTranslator(TileTranslator):
     def distribution(self, tile: Any, to: str, *, source: str | None = None) -> Distribution:
         """Mean and standard deviation of a translation, of the kind of the tile, Dataset or batch; see `translate`.
 
-        Of a Dataset both hold `extrapolated`.
+        Of a Dataset both hold `extrapolated` and `extrapolated_bands`.
         """
         if isinstance(tile, xr.Dataset):
             made = self.translate(tile, to, source=source)
             names = [band.name for band in self.bands(to)]
             std = made[[f"{name}_std" for name in names]].rename({f"{name}_std": name for name in names})
-            return Distribution(
-                made[[*names, "quality", "extrapolated"]], std.assign(extrapolated=made["extrapolated"])
-            )
+            flags = made[["extrapolated", EXTRAPOLATED_BANDS]]
+            return Distribution(made[[*names, "quality", *flags]], std.assign(flags))
         ours, target = self._domains(source, to)
         mean, extras = self._run(self._as_batch(tile, ours), ours, target, 0, 0)
         shape = (*np.shape(tile)[:-1], -1)
@@ -271,13 +277,7 @@ class FlowTranslator(TileTranslator):
             field, is_filled = made[band.name], layout.put_back(filled[..., index])
             field.values = np.where(is_filled, field, layout.put_back(x[..., index]))
             field.attrs["long_name"] = field.attrs["long_name"].replace("synthesised", "filled where it was missing")
-        bits = 2 ** np.arange(len(bands), dtype=np.int32)
-        described = {
-            "long_name": "bands whose value was inferred, not measured",
-            "flag_masks": bits,
-            "flag_meanings": " ".join(band.name for band in bands),
-        }
-        made["filled"] = layout.put_back((filled * bits).sum(-1).astype(np.int32), described)
+        made["filled"] = layout.put_back(*band_flags(filled, bands, "bands whose value was inferred, not measured"))
         return made.assign_attrs(self._origin(tile, source))
 
     def check_samples(self, samples: int) -> None:

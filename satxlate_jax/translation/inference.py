@@ -56,8 +56,8 @@ def _distribute(flow: SpectralFlow, params: Any, x: jax.Array, source: str, targ
         key, places, *first = draw
         draw = (jax.vmap(partial(jax.random.fold_in, key))(places), *first)
     found = flow.distribution(params, x, source, target, *draw)
-    flag = found.extrapolated[..., None].astype(found.mean.dtype)
-    return jnp.concatenate([found.mean, found.std, flag, *[found.sample] * bool(draw)], -1)
+    flags = found.extrapolated.astype(found.mean.dtype)
+    return jnp.concatenate([found.mean, found.std, flags, *[found.sample] * bool(draw)], -1)
 
 
 def _translate(translator: Translator, params: Any, x: jax.Array, source: str, target: str) -> jax.Array:
@@ -262,10 +262,10 @@ class FlowProgram:
             draw = (key, *places, row, column) if places else ()
             return _program(_distribute, self.flow, piece.shape, source, target)(self.params, piece, *draw)
 
-        stride, bands = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment, len(self.flow.bands[target])
+        stride = 1 if max(x.shape[1:3]) <= self._block else self.flow.alignment
         output = _apply(compute, x, 0, self._block, self.flow.radius, stride, each=places)
-        mean, std, flag, sample = np.split(output, [bands, 2 * bands, 2 * bands + 1], -1)
-        return Distribution(mean, std, flag[..., 0] > 0.5, None if places is None else sample)
+        mean, std, flags, *sample = np.split(output, 3 if places is None else 4, -1)
+        return Distribution(mean, std, flags > 0.5, *sample)
 
     def base(self, x: np.ndarray, source: str, target: str) -> np.ndarray:
         """The regression per pixel [n, h, w, band] in the target's network units."""

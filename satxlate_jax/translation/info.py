@@ -1,20 +1,26 @@
-"""`satxlate info`: what a run or a translated file is, on one screen; `satxlate runs`: those that are shipped."""
+"""`satxlate info`: what a run, a tile or a translation is, on one screen; `satxlate runs`: those that are shipped."""
 
 import argparse
 import json
 import struct
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.checkpoints import Archive
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import get_satellite
+from satxlate_jax.instruments import Band, get_satellite
+from satxlate_jax.l1g.isolation import Failure, read_isolated
+from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
+from satxlate_jax.translation.band_stacking import extrapolated_shares
 from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
 
@@ -46,6 +52,36 @@ def _last_scores(run: Path) -> dict[str, float]:
     return found
 
 
+def describe_tile(path: str) -> list[str]:
+    """What an L1G file is, line by line; InputError where it is none."""
+    ((file, tile),) = read_isolated([Path(path)], _read_quietly, workers=1)
+    if isinstance(tile, Failure):
+        raise tile.as_error(file)
+    name, time = tile.attrs["satellite"], np.datetime_as_string(tile["time"].values, unit="m")
+    satellite, size = get_satellite(name), "x".join(str(tile.sizes[axis]) for axis in ("lat", "lon"))
+    lines = [f"{Path(path).name}: {name} ({satellite.instrument}), tile {tile.attrs['tile']}, {time}Z, {size} pixels"]
+    for band in satellite.bands:
+        field = tile[band.name]
+        missing = float(field.isnull().mean())
+        about = "not there" if missing == 1 else f"{_mean(field, band)}, {missing:.1%} missing"
+        lines.append(f"  {of_band(name, band.number)}: {about}")
+    return lines
+
+
+def _read_quietly(path: Path) -> xr.Dataset:
+    with warnings.catch_warnings():  # of missing bands: that is what is told
+        warnings.simplefilter("ignore", MissingBandWarning)
+        return read_tile(path)
+
+
+def _mean(field: xr.DataArray, band: Band) -> str:
+    return f"mean {float(field.mean()):.4g}{_unit(band)}"
+
+
+def _unit(band: Band) -> str:
+    return "" if band.unit == "1" else f" {band.unit}"
+
+
 def describe_translation(path: str) -> list[str]:
     """What a translated file is, line by line; InputError where it is none."""
     try:
@@ -68,19 +104,20 @@ def describe_translation(path: str) -> list[str]:
         f"  {known['history']}",
         "bands",
     ]
+    far = extrapolated_shares(tile)
     passed = {network.bands[target][position] for _, position in network.copied(source, target)}
     for number in (number for number in network.bands[target] if f"BAND{number:02d}" in tile):
         band, values = get_satellite(target).band(number), tile[f"BAND{number:02d}"]
         spread = next(
             (tile[f"{band.name}_{kind}"] for kind in ("std", "spread") if f"{band.name}_{kind}" in tile), None
         )
-        unit = f" {band.unit}".replace(" 1", "")
-        about = "all missing" if bool(values.isnull().all()) else f"mean {float(values.mean()):.4g}{unit}"
-        about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{unit}"
+        about = "all missing" if bool(values.isnull().all()) else _mean(values, band)
+        about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{_unit(band)}"
         origin = "passed on" if number in passed else "inferred"
         if "filled" in tile:
             filled = (tile["filled"].values >> network.bands[target].index(number)) % 2
             origin = f"measured, {filled.mean():.1%} of the pixels filled"
+        about += f", extrapolated {far[band.name]:.1%}" if band.name in far else ""
         lines.append(f"  {of_band(target, number)}: {origin}, {about}")
     shares = {name: float(((tile["quality"].astype(int) & bit) != 0).mean()) for name, bit in FLAGS.items()}
     if "extrapolated" in tile:
@@ -101,8 +138,9 @@ def main(options: argparse.Namespace) -> None:
     what = options.what
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if not is_run and not Path(what).is_file():
-        raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME or a translated file")
-    print("\n".join(_describe_run(what) if is_run else describe_translation(what)))
+        raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
+    describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation
+    print("\n".join(describe(what)))
 
 
 def runs(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 from satxlate_jax import __version__, atomic
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.packing import PACKING
+from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS
 from satxlate_jax.translation.translate import TileTranslator
 
 FILL = -32768  # of int16: CF knows no unsigned integers
@@ -161,13 +162,8 @@ def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], *
     except OSError:
         return False
     plain = {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
-    return plain == wanted and set(names) <= held
-
-
-def extrapolated_share(path: Path) -> float:
-    """The share of a translated file's pixels that is flagged `extrapolated`; 0 where the run knows no such flag."""
-    with h5py.File(path) as file:
-        return float(np.mean(file["extrapolated"][...] == 1)) if "extrapolated" in file else 0.0
+    # files of earlier versions have no flags by band; they are not made again for that
+    return plain == wanted and {*names} - {EXTRAPOLATED_BANDS} <= held
 
 
 @dataclass

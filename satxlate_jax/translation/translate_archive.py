@@ -6,7 +6,7 @@ import math
 import operator
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -23,9 +23,10 @@ from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
+from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS, extrapolated_shares, select_variables
 from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.load import load
-from satxlate_jax.translation.netcdf import NetcdfFolder, extrapolated_share
+from satxlate_jax.translation.netcdf import NetcdfFolder
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.translation.translate_granules import are_granules, translate_granules
 from satxlate_jax.translation.zarr import ZarrFolder
@@ -70,25 +71,29 @@ def main(options: argparse.Namespace) -> int:
         needed = ["filled"] if options.repair else names
         sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
-    skipped, failures, extrapolated = translate_files(translator, files, sink, names, options)
+    skipped, failures, far = translate_files(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
     name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
     write_failures(failures, output, name)
+    written = len(files) - skipped - len(failures)
     print(
-        f"{len(files) - skipped - len(failures)} written, {skipped} already there, {len(failures)} failed; "
+        f"{written} written, {skipped} already there, {len(failures)} failed; "
         f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
-    _print_extrapolated(extrapolated)
+    _print_extrapolated(far, written)
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
 
 
-def _print_extrapolated(share: float) -> None:
-    if share > 0.005:
-        known = "what at least one of their bands is inferred from is unlike the training's, and its standard deviation"
-        print(f"{share:.0%} of the pixels are flagged `extrapolated`: {known} does not hold there")
+def _print_extrapolated(sums: Mapping[str, float], written: int) -> None:
+    """Say what share of the pixels is flagged, of what bands; `sums` are of what `extrapolated_shares` gives."""
+    shares = {name: total / written for name, total in sums.items()}
+    if shares.pop("", 0) > 0.005:
+        bands = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share > 0.0005)
+        known = "of the pixels, whose inputs are unlike the training's: standard deviations do not hold there"
+        print(f"flagged as extrapolated: {bands} {known}")
 
 
 def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
@@ -136,7 +141,11 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     made_by = f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
     failed = f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else ""
     print(f"{len(written)} written, {kept} already there; {made_by}{failed}")
-    _print_extrapolated(sum(map(extrapolated_share, written)) / max(len(written), 1))
+    far = defaultdict[str, float](float)
+    for path in written:
+        with xr.open_dataset(path, engine="netcdf4") as made:
+            _add(far, extrapolated_shares(made))
+    _print_extrapolated(far, len(written))
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0
@@ -148,12 +157,12 @@ Item = tuple[Path, xr.Dataset | Failure]
 
 def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
-) -> tuple[int, list[dict[str, str]], float]:
+) -> tuple[int, list[dict[str, str]], dict[str, float]]:
     """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
     and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete; file and
-    reason of each failure; and the share of the pixels written that is flagged `extrapolated`.
+    reason of each failure; and the sums over the files written of their `extrapolated_shares`.
     """
     sink.plan(files)
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
@@ -174,15 +183,15 @@ def translate_files(
         if options.surprise:
             found = (translator.surprise(tile)["surprise"] for tile in tiles)
             made = [output.assign(surprise=bits) for output, bits in zip(made, found, strict=True)]
-        return [output[[name for name in output if name in names]] for output in made]
+        return [select_variables(output, names) for output in made]
 
     def write(outcome: tuple[Path, xr.Dataset | str]) -> None:
         file, output = outcome
         if isinstance(output, xr.Dataset):
             sink.write(file, output)
-            far.append(float(output["extrapolated"].mean()) if "extrapolated" in output else 0.0)
+            _add(far, extrapolated_shares(output))
 
-    doing, failures, far = f"translate to {options.to}" if options.to else "repair", [], list[float]()
+    doing, failures, far = f"translate to {options.to}" if options.to else "repair", [], defaultdict[str, float](float)
     with (
         tqdm(total=len(waiting), desc=doing, unit="file", disable=None) as bar,
         closing(read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))) as tiles,
@@ -199,7 +208,12 @@ def translate_files(
                     if len(waiting) > 1:  # the reason that the only file fails for ends the command
                         tqdm.write(f"skipped: {output}")
                 bar.update()
-    return len(files) - len(waiting), failures, sum(far) / max(len(far), 1)
+    return len(files) - len(waiting), failures, far
+
+
+def _add(sums: MutableMapping[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] += value
 
 
 def tiles_in_memory(workers: int, at_once: int) -> int:
@@ -248,7 +262,7 @@ def made_variables(
     names = [made[number] for number in bands or made]
     if translator.network.is_calibrated:
         extras = [f"{name}_std" for name in names] + [f"{name}_samples" for name in names if samples]
-        return [*names, *extras, "quality", "extrapolated"]
+        return [*names, *extras, "quality", "extrapolated", EXTRAPOLATED_BANDS]
     return [*names, *(f"{name}_spread" for name in names if samples), "quality"]
 
 

@@ -12,6 +12,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
+from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS, select_variables
 from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.netcdf import describe_tile, is_made_by, write_netcdf, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
@@ -20,7 +21,8 @@ from satxlate_jax.translation.translate import TileTranslator
 CHUNK = 512  # pixels along a side of a chunk
 
 
-_OFF_DISK = {"quality": FLAGS["input_missing"], "extrapolated": 0}  # what is not looked at is not unlike anything
+# what is not looked at is not unlike anything
+_OFF_DISK = {"quality": FLAGS["input_missing"], "extrapolated": 0, EXTRAPOLATED_BANDS: 0}
 
 
 def are_granules(inputs: Sequence[str]) -> bool:
@@ -69,8 +71,7 @@ def translate_granules(
                 for tile, path in waiting.items():
                     to = options.to
                     made = ready.translate(grid_tile(scene, tile), to) if tile else translate_on_area(ready, scene, to)
-                    wanted = [name for name in made if name in (*names, "solar_zenith")]
-                    made = made[wanted].assign_attrs(source=read)
+                    made = select_variables(made, (*names, "solar_zenith")).assign_attrs(source=read)
                     if tile:
                         write_tile_netcdf(made, path, metadata=ready.metadata, command=command)
                     else:
@@ -112,7 +113,7 @@ def _write_on_area(made: xr.Dataset, translator: TileTranslator, path: Path, com
     made = made.assign_attrs(checkpoint_run=translator.run, checkpoint_step=translator.step)
     made["solar_zenith"] = made["solar_zenith"].assign_attrs(units="degree", standard_name="solar_zenith_angle")
     for name in _OFF_DISK.keys() & made.keys():
-        made[name] = made[name].fillna(_OFF_DISK[name]).astype(np.int8)
+        made[name] = made[name].fillna(_OFF_DISK[name]).astype(np.int32 if name == EXTRAPOLATED_BANDS else np.int8)
     words = {"units": "rad", "long_name": "scanning angle"}
     described = describe_tile(made, translator.metadata, command).assign_coords(
         x=("x", x, words | {"standard_name": "projection_x_coordinate", "axis": "X"}),

@@ -17,6 +17,7 @@ import xarray as xr
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
+from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS
 from satxlate_jax.translation.netcdf import CHUNK, TIME, OutputFolder, band_encoding, describe_tile
 
 _FORMAT = 2  # the format that other tools read with consolidated metadata
@@ -73,6 +74,8 @@ class ZarrFolder(OutputFolder):
     def write(self, source: Path, tile: xr.Dataset) -> None:
         """Write an input's slice, then mark it complete."""
         path, time = self.path(tile.attrs["tile"]), _seconds(tile["time"].values)
+        if path.exists() and EXTRAPOLATED_BANDS not in _open_arrays(path):  # begun by an earlier version
+            tile = tile.drop_vars(EXTRAPOLATED_BANDS, errors="ignore")
         if path not in self._laid_out or time not in self._times(path):
             self._lay_out(path, tile, {time: (_NOT_COMPLETE, source.name)})
             self._laid_out.add(path)

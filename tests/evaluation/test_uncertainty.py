@@ -77,6 +77,7 @@ def results(made, tmp_path_factory):
     plain = load(made / "run")
     translator = Sure(plain.params, plain.metadata, plain.run)
     translator.network.is_calibrated = True
+    translator.metadata["splits"] = {"G17": {"train": ["2019-031", "2019-032"], "validation": [], "test": ["2019-033"]}}
     how = {"truth": "same_view", "truth_root": made / "seen"}
     found = find_comparison(translator, made / "l1g", "G17", "H8", days=[32, 33], **how)
     output = tmp_path_factory.mktemp("out")
@@ -100,6 +101,8 @@ def test_a_standard_deviation_is_judged_with_its_flags_apart(results):
     mean = (float(inside["crps"]) + float(flagged["crps"])) / 2
     assert float(total["crps"]) == pytest.approx(mean, rel=1e-5) and total["n"] == str(2 * 90_000)
     assert "The model flags 50.0% of the pixels as extrapolated." in headline(results[0])
+    seen = "1 of 2 scored files are of days or tiles that the run was trained or validated on: 2019-032."
+    assert seen in headline(results[0]) and seen in headline(read_sums(results[1]))
     copied = groups["all", "band_copy", 13]
     assert float(copied["mae"]) == float(copied["crps"]) == pytest.approx(0, abs=1e-4)
     assert copied["coverage_1sd"] == "nan"

@@ -33,6 +33,7 @@ def translated(scene):
 def test_every_band_has_a_deviation_and_satpys_identity(scene, translated):
     bands = {7: "C07", 8: "C08", 9: "C09", 10: "C10", 12: "C12", 16: "C16"}
     extras = {f"BAND{number:02d}_std" for number in bands} | {"extrapolated", "quality", "solar_zenith"}
+    extras.add("extrapolated_bands")
     assert {key["name"] for key in translated.keys()} == {*bands.values(), *extras}
     seen = np.isfinite(scene["C08"].values)
     assert seen.mean() > 0.99
@@ -50,7 +51,9 @@ def test_every_band_has_a_deviation_and_satpys_identity(scene, translated):
             assert np.nanmax(std) <= 0.11  # of the instrument
         else:
             assert std.attrs["units"] == "K" and 1 < np.nanmin(std) and np.nanmax(std) < 12
-    assert set(np.unique(translated["extrapolated"])) <= {0, 1}
+    flags, bits = translated["extrapolated"], translated["extrapolated_bands"]
+    assert set(np.unique(flags)) <= {0, 1} and bits.attrs["flag_meanings"].split()[0] == "BAND07"
+    np.testing.assert_array_equal(flags == 1, bits > 0)
 
 
 def test_what_is_missing_is_inferred_as_repair_infers_it(scene, translated):

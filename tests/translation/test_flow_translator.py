@@ -1,10 +1,14 @@
 """A trained spectral flow in use: what passes unchanged, distributions, exact inverses, blocks, files, scores."""
 
 import csv
+import re
+import shutil
+from datetime import datetime
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from satxlate_jax import load, read_tile, write_tile
 from satxlate_jax.__main__ import main
@@ -70,8 +74,32 @@ def test_inferred_bands_are_the_law_s_with_the_noise_s_deviation(translator):
 def test_inputs_unlike_the_training_s_are_flagged(translator):
     tile = draw_tile("G17")
     tile["BAND10"][4:8] += 30
-    flags = translator.translate(tile, "G16")["extrapolated"]
+    made = translator.translate(tile, "G16")
+    flags = made["extrapolated"]
     assert flags[4:8].all() and not flags[:4].any() and not flags[8:].any()
+    by_band = flags_by_band(made)
+    np.testing.assert_array_equal(np.any(list(by_band.values()), 0), flags)
+    assert list(by_band) == [name(band) for band in SATELLITES["G16"]]
+    for band in SATELLITES["G17"]:  # what passes is as it was measured
+        assert not by_band[name(band)].any()
+    for band in (11, 12):  # which follow from BAND10
+        assert by_band[name(band)][4:8].all()
+
+
+def flags_by_band(made):
+    """`extrapolated_bands` as other tools read it, by CF 1.8 section 3.5."""
+    variable = made["extrapolated_bands"]
+    masks = dict(zip(variable.attrs["flag_meanings"].split(), variable.attrs["flag_masks"], strict=True))
+    return {band: variable.values.astype(int) & int(mask) != 0 for band, mask in masks.items()}
+
+
+def test_missing_pixels_are_not_flagged(translator):
+    tile = draw_tile("G17")
+    tile["BAND10"][4:8] += 30
+    tile["BAND08"][:6] = np.nan
+    by_band = flags_by_band(translator.translate(tile, "G16"))
+    for band in (11, 12):
+        assert not by_band[name(band)][:6].any() and by_band[name(band)][6:8].all()
 
 
 def test_distributions_and_samples_of_tiles_and_of_arrays(translator):
@@ -185,6 +213,7 @@ def check_file(output, tile, samples):
         if samples:
             assert output[f"{name(band)}_samples"].shape[-3:] == (samples, 300, 300)
     assert set(np.unique(output["extrapolated"])) <= {0, 1}
+    assert list(flags_by_band(output)) == [name(band) for band in SATELLITES["G16"]]
 
 
 def test_files_tell_deviations_flags_and_samples(run, l1g, tmp_path):
@@ -196,6 +225,50 @@ def test_files_tell_deviations_flags_and_samples(run, l1g, tmp_path):
     assert translate(run, l1g, tmp_path / "zarr", "--zarr", "--samples", "2") == 0
     with xr.open_zarr(tmp_path / "zarr" / f"G16_{TILE}.zarr") as output:
         check_file(output.isel(time=0), tile, 2)
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--zarr"])
+def test_a_file_of_some_bands_flags_what_these_say(option, run, tmp_path, capsys):
+    """The flag of all is that of the bands that were asked for; the message names them and how much."""
+    tile = draw_tile("G17", shape=(300, 300))
+    tile["BAND10"][:30] += 60
+    path = tmp_path / relative_path("G17", TILE, tile["time"].values.astype("M8[s]").item())
+    write_tile(tile, path)
+    for bands, share in (("8,10", 0.0), ("8,12", 0.1)):
+        output = tmp_path / bands
+        capsys.readouterr()
+        assert translate(run, path, output, "--bands", bands, option) == 0
+        message = capsys.readouterr().out
+        found = re.findall(r"extrapolated: BAND12 ([\d.]+)% of the pixels", message)
+        assert [float(one) for one in found] == pytest.approx([10.0] * bool(share), abs=2)
+        opened = (
+            xr.open_zarr(output / f"G16_{TILE}.zarr") if "z" in option else xr.open_dataset(next(output.glob("*.nc")))
+        )
+        with opened as made:
+            assert float(made["extrapolated"].mean()) == pytest.approx(share, abs=0.02)
+            assert flags_by_band(made)["BAND12"].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_outputs_of_before_there_were_flags_by_band_stay_and_go_on(run, l1g, tmp_path, capsys):
+    assert translate(run, l1g, tmp_path / "nc") == 0
+    (path,) = (tmp_path / "nc").glob("*.nc")
+    with xr.open_dataset(path, decode_cf=False) as output:
+        before = output.drop_vars("extrapolated_bands").load()
+    before.to_netcdf(path)
+    assert translate(run, l1g, tmp_path / "nc") == 0
+    assert "0 written, 1 already there" in capsys.readouterr().out
+    assert translate(run, l1g, tmp_path / "zarr", "--zarr") == 0
+    store = tmp_path / "zarr" / f"G16_{TILE}.zarr"
+    shutil.rmtree(store / "extrapolated_bands")
+    xr.open_zarr(store, consolidated=False).close()
+    zarr.consolidate_metadata(store, zarr_format=2)
+    later = tmp_path / relative_path("G17", TILE, datetime(2019, 1, 4, 18, 30))
+    tile = draw_tile("G17", shape=(300, 300)).assign_coords(time=np.datetime64("2019-01-04T18:30", "ns"))
+    write_tile(tile, later)
+    assert translate(run, later, tmp_path / "zarr", "--zarr") == 0
+    with xr.open_zarr(store) as output:
+        assert (output["complete"] >= 0).all() and output.sizes["time"] == 2 and "extrapolated_bands" not in output
+        assert np.isfinite(output["BAND12"]).all()
 
 
 def test_scores_tell_how_sure_it_is(run, l1g, tmp_path):

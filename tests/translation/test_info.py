@@ -64,10 +64,29 @@ def test_a_translation_says_what_it_is(tmp_path, capsys):
     assert f"from {source.name}, by run 'flow_run', step 6" in text and f"{path.name}: G16 ABI bands" in text
     assert re.search(r"\n  8 \(6.19 um\): passed on, mean 2\d\d.* K, standard deviation [\d.]+ K\n", text)
     assert re.search(r"\n  11 \(8.5 um\): inferred, mean ", text)
-    (share,) = re.findall(r"extrapolated ([\d.]+)%", text)
+    (share,) = re.findall(r", extrapolated ([\d.]+)%$", text, re.MULTILINE)[-1:]
+    assert float(re.findall(r" 12 \(9.61 um\): .*, extrapolated ([\d.]+)%", text)[0]) == pytest.approx(10, abs=1.5)
+    assert not re.search(r"passed on, .*extrapolated", text)
     with xr.open_dataset(path) as made:
         assert float(share) == pytest.approx(100 * float(made["extrapolated"].mean()), abs=0.06) and float(share) > 9
         assert f"surprise of the measurements: {float(made['surprise'].mean()):.1f} bits" in text
+
+
+def test_a_tile_says_which_bands_it_holds(tmp_path, capsys):
+    tile = draw_tile("G17", shape=(300, 300))
+    tile["BAND10"][:75] = np.nan
+    path = tmp_path / relative_path("G17", TILE, tile["time"].values.astype("M8[s]").item())
+    write_tile(tile, path)
+    first, *lines = told(capsys, path).splitlines()
+    assert first == f"{path.name}: G17 (ABI), tile {TILE}, 2019-01-03T18:30Z, 300x300 pixels" and len(lines) == 16
+    held = [int(line.split()[0]) for line in lines if "not there" not in line]
+    assert held == [2, 8, 10] and lines[9].endswith(", 25.0% missing")
+    mean = float(tile["BAND08"].mean())
+    assert float(re.search(r"mean ([\d.]+) K, 0.0% missing", lines[7])[1]) == pytest.approx(mean, abs=0.06)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert main(["info", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and path.name in error
 
 
 @pytest.mark.parametrize(
