@@ -1,6 +1,7 @@
 """GeoNEX L1G tiles as a TFDS data set of patches; README.md beside this file describes it."""
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import itertools
@@ -8,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def _remove_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
+def _say_last(lines: Iterable[str]) -> None:
+    """Print lines; in `tfds build`, which goes on to print what the data set is, at the very end."""
+    text = "\n".join(lines)
+    if "tensorflow_datasets.scripts.cli.build" in sys.modules:
+        atexit.register(print, text)
+    else:
+        print(text)
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """GeoNEX L1G patches of one satellite."""
 
@@ -162,7 +172,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             missing=MISSING,
             selection=selection.as_json(),
         )
-        return self.dataset_info_from_configs(features=features, metadata=metadata)
+        known = self.get_metadata()
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=known.description.partition("\n## ")[0],  # the rest of README.md is how to build it
+            citation=known.citation,
+            homepage="https://data.nas.nasa.gov/geonex/geonexdata/",
+            features=features,
+            metadata=metadata,
+        )
 
     def download_and_prepare(self, *, download_config: Any = None, **options: Any) -> None:
         """Looks into the archive before the first folder is made, then does as tfds does."""
@@ -184,8 +202,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         made = [] if data_dir.exists() else [data_dir]
         try:
             super().download_and_prepare(download_config=download_config, **options)
-            for line in getattr(self, "_told", ()):  # last, where it is read; tfds says much
-                print(line)
         except InputError:
             ours, downloads = Path(self.data_path).parents[1], data_dir / "downloads"
             _remove_empty(downloads / "extracted", downloads, ours / self.builder_config.name)
@@ -193,6 +209,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 (ours / ".config" / "metadata.json").unlink(missing_ok=True)
             _remove_empty(ours / ".config", ours, *made)
             raise
+        if hasattr(self, "_manifest"):
+            _say_last(self._describe_build())
 
     def _is_left_out(self, root: Path) -> bool:
         """True where all configurations are to be built, and the archive holds only other satellites."""
@@ -262,11 +280,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for name, content in tables.items():
             (folder / name).write_text(json.dumps(content, indent=1))
         (folder / manifest.FILES).write_text("".join(f"{path.name}\n" for path in sorted(self._chosen.paths)))
-        self._told = [f"{self._manifest.summary()}; {folder / manifest.NAME} tells of each", *self._describe_splits()]
         return splits
 
-    def _describe_splits(self) -> Iterator[str]:
-        """The days or tiles of each split; of an empty one why, and the command that fills it."""
+    def _describe_build(self) -> Iterator[str]:
+        """What became of the files; each split's days or tiles; why a split is empty, and the command that helps."""
+        yield f"{self._manifest.summary()}; {self.data_path / manifest.NAME} tells of each"
         built = self._manifest.as_json()
         for split, counts in built["splits"].items():
             if groups := counts[f"{self.builder_config.selection.split_by}s"]:
