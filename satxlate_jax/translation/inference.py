@@ -23,7 +23,7 @@ from satxlate_jax.models.network import noise_at_places
 from satxlate_jax.models.spectral_flow import Distribution, SpectralFlow
 from satxlate_jax.models.translator import Translator
 
-BLOCK = 700
+BLOCK = 704
 """Largest side of a block, pixels: 0.5 to 0.8 GB at the published width (measured)."""
 
 RAMP = 32
@@ -107,11 +107,18 @@ def cut_axis(size: int, block: int, rim: int, stride: int = 1) -> tuple[list[tup
     """
     if size <= block:
         return [(0, np.ones(size, np.float32))], size
-    length = block // stride * stride
-    rim = -(-rim // stride) * stride
-    advance = (length - 2 * rim - RAMP) // stride * stride
-    if advance < stride:
+
+    def advance_of(length: int) -> int:
+        return (length - 2 * rim - RAMP) // stride * stride
+
+    longest = block // stride * stride
+    if advance_of(longest) < stride:
         raise InputError(f"blocks of {block} pixels are too small: the network sees {rim} pixels to each side")
+    further = -(-(size - longest) // advance_of(longest))
+    # the shortest blocks that, of this number, reach the end: less is computed twice
+    lengths = range(stride, longest + 1, stride)
+    length = next(length for length in lengths if length + further * advance_of(length) >= size)
+    advance = advance_of(length)
     pixels, total, blocks = np.arange(length) + 0.5, np.zeros(size), []
     for start in range(0, size - length + advance, advance):
         start = min(start, size - length)
@@ -182,7 +189,8 @@ def _apply(
         padded = np.pad(x[group], ((0, 0), *sides, (0, 0)), mode="reflect" if margin else "edge")
         y = apply_in_blocks(apply, padded, block or max(padded.shape[1:3]), radius, stride, coarser)
         outputs.append(y[:, rows, columns])
-    return np.concatenate(outputs)[: len(x)]
+    whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)  # a copy can take as long as the network
+    return whole[: len(x)]
 
 
 def run_network(
