@@ -307,16 +307,16 @@ class FlowTranslator(TileTranslator):
         found = draws[0] if draws else program.distribution(images, source, target)
         fields = [denormalize(found.mean, center, scale), found.std.astype(np.float64) * scale]
         fields += [denormalize(draw.sample, center, scale) for draw in draws]
-        for field in fields:
+        for field in fields if missing.any() else ():
             field[missing] = np.nan
-        copied, bands = self.network.copied(source, target), self.bands(source)
-        for ours, theirs in copied:
-            passed = x[..., ours]
-            noise = np.where(np.isfinite(passed), bands[ours].noise, np.nan)
-            for number, field in enumerate(fields):
-                field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
-        drawn, passed = np.stack(fields[2:], 1) if draws else None, [place for _, place in copied]
-        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, copied=passed)
+        copied = self.network.copied(source, target)
+        ours, theirs = ([pair[side] for pair in copied] for side in (0, 1))
+        passed = x[..., ours]
+        noise = np.where(np.isfinite(passed), [self.bands(source)[place].noise for place in ours], np.nan)
+        for number, field in enumerate(fields):
+            field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
+        drawn = np.stack(fields[2:], 1) if draws else None
+        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, copied=theirs)
 
     def _with_angles(
         self, x: np.ndarray, source: str, tiles: Sequence[xr.Dataset] = (), layouts: Sequence[Layout] = ()
