@@ -21,13 +21,15 @@ def list_some(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def seen_groups(metadata: Mapping[str, Any]) -> list[str]:
-    """The days or tiles that a run was trained on or validated on; none where its checkpoint does not tell all."""
+def seen_groups(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The days or tiles that a run has seen, by split; none where its checkpoint does not tell all."""
     splits = metadata.get("splits", {}).values()
-    if metadata["config"].get("init_from") or not all(groups.get("train") for groups in splits):
-        return []
-    found = (groups.get(split, ()) for groups in splits for split in ("train", "validation"))
-    return sorted(set(chain.from_iterable(found)))
+    if not splits or metadata["config"].get("init_from") or not all(groups.get("train") for groups in splits):
+        return {}
+    seen = {
+        split: {*chain.from_iterable(groups.get(split, ()) for groups in splits)} for split in ("train", "validation")
+    }
+    return {"train": sorted(seen["train"]), "validation": sorted(seen["validation"] - seen["train"])}
 
 
 def of_band(satellite: str, number: int) -> str:

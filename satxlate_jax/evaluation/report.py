@@ -214,14 +214,13 @@ def headline(results: Results) -> str:
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
     if not math.isnan(share := results.extrapolated):
         sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
-    if results.seen:
-        (groups, count), of = results.seen, _count(len(results.files), "scored file")
-        seen = "No scored file is of a day or tile of the run's training or validation."
-        if count:
-            seen = (
-                f"{count} of {of} are of days or tiles that the run was trained or validated on: {list_some(groups)}."
-            )
-        sentences.append(seen)
+    told = {"train": "training", "validation": "validation, by which standard deviations are calibrated"}
+    seen = {split: found for split, found in results.seen.items() if found[1]}
+    for split, (groups, count) in seen.items():
+        of = _count(len(results.files), "scored file")
+        sentences.append(f"{count} of {of}: days or tiles of the run's {told[split]} ({list_some(groups)}).")
+    if results.seen and not seen:
+        sentences.append("No scored file is of a day or tile of the run's training or validation.")
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
     return " ".join(sentences)

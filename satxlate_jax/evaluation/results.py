@@ -187,16 +187,16 @@ class Results:
         return float(n.get(FLAGS[0], 0) / n[ALL]) if n.index.isin(FLAGS).any() else math.nan
 
     @property
-    def seen(self) -> tuple[list[str], int] | None:
-        """The days or tiles scored that the run was trained or validated on, and their files; None if that is unknown.
+    def seen(self) -> dict[str, tuple[list[str], int]]:
+        """Split -> the days or tiles scored that the run knows from there, and their files; {} if that is unknown.
 
         A file counts where its day or its tile is among those that data sets were split by.
         """
-        if not (known := {*self.about.get("seen", ())}):
-            return None
-        files = filter(None, map(parse_name, dict(self.files)))
-        found = [known & {file.day, file.tile} for file in files]
-        return sorted(set[str]().union(*found)), sum(map(bool, found))
+        files, seen = [file for file in map(parse_name, dict(self.files)) if file], {}
+        for split, groups in self.about.get("seen", {}).items():
+            found = [{file.day, file.tile} & {*groups} for file in files]
+            seen[split] = sorted(set[str]().union(*found)), sum(map(bool, found))
+        return seen
 
     @property
     def shown_methods(self) -> list[str]:
@@ -311,7 +311,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     made_of |= {"resolution_km": comparison.resolution_km, "methods": list(results.methods), "samples": results.samples}
     made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
     about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
-    about["seen"] = results.about.get("seen", [])
+    about["seen"] = results.about.get("seen", {})
     arrays = {"about": np.array(json.dumps(about))}
     places = {name: index for index, (name, _) in enumerate(results.files)}
     for (file, group, method, band), row in zip(results.sums.index, results.sums.to_numpy(), strict=True):

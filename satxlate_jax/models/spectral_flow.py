@@ -387,7 +387,10 @@ class SpectralFlow(EqualByStructure):
             part = params["adopted"][source][target]
             mean, std = self.infer(params, x, source, target, part)
             sample = None if z is None else self.infer(params, x, source, target, part, z)[0]
-            return Distribution(mean, std + adapter_std, jnp.full(mean.shape, not responds_alike), sample)
+            # no training gave these bands alone: what is inferred from them was never calibrated
+            passed = np.isin(self.axis.of_satellite(target), pattern)
+            unlike = jnp.broadcast_to(~passed | (not responds_alike), mean.shape)
+            return Distribution(mean, std + adapter_std, unlike, sample)
         filled, unlike = self.base(params, y, angles, pattern, known)
         means, sigma = self.coefficients(params, filled, pattern)
         mean, std = self.moments(params, filled, unlike, means, sigma, pattern)

@@ -52,6 +52,7 @@ EXTRAPOLATED = {
     "flag_meanings": "within_training_domain extrapolated",
 }
 
+PASSED_ON = "as the source measured it"
 EXTRAPOLATED_BANDS = "extrapolated_bands"
 FAR_TITLE = "bands whose inputs are unlike those of the training: their standard deviations are not calibrated"
 
@@ -86,7 +87,7 @@ def select_variables(made: xr.Dataset, names: Collection[str]) -> xr.Dataset:
     bits = made[EXTRAPOLATED_BANDS]
     wanted = [name in names for name in bits.attrs["flag_meanings"].split()] @ bits.attrs["flag_masks"]
     is_far = (bits.fillna(0).astype(np.int32) & wanted) != 0
-    return chosen.assign(extrapolated=is_far.astype(np.int8).assign_attrs(EXTRAPOLATED))
+    return chosen.assign(extrapolated=is_far.astype(np.int8).drop_attrs().assign_attrs(EXTRAPOLATED))
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
@@ -315,7 +316,7 @@ def describe_std(band: Band, satellite: str, title: str) -> dict[str, Any]:
 
 def describe_band(band: Band, satellite: str, passed_on: bool = False) -> dict[str, Any]:
     """The attributes of a synthesised band, or one that is `passed_on`: CF's and satpy's, wavelength (um), range."""
-    origin = "as the source measured it" if passed_on else "synthesised"
+    origin = PASSED_ON if passed_on else "synthesised"
     title = _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}")
     limits = np.array(band.valid_range, np.float32)
     return band_attributes(satellite, band) | {"long_name": title, "valid_range": limits}

@@ -20,7 +20,7 @@ from satxlate_jax.l1g.isolation import Failure, read_isolated
 from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
-from satxlate_jax.translation.band_stacking import extrapolated_shares
+from satxlate_jax.translation.band_stacking import PASSED_ON, extrapolated_shares
 from satxlate_jax.translation.filling import FLAGS
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
 
@@ -105,7 +105,6 @@ def describe_translation(path: str) -> list[str]:
         "bands",
     ]
     far = extrapolated_shares(tile)
-    passed = {network.bands[target][position] for _, position in network.copied(source, target)}
     for number in (number for number in network.bands[target] if f"BAND{number:02d}" in tile):
         band, values = get_satellite(target).band(number), tile[f"BAND{number:02d}"]
         spread = next(
@@ -113,7 +112,7 @@ def describe_translation(path: str) -> list[str]:
         )
         about = "all missing" if bool(values.isnull().all()) else _mean(values, band)
         about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{_unit(band)}"
-        origin = "passed on" if number in passed else "inferred"
+        origin = "passed on" if PASSED_ON in values.attrs.get("long_name", "") else "inferred"
         if "filled" in tile:
             filled = (tile["filled"].values >> network.bands[target].index(number)) % 2
             origin = f"measured, {filled.mean():.1%} of the pixels filled"

@@ -151,6 +151,10 @@ class OutputFolder:
     def plan(self, sources: Sequence[Path]) -> None:
         """Take in all inputs before the first is translated."""
 
+    def holds(self, source: Path) -> bool:
+        """Tell if there is any output of an input, which another translation replaces."""
+        return False
+
 
 def is_made_by(translator: TileTranslator, path: Path, names: Collection[str], **attributes: str) -> bool:
     """Tell if a file is a translation by this checkpoint with these variables and attributes; '' is also none."""
@@ -176,6 +180,10 @@ class NetcdfFolder(OutputFolder):
     def path(self, source: Path) -> Path:
         """The file of an input's translation."""
         return self.folder / f"{source.stem}_{self.to}.nc"
+
+    def holds(self, source: Path) -> bool:
+        """As of other folders."""
+        return self.path(source).exists()
 
     def is_complete(self, source: Path) -> bool:
         """Tell if an input's translation is there, by this checkpoint and with these options."""

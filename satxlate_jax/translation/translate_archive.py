@@ -167,6 +167,10 @@ def translate_files(
     sink.plan(files)
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
     waiting = [file for file in looked_at if options.overwrite or not sink.is_complete(file)]
+    if stale := sum(map(sink.holds, waiting if not options.overwrite else ())):
+        tqdm.write(
+            f"{stale} of {len(waiting)} outputs there are by another checkpoint or other options: they are replaced"
+        )
     others = [name for name in translator.satellites if options.repair or name != translator.domain(options.to)]
     bands = {get_satellite(name).name: tuple(band.number for band in translator.bands(name)) for name in others}
     read = partial(read_input, bands=bands, resolution_km=options.resolution_km)

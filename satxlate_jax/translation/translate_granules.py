@@ -64,6 +64,14 @@ def translate_granules(
             unread |= {granule.band for granule in scan.granules if granule.band} - {*bands}
             with local_files(needed, str(options.output)) as files:
                 scene, faults = open_scan(needed, files, bands)
+                absent = {*bands} - {granule.band for granule in needed.granules if granule.name not in faults}
+                if absent and None not in {granule.band for granule in needed.granules}:
+                    lacking = (
+                        f"{scan.title} lacks band {', '.join(map(str, sorted(absent)))}, which the run was trained with"
+                    )
+                    tqdm.write(
+                        f"{lacking}: more is inferred, by less, and all that is inferred is flagged as extrapolated"
+                    )
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")

@@ -101,7 +101,7 @@ def test_a_standard_deviation_is_judged_with_its_flags_apart(results):
     mean = (float(inside["crps"]) + float(flagged["crps"])) / 2
     assert float(total["crps"]) == pytest.approx(mean, rel=1e-5) and total["n"] == str(2 * 90_000)
     assert "The model flags 50.0% of the pixels as extrapolated." in headline(results[0])
-    seen = "1 of 2 scored files are of days or tiles that the run was trained or validated on: 2019-032."
+    seen = "1 of 2 scored files: days or tiles of the run's training (2019-032)."
     assert seen in headline(results[0]) and seen in headline(read_sums(results[1]))
     copied = groups["all", "band_copy", 13]
     assert float(copied["mae"]) == float(copied["crps"]) == pytest.approx(0, abs=1e-4)

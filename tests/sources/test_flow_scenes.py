@@ -7,6 +7,7 @@ import xarray as xr
 
 from configs.base_flow import use_flow
 from satxlate_jax import load, read_scene
+from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite, published_statistics
@@ -54,6 +55,20 @@ def test_every_band_has_a_deviation_and_satpys_identity(scene, translated):
     flags, bits = translated["extrapolated"], translated["extrapolated_bands"]
     assert set(np.unique(flags)) <= {0, 1} and bits.attrs["flag_meanings"].split()[0] == "BAND07"
     np.testing.assert_array_equal(flags == 1, bits > 0)
+
+
+def test_a_missing_granule_is_told_of_and_what_it_leaves_is_flagged(tmp_path, capsys):
+    """Its band is no longer passed on; nothing that is inferred from fewer bands than in training was calibrated."""
+    assert main(["translate", "--checkpoint", PRETRAINED, "--to", "G16", "--output", str(tmp_path), *GRANULES]) == 0
+    told = capsys.readouterr().out
+    assert "lacks band 16, which the run was trained with" in told and "BAND16 100.0%" in told
+    (path,) = tmp_path.glob("*.nc")
+    assert main(["info", str(path)]) == 0
+    told = capsys.readouterr().out
+    for number in (7, 8, 9, 10, 12, 16):
+        line = next(line for line in told.splitlines() if line.startswith(f"  {number} ("))
+        passed = number in (8, 9, 10)
+        assert ("passed on" in line) == passed and ("extrapolated" not in line) == passed
 
 
 def test_what_is_missing_is_inferred_as_repair_infers_it(scene, translated):

@@ -66,7 +66,9 @@ def test_started_again_it_makes_only_what_is_missing(run, tiles, tmp_path, capsy
     assert first.stat().st_mtime_ns == before and sorted(output.iterdir()) == [first, second]
     assert "1 written, 1 already there" in capsys.readouterr().out
     assert translate(run, output, tiles, "--samples", "2", "--bands", "12") == 0  # what is there lacks the spread
-    assert "2 written, 0 already there" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 of 2 outputs there are by another checkpoint or other options: they are replaced" in told
+    assert "2 written, 0 already there" in told
     assert translate(run, output, tiles, "--samples", "2", "--bands", "12") == 0
     assert "0 written, 2 already there" in capsys.readouterr().out
     assert translate(run, output, tiles, "--bands", "12") == 0  # the mean of two draws is another number

@@ -246,6 +246,7 @@ def test_a_file_of_some_bands_flags_what_these_say(option, run, tmp_path, capsys
         )
         with opened as made:
             assert float(made["extrapolated"].mean()) == pytest.approx(share, abs=0.02)
+            assert "flag_values" in made["extrapolated"].attrs and "flag_masks" not in made["extrapolated"].attrs
             assert flags_by_band(made)["BAND12"].mean() == pytest.approx(0.1, abs=0.02)
 
 
