@@ -56,7 +56,7 @@ COMMANDS = [
 ]
 # what an option that is a path puts in its place in --help, and what one that is none does
 PLACES = {"DIR", "ROOT", "RUN", "OUT", "FILE", "FILE.png", "CSV", "NC", "YAML", "INPUT", "PART", "CHECKPOINT"}
-PLACES |= {"G16,G17 | LIST.csv", "RUN|FILE.nc"}
+PLACES |= {"G16,G17 | LIST.csv", "RUN|FILE.hdf|FILE.nc"}
 NAME = "a [1]*? b"
 
 
