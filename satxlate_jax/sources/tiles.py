@@ -7,7 +7,7 @@ import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.isolation import Failure, IsolatedCalls
 from satxlate_jax.l1g.reader import write_tile
-from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans
+from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url
 from satxlate_jax.sources.gridding import GriddedScan, estimate_cover, grid_scan
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, reader_bands, scene_bands
 
@@ -35,6 +35,7 @@ MANIFEST = "manifest.json"
 _JOBS = ".tiles-jobs"  # folder of what running jobs did
 _TIMEOUT, _MEMORY = 3600.0, 8 * 1024**3  # of one row of tiles of one scan
 _TILE_BYTES = 3_000_000  # of a tile with all bands, about
+_LOOKED_AT = 20  # scans that --dry_run opens
 _IN_VIEW = 80.0  # degrees of view zenith angle at a tile's centre
 
 
@@ -80,7 +81,10 @@ def main(options: argparse.Namespace) -> int:
     # of a smaller scan the number of tiles is not known before it is read
     is_known = bool(options.tiles) or any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
     if options.dry_run:
-        print("\n".join(f"{scan.title}: {len(scan.granules)} files" for scan in scans))
+        wanted = sorted({tile for task in tasks for tile in task.tiles})
+        for number, scan in enumerate(scans):
+            covers = "" if is_known or number >= _LOOKED_AT else _describe_cover(scan, wanted)
+            print(f"{scan.title}: {len(scan.granules)} files{covers}")
         few = " (all that the satellite sees; a scan of a part of the disk covers few of them)"
         few = "" if is_known or options.region else few
         count = f"{len(scans)} scan{'s' * (len(scans) > 1)}, at most {tiles} tile{'s' * (tiles != 1)}{few}"
@@ -100,6 +104,21 @@ def main(options: argparse.Namespace) -> int:
         reason = f"the first reason: {problems[0]['input']} {problems[0]['reason']}" if problems else "none is in view"
         raise InputError(f"no tile was made; {reason}")
     return 0
+
+
+def _describe_cover(scan: Scan, tiles: Iterable[str]) -> str:
+    """The tiles that a scan shows some of, and how much, by one of its granules; nothing where that is not here."""
+    one = replace(scan, granules=scan.granules[:1])
+    if is_url(one.granules[0].place):
+        return ""
+    try:
+        with local_files(one) as files:
+            first = next(iter(scene_bands(open_scan(one, files)[0])[1].values()))
+            covers = {tile: estimate_cover(first, tile) for tile in tiles}
+    except InputError as error:
+        return f"; {error}"
+    shown = sorted((tile for tile in covers if covers[tile] > 0), key=lambda tile: -covers[tile])
+    return f"; covers {', '.join(f'{tile} by {covers[tile]:.0%}' for tile in shown) or 'none of them'}"
 
 
 def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) -> tuple[str, ...] | None:

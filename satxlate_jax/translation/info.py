@@ -138,6 +138,8 @@ def main(options: argparse.Namespace) -> None:
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
+    if is_run and not what.startswith(PRETRAINED) and not Path(what, "checkpoints").is_dir():
+        raise InputError(f"'{what}' is not a run: it has no checkpoints; name a run's folder, or one file")
     describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation
     print("\n".join(describe(what)))
 

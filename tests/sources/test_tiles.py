@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,10 @@ def test_a_region_with_western_longitudes(granules, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "1 scan, at most 1 tile, " in out and not (tmp_path / "out").exists()
     assert main(["tiles", str(granules), "--dry_run", "--output", str(tmp_path / "out")]) == 0
-    assert "a scan of a part of the disk covers few of them" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "a scan of a part of the disk covers few of them" in out
+    tiles, shares = zip(*re.findall(r"(h\d\dv\d\d) by (\d+)%", out), strict=True)
+    assert tiles[0] == "h09v03" and len(tiles) < 20 and list(map(int, shares)) == sorted(map(int, shares), reverse=True)
 
 
 def test_a_damaged_granule_costs_its_band(granules, tmp_path):
