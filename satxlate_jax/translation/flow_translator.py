@@ -162,7 +162,7 @@ class FlowTranslator(TileTranslator):
 
         Of an instrument that the run knows (GOES-18 for GOES-16) it is as good as that. Of another one, those of its
         bands count that have a wavelength of the run's; what they leave is inferred at each scale from the bands that
-        are there (models/band_covariance.py), and all is marked `extrapolated` where responses differ.
+        are there (models/band_covariance.py) and marked as extrapolated, as all bands are where responses differ.
         """
         if not self.can_adopt(satellite, as_instrument=True):
             raise InputError(f"run '{self.run}' has no use for {satellite}: it knows it, or shares no band with it")
