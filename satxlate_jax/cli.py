@@ -22,6 +22,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def list_some(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises InputError, and names a misspelt option before what is then missing."""
 

@@ -1,11 +1,12 @@
 """The card of a run: what it is, line by line, for `satxlate info` and for TensorBoard."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from satxlate_jax.cli import list_some
 from satxlate_jax.instruments import get_satellite
 
 ROUNDING = 1e-5  # K or reflectance: of a band that passes to another instrument and back
@@ -16,20 +17,13 @@ _PENDING = "none yet: standard deviations are fitted after the last step; finish
 _NONE = "none: the spread of an ensemble's members (--samples) is no error bar"
 
 
-def list_some(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def seen_groups(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The days or tiles that a run has seen, by split; none where its checkpoint does not tell all."""
+def data_splits(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The days or tiles that a run was trained on, and others that it was validated on; {} where not all are known."""
     splits = metadata.get("splits", {}).values()
-    if not splits or metadata["config"].get("init_from") or not all(groups.get("train") for groups in splits):
+    if not splits or metadata["config"].get("init_from") or not all(split.get("train") for split in splits):
         return {}
-    seen = {
-        split: {*chain.from_iterable(groups.get(split, ()) for groups in splits)} for split in ("train", "validation")
-    }
-    return {"train": sorted(seen["train"]), "validation": sorted(seen["validation"] - seen["train"])}
+    train, validation = ({*chain(*(split.get(name, ()) for split in splits))} for name in ("train", "validation"))
+    return {"train": sorted(train), "validation": sorted(validation - train)}
 
 
 def of_band(satellite: str, number: int) -> str:
@@ -85,9 +79,8 @@ def _describe_data(metadata: Mapping[str, Any]) -> Iterator[str]:
         some = [f"{name} {value}" for name, value in chosen.items() if value != "null"] or ["all times and tiles"]
         files = found.get("the number of files", "an unknown number").split(",")[0]
         yield f"  {satellite}: files {files}; {', '.join(splits)}; {', '.join(some)}"
-        for split, groups in metadata.get("splits", {}).get(satellite, {}).items():
-            if groups:
-                yield f"    {split}: {list_some(groups)}"
+        for split, days_or_tiles in metadata.get("splits", {}).get(satellite, {}).items():
+            yield f"    {split}: {list_some(days_or_tiles)}"
     if not metadata.get("data"):
         yield "  not told by this checkpoint"
 

@@ -21,14 +21,13 @@ from tqdm import tqdm
 from geonex_l1g import tfds_writer
 from satxlate_jax.archive.catalog import TileFile, find_tiles
 from satxlate_jax.atomic import PlainPath
-from satxlate_jax.cli import InputError, user_path
+from satxlate_jax.cli import InputError, list_some, user_path
 from satxlate_jax.dataset import manifest, statistics
 from satxlate_jax.dataset.records import MISSING, scale_and_offset, write_record_index
 from satxlate_jax.dataset.selection import Selection, choose_files, describe_build, patch_offsets
 from satxlate_jax.dataset.tile_patches import TileReader
 from satxlate_jax.geometry import PIXELS
 from satxlate_jax.instruments import SATELLITES
-from satxlate_jax.run_card import list_some
 
 
 class _OneLineErrors(app.ExceptionHandler):
@@ -229,10 +228,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         selection = self.builder_config.selection
         self._root, self._chosen = root, choose_files(selection, root)
         if empty := self._chosen.empty:
-            options = selection.chosen_options() | dict(empty.instead)
-            place = {"root": os.path.abspath(root), "again": True}
-            hint = describe_build(self.builder_config.name, options, self.data_dir_root, **place)
-            how = f": {hint}" if empty.instead else ""
+            how = f": {self._build_command(**empty.instead)}" if empty.instead else ""
             logging.warning("no file falls into split %s: %s%s", " and ".join(empty.names), empty.reason, how)
 
     def _warn_of_new_files(self, root: Path) -> None:
@@ -293,9 +289,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             how = f"; build it so: {self._build_command(**noted['instead'])}" if noted["instead"] else ""
             yield f"split {split} is empty: {noted['reason']}{how}"
 
-    def _build_command(self, **options: Any) -> str:
+    def _build_command(self, *, again: bool = True, **options: Any) -> str:
+        """What builds this data set from these files with other options; `again`, where it is there by now."""
         chosen = self.builder_config.selection.chosen_options() | options
-        place = {"root": os.path.abspath(self._root), "again": True}
+        place = {"root": os.path.abspath(self._root), "again": again}
         return describe_build(self.builder_config.name, chosen, self.data_dir_root, **place)
 
     def _template(self, split: str) -> tfds.core.ShardedFileTemplate:
@@ -329,12 +326,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not held:
             return "are 'bands' right?"
         split_by = dict(self._chosen.empty.instead) if self._chosen.empty else {}
-        options = self.builder_config.selection.chosen_options() | split_by | held
-        command = describe_build(
-            self.builder_config.name, options, self.data_dir_root, root=os.path.abspath(self._root)
-        )
-        bands = ", ".join(map(str, held["bands"]))
-        return f"no patch holds all bands, most files hold bands {bands} of {options['satellite']}: {command}"
+        bands, satellite = ", ".join(map(str, held["bands"])), self.builder_config.selection.satellite
+        command = self._build_command(again=False, **split_by, **held)
+        return f"no patch holds all bands, most files hold bands {bands} of {satellite}: {command}"
 
     def _generate_examples(self, split: str, files: Sequence[TileFile]) -> Iterator[tuple[str, bytes]]:
         for _, outcome in self._reader.map(tqdm(files, desc=f"{split} tiles", unit="tile", disable=None)):

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL.Image import Dither, Quantize
 
 from satxlate_jax import __version__, atomic
-from satxlate_jax.cli import InputError
+from satxlate_jax.cli import InputError, list_some
 from satxlate_jax.evaluation import plots
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
 from satxlate_jax.evaluation.diagnostics import FLAGS
@@ -27,7 +27,6 @@ from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, compare, rank_methods
 from satxlate_jax.instruments import get_satellite
-from satxlate_jax.run_card import list_some
 from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
@@ -214,16 +213,23 @@ def headline(results: Results) -> str:
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
     if not math.isnan(share := results.extrapolated):
         sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
-    told = {"train": "training", "validation": "validation, by which standard deviations are calibrated"}
-    seen = {split: found for split, found in results.seen.items() if found[1]}
-    for split, (groups, count) in seen.items():
-        of = _count(len(results.files), "scored file")
-        sentences.append(f"{count} of {of}: days or tiles of the run's {told[split]} ({list_some(groups)}).")
-    if results.seen and not seen:
-        sentences.append("No scored file is of a day or tile of the run's training or validation.")
+    sentences += _overlap(results)
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
     return " ".join(sentences)
+
+
+def _overlap(results: Results) -> list[str]:
+    """Which of the scored files the run was trained on or validated on, in words; nothing where that is not known."""
+    words = {"train": "training", "validation": "validation, by which standard deviations are calibrated"}
+    found = {split: common for split, common in results.files_in_splits.items() if common[0]}
+    if results.splits and not found:
+        return ["No scored file is of a day or tile of the run's training or validation."]
+    total = _count(len(results.files), "scored file")
+    return [
+        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names)})."
+        for split, (count, names) in found.items()
+    ]
 
 
 def list_bands(numbers: Sequence[int]) -> str:

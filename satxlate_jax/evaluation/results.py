@@ -101,13 +101,13 @@ class Results:
     """Results of an evaluation.
 
     The sums are rows labelled `LABELS` with the columns `metrics.SUMS`, of all files and of each. What was read from a
-    file is `about` its `format`, its `part` (number, count), what it is `made_of`, the same in all parts, and the
-    days or tiles that the run has `seen` in training and validation, where known.
+    file is `about` its `format`, its `part` (number, count), and what it is `made_of`, the same in all parts.
     """
 
     comparison: Comparison
     methods: Sequence[str]  # the model first, then the baselines
     samples: int = 0  # ensemble members
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)  # days or tiles of the run's, as far as known
     sums: pd.DataFrame = field(default_factory=empty_sums)
     distributions: dict[tuple[str, str, int], Any] = field(default_factory=dict)  # (kind of `_KINDS`, method, band) ->
     files: list[tuple[str, str]] = field(default_factory=list)  # the scored ones and what they were compared with
@@ -187,16 +187,11 @@ class Results:
         return float(n.get(FLAGS[0], 0) / n[ALL]) if n.index.isin(FLAGS).any() else math.nan
 
     @property
-    def seen(self) -> dict[str, tuple[list[str], int]]:
-        """Split -> the days or tiles scored that the run knows from there, and their files; {} if that is unknown.
-
-        A file counts where its day or its tile is among those that data sets were split by.
-        """
-        files, seen = [file for file in map(parse_name, dict(self.files)) if file], {}
-        for split, groups in self.about.get("seen", {}).items():
-            found = [{file.day, file.tile} & {*groups} for file in files]
-            seen[split] = sorted(set[str]().union(*found)), sum(map(bool, found))
-        return seen
+    def files_in_splits(self) -> dict[str, tuple[int, list[str]]]:
+        """Split -> how many scored files are of its days or tiles, and of which; {} where splits are not known."""
+        files = [file for file in map(parse_name, dict(self.files)) if file]
+        found = {split: [{file.day, file.tile} & {*names} for file in files] for split, names in self.splits.items()}
+        return {split: (sum(map(bool, common)), sorted(set().union(*common))) for split, common in found.items()}
 
     @property
     def shown_methods(self) -> list[str]:
@@ -310,8 +305,7 @@ def write_sums(results: Results, run: str, step: int, folder: Path, part: tuple[
     made_of = {"run": run, "step": step, **asdict(comparison.task), "truth": comparison.truth}
     made_of |= {"resolution_km": comparison.resolution_km, "methods": list(results.methods), "samples": results.samples}
     made_of["fitted_on"] = hashlib.sha256("\n".join(fitted).encode()).hexdigest()
-    about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part}
-    about["seen"] = results.about.get("seen", {})
+    about = {"format": FORMAT, "made_of": made_of, "files": results.files, "part": part, "splits": results.splits}
     arrays = {"about": np.array(json.dumps(about))}
     places = {name: index for index, (name, _) in enumerate(results.files)}
     for (file, group, method, band), row in zip(results.sums.index, results.sums.to_numpy(), strict=True):
@@ -342,7 +336,8 @@ def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Results:
     made_of = about["made_of"]
     made_of.setdefault("resolution_km", 2.0)  # of before there was another
     task = Task(made_of["source"], tuple(made_of["source_bands"]), made_of["target"], tuple(made_of["target_bands"]))
-    results = Results(Comparison(task, made_of["truth"], {}), made_of["methods"], made_of["samples"], about=about)
+    comparison, splits = Comparison(task, made_of["truth"], {}), about.get("splits", {})
+    results = Results(comparison, made_of["methods"], made_of["samples"], splits, about=about)
     results.files = [(source, truth) for source, truth in about["files"]]
     if unknown := [name for pair in results.files for name in pair if parse_name(name) is None]:
         raise ValueError(f"'{unknown[0]}' is no name of an L1G file")

@@ -25,7 +25,7 @@ from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.isolation import overlap
 from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
-from satxlate_jax.run_card import seen_groups
+from satxlate_jax.run_card import data_splits
 from satxlate_jax.translation.finer_pixels import FITTED_KM
 from satxlate_jax.translation.translate import TileTranslator
 
@@ -94,8 +94,8 @@ def evaluate(
     methods = [MODEL, *[COARSE] * (comparison.resolution_km < FITTED_KM), *(baseline.name for baseline in baselines)]
     # times of one tile follow each other
     cases = sorted(comparison.cases, key=lambda case: (case.source.tile, case.source.time))
-    about = {"seen": seen_groups(translator.metadata)}
-    results = Results(replace(comparison, cases=cases), methods, samples, coastlines=coastlines, about=about)
+    splits = data_splits(translator.metadata)
+    results = Results(replace(comparison, cases=cases), methods, samples, splits, coastlines=coastlines)
     total, per_file, before = empty_sums(), [empty_sums()], None
 
     def add(found: tuple[int, Example]) -> None:

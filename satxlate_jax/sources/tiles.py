@@ -35,7 +35,7 @@ MANIFEST = "manifest.json"
 _JOBS = ".tiles-jobs"  # folder of what running jobs did
 _TIMEOUT, _MEMORY = 3600.0, 8 * 1024**3  # of one row of tiles of one scan
 _TILE_BYTES = 3_000_000  # of a tile with all bands, about
-_LOOKED_AT = 20  # scans that --dry_run opens
+_MOST_OPENED = 20  # scans whose tiles --dry_run names
 _IN_VIEW = 80.0  # degrees of view zenith angle at a tile's centre
 
 
@@ -82,8 +82,9 @@ def main(options: argparse.Namespace) -> int:
     is_known = bool(options.tiles) or any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
     if options.dry_run:
         wanted = sorted({tile for task in tasks for tile in task.tiles})
+        opened = 0 if is_known else _MOST_OPENED
         for number, scan in enumerate(scans):
-            covers = "" if is_known or number >= _LOOKED_AT else _describe_cover(scan, wanted)
+            covers = _describe_cover(scan, wanted) if number < opened else ""
             print(f"{scan.title}: {len(scan.granules)} files{covers}")
         few = " (all that the satellite sees; a scan of a part of the disk covers few of them)"
         few = "" if is_known or options.region else few

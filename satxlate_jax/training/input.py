@@ -118,7 +118,7 @@ def check_records(config: Any) -> dict[str, dict[str, str]]:
     return {name: identify(info) for name, info in infos.items()}
 
 
-def split_groups(config: Any) -> dict[str, dict[str, list[str]]]:
+def read_splits(config: Any) -> dict[str, dict[str, list[str]]]:
     """Satellite -> split -> its days or tiles, such as '2019-032' or 'h09v03', as far as the builds noted them."""
     found = {}
     for name in training_sources(config):

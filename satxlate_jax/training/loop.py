@@ -34,7 +34,14 @@ from satxlate_jax.training.build_step import build_train_step
 from satxlate_jax.training.channels import training_sources
 from satxlate_jax.training.config import load_config
 from satxlate_jax.training.monitoring import Monitor
-from satxlate_jax.training.starting_state import finished_state, given_run, open_workdir, run_metadata, starting_state
+from satxlate_jax.training.starting_state import (
+    finished_state,
+    given_run,
+    join_splits,
+    open_workdir,
+    run_metadata,
+    starting_state,
+)
 from satxlate_jax.training.step import TrainState, TrainStep, jit_train_step, profile_options
 from satxlate_jax.training.validation import Validation
 
@@ -248,8 +255,10 @@ def train(config: Any, workdir: str, profile: range = range(0), allow_other_data
         if config.init_from and checkpoints.latest_step() is None:
             given_run(config)  # it must be fit to start from; told before data are read
         metadata = run_metadata(config)
-        metadata |= {"data": batches.check_records(config), "splits": batches.split_groups(config)}
+        metadata |= {"data": batches.check_records(config), "splits": batches.read_splits(config)}
         saved = open_workdir(folder, metadata, checkpoints)
+        if saved >= 0:
+            metadata["splits"] = join_splits(checkpoints.metadata(saved), metadata)
         start = max(saved, 0)
         rows = batches.training_batches(config, start, **sharding.this_process())
         train_step = build_train_step(config, metadata["satellites"])

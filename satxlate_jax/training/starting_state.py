@@ -162,6 +162,19 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator
                 yield f"{name} of {satellite} was {value}, is {now[name]}"
 
 
+def join_splits(stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """The days or tiles of a run that goes on, perhaps on other data; none where those of before are not known."""
+    joined = {}
+    for satellite, ours in metadata["splits"].items():
+        theirs = stored.get("splits", {}).get(satellite, {})
+        now, before = ({satellite: one.get("data", {}).get(satellite, {})} for one in (metadata, stored))
+        is_known = not any(_differences(now, before)) or (ours and theirs)
+        joined[satellite] = {
+            split: sorted({*ours.get(split, ()), *theirs.get(split, ())}) for split in {**ours, **theirs} if is_known
+        }
+    return joined
+
+
 # ---------------------------------------------------------------- states
 
 

@@ -1,9 +1,9 @@
 """Stack a tile's bands into one array [row, column, band] and back, with its dimensions and units.
 
-Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 3.5 (flags), 4 (axis, units, standard names).
+Source: NetCDF Climate and Forecast Metadata Conventions 1.8, sections 4 (axis, units, standard names).
 """
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from satxlate_jax.cli import InputError
 from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import band_attributes, solar_zenith
-from satxlate_jax.translation.filling import FLAGS, clip_to_valid_range
+from satxlate_jax.translation.filling import clip_to_valid_range
+from satxlate_jax.translation.flags import QUALITY, QUALITY_BITS, flag_extrapolated
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
 # may be, in lower case
@@ -38,56 +39,8 @@ _PLAUSIBLE = {
 _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", "Kelvin")}
 
 
-QUALITY = {
-    "long_name": "what limits the synthesised bands at this pixel",
-    "standard_name": "quality_flag",
-    "flag_masks": np.array(list(FLAGS.values()), np.int8),
-    "flag_meanings": " ".join(FLAGS),
-}
 STD_TITLE = "standard deviation, calibrated on what was left out of training"
-
-EXTRAPOLATED = {
-    "long_name": "inputs of at least one band unlike those of the training: its deviation is not calibrated",
-    "flag_values": np.array([0, 1], np.int8),
-    "flag_meanings": "within_training_domain extrapolated",
-}
-
 PASSED_ON = "as the source measured it"
-EXTRAPOLATED_BANDS = "extrapolated_bands"
-FAR_TITLE = "bands whose inputs are unlike those of the training: their standard deviations are not calibrated"
-
-
-def band_flags(where: np.ndarray, bands: Sequence[Band], title: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """What is said of each band [..., band] as one flag variable [...], int32, with a bit for each; its attributes."""
-    bits = 2 ** np.arange(len(bands), dtype=np.int32)
-    names = " ".join(band.name for band in bands)
-    return where @ bits, {"long_name": title, "flag_masks": bits, "flag_meanings": names}
-
-
-def flagged_bands(variable: xr.DataArray) -> dict[str, np.ndarray]:
-    """Band -> where it has its bit in a variable of `band_flags`, bool."""
-    names, values = variable.attrs["flag_meanings"].split(), variable.values.astype(np.int32)
-    return {name: values & bit != 0 for name, bit in zip(names, np.ravel(variable.attrs["flag_masks"]), strict=True)}
-
-
-def extrapolated_shares(made: xr.Dataset) -> dict[str, float]:
-    """Band -> share of the pixels that are marked as extrapolated, where any are; '' of any band."""
-    if EXTRAPOLATED_BANDS not in made:
-        return {}
-    shares = {name: float(where.mean()) for name, where in flagged_bands(made[EXTRAPOLATED_BANDS]).items()}
-    any_band = float((made["extrapolated"] == 1).mean())
-    return {"": any_band} | {name: share for name, share in shares.items() if share and name in made}
-
-
-def select_variables(made: xr.Dataset, names: Collection[str]) -> xr.Dataset:
-    """The variables of a translation that have these names; `extrapolated` then tells of the bands among them."""
-    chosen = made[[name for name in made if name in names]]
-    if EXTRAPOLATED_BANDS not in made:
-        return chosen
-    bits = made[EXTRAPOLATED_BANDS]
-    wanted = [name in names for name in bits.attrs["flag_meanings"].split()] @ bits.attrs["flag_masks"]
-    is_far = (bits.fillna(0).astype(np.int32) & wanted) != 0
-    return chosen.assign(extrapolated=is_far.astype(np.int8).drop_attrs().assign_attrs(EXTRAPOLATED))
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
@@ -296,12 +249,11 @@ def unstack_bands(
             draws = np.where(np.isnan(field), np.nan, extras.samples[..., channel]).astype(np.float32)
             described = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
             variables[f"{band.name}_samples"] = layout.put_back(draws, described, "sample")
-    quality = sum(FLAGS[name] * where.astype(np.int8) for name, where in flags.items())
+    quality = sum(QUALITY_BITS[name] * where.astype(np.int8) for name, where in flags.items())
     variables["quality"] = layout.put_back(quality, QUALITY)
     if extras.extrapolated is not None:
-        far = extras.extrapolated & ~is_missing
-        variables["extrapolated"] = layout.put_back(far.any(-1).astype(np.int8), EXTRAPOLATED)
-        variables[EXTRAPOLATED_BANDS] = layout.put_back(*band_flags(far, bands, FAR_TITLE))
+        flagged = flag_extrapolated(extras.extrapolated & ~is_missing, bands)
+        variables |= {name: layout.put_back(field, attributes) for name, (field, attributes) in flagged.items()}
     return xr.Dataset(variables).assign_coords(layout.coordinates(tile))
 
 

@@ -15,9 +15,6 @@ import scipy  # its parts are imported on first use
 
 from satxlate_jax.instruments import Band
 
-FLAGS = {"input_missing": 1, "night": 2, "limited": 4}
-"""Meanings and bits of the quality variable."""
-
 SETS = 24  # sets of missing bands of one image that are each inferred from exactly what is there, the most frequent
 WIDTHS = (20, 8, 3)  # pixels, of the Gaussians by which gaps are smoothed
 

@@ -20,16 +20,10 @@ from satxlate_jax.instruments import (
 )
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.models.spectral_flow import SpectralFlow
-from satxlate_jax.translation.band_stacking import (
-    EXTRAPOLATED_BANDS,
-    Extras,
-    Layout,
-    band_flags,
-    stack_bands,
-    unstack_bands,
-)
+from satxlate_jax.translation.band_stacking import Extras, Layout, stack_bands, unstack_bands
 from satxlate_jax.translation.filling import fill_image
 from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, describe_bits, pack_bits
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.translate import TileTranslator
 from satxlate_jax.wavelength_axis import RESPONSE_TOLERANCE, assign_channels
@@ -277,7 +271,8 @@ class FlowTranslator(TileTranslator):
             field, is_filled = made[band.name], layout.put_back(filled[..., index])
             field.values = np.where(is_filled, field, layout.put_back(x[..., index]))
             field.attrs["long_name"] = field.attrs["long_name"].replace("synthesised", "filled where it was missing")
-        made["filled"] = layout.put_back(*band_flags(filled, bands, "bands whose value was inferred, not measured"))
+        described = describe_bits(bands, "bands whose value was inferred, not measured")
+        made["filled"] = layout.put_back(pack_bits(filled), described)
         return made.assign_attrs(self._origin(tile, source))
 
     def check_samples(self, samples: int) -> None:

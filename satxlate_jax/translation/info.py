@@ -3,25 +3,22 @@
 import argparse
 import json
 import struct
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.checkpoints import Archive
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import Band, get_satellite
-from satxlate_jax.l1g.isolation import Failure, read_isolated
-from satxlate_jax.l1g.reader import MissingBandWarning, read_tile
+from satxlate_jax.l1g.reader import read_groups
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
-from satxlate_jax.translation.band_stacking import PASSED_ON, extrapolated_shares
-from satxlate_jax.translation.filling import FLAGS
+from satxlate_jax.translation.band_stacking import PASSED_ON
+from satxlate_jax.translation.flags import QUALITY_BITS, ExtrapolatedShare, unpack_bits
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
 
 
@@ -54,24 +51,24 @@ def _last_scores(run: Path) -> dict[str, float]:
 
 def describe_tile(path: str) -> list[str]:
     """What an L1G file is, line by line; InputError where it is none."""
-    ((file, tile),) = read_isolated([Path(path)], _read_quietly, workers=1)
-    if isinstance(tile, Failure):
-        raise tile.as_error(file)
-    name, time = tile.attrs["satellite"], np.datetime_as_string(tile["time"].values, unit="m")
-    satellite, size = get_satellite(name), "x".join(str(tile.sizes[axis]) for axis in ("lat", "lon"))
-    lines = [f"{Path(path).name}: {name} ({satellite.instrument}), tile {tile.attrs['tile']}, {time}Z, {size} pixels"]
+    known = parse_name(Path(path))
+    if known is None:
+        raise InputError(f"'{path}' has no name of an L1G file")
+    satellite = get_satellite(known.satellite)
+    (found,) = read_groups([[(known.path, [band.number for band in satellite.bands])]])
+    if isinstance(found, InputError):
+        raise found
+    (tile,), place = (
+        found,
+        f"{known.satellite} ({satellite.instrument}), tile {known.tile}, {known.time:%Y-%m-%d %H:%M} UTC",
+    )
+    lines = [f"{known.path.name}: {place}"]
     for band in satellite.bands:
         field = tile[band.name]
         missing = float(field.isnull().mean())
         about = "not there" if missing == 1 else f"{_mean(field, band)}, {missing:.1%} missing"
-        lines.append(f"  {of_band(name, band.number)}: {about}")
+        lines.append(f"  {of_band(known.satellite, band.number)}: {about}")
     return lines
-
-
-def _read_quietly(path: Path) -> xr.Dataset:
-    with warnings.catch_warnings():  # of missing bands: that is what is told
-        warnings.simplefilter("ignore", MissingBandWarning)
-        return read_tile(path)
 
 
 def _mean(field: xr.DataArray, band: Band) -> str:
@@ -104,7 +101,8 @@ def describe_translation(path: str) -> list[str]:
         f"  {known['history']}",
         "bands",
     ]
-    far = extrapolated_shares(tile)
+    extrapolated = ExtrapolatedShare().add(tile)
+    filled = unpack_bits(tile["filled"]) if "filled" in tile else {}
     for number in (number for number in network.bands[target] if f"BAND{number:02d}" in tile):
         band, values = get_satellite(target).band(number), tile[f"BAND{number:02d}"]
         spread = next(
@@ -113,12 +111,12 @@ def describe_translation(path: str) -> list[str]:
         about = "all missing" if bool(values.isnull().all()) else _mean(values, band)
         about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{_unit(band)}"
         origin = "passed on" if PASSED_ON in values.attrs.get("long_name", "") else "inferred"
-        if "filled" in tile:
-            filled = (tile["filled"].values >> network.bands[target].index(number)) % 2
-            origin = f"measured, {filled.mean():.1%} of the pixels filled"
-        about += f", extrapolated {far[band.name]:.1%}" if band.name in far else ""
+        if filled:
+            origin = f"measured, {filled[band.name].mean():.1%} of the pixels filled"
+        if share := extrapolated.of_band(band.name):
+            about += f", extrapolated {share:.1%}"
         lines.append(f"  {of_band(target, number)}: {origin}, {about}")
-    shares = {name: float(((tile["quality"].astype(int) & bit) != 0).mean()) for name, bit in FLAGS.items()}
+    shares = {name: float(((tile["quality"].astype(int) & bit) != 0).mean()) for name, bit in QUALITY_BITS.items()}
     if "extrapolated" in tile:
         shares["extrapolated"] = float((tile["extrapolated"] == 1).mean())
     lines.append("pixels flagged: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
@@ -138,8 +136,6 @@ def main(options: argparse.Namespace) -> None:
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
-    if is_run and not what.startswith(PRETRAINED) and not Path(what, "checkpoints").is_dir():
-        raise InputError(f"'{what}' is not a run: it has no checkpoints; name a run's folder, or one file")
     describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation
     print("\n".join(describe(what)))
 

@@ -17,7 +17,7 @@ import xarray as xr
 from satxlate_jax import __version__, atomic
 from satxlate_jax.instruments import SATELLITES
 from satxlate_jax.l1g.packing import PACKING
-from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS
 from satxlate_jax.translation.translate import TileTranslator
 
 FILL = -32768  # of int16: CF knows no unsigned integers

@@ -9,16 +9,8 @@ import xarray as xr
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance
-from satxlate_jax.translation.band_stacking import (
-    EXTRAPOLATED,
-    EXTRAPOLATED_BANDS,
-    FAR_TITLE,
-    QUALITY,
-    STD_TITLE,
-    band_flags,
-    describe_band,
-    describe_std,
-)
+from satxlate_jax.translation.band_stacking import STD_TITLE, describe_band, describe_std
+from satxlate_jax.translation.flags import QUALITY, describe_extrapolated
 
 
 def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
@@ -58,15 +50,15 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     depth = {axis: rim * (len(sizes) > 1) for axis, sizes in enumerate(chunks)} | {2: 0}
     padded = da.overlap.overlap(stacked, depth, boundary="none")
     names = [band.name for band in translator.bands(target)]
+    flags = describe_extrapolated(translator.bands(target))
+    described: dict[str, Any] = {"quality": QUALITY, **flags}
     if translator.network.is_calibrated:
-        names += [*(f"{name}_std" for name in names), "extrapolated", EXTRAPOLATED_BANDS]
+        names += [*(f"{name}_std" for name in names), *flags]
     names += ["quality", "solar_zenith"]
     conventions = [{key: array.attrs.get(key, ()) for key in ("units", "modifiers")} for array in arrays]
     translate = partial(_translate_block, translator, source, target, seconds[0], names, conventions)
     made = padded.map_blocks(translate, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
-    _, flags = band_flags(np.zeros(len(translator.bands(target)), bool), translator.bands(target), FAR_TITLE)
-    described: dict[str, Any] = {"quality": QUALITY, "extrapolated": EXTRAPOLATED, EXTRAPOLATED_BANDS: flags}
     copied = {theirs for _, theirs in translator.network.copied(source, target)}
     for index, band in enumerate(translator.bands(target)):
         described[band.name] = describe_band(band, target, index in copied)

@@ -6,7 +6,7 @@ import math
 import operator
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -23,7 +23,7 @@ from satxlate_jax.instruments import SATELLITES, get_satellite
 from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
-from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS, extrapolated_shares, select_variables
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, ExtrapolatedShare, select_variables
 from satxlate_jax.translation.inference import BLOCK, images_at_once
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
@@ -71,29 +71,20 @@ def main(options: argparse.Namespace) -> int:
         needed = ["filled"] if options.repair else names
         sink = NetcdfFolder(output, options.to or "repaired", translator, command, needed, made_with)
     output.mkdir(parents=True, exist_ok=True)
-    skipped, failures, far = translate_files(translator, files, sink, names, options)
+    skipped, failures, extrapolated = translate_files(translator, files, sink, names, options)
     shown = number - 1 if options.share else number
     name = FAILURES if count == 1 else f"failures_{shown}_of_{count}.jsonl"
     write_failures(failures, output, name)
-    written = len(files) - skipped - len(failures)
     print(
-        f"{written} written, {skipped} already there, {len(failures)} failed; "
+        f"{len(files) - skipped - len(failures)} written, {skipped} already there, {len(failures)} failed; "
         f"{options.to or 'repaired'} from run '{translator.run}' step {translator.step} in {output}"
         + (f" (reasons in {output / name})" if failures else "")
     )
-    _print_extrapolated(far, written)
+    if str(extrapolated):
+        print(extrapolated)
     if files and len(failures) == len(files):
         raise InputError(f"none of {len(files)} files could be translated; the first: {failures[0]['reason']}")
     return 0
-
-
-def _print_extrapolated(sums: Mapping[str, float], written: int) -> None:
-    """Say what share of the pixels is flagged, of what bands; `sums` are of what `extrapolated_shares` gives."""
-    shares = {name: total / written for name, total in sums.items()}
-    if shares.pop("", 0) > 0.005:
-        bands = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share > 0.0005)
-        known = "of the pixels, whose inputs are unlike the training's: standard deviations do not hold there"
-        print(f"flagged as extrapolated: {bands} {known}")
 
 
 def _translate_on_beam(options: argparse.Namespace, files: int) -> int:
@@ -141,11 +132,12 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     made_by = f"{options.to} from run '{translator.run}' step {translator.step} in {output}"
     failed = f"; {len(failures)} failed (reasons in {output / FAILURES})" if failures else ""
     print(f"{len(written)} written, {kept} already there; {made_by}{failed}")
-    far = defaultdict[str, float](float)
+    extrapolated = ExtrapolatedShare()
     for path in written:
         with xr.open_dataset(path, engine="netcdf4") as made:
-            _add(far, extrapolated_shares(made))
-    _print_extrapolated(far, len(written))
+            extrapolated.add(made)
+    if str(extrapolated):
+        print(extrapolated)
     if not written and not kept:
         raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
     return 0
@@ -157,12 +149,12 @@ Item = tuple[Path, xr.Dataset | Failure]
 
 def translate_files(
     translator: TileTranslator, files: Sequence[Path], sink: Sink, names: Sequence[str], options: argparse.Namespace
-) -> tuple[int, list[dict[str, str]], dict[str, float]]:
+) -> tuple[int, list[dict[str, str]], ExtrapolatedShare]:
     """Translate files and write variables of those names; a bad input does not stop the rest.
 
     Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
     and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete; file and
-    reason of each failure; and the sums over the files written of their `extrapolated_shares`.
+    reason of each failure; and the share of the pixels written that is flagged as extrapolated.
     """
     sink.plan(files)
     looked_at = tqdm(files, "look for outputs", unit="file", disable=None, leave=False)
@@ -193,9 +185,9 @@ def translate_files(
         file, output = outcome
         if isinstance(output, xr.Dataset):
             sink.write(file, output)
-            _add(far, extrapolated_shares(output))
+            extrapolated.add(output)
 
-    doing, failures, far = f"translate to {options.to}" if options.to else "repair", [], defaultdict[str, float](float)
+    doing, failures, extrapolated = f"translate to {options.to}" if options.to else "repair", [], ExtrapolatedShare()
     with (
         tqdm(total=len(waiting), desc=doing, unit="file", disable=None) as bar,
         closing(read_isolated(waiting, read, workers=max(min(options.workers, len(waiting)), 1))) as tiles,
@@ -212,12 +204,7 @@ def translate_files(
                     if len(waiting) > 1:  # the reason that the only file fails for ends the command
                         tqdm.write(f"skipped: {output}")
                 bar.update()
-    return len(files) - len(waiting), failures, far
-
-
-def _add(sums: MutableMapping[str, float], values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        sums[name] += value
+    return len(files) - len(waiting), failures, extrapolated
 
 
 def tiles_in_memory(workers: int, at_once: int) -> int:

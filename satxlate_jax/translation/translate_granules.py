@@ -1,7 +1,7 @@
 """`satxlate translate` of Level-1b granules: CF netCDF on the sensor's own grid, or on GeoNEX tiles."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.sources.granule_files import Scan, find_granules, group_scans, is_url, recognise
+from satxlate_jax.sources.granule_files import Granule, Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
-from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS, select_variables
-from satxlate_jax.translation.filling import FLAGS
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, QUALITY_BITS, select_variables
 from satxlate_jax.translation.netcdf import describe_tile, is_made_by, write_netcdf, write_tile_netcdf
 from satxlate_jax.translation.scene import translate_on_area
 from satxlate_jax.translation.translate import TileTranslator
@@ -22,7 +21,7 @@ CHUNK = 512  # pixels along a side of a chunk
 
 
 # what is not looked at is not unlike anything
-_OFF_DISK = {"quality": FLAGS["input_missing"], "extrapolated": 0, EXTRAPOLATED_BANDS: 0}
+_OFF_DISK = {"quality": QUALITY_BITS["input_missing"], "extrapolated": 0, EXTRAPOLATED_BANDS: 0}
 
 
 def are_granules(inputs: Sequence[str]) -> bool:
@@ -64,14 +63,6 @@ def translate_granules(
             unread |= {granule.band for granule in scan.granules if granule.band} - {*bands}
             with local_files(needed, str(options.output)) as files:
                 scene, faults = open_scan(needed, files, bands)
-                absent = {*bands} - {granule.band for granule in needed.granules if granule.name not in faults}
-                if absent and None not in {granule.band for granule in needed.granules}:
-                    lacking = (
-                        f"{scan.title} lacks band {', '.join(map(str, sorted(absent)))}, which the run was trained with"
-                    )
-                    tqdm.write(
-                        f"{lacking}: more is inferred, by less, and all that is inferred is flagged as extrapolated"
-                    )
                 failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")
@@ -79,6 +70,9 @@ def translate_granules(
                 for tile, path in waiting.items():
                     to = options.to
                     made = ready.translate(grid_tile(scene, tile), to) if tile else translate_on_area(ready, scene, to)
+                    if not tile:
+                        sound = [one for one in needed.granules if one.name not in faults]
+                        _tell_of_missing_bands(scan.title, bands, sound)
                     made = select_variables(made, (*names, "solar_zenith")).assign_attrs(source=read)
                     if tile:
                         write_tile_netcdf(made, path, metadata=ready.metadata, command=command)
@@ -91,6 +85,13 @@ def translate_granules(
     if unread and written:
         print(f"measured, too, but not read by the run: bands {', '.join(map(str, sorted(unread)))}")
     return written, kept, failures
+
+
+def _tell_of_missing_bands(title: str, bands: Iterable[int], read: Iterable[Granule]) -> None:
+    held = {granule.band for granule in read}
+    if None not in held and (missing := sorted({*bands} - held)):  # a file of all bands does not say which it has
+        lacking = f"{title} lacks band {', '.join(map(str, missing))}, which the run was trained with"
+        tqdm.write(f"{lacking}: it is inferred, too, and all inferred bands are flagged as extrapolated")
 
 
 def _only_source(translator: TileTranslator, to: str) -> str:

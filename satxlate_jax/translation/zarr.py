@@ -17,7 +17,7 @@ import xarray as xr
 from satxlate_jax import atomic
 from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
-from satxlate_jax.translation.band_stacking import EXTRAPOLATED_BANDS
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS
 from satxlate_jax.translation.netcdf import CHUNK, TIME, OutputFolder, band_encoding, describe_tile
 
 _FORMAT = 2  # the format that other tools read with consolidated metadata

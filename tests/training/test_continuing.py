@@ -9,6 +9,7 @@ import pytest
 from satxlate_jax import load
 from satxlate_jax.__main__ import main
 from satxlate_jax.checkpoints import Checkpoints
+from satxlate_jax.run_card import data_splits
 from satxlate_jax.training.starting_state import MAY_CHANGE, NEUTRAL
 from tests import tiny_run
 
@@ -65,6 +66,31 @@ def test_other_records_are_refused_and_may_be_allowed(run, tmp_path, capsys):
     assert "note: continuing on other data: split 'train' of G16 was 40" in capsys.readouterr().out
     assert train(run, tmp_path / "other", steps=4) == 0  # these are its data now
     assert "other data" not in capsys.readouterr().out
+
+
+def test_a_run_keeps_the_days_or_tiles_of_all_data_that_it_saw(tmp_path, data):
+    """Also of those before it went on on others; where some are not told, none are."""
+
+    def note(folder, **splits):
+        for satellite in tiny_run.SATELLITES:
+            manifest = {"splits": {split: {"examples": 1, "tiles": tiles} for split, tiles in splits.items()}}
+            manifest_of(folder, satellite).write_text(json.dumps(manifest | {"selection": {}, "files": {}}))
+
+    def seen(run):
+        return data_splits(Checkpoints(run / "checkpoints").metadata())
+
+    run = tmp_path / "run"
+    shutil.copytree(data, tmp_path / "first")
+    note(tmp_path / "first", train=["h01v01", "h02v01"], validation=["h03v01"], test=["h04v01"])
+    assert train(run, tmp_path / "first") == 0
+    assert seen(run) == {"train": ["h01v01", "h02v01"], "validation": ["h03v01"]}
+    shutil.copytree(run, tmp_path / "on_unknown")
+    tiny_run.write_records(tmp_path / "other", train=48)
+    assert train(tmp_path / "on_unknown", tmp_path / "other", "--allow_other_data", steps=3) == 0
+    assert seen(tmp_path / "on_unknown") == {}
+    note(tmp_path / "other", train=["h03v01"], validation=["h05v01"])
+    assert train(run, tmp_path / "other", "--allow_other_data", steps=3) == 0
+    assert seen(run) == {"train": ["h01v01", "h02v01", "h03v01"], "validation": ["h05v01"]}
 
 
 def test_as_many_records_in_other_shards_are_refused(run, tmp_path, capsys):

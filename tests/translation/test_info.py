@@ -78,7 +78,7 @@ def test_a_tile_says_which_bands_it_holds(tmp_path, capsys):
     path = tmp_path / relative_path("G17", TILE, tile["time"].values.astype("M8[s]").item())
     write_tile(tile, path)
     first, *lines = told(capsys, path).splitlines()
-    assert first == f"{path.name}: G17 (ABI), tile {TILE}, 2019-01-03T18:30Z, 300x300 pixels" and len(lines) == 16
+    assert first == f"{path.name}: G17 (ABI), tile {TILE}, 2019-01-03 18:30 UTC" and len(lines) == 16
     held = [int(line.split()[0]) for line in lines if "not there" not in line]
     assert held == [2, 8, 10] and lines[9].endswith(", 25.0% missing")
     mean = float(tile["BAND08"].mean())
