@@ -22,9 +22,9 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def list_some(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def list_some(names: Sequence[str], all_in: str, most: int = 8) -> str:
+    """The first names of a list, how many more there are, and where all of them stand."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more ({all_in})" if len(names) > most else "")
 
 
 class CommandParser(argparse.ArgumentParser):

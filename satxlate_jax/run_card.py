@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from satxlate_jax.cli import list_some
 from satxlate_jax.instruments import get_satellite
 
 ROUNDING = 1e-5  # K or reflectance: of a band that passes to another instrument and back
@@ -80,7 +79,7 @@ def _describe_data(metadata: Mapping[str, Any]) -> Iterator[str]:
         files = found.get("the number of files", "an unknown number").split(",")[0]
         yield f"  {satellite}: files {files}; {', '.join(splits)}; {', '.join(some)}"
         for split, days_or_tiles in metadata.get("splits", {}).get(satellite, {}).items():
-            yield f"    {split}: {list_some(days_or_tiles)}"
+            yield f"    {split}: {', '.join(days_or_tiles)}"
     if not metadata.get("data"):
         yield "  not told by this checkpoint"
 

@@ -284,7 +284,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         built = self._manifest.as_json()
         for split, counts in built["splits"].items():
             if groups := counts[f"{self.builder_config.selection.split_by}s"]:
-                yield f"{split}: {list_some(groups)}"
+                yield f"{split}: {list_some(groups, manifest.NAME)}"
         for split, noted in built["empty_splits"].items():
             how = f"; build it so: {self._build_command(**noted['instead'])}" if noted["instead"] else ""
             yield f"split {split} is empty: {noted['reason']}{how}"

@@ -227,7 +227,7 @@ def _overlap(results: Results) -> list[str]:
         return ["No scored file is of a day or tile of the run's training or validation."]
     total = _count(len(results.files), "scored file")
     return [
-        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names)})."
+        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names, 'info RUN lists all')})."
         for split, (count, names) in found.items()
     ]
 

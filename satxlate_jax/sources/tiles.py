@@ -64,7 +64,7 @@ def main(options: argparse.Namespace) -> int:
     if options.describe:
         print(describe_reader(options.describe))
         return 0
-    if not options.inputs or not options.output:
+    if not options.inputs or not (options.output or options.dry_run):
         raise InputError("name granules (files, folders or URLs) and an --output")
     if not 0 <= options.min_cover <= 1:
         raise InputError(f"--min_cover is {options.min_cover:g}; it is a part, from 0 to 1")
@@ -137,6 +137,8 @@ def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) ->
             f"--region {' '.join(map('{:g}'.format, region))} is none; give W S E N, such as -125 32 -114 42"
         )
     width = (east - west) % 360 or 360.0
+    if width > 180 and east < west:  # no satellite sees so much
+        raise InputError(f"--region from {west:g} east to {east:g} is {width:g} degrees wide; give W S E N, west first")
     columns = {int((west + 180 + x) // geometry.TILE_DEGREES) % 60 for x in np.arange(0, width, 1e-2)}
     rows = [v for v in range(geometry.ROWS) if north > geometry.NORTH - 6 * (v + 1) and south < geometry.NORTH - 6 * v]
     if not rows:

@@ -313,11 +313,25 @@ def find_folder(config: Any, satellite: str) -> str:
     folder = _data_root(config) / DATASET / _dataset_name(config, satellite)
     versions = [path.parent for path in folder.glob("*/dataset_info.json")] if folder.exists() else []
     if not versions:
-        command = _build_command(config, satellite)
-        how = f"build it (datasets/{DATASET}/README.md has further options, such as split_by and bands): {command}"
-        instead = f"train a configuration without {satellite} (docs/configurations.md), or {how}"
-        raise InputError(f"no data set of {satellite} in {folder}; set config.data.dir, {instead}")
+        ways = ["set config.data.dir", *_name_others(config, satellite)]
+        ways.append(f"train a configuration without {satellite} (docs/configurations.md)")
+        options = f"datasets/{DATASET}/README.md has further options; tiles of a few days want split_by"
+        how = f"build it ({options}): {_build_command(config, satellite)}"
+        raise InputError(f"no data set of {satellite} in {folder}; {', '.join(ways)}, or {how}")
     return str(max(versions, key=lambda path: [int(part) for part in path.name.split(".") if part.isdecimal()]))
+
+
+def _name_others(config: Any, satellite: str) -> Iterator[str]:
+    """How to train on data sets of a satellite that are there under other names, or what they lack."""
+    for folder in sorted({path.parent for path in (_data_root(config) / DATASET).glob("*/*/dataset_info.json")}):
+        built = _read_manifest(folder).get("selection", {})
+        if built.get("satellite") != get_satellite(satellite).name:
+            continue
+        name, wanted = folder.parent.name, set(config.data.satellites[satellite])
+        if absent := sorted(wanted - set(built["bands"])):
+            yield f"train a configuration without band {', '.join(map(str, absent))} of {satellite}, as {name} has none"
+        else:
+            yield f"take {name} with --config.data.datasets.{satellite}={name}"
 
 
 def _read_info(config: Any, satellite: str) -> Any:

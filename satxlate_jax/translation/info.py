@@ -134,6 +134,10 @@ def main(options: argparse.Namespace) -> None:
     """Run the subcommand `info`."""
     what = options.what
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
+    if Path(what).is_dir() and not (Path(what) / "checkpoints").exists():
+        files = sorted(path for kind in ("nc", "hdf") for path in Path(what).rglob(f"*.{kind}"))
+        some = f"; of its files name one, such as {files[0]}" if files else ""
+        raise InputError(f"'{what}' is not a run: it has no folder 'checkpoints'{some}")
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
     describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation

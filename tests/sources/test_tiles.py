@@ -15,6 +15,7 @@ import pytest
 from satxlate_jax import grid_tile, read_scene, read_tile
 from satxlate_jax.__main__ import main
 from satxlate_jax.cli import InputError
+from satxlate_jax.sources.tiles import choose_tiles
 
 pytest.importorskip("satpy")
 # libraries of satpy, none of ours: projections without names of their own, numpy's masks in dask
@@ -91,11 +92,22 @@ def test_a_region_with_western_longitudes(granules, tmp_path, capsys):
     assert main(["tiles", str(granules), *words, "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "1 scan, at most 1 tile, " in out and not (tmp_path / "out").exists()
-    assert main(["tiles", str(granules), "--dry_run", "--output", str(tmp_path / "out")]) == 0
+    assert main(["tiles", str(granules), "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "a scan of a part of the disk covers few of them" in out
     tiles, shares = zip(*re.findall(r"(h\d\dv\d\d) by (\d+)%", out), strict=True)
     assert tiles[0] == "h09v03" and len(tiles) < 20 and list(map(int, shares)) == sorted(map(int, shares), reverse=True)
+
+
+@pytest.mark.parametrize("region", ["-114 32 -125 42", "100 -10 90 10"])
+def test_a_region_with_west_and_east_exchanged_is_told(region, granules, tmp_path, capsys):
+    assert main(["tiles", str(granules), "--region", *region.split(), "--dry_run"]) == 2
+    west, _, east, _ = region.split()
+    assert f"--region from {west} east to {east} is 3" in capsys.readouterr().err
+
+
+def test_a_region_may_cross_the_date_line():
+    assert choose_tiles(None, (178, 0, -178, 5)) == ("h00v09", "h59v09")
 
 
 def test_a_damaged_granule_costs_its_band(granules, tmp_path):

@@ -159,6 +159,7 @@ def change(config, name, value):
         ),
         ("data.datasets.H8", "H8", "no data set of H8.*tfds build .*H8_custom.*--config.data.datasets.H8=H8_custom"),
         ("data.datasets.H8", "G16_small", "G16_small/1.0.0 is of G16, training wants one of H8 there; .*datasets.H8$"),
+        ("data.datasets.G16", "G16", "G16; .* take G16_small with --config.data.datasets.G16=G16_small,"),
         ("data.patch_size", 64, r"G16_small/1.0.0 has patches of 60 pixels, config.data.patch_size is 64"),
         ("data.satellites", ordered(G16=(7, 11)), r"lacks band 11 of G16, it has \[7, 8, 13\]; build .*tfds build"),
         ("batch_size", 7, "multiple of the 2 processes"),
@@ -170,6 +171,13 @@ def test_mistakes_are_one_clear_line(config, name, value, complaint):
         with pytest.raises(InputError, match=complaint) as raised:
             next(batches(config, process_index=0, process_count=2))
         assert "\n" not in str(raised.value)
+
+
+def test_a_data_set_of_another_name_that_lacks_a_band_is_told(config):
+    config.data.satellites = ordered(G16=(7, 11))
+    config.data.datasets.G16 = "G16"
+    with pytest.raises(InputError, match="train a configuration without band 11 of G16, as G16_small has none,"):
+        next(training_batches(config))
 
 
 def test_too_few_validation_examples_for_a_batch(config):

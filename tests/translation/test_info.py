@@ -89,6 +89,16 @@ def test_a_tile_says_which_bands_it_holds(tmp_path, capsys):
     assert len(error.splitlines()) == 1 and path.name in error
 
 
+def test_of_a_folder_of_files_one_is_named(tmp_path, capsys):
+    file = tmp_path / "out" / "of_a_day" / "some.nc"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert main(["info", str(tmp_path / "out")]) == 2
+    assert f"is not a run: it has no folder 'checkpoints'; of its files name one, such as {file}" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     "what", ["nowhere", "folder", "text.nc", "plain.nc", "damaged.nc", "pretrained:", "pretrained:none"]
 )
