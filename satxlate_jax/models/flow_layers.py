@@ -15,6 +15,7 @@ from satxlate_jax.models import wavelet
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import Params
 
+_CHUNK = 8_192  # pixels
 _C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
 
 
@@ -133,6 +134,22 @@ def _relative(fit: Params, air_mass: Any, library: Any) -> Any:
 
 def infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A group's channels [..., channel], 0 where another group infers them, and where inputs are far from the fit's."""
+
+    def in_chunks(fit: Params, given: jax.Array, air_mass: jax.Array) -> Any:
+        """The same, some pixels after the other, so that what becomes of them stays in a processor's cache."""
+        pixels = air_mass.size
+        count = -(-pixels // _CHUNK)
+        size = -(-pixels // max(count, 1))
+        parts = (jnp.pad(x.reshape(pixels, -1), ((0, count * size - pixels), (0, 0))) for x in (given, air_mass))
+        parts = (x.reshape(count, size, -1) for x in parts)
+        made = jax.lax.map(lambda part: _infer(group, fit, part[0], part[1][..., 0]), tuple(parts))
+        return jax.tree.map(lambda x: x.reshape(count * size, -1)[:pixels].reshape(*air_mass.shape, -1), made)
+
+    cpu = in_chunks if air_mass.size > _CHUNK else partial(_infer, group)
+    return jax.lax.platform_dependent(fit, given, air_mass, cpu=cpu, default=partial(_infer, group))
+
+
+def _infer(group: Group, fit: Params, given: jax.Array, air_mass: jax.Array) -> tuple[jax.Array, jax.Array]:
     inputs = jnp.matmul(given, fit["kernel"], precision="highest") + fit["bias"]
     far = jnp.sum(jnp.matmul(inputs, fit["precision"], precision="highest") * inputs, -1) > fit["leverage"]
     inputs, count = jnp.clip(inputs, *fit["range"]), math.comb(group.inputs + group.degree, group.degree) - 1

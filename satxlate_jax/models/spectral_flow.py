@@ -104,6 +104,10 @@ class SpectralFlow(EqualByStructure):
         """Positions of bands in the source's and the target's arrays that pass from one to the other unchanged."""
         return self.axis.copied(source, target)
 
+    def origins(self, source: str, target: str) -> list[str]:
+        """Where each of the target's bands comes from, one of `wavelength_axis.ORIGINS`."""
+        return self.axis.origins(source, target)
+
     # ------------------------------------------------------------ parameters
 
     def init(self, key: jax.Array) -> Params:
@@ -188,18 +192,15 @@ class SpectralFlow(EqualByStructure):
 
     def to_axis(self, params: Params, x: jax.Array, satellite: str) -> jax.Array:
         """A satellite's image [..., band] in the axis's channels [..., channel], zero in those that it lacks."""
-        n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
         slope, offset = jnp.asarray(self.axis.scale(satellite), x.dtype)
-        # products with ones and zeros, exact at this precision; taking channels by number is slow
-        y = jnp.matmul(x * slope + offset, jax.nn.one_hot(numbers, n, dtype=x.dtype), precision="highest")
+        y = self.put(x * slope + offset, self.axis.of_satellite(satellite))
         return y + self._adapter(params, y, satellite)
 
     def from_axis(self, params: Params, y: jax.Array, satellite: str) -> jax.Array:
         """The inverse of `to_axis`: a satellite's bands of channels [..., channel]."""
-        n, numbers = self.axis.size, jnp.array(self.axis.of_satellite(satellite))
         slope, offset = jnp.asarray(self.axis.scale(satellite), y.dtype)
         y = y - self._adapter(params, y, satellite)
-        return (jnp.matmul(y, jax.nn.one_hot(numbers, n, dtype=y.dtype).T, precision="highest") - offset) / slope
+        return (self.take(y, self.axis.of_satellite(satellite)) - offset) / slope
 
     def _adapter(self, params: Params, y: jax.Array, satellite: str) -> jax.Array | float:
         """The double difference to the reference instrument: a linear map of channels that are alike."""
@@ -224,7 +225,8 @@ class SpectralFlow(EqualByStructure):
     def base(self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None) -> Any:
         """As `regress`, with its noise filtered out."""
         filled, unlike = self.regress(params, y, angles, pattern, known)
-        return self.wiener_filter(params["base"][name_pattern(pattern)]["gains"], filled, self.mask(pattern)), unlike
+        gains = params["base"][name_pattern(pattern)]["gains"]
+        return self.wiener_filter(gains, filled, self.mask(pattern), self.missing(pattern)), unlike
 
     def regress(
         self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
@@ -241,11 +243,11 @@ class SpectralFlow(EqualByStructure):
         Returns:
           Two arrays [batch, h, w, channel], the second bool.
         """
-        base, n = params["base"][name_pattern(pattern)], self.axis.size
+        base = params["base"][name_pattern(pattern)]
         filled, unlike = jnp.where(self.mask(pattern), y, 0), jnp.zeros(y.shape, bool)
         for group in self.groups(pattern):
             fit = jax.tree.map(lambda leaf: leaf.astype(y.dtype), base[group.name])
-            given = y[..., jnp.array(group.given)]
+            given = self.take(filled, group.given)
             # another group may infer all of them: its polynomial is not computed then
             nothing = jnp.zeros((*y.shape[:-1], len(group.inferred)), y.dtype)
             found, far = jax.lax.cond(
@@ -254,9 +256,8 @@ class SpectralFlow(EqualByStructure):
                 lambda *_, nothing=nothing: (nothing, nothing > 0),
                 *(fit, given, angles[..., 1]),
             )
-            places = jax.nn.one_hot(jnp.array(group.inferred), n, dtype=y.dtype)
-            filled = filled + jnp.matmul(found, places, precision="highest")
-            unlike |= jnp.matmul(far.astype(y.dtype), places) > 0
+            filled = filled + self.put(found, group.inferred)
+            unlike |= self.put(far.astype(y.dtype), group.inferred) > 0
         if self.sunlit is not None and self.sunlit not in pattern:
             filled, far = self._add_sunlight(base["sun"], filled, angles[..., 0], known)
             unlike |= far[..., None] & self.mask([self.sunlit])
@@ -266,18 +267,37 @@ class SpectralFlow(EqualByStructure):
         """True for the channels of a pattern, bool [channel]."""
         return jnp.zeros(self.axis.size, bool).at[jnp.array(pattern)].set(True)
 
-    def wiener_filter(self, gains: jax.Array, filled: jax.Array, given: jax.Array) -> jax.Array:
+    def missing(self, pattern: Sequence[int]) -> np.ndarray:
+        """The channels that a pattern lacks, ascending: mostly few, so that to work on them only is cheap."""
+        return np.setdiff1d(np.arange(self.axis.size), pattern)
+
+    def take(self, x: jax.Array, channels: Sequence[int] | np.ndarray | None) -> jax.Array:
+        """Some channels of x [..., channel], exactly, in less time than by their numbers; None is all."""
+        if channels is None:
+            return x
+        return jnp.matmul(x, jax.nn.one_hot(channels, self.axis.size, dtype=x.dtype).T, precision="highest")
+
+    def put(self, x: jax.Array, channels: Sequence[int] | np.ndarray) -> jax.Array:
+        """Channels [..., one of some] in their places on the axis [..., channel], zero in the others."""
+        return jnp.matmul(x, jax.nn.one_hot(channels, self.axis.size, dtype=x.dtype), precision="highest")
+
+    def wiener_filter(
+        self, gains: jax.Array, filled: jax.Array, given: jax.Array, missing: np.ndarray | None = None
+    ) -> jax.Array:
         """The best linear estimate of each wavelet coefficient from those of the regression and of the given channels.
 
         A regression per pixel amplifies the noise of the given channels. At scales where little but noise is left, this
-        Wiener filter, one per subband, removes it.
+        Wiener filter, one per subband, removes it. Where the channels that are not given are known before compiling,
+        `missing` names them.
         """
         x = wavelet.transform(filled, self.levels)
+        made, gains = self.take(x, missing), self.take(gains, missing)
         for band, gain in zip(wavelet.subbands(x.shape[1:3], self.levels), gains.astype(x.dtype), strict=True):
             if band.level < self.levels:
                 part = jnp.matmul(x[:, band.rows, band.columns], gain, precision="highest")
-                x = x.at[:, band.rows, band.columns].set(part)
-        return jnp.where(given, filled, wavelet.inverse(x, self.levels))
+                made = made.at[:, band.rows, band.columns].set(part)
+        image = wavelet.inverse(made, self.levels)
+        return jnp.where(given, filled, image if missing is None else self.put(image, missing))
 
     def _add_sunlight(self, sun: jax.Array, y: jax.Array, cosine: jax.Array, known: Any) -> Any:
         """Sunlight on the emission of the 3.9 um channel; `sun` is a, whether physics applies, and the range seen."""
@@ -298,8 +318,11 @@ class SpectralFlow(EqualByStructure):
     # ------------------------------------------------------------ flow
 
     def coefficients(self, params: Params, filled: jax.Array, pattern: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-        """Mean and standard deviation [member, batch, h, w, channel] of the coefficients of what the base leaves."""
-        return self.run_network(params, filled, self.settings(params, pattern))
+        """Mean and standard deviation of the coefficients of what the base leaves.
+
+        Both are [member, batch, h, w, missing channel], of the channels that the pattern lacks.
+        """
+        return self.run_network(params, filled, self.settings(params, pattern), self.missing(pattern))
 
     def settings(self, params: Params, pattern: Sequence[int]) -> Params:
         """What makes a pattern, as arrays: 'given' (bool), 'gains', 'sigma' and 'calibration'."""
@@ -307,17 +330,20 @@ class SpectralFlow(EqualByStructure):
         settings = {"given": self.mask(pattern), "gains": base["gains"], "sigma": base["sigma"]}
         return settings | {"calibration": params["calibration"][name_pattern(pattern)]}
 
-    def run_network(self, params: Params, filled: jax.Array, settings: Params) -> tuple[jax.Array, jax.Array]:
-        """As `coefficients`, of a pattern's settings; a program of it serves all patterns."""
-        inputs, given = params["inputs"], settings["given"]
-        scales, calibration = settings["sigma"], settings["calibration"]
+    def run_network(
+        self, params: Params, filled: jax.Array, settings: Params, channels: np.ndarray | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `coefficients`, of a pattern's settings and of these channels; of all, a program serves all patterns."""
+        inputs, given, take = params["inputs"], settings["given"], partial(self.take, channels=channels)
+        scales = take(settings["sigma"])
+        calibration = {name: take(settings["calibration"][name]) for name in ("gate", "sigma")}
         white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
         features = [white, _local_means(white), jnp.broadcast_to(given.astype(filled.dtype), filled.shape)]
         features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
         # one after the other: a convolution over members at once is a grouped one, many times slower on CPUs
         members = [jax.tree.map(itemgetter(index), params["network"]) for index in range(self.flow["members"])]
         made = [self._network.apply(member, features) for member in members]
-        mean, sigmas = jax.tree.map(lambda *parts: jnp.stack(parts), *made)
+        mean, sigmas = jax.tree.map(lambda *parts: take(jnp.stack(parts)), *made)
         mean = wavelet.transform(mean.astype(filled.dtype) * scales.max(0), self.levels)
         *_, coarse = wavelet.subbands(filled.shape[1:3], self.levels)
         details, whole = calibration["gate"]
@@ -337,24 +363,26 @@ class SpectralFlow(EqualByStructure):
     def standardize(
         self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
     ) -> tuple[jax.Array, jax.Array]:
-        """The latent coefficients z [member, batch, h, w, channel] of images on the axis, and log sigma.
+        """The latent coefficients z [member, batch, h, w, missing channel] of images on the axis, and log sigma.
 
-        Channels of the pattern hold nothing of use. The log-determinant of y -> z is minus the sum of log sigma.
+        The log-determinant of y -> z is minus the sum of log sigma.
         """
         filled, _ = self.base(params, y, angles, pattern, known)
         mean, sigma = self.coefficients(params, filled, pattern)
-        return (wavelet.transform(y - filled, self.levels) - mean) / sigma, jnp.log(sigma)
+        left = self.take(y - filled, self.missing(pattern))
+        return (wavelet.transform(left, self.levels) - mean) / sigma, jnp.log(sigma)
 
     def synthesize(
         self, params: Params, y: jax.Array, z: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any
     ) -> jax.Array:
-        """The inverse of `standardize`: images of z [batch, h, w, channel], by the first member; given ones pass."""
+        """The inverse of `standardize`: images of z [batch, h, w, missing channel], by the first member."""
         filled, _ = self.base(params, y, angles, pattern, known)
-        return self._made(filled, *self.coefficients(params, filled, pattern), z, pattern)
+        means, sigma = self.coefficients(params, filled, pattern)
+        return self.draw(filled, means, sigma, z, pattern)
 
-    def _made(self, filled: Any, means: Any, sigma: Any, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
-        made = filled + wavelet.inverse(means[0] + sigma[0] * z, self.levels)
-        return jnp.where(self.mask(pattern), filled, made)
+    def draw(self, filled: Any, means: Any, sigma: Any, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
+        """Images [batch, h, w, channel] of what `base` and `coefficients` give and z [batch, h, w, missing channel]."""
+        return filled + self.put(wavelet.inverse(means[0] + sigma[0] * z, self.levels), self.missing(pattern))
 
     def _prepare(self, params: Params, x: jax.Array, source: str) -> tuple[jax.Array, jax.Array, Any]:
         """An image with angles: on the axis, its angles, and itself again where it has the reflectance of sunlight."""
@@ -397,22 +425,18 @@ class SpectralFlow(EqualByStructure):
         own = jnp.array(self.axis.of_satellite(target))
         sample = None
         if z is not None:
-            made = self._made(filled, means, sigma, self.smooth(params, z, pattern), pattern)
+            made = self.draw(filled, means, sigma, self.smooth(params, z, pattern), pattern)
             sample = self.from_axis(params, made, target)
         std = self.std_from_axis(std, target) + adapter_std
         return Distribution(self.from_axis(params, mean, target), std, unlike[..., own], sample)
 
     def moments(self, params: Params, filled: Any, unlike: Any, means: Any, sigma: Any, pattern: Any) -> Any:
         """Mean and standard deviation [batch, h, w, channel] of pixels, of what `base` and `coefficients` give."""
-        # of the channels that are missing, which mostly are few
-        missing = np.setdiff1d(np.arange(self.axis.size), pattern)
-        places = jax.nn.one_hot(missing, self.axis.size, dtype=filled.dtype)
-        details = wavelet.inverse(means[..., missing], self.levels)
-        variance = wavelet.pixel_variance(jnp.mean(sigma[..., missing] ** 2, 0), self.levels) + details.var(0)
+        missing, details = self.missing(pattern), wavelet.inverse(means, self.levels)
+        variance = wavelet.pixel_variance(jnp.mean(sigma**2, 0), self.levels) + details.var(0)
         std = jnp.sqrt(variance) * params["calibration"][name_pattern(pattern)]["std"][0, missing]
         std = jnp.where(unlike[..., missing], INFLATION * std, std)
-        mean, std = (jnp.matmul(part, places, precision="highest") for part in (details.mean(0), std))
-        return filled + mean, std
+        return filled + self.put(details.mean(0), missing), self.put(std, missing)
 
     def _noise(
         self, params: Params, key: jax.Array, shape: Sequence[int], target: str, pattern: Sequence[int], *first: Any
@@ -431,8 +455,9 @@ class SpectralFlow(EqualByStructure):
         return band_covariance.correlate(params["usual"][satellite], z, lost, self.levels, inverse=inverse)
 
     def smooth(self, params: Params, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
-        """Independent coefficients z [batch, h, w, channel], made as smooth as the truth."""
-        factors = params["calibration"][name_pattern(pattern)]["draw"]
+        """Independent coefficients z [batch, h, w, channel] as [..., missing channel], made as smooth as the truth."""
+        missing = self.missing(pattern)
+        z, factors = self.take(z, missing), params["calibration"][name_pattern(pattern)]["draw"][:, missing]
         for band in wavelet.subbands(z.shape[1:3], self.levels):
             z = z.at[:, band.rows, band.columns].multiply(factors[band.level])
         return z
@@ -467,7 +492,7 @@ class SpectralFlow(EqualByStructure):
         if self.passes(given, satellite):
             return y
         known = known if self.reflectance in pattern else None
-        z = self.standardize(params, y, angles, pattern, known)[0][0]
+        z = self.put(self.standardize(params, y, angles, pattern, known)[0][0], self.missing(pattern))
         z = self._correlate(params, z, satellite, pattern, inverse=True)
         own = self.mask(self.axis.of_satellite(satellite))
         return jnp.where(self.mask(pattern), y, jnp.where(own, z, 0))
@@ -480,7 +505,7 @@ class SpectralFlow(EqualByStructure):
         if self.passes(given, satellite):
             return self.from_axis(params, latent, satellite)
         known = latent if self.reflectance in pattern else None
-        z = self._correlate(params, latent, satellite, pattern)
+        z = self.take(self._correlate(params, latent, satellite, pattern), self.missing(pattern))
         return self.from_axis(params, self.synthesize(params, latent, z, angles, pattern, known), satellite)
 
 

@@ -221,6 +221,10 @@ class Translator(EqualByStructure):
         """Positions of bands that pass from the source's to the target's arrays unchanged: none."""
         return []
 
+    def origins(self, source: str, target: str) -> list[str]:
+        """Where each of the target's bands comes from: all are inferred, from the latent field."""
+        return ["inferred"] * len(self.bands[target])
+
     def init(self, key: jax.Array) -> Params:
         """Fresh parameters; each satellite's depend on its name's place only through its own key."""
         shared, *keys = jax.random.split(key, 1 + 2 * len(self.bands))

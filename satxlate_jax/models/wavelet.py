@@ -117,13 +117,40 @@ def pixel_variance(variance: jax.Array, levels: int, side: int = 1) -> jax.Array
     the distance between the coefficients of a subband: a pixel between two of them is as uncertain as one beside them,
     and no grid shows.
     """
-    height, width = variance.shape[-3:-1]
-    total = jnp.zeros_like(variance)
-    for band in subbands((height, width), levels):
-        depth = min(band.level + 1, levels)
-        rows, columns = (
-            _energies(size, depth, side)[:, places] for size, places in ((height, band.rows), (width, band.columns))
-        )
+    shape, total = variance.shape[-3:-1], jnp.zeros_like(variance)
+    for band in subbands(shape, levels):
         part = variance[..., band.rows, band.columns, :]
-        total += jnp.einsum("pi,qj,...ijc->...pqc", rows, columns, part, precision="highest")
+        if part.size:
+            for axis, size, places in zip((-3, -2), shape, (band.rows, band.columns), strict=True):
+                part = _spread(part, axis, *_reach(size, min(band.level + 1, levels), side, places.start, places.stop))
+            total += part[..., : shape[0], : shape[1], :]
     return total
+
+
+@lru_cache(maxsize=256)
+def _reach(size: int, depth: int, side: int, start: int, stop: int) -> tuple[int, np.ndarray]:
+    """Some columns of `_energies`, of which each pixel has few that are not zero: float32 [place, pixel, neighbour].
+
+    Pixels of place q, 2**depth of them, are reached by the coefficients from q plus the first number returned on.
+    """
+    energies, step = _energies(size, depth, side)[:, start:stop], 2**depth
+    pixels, coefficients = np.nonzero(energies)
+    neighbours = coefficients - pixels // step
+    first = int(neighbours.min())
+    reach = np.zeros((-(-size // step), step, neighbours.max() - first + 1), np.float32)
+    reach[pixels // step, pixels % step, neighbours - first] = energies[pixels, coefficients]
+    return first, reach
+
+
+def _spread(x: jax.Array, axis: int, first: int, reach: np.ndarray) -> jax.Array:
+    """Sums over coefficients x along an axis, counted from the end, for each pixel, with the weights of `_reach`."""
+    places, step, neighbours = reach.shape
+    sides, behind = [(0, 0)] * x.ndim, places + first + neighbours - 1 - x.shape[axis]
+    sides[axis] = max(-first, 0), max(behind, 0)
+    padded, begin = jnp.pad(x, sides), max(first, 0)
+    total = sum(
+        jnp.expand_dims(jax.lax.slice_in_dim(padded, begin + number, begin + number + places, axis=axis), axis)
+        * np.expand_dims(reach[..., number], tuple(range(2, 1 - axis)))
+        for number in range(neighbours)
+    )
+    return jnp.reshape(total, (*x.shape[:axis], places * step, *x.shape[axis:][1:]))

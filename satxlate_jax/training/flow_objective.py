@@ -139,11 +139,11 @@ class FlowObjective:
         filled, unlike = flow.base(params, y, angles, pattern, y if flow.reflectance in pattern else None)
         means, sigma = flow.coefficients(params, filled, pattern)
         mean, std = flow.moments(params, filled, unlike, means, sigma, pattern)
-        drawn = means[0] + sigma[0] * flow.smooth(params, z, pattern)
-        sample = jnp.where(flow.mask(pattern), y, filled + wavelet.inverse(drawn, flow.levels))
-        z = (wavelet.transform(y - filled, flow.levels) - means) / sigma
+        sample = flow.draw(filled, means, sigma, flow.smooth(params, z, pattern), pattern)
+        missing = flow.missing(pattern)
+        z = (wavelet.transform(flow.take(y - filled, missing), flow.levels) - means) / sigma
         terms = -0.5 * z**2 - jnp.log(sigma) - 0.5 * np.log(2 * np.pi)
-        inferred, parts = jnp.array([channel for channel in own if channel not in pattern]), defaultdict(list)
+        inferred, parts = np.flatnonzero(np.isin(missing, own)), defaultdict(list)
         for band in wavelet.subbands(y.shape[1:3], flow.levels):
             parts[band.level].append(terms[..., band.rows, band.columns, inferred].ravel())
         likelihood = jnp.stack([jnp.mean(jnp.concatenate(part)) for part in parts.values()])
