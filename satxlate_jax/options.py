@@ -87,7 +87,7 @@ def tiles(parser: CommandParser) -> None:
     region = "only tiles that touch this part of the Earth, degrees; west and south are negative"
     choice.add_argument("--region", type=float, nargs=4, metavar=("W", "S", "E", "N"), help=region)
     add("--bands", type=parse_numbers, metavar="7-16", help="only these bands (default: all)")
-    cover = "of a tile's pixels that a scan must show (0.5)"
+    cover = "make a tile where a scan shows this part of it (0.5)"
     add("--min_cover", type=float, default=0.5, metavar="FRACTION", help=cover)
     low = "reflectance where the sun is lower than 5 degrees (zero)"
     add("--night", choices=("zero", "missing"), default="zero", help=low)
@@ -312,7 +312,7 @@ def animate(parser: CommandParser) -> None:
 def info(parser: CommandParser) -> None:
     """Say what a run, a tile or a translated file is."""
     what = "a training run's folder, pretrained:NAME, an L1G file, or a netCDF file of `satxlate translate`"
-    parser.add_argument("what", type=user_path, metavar="RUN|FILE.hdf|FILE.nc", help=what)
+    parser.add_argument("what", type=user_path, nargs="+", metavar="RUN|FILE.hdf|FILE.nc", help=what)
 
 
 def runs(parser: CommandParser) -> None:

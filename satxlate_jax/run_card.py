@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from satxlate_jax.instruments import get_satellite
+from satxlate_jax.wavelength_axis import ORIGINS
 
 ROUNDING = 1e-5  # K or reflectance: of a band that passes to another instrument and back
 _CALIBRATED = """standard deviations are fitted after the last step to errors on what was left out: blocks of days
@@ -51,7 +52,7 @@ def describe_run(
         lines.append(f"  {satellite}, {get_satellite(satellite).instrument}: bands {bands}")
     lines.append("translations")
     pairs = [(a, b) for a in network.bands for b in network.bands if a != b]
-    lines += [f"  {a} to {b}: {_passed_and_inferred(network, a, b)}" for a, b in pairs]
+    lines += [f"  {a} to {b}: {_origins(network, a, b)}" for a, b in pairs]
     lines += ["data", *_describe_data(metadata)]
     lines += ["training", *_describe_training(metadata, written)]
     lines += ["RMSE on the validation split at its last scoring", *_describe_scores(scores)]
@@ -63,12 +64,11 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield from _leaves(part) if isinstance(part, Mapping) else [part]
 
 
-def _passed_and_inferred(network: Any, source: str, target: str) -> str:
-    passed = {position for _, position in network.copied(source, target)}
-    kinds: dict[str, list[str]] = {"passed on": [], "inferred": []}
-    for position, number in enumerate(network.bands[target]):
-        kinds["passed on" if position in passed else "inferred"].append(str(number))
-    return "; ".join(f"{kind} {', '.join(numbers) or 'none'}" for kind, numbers in kinds.items())
+def _origins(network: Any, source: str, target: str) -> str:
+    kinds: dict[str, list[str]] = {origin: [] for origin in ORIGINS}
+    for number, origin in zip(network.bands[target], network.origins(source, target), strict=True):
+        kinds[origin].append(str(number))
+    return "; ".join(f"{kind} {', '.join(numbers)}" for kind, numbers in kinds.items() if numbers)
 
 
 def _describe_data(metadata: Mapping[str, Any]) -> Iterator[str]:

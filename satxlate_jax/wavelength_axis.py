@@ -10,6 +10,13 @@ from satxlate_jax.instruments import Band, change_of_units, get_satellite, is_sh
 
 RESPONSE_TOLERANCE = 0.006
 """Relative difference of two central wavelengths beyond which a window band's responses differ visibly (measured)."""
+ORIGINS = {
+    "passed on": "as the source measured it",
+    "adjusted": "the source's, adjusted to another response",
+    "inferred": "synthesised",
+}
+"""Where a translated band comes from -> how its `long_name` says so."""
+
 _WINDOWS = ((8.0, 9.2), (10.0, 12.6))  # um, where the atmosphere is clear and the surface's emissivity varies
 
 
@@ -113,6 +120,14 @@ class WavelengthAxis:
             (theirs.index(channel), position)
             for position, channel in enumerate(self.of_satellite(target))
             if channel in theirs and (alike or channel not in (*adapted[source], *adapted[target]))
+        ]
+
+    def origins(self, source: str, target: str) -> list[str]:
+        """Where each of the target's bands comes from: one of `ORIGINS`."""
+        theirs, passed = self.of_satellite(source), {position for _, position in self.copied(source, target)}
+        return [
+            "passed on" if position in passed else "adjusted" if channel in theirs else "inferred"
+            for position, channel in enumerate(self.of_satellite(target))
         ]
 
     def are_alternative_band_sets(self, source: str, target: str) -> bool:

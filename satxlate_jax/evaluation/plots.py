@@ -71,7 +71,7 @@ def draw_quicklook(results: Results, example: Example) -> Figure:
     task = results.comparison.task
     given = {number: example.source[number] for number in task.source_bands}
     fields: list[Shown] = [
-        (f"{task.source} observed (input)", task.source, given),
+        (f"{task.source} {_truth(results)[1]} (input)", task.source, given),
         (f"{' '.join(_truth(results))} (truth)", task.target, example.truth),
         (f"{task.target} from {task.source}, model", task.target, example.predictions[MODEL]),
     ]

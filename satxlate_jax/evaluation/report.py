@@ -187,8 +187,11 @@ def headline(results: Results) -> str:
 
     outcome = ranking["outcome"]
     ahead, equal, judged = bands(outcome == "ahead"), bands(outcome == "equal"), bands(outcome != "")
+    passed = [number for number in equal if results.calibrations and number not in results.calibrations]
+    judged = [number for number in judged if number not in passed]
     lead = f"the model is closer to the truth than the best unpaired baseline in {len(ahead)} of "
     lead += _count(len(judged), "band") + (f" ({list_bands(ahead)})" if ahead else "")
+    lead += f"; it passes {_bands_in_words(passed)} on as measured" if passed else ""
     if not judged:
         lead = "no unpaired baseline has an answer to compare the model with"
     where = f", simulated as from {task.source}'s place" if results.comparison.truth == "same_view" else ""
@@ -199,8 +202,8 @@ def headline(results: Results) -> str:
     linear = behind(rmse["linear"])
     if linear and linear != lost["linear"]:  # which is said already
         sentences.append(f"Linear regression is better than the model in {_bands_in_words(linear)}.")
-    if equal:
-        sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands_in_words(equal)}.")
+    if close := [number for number in equal if number not in passed]:
+        sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands_in_words(close)}.")
     if beaten := behind(rmse["constant"], "equal"):
         sentences.append(f"In {_bands_in_words(beaten)} the model is no better than a constant.")
     if paired := behind(ranking["paired"]):
@@ -226,8 +229,10 @@ def _overlap(results: Results) -> list[str]:
     if results.splits and not found:
         return ["No scored file is of a day or tile of the run's training or validation."]
     total = _count(len(results.files), "scored file")
+    withheld = ", but without the bands compared here" * (results.comparison.truth == "source")
     return [
-        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names, 'info RUN lists all')})."
+        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names, 'info RUN lists all')})"
+        f"{withheld}."
         for split, (count, names) in found.items()
     ]
 

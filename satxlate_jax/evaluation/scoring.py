@@ -217,8 +217,8 @@ def _standard_deviation(
 
     Of bands that pass from the source unchanged there is none: only the others' errors are the model's.
     """
-    bands = translator.bands(task.target)
-    passed = {bands[place].number for _, place in translator.network.copied(task.source, task.target)}
+    origins = zip(translator.bands(task.target), translator.network.origins(task.source, task.target), strict=True)
+    passed = {band.number for band, origin in origins if origin == "passed on"}
     names = {number: f"BAND{number:02d}" for number in numbers if number not in passed}
     found = {number: made.get(f"{name}_std", made.get(f"{name}_spread")) for number, name in names.items()}
     return {number: field.values for number, field in found.items() if field is not None}

@@ -207,7 +207,8 @@ def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[lis
     for place in inputs:
         listed = _list(place)
         if not listed:
-            raise InputError(f"'{place}' does not exist; give Level-1b files, folders or URLs")
+            fault = "holds no file" if not is_url(place) and Path(place).is_dir() else "does not exist"
+            raise InputError(f"'{place}' {fault}; give Level-1b files, folders or URLs")
         for file, size in listed:
             granule = recognise(file, size, reader)
             if granule is None:

@@ -80,11 +80,13 @@ def main(options: argparse.Namespace) -> int:
     tiles = sum(len(task.tiles) for task in tasks)
     # of a smaller scan the number of tiles is not known before it is read
     is_known = bool(options.tiles) or any(granule.scene in ("F", "FLDK", "fd") for granule in granules)
+    if not tiles:
+        raise InputError("the satellite sees no tile of that region")
     if options.dry_run:
         wanted = sorted({tile for task in tasks for tile in task.tiles})
-        opened = 0 if is_known else _MOST_OPENED
+        opened = 0 if is_known and not options.tiles else _MOST_OPENED
         for number, scan in enumerate(scans):
-            covers = _describe_cover(scan, wanted) if number < opened else ""
+            covers = _describe_cover(scan, wanted, options.min_cover) if number < opened else ""
             print(f"{scan.title}: {len(scan.granules)} files{covers}")
         few = " (all that the satellite sees; a scan of a part of the disk covers few of them)"
         few = "" if is_known or options.region else few
@@ -97,18 +99,23 @@ def main(options: argparse.Namespace) -> int:
     journal = Journal(root)
     problems = [{"input": place, "reason": reason} for place, reason in strange]
     for problem in problems:
-        tqdm.write(f"skipped: {problem['input']} {problem['reason']}")
+        tqdm.write(f"skipped: {problem['input']}: {problem['reason']}")
     written, kept = _convert_all(tasks, journal, problems, options)
     journal.merge(problems)
-    print(f"{written} written, {kept} already there, {len(problems)} inputs or tiles gave nothing; {root / MANIFEST}")
+    print(f"{written} written, {kept} already there, {len(problems)} skipped; {root / MANIFEST}")
     if not written and not kept:
-        reason = f"the first reason: {problems[0]['input']} {problems[0]['reason']}" if problems else "none is in view"
+        reason = f"no scan shows {options.min_cover:.0%} of a tile (--min_cover; --dry_run tells what they show)"
+        if problems:
+            reason = f"the first reason: {problems[0]['input']}: {problems[0]['reason']}"
         raise InputError(f"no tile was made; {reason}")
     return 0
 
 
-def _describe_cover(scan: Scan, tiles: Iterable[str]) -> str:
-    """The tiles that a scan shows some of, and how much, by one of its granules; nothing where that is not here."""
+def _describe_cover(scan: Scan, tiles: Iterable[str], least: float) -> str:
+    """The tiles that a scan shows some of, and how much, by one of its granules; nothing where that is not here.
+
+    Those of which it shows less than the `least` part, which are not made, come last.
+    """
     one = replace(scan, granules=scan.granules[:1])
     if is_url(one.granules[0].place):
         return ""
@@ -119,7 +126,12 @@ def _describe_cover(scan: Scan, tiles: Iterable[str]) -> str:
     except InputError as error:
         return f"; {error}"
     shown = sorted((tile for tile in covers if covers[tile] > 0), key=lambda tile: -covers[tile])
-    return f"; covers {', '.join(f'{tile} by {covers[tile]:.0%}' for tile in shown) or 'none of them'}"
+    enough, less = (
+        ", ".join(f"{tile} by {covers[tile]:.0%}" for tile in shown if (covers[tile] >= least) == is_made)
+        for is_made in (True, False)
+    )
+    words = f"; covers {enough or 'none of them'}"
+    return words + (f"; too little, see --min_cover: {less}" if less else "")
 
 
 def choose_tiles(names: Sequence[str] | None, region: Sequence[float] | None) -> tuple[str, ...] | None:
@@ -282,7 +294,7 @@ def _convert_all(
             for problem in outcome["problems"]:
                 if problem not in problems:
                     problems.append(problem)
-                    tqdm.write(f"skipped: {problem['input']} {problem['reason']}")
+                    tqdm.write(f"skipped: {problem['input']}: {problem['reason']}")
             written += len(outcome["tiles"])
             bar.update()
     return written, sum(len(record["tiles"]) for record in kept)

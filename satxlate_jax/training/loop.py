@@ -176,7 +176,7 @@ class Progress:
                 if not math.isfinite(value):
                     raise TrainingDivergedError(f"{name} is {value}", step)
             totals = {name[: -len("/total")]: value for name, value in metrics.items() if name.endswith("/total")}
-            losses = ", ".join(f"{part} {value:.4g}" for part, value in totals.items())
+            losses = ", ".join(f"{part} loss {value:.4g}" for part, value in totals.items())
             self._bar.set_postfix_str(losses, refresh=False)
             self._bar.update()
             self._counted += 1

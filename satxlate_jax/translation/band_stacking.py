@@ -18,6 +18,7 @@ from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import band_attributes, solar_zenith
 from satxlate_jax.translation.filling import clip_to_valid_range
 from satxlate_jax.translation.flags import QUALITY, QUALITY_BITS, flag_extrapolated
+from satxlate_jax.wavelength_axis import ORIGINS
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
 # may be, in lower case
@@ -40,7 +41,6 @@ _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", 
 
 
 STD_TITLE = "standard deviation, calibrated on what was left out of training"
-PASSED_ON = "as the source measured it"
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
@@ -65,7 +65,7 @@ class Extras:
     std_title: str = STD_TITLE  # in words
     extrapolated: np.ndarray | None = None  # bool [row, column, band], where inputs are unlike those of the training
     samples: np.ndarray | None = None  # draws [sample, row, column, band]
-    copied: Sequence[int] = ()  # bands that pass from the input unchanged: neither limited nor hidden by night
+    origins: Sequence[str] = ()  # of each band, by default inferred; what is passed on is neither limited nor hidden
 
     def of_image(self, index: int) -> "Extras":
         """The part that one image has of a batch's."""
@@ -227,9 +227,9 @@ def unstack_bands(
     zenith, _ = layout.find_angles(tile)
     night = np.zeros(missing.shape, bool) if zenith is None else zenith >= HORIZON
     flags = {"input_missing": missing, "night": night, "limited": np.zeros(missing.shape, bool)}
-    variables, is_missing = {}, np.zeros(values.shape, bool)
-    for channel, band in enumerate(bands):
-        field, limited, is_copied = values[..., [channel]], np.zeros(1, bool), channel in extras.copied
+    variables, is_missing, origins = {}, np.zeros(values.shape, bool), extras.origins or ["inferred"] * len(bands)
+    for channel, (band, origin) in enumerate(zip(bands, origins, strict=True)):
+        field, limited, is_copied = values[..., [channel]], np.zeros(1, bool), origin == "passed on"
         if not is_copied:
             field, limited = clip_to_valid_range(field, [band])
             flags["limited"] |= limited[..., 0]
@@ -237,7 +237,7 @@ def unstack_bands(
         if band.kind == "reflectance" and not is_copied:
             field[night] = np.nan
         is_missing[..., channel] = np.isnan(field)
-        attributes = describe_band(band, target, is_copied)
+        attributes = describe_band(band, target, origin)
         attributes["limited_pixels"] = int(limited.sum())
         variables[band.name] = layout.put_back(field, attributes)
         if extras.std is not None:
@@ -266,9 +266,8 @@ def describe_std(band: Band, satellite: str, title: str) -> dict[str, Any]:
     return {"long_name": _title(band, satellite, title), "units": band.unit}
 
 
-def describe_band(band: Band, satellite: str, passed_on: bool = False) -> dict[str, Any]:
-    """The attributes of a synthesised band, or one that is `passed_on`: CF's and satpy's, wavelength (um), range."""
-    origin = PASSED_ON if passed_on else "synthesised"
-    title = _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {origin}")
+def describe_band(band: Band, satellite: str, origin: str = "inferred") -> dict[str, Any]:
+    """The attributes of a band of an origin, one of `ORIGINS`: CF's and satpy's, wavelength (um), range."""
+    title = _title(band, satellite, f"top of atmosphere {band.kind.replace('_', ' ')}, {ORIGINS[origin]}")
     limits = np.array(band.valid_range, np.float32)
     return band_attributes(satellite, band) | {"long_name": title, "valid_range": limits}

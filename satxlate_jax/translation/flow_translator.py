@@ -310,8 +310,8 @@ class FlowTranslator(TileTranslator):
         noise = np.where(np.isfinite(passed), [self.bands(source)[place].noise for place in ours], np.nan)
         for number, field in enumerate(fields):
             field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
-        drawn = np.stack(fields[2:], 1) if draws else None
-        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, copied=theirs)
+        drawn, origins = np.stack(fields[2:], 1) if draws else None, self.network.origins(source, target)
+        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, origins=origins)
 
     def _with_angles(
         self, x: np.ndarray, source: str, tiles: Sequence[xr.Dataset] = (), layouts: Sequence[Layout] = ()

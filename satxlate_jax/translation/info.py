@@ -17,9 +17,9 @@ from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import read_groups
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
-from satxlate_jax.translation.band_stacking import PASSED_ON
 from satxlate_jax.translation.flags import QUALITY_BITS, ExtrapolatedShare, unpack_bits
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
+from satxlate_jax.wavelength_axis import ORIGINS
 
 
 def _describe_run(run: str) -> list[str]:
@@ -85,7 +85,7 @@ def describe_translation(path: str) -> list[str]:
         with xr.open_dataset(path, engine="netcdf4") as opened:
             tile = opened.load()
     except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' is neither a run nor a netCDF file") from error
+        raise InputError(f"'{path}' is neither a run nor a netCDF file, and has no name of an L1G tile") from error
     known = tile.attrs
     if "checkpoint_satellites" not in known:
         raise InputError(f"'{path}' was not written by `satxlate translate`; it names no checkpoint")
@@ -110,7 +110,8 @@ def describe_translation(path: str) -> list[str]:
         )
         about = "all missing" if bool(values.isnull().all()) else _mean(values, band)
         about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{_unit(band)}"
-        origin = "passed on" if PASSED_ON in values.attrs.get("long_name", "") else "inferred"
+        title = values.attrs.get("long_name", "")
+        origin = next((origin for origin, words in ORIGINS.items() if title.endswith(words)), "inferred")
         if filled:
             origin = f"measured, {filled[band.name].mean():.1%} of the pixels filled"
         if share := extrapolated.of_band(band.name):
@@ -132,7 +133,11 @@ def _domain(satellites: Mapping[str, Any], name: str) -> str:
 
 def main(options: argparse.Namespace) -> None:
     """Run the subcommand `info`."""
-    what = options.what
+    print("\n\n".join("\n".join(_describe(what)) for what in options.what))
+
+
+def _describe(what: str) -> list[str]:
+    """A run, a tile or a translation, line by line; InputError where it is none of them."""
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if Path(what).is_dir() and not (Path(what) / "checkpoints").exists():
         files = sorted(path for kind in ("nc", "hdf") for path in Path(what).rglob(f"*.{kind}"))
@@ -141,7 +146,7 @@ def main(options: argparse.Namespace) -> None:
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
     describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation
-    print("\n".join(describe(what)))
+    return describe(what)
 
 
 def runs(options: argparse.Namespace) -> None:

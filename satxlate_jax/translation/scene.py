@@ -59,9 +59,9 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     translate = partial(_translate_block, translator, source, target, seconds[0], names, conventions)
     made = padded.map_blocks(translate, dtype=np.float32, chunks=(*padded.chunks[:2], (len(names),)))
     made = da.overlap.trim_internal(made, depth, boundary="none")
-    copied = {theirs for _, theirs in translator.network.copied(source, target)}
-    for index, band in enumerate(translator.bands(target)):
-        described[band.name] = describe_band(band, target, index in copied)
+    origins = translator.network.origins(source, target)
+    for band, origin in zip(translator.bands(target), origins, strict=True):
+        described[band.name] = describe_band(band, target, origin)
         described[f"{band.name}_std"] = describe_std(band, target, STD_TITLE)
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}

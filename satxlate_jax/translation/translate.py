@@ -257,7 +257,8 @@ class TileTranslator:
             return z.reshape(*np.shape(values)[:-3], *z.shape[1:])
         made, extras = self._run(x, source, target, samples, seed)
         output = clip_to_valid_range(made, self.bands(target))[0]
-        output[..., list(extras.copied)] = made[..., list(extras.copied)]
+        passed = [place for place, origin in enumerate(extras.origins) if origin == "passed on"]
+        output[..., passed] = made[..., passed]
         return output.reshape(*np.shape(values)[:-1], -1).astype(np.float32)
 
     def _translate_data_array(

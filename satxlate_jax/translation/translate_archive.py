@@ -139,7 +139,7 @@ def _translate_granules(translator: TileTranslator, options: argparse.Namespace,
     if str(extrapolated):
         print(extrapolated)
     if not written and not kept:
-        raise InputError(f"no granule could be translated; the first: {failures[0]['reason']}")
+        raise InputError(f"no granule could be translated; the first: {failures[0]['file']}: {failures[0]['reason']}")
     return 0
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.granule_files import Granule, Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
@@ -43,8 +44,7 @@ def translate_granules(
     """
     import_satpy()
     granules, strange = find_granules(options.inputs)
-    failures = [{"file": place, "reason": reason} for place, reason in strange]
-    written, kept = list[Path](), 0
+    failures, written, kept = list[dict[str, str]](), list[Path](), 0
     unread: set[int] = set()
     for scan in tqdm(group_scans(granules), f"translate to {options.to}", unit="scan", disable=None):
         outputs = {tile: _path(Path(options.output), scan, options.to, tile) for tile in options.tiles or ("",)}
@@ -58,12 +58,14 @@ def translate_granules(
             platform = scan.granules[0].platform
             ready = translator.ready_for(platform, options.as_instrument)
             domain = ready.domain(platform or _only_source(translator, options.to))
+            if get_satellite(domain) == get_satellite(options.to):
+                raise InputError(f"is of {domain}, the satellite to make; name another one as --to")
             bands = [band.number for band in ready.bands(domain)]
             needed = scan.require(bands)
             unread |= {granule.band for granule in scan.granules if granule.band} - {*bands}
             with local_files(needed, str(options.output)) as files:
                 scene, faults = open_scan(needed, files, bands)
-                failures += [{"file": name, "reason": f"{name} {reason}"} for name, reason in faults.items()]
+                failures += [{"file": name, "reason": reason} for name, reason in faults.items()]
                 for name, reason in faults.items():
                     tqdm.write(f"translated without it: {name} {reason}")
                 read = ", ".join(granule.name for granule in needed.granules if granule.name not in faults)
@@ -80,18 +82,21 @@ def translate_granules(
                         _write_on_area(made, ready, path, command)
                     written.append(path)
         except InputError as error:
-            failures.append({"file": scan.title, "reason": str(error)})
-            tqdm.write(f"skipped: {scan.title}: {error}")
+            reason = str(error).removeprefix(f"{scan.title}: ").removeprefix(f"{scan.title} ")
+            failures.append({"file": scan.title, "reason": reason})
+            tqdm.write(f"skipped: {scan.title}: {reason}")
     if unread and written:
         print(f"measured, too, but not read by the run: bands {', '.join(map(str, sorted(unread)))}")
-    return written, kept, failures
+    return written, kept, failures + [{"file": place, "reason": reason} for place, reason in strange]
 
 
 def _tell_of_missing_bands(title: str, bands: Iterable[int], read: Iterable[Granule]) -> None:
     held = {granule.band for granule in read}
     if None not in held and (missing := sorted({*bands} - held)):  # a file of all bands does not say which it has
-        lacking = f"{title} lacks band {', '.join(map(str, missing))}, which the run was trained with"
-        tqdm.write(f"{lacking}: it is inferred, too, and all inferred bands are flagged as extrapolated")
+        lacking = f"{title} lacks band{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+        they = "they are" if len(missing) > 1 else "it is"
+        known = "which the run was trained with"
+        tqdm.write(f"{lacking}, {known}: {they} inferred, too, and all inferred bands are flagged as extrapolated")
 
 
 def _only_source(translator: TileTranslator, to: str) -> str:

@@ -162,6 +162,8 @@ def test_bands_pass_between_instruments_of_one_kind_and_window_bands_do_not_betw
     assert flow.copied("G16", "G17") == [(place, place) for place in range(16)]
     passed = {ALL[ours]: ALL[theirs] for ours, theirs in flow.copied("G16", "H8")}
     assert passed == {1: 1, 2: 3, 3: 4, **{band: band for band in ALL[4:] if band not in (11, 15)}}
+    kinds = {11: "adjusted", 15: "adjusted", 2: "inferred"}
+    assert flow.origins("G16", "H8") == [kinds.get(band, "passed on") for band in ALL]
 
 
 def test_adapters_are_inverses_of_each_other():

@@ -57,6 +57,14 @@ def test_every_band_has_a_deviation_and_satpys_identity(scene, translated):
     np.testing.assert_array_equal(flags == 1, bits > 0)
 
 
+def test_granules_of_the_satellite_to_make_are_refused(tmp_path, capsys):
+    words = ["--checkpoint", PRETRAINED, "--to", "G17", GRANULES, "--output", str(tmp_path / "out")]
+    assert main(["translate", *words]) == 2
+    *_, reason = capsys.readouterr().err.splitlines()
+    assert "the first: G17 M1 2019-10-27 20:00:27: is of G17, the satellite to make" in reason
+    assert not list(tmp_path.rglob("*.nc"))
+
+
 def test_a_missing_granule_is_told_of_and_what_it_leaves_is_flagged(tmp_path, capsys):
     """Its band is no longer passed on; nothing that is inferred from fewer bands than in training was calibrated."""
     assert main(["translate", "--checkpoint", PRETRAINED, "--to", "G16", "--output", str(tmp_path), GRANULES]) == 0

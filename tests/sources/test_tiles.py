@@ -95,8 +95,23 @@ def test_a_region_with_western_longitudes(granules, tmp_path, capsys):
     assert main(["tiles", str(granules), "--dry_run"]) == 0
     out = capsys.readouterr().out
     assert "a scan of a part of the disk covers few of them" in out
+    made, less = re.search(r"; covers (.*); too little, see --min_cover: (.*)\n", out).groups()
+    assert all(int(share) >= 50 for share in re.findall(r"(\d+)%", made))
+    assert all(int(share) <= 50 for share in re.findall(r"(\d+)%", less))
     tiles, shares = zip(*re.findall(r"(h\d\dv\d\d) by (\d+)%", out), strict=True)
     assert tiles[0] == "h09v03" and len(tiles) < 20 and list(map(int, shares)) == sorted(map(int, shares), reverse=True)
+
+
+def test_a_named_tile_is_told_how_much_is_shown_and_what_no_scan_shows_is_no_tile(granules, tmp_path, capsys):
+    assert main(["tiles", str(granules), "--tiles", "h09v03", "--dry_run", "--min_cover", "1"]) == 0
+    assert re.search(r"; covers none of them; too little, see --min_cover: h09v03 by 99%\n", capsys.readouterr().out)
+    words = ["--region", "-80", "20", "-79", "21", "--bands", "14", "--output", str(tmp_path / "out")]
+    assert main(["tiles", str(granules), *words]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("no scan shows 50% of a tile (--min_cover; --dry_run tells what they show)")
+    )
 
 
 @pytest.mark.parametrize("region", ["-114 32 -125 42", "100 -10 90 10"])

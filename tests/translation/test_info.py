@@ -72,6 +72,11 @@ def test_a_translation_says_what_it_is(tmp_path, capsys):
         assert f"surprise of the measurements: {float(made['surprise'].mean()):.1f} bits" in text
 
 
+def test_several_are_told_one_after_the_other(capsys):
+    run, both = tiny_flow.finished_run(), told(capsys, tiny_flow.finished_run(), NAME)
+    assert both == f"{told(capsys, run)}\n{told(capsys, NAME)}"
+
+
 def test_a_tile_says_which_bands_it_holds(tmp_path, capsys):
     tile = draw_tile("G17", shape=(300, 300))
     tile["BAND10"][:75] = np.nan
