@@ -206,7 +206,7 @@ def translate(parser: CommandParser) -> None:
     add("--overwrite", action="store_true", help="make outputs again that are complete")
     add = parser.add_argument_group("how").add_argument
     add("--workers", type=at_least(1), default=count_cpus(), help="processes that read (default: the job's CPUs)")
-    add("--block", type=at_least(1), help="pixels of a side computed at once (704)")
+    add("--block", type=at_least(1), help="pixels of a side computed at once (1344; VAE-GAN 704)")
 
 
 def evaluate(parser: CommandParser) -> None:

@@ -17,7 +17,8 @@ from satxlate_jax.cli import user_path
 from satxlate_jax.evaluation.evaluate import PRESETS
 from satxlate_jax.evaluation.results import TRUTHS
 from satxlate_jax.geometry import PIXELS
-from satxlate_jax.translation.inference import BLOCK
+from satxlate_jax.models.spectral_flow import SpectralFlow
+from satxlate_jax.models.translator import Translator
 from tests import tiny_run
 from tests.archives import build_data_set, write_archive
 from tests.documents import parse
@@ -196,4 +197,4 @@ def test_choices_are_those_of_the_modules_that_use_them():
     evaluate, translate = ({each.dest: each for each in parse(one.split()).parser._actions} for one in words)
     assert set(evaluate["truth"].choices) == set(TRUTHS) and set(evaluate["preset"].choices) == set(PRESETS)
     assert set(evaluate["resolution_km"].choices) == set(translate["resolution_km"].choices) == set(PIXELS)
-    assert str(BLOCK) in translate["block"].help
+    assert f"({SpectralFlow.block}; VAE-GAN {Translator.block})" in translate["block"].help

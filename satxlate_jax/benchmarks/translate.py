@@ -17,7 +17,7 @@ from satxlate_jax.models.families import make_translator
 from satxlate_jax.training.build_step import satellite_entries
 from satxlate_jax.training.channels import carries_angles
 from satxlate_jax.training.config import load_config
-from satxlate_jax.translation.inference import BLOCK, FlowProgram, images_at_once, on_local_devices, run_network
+from satxlate_jax.translation.inference import FlowProgram, images_at_once, on_local_devices, run_network
 
 SIZE = 300  # pixels of a side of a 2 km tile
 
@@ -36,16 +36,16 @@ def untrained(config: Any) -> tuple[Any, Any, dict[str, Any]]:
 
 def measure_network(params: Any, network: Any, config: Any, count: int) -> tuple[float, int]:
     """Seconds per tile of the network, first satellite to last, and how many tiles go through together."""
-    (source, *_, target), at_once = network.bands, images_at_once(SIZE**2, BLOCK)
+    (source, *_, target), at_once = network.bands, images_at_once(SIZE**2, network.block)
     channels = len(network.bands[source]) + (network.extra_channels if carries_angles(config) else 0)
     x = np.random.default_rng(0).standard_normal((at_once, SIZE, SIZE, channels), np.float32)
     placed = on_local_devices(params, by_row=False)
 
     def run() -> None:
         if carries_angles(config):
-            FlowProgram(placed, network, BLOCK).distribution(x, source, target)
+            FlowProgram(placed, network, network.block).distribution(x, source, target)
         else:
-            run_network(placed, network, x, source, target, margin=network.radius, block=BLOCK)
+            run_network(placed, network, x, source, target, margin=network.radius, block=network.block)
 
     run()  # compiles
     calls, begin = -(-count // at_once), time.perf_counter()

@@ -201,9 +201,10 @@ class LinearRegression(Baseline):
         if not self._n:
             return {}
         inputs = values[self.channels].reshape(len(self.channels), -1)
-        missing = np.isnan(inputs).any(0)
-        answers = zip([*self.partners, *self.task.lacking], [*inputs, *self._infer(inputs)], strict=True)
-        return {channel: np.where(missing, np.nan, field).reshape(values.shape[1:]) for channel, field in answers}
+        answers = np.concatenate([inputs, self._infer(inputs)])
+        answers[:, np.isnan(inputs).any(0)] = np.nan
+        channels = [*self.partners, *self.task.lacking]
+        return dict(zip(channels, answers.reshape(-1, *values.shape[1:]), strict=True))
 
     def _infer(self, inputs: np.ndarray) -> np.ndarray:
         """From the shared bands [band, pixel] to those that the source lacks."""

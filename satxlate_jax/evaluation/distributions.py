@@ -115,8 +115,8 @@ class PowerSpectrum(_Summed):
 
     def __post_init__(self) -> None:
         """Add the bins of finer grids to sums of before there were any."""
-        absent = len(_CENTRES_KM) - len(self.n)
-        self.power, self.n = np.pad(self.power, ((0, 0), (absent, 0))), np.pad(self.n, (absent, 0))
+        if absent := len(_CENTRES_KM) - len(self.n):
+            self.power, self.n = np.pad(self.power, ((0, 0), (absent, 0))), np.pad(self.n, (absent, 0))
 
     def add(self, modes: "Modes", prediction: np.ndarray | None, truth: np.ndarray | None) -> None:
         """Add a tile's modes, as `Modes.transform` gives them; None is passed over."""
@@ -194,6 +194,8 @@ class Modes:
         offsets = values.astype(np.float64) - values.flat[np.argmax(seen)]  # a constant's are 0, without rounding
         if not seen.all():
             offsets = np.where(seen, offsets, offsets[seen].mean())
+        if not offsets.any():
+            return np.zeros(len(self.order), complex)
         return fft.rfft2((offsets - offsets.mean()) * self.window).ravel()[self.order]
 
     def power(self, modes: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ class BandTruth:
         `std` [h, w] is its standard deviation, NaN where it has none.
         """
         error, p0 = np.abs(p - self.values), p - self._centre
-        similarity = np.nan_to_num(similarity, copy=False)
+        similarity[np.isnan(similarity)] = 0
         n, t, tt, ssim_n = self._sums
         p, pp, pt, absolute, ssim = self._add(p0, p0 * p0, p0 * self._centred, error, similarity)
         k = np.maximum(n, 1e-30)

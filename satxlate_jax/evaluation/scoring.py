@@ -241,7 +241,8 @@ def equalize(
         common = np.all([seen[method] for method in scored], axis=0)
         for method in scored:
             values = np.clip(fields[method], *band.valid_range, dtype=np.float64)
-            np.copyto(values, np.nan, where=~common)
+            if not common.all():
+                values[~common] = np.nan
             equal[method][band.number] = values
     return equal
 

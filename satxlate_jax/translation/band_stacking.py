@@ -236,17 +236,19 @@ def unstack_bands(
         field = field[..., 0].astype(np.float32)
         if band.kind == "reflectance" and not is_copied:
             field[night] = np.nan
-        is_missing[..., channel] = np.isnan(field)
+        holes = is_missing[..., channel] = np.isnan(field)
         attributes = describe_band(band, target, origin)
         attributes["limited_pixels"] = int(limited.sum())
         variables[band.name] = layout.put_back(field, attributes)
         if extras.std is not None:
-            spread = np.where(np.isnan(field), np.nan, extras.std[..., channel]).astype(np.float32)
+            spread = extras.std[..., channel].astype(np.float32)
+            spread[holes] = np.nan
             name = f"{band.name}_{extras.std_name}"
             variables[name] = layout.put_back(spread, describe_std(band, target, extras.std_title))
             variables[band.name].attrs["ancillary_variables"] = f"{name} quality"
         if extras.samples is not None:
-            draws = np.where(np.isnan(field), np.nan, extras.samples[..., channel]).astype(np.float32)
+            draws = extras.samples[..., channel].astype(np.float32)
+            draws[:, holes] = np.nan
             described = {"long_name": _title(band, target, "samples of its distribution"), "units": band.unit}
             variables[f"{band.name}_samples"] = layout.put_back(draws, described, "sample")
     quality = sum(QUALITY_BITS[name] * where.astype(np.int8) for name, where in flags.items())

@@ -23,9 +23,6 @@ from satxlate_jax.models.network import noise_at_places
 from satxlate_jax.models.spectral_flow import Distribution, SpectralFlow
 from satxlate_jax.models.translator import Translator
 
-BLOCK = 704
-"""Largest side of a block, pixels: 0.5 to 0.8 GB at the published width (measured)."""
-
 RAMP = 32
 """Pixels over which one block fades into the next."""
 

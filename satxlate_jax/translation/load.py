@@ -9,7 +9,6 @@ from satxlate_jax.checkpoints import Archive, Checkpoints
 from satxlate_jax.cli import InputError
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.translation.flow_translator import FlowTranslator
-from satxlate_jax.translation.inference import BLOCK
 from satxlate_jax.translation.translate import TileTranslator
 
 PRETRAINED, SHIPPED = "pretrained:", Path(str(files("satxlate_jax"))) / "pretrained"
@@ -31,7 +30,7 @@ def open_run(run: str | Path) -> tuple[Checkpoints | Archive, str]:
     return Checkpoints(folder / "checkpoints"), folder.resolve().name
 
 
-def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> TileTranslator:
+def load(run: str | Path, step: int | None = None, *, block: int | None = None) -> TileTranslator:
     """Load a run's generator, ready to translate; nothing but the run is needed.
 
     Where the checkpoint holds a moving average of the generator (config.optimizer.ema_decay), that is what translates.
@@ -40,7 +39,7 @@ def load(run: str | Path, step: int | None = None, *, block: int = BLOCK) -> Til
       run: a run's folder (it holds checkpoints/), or one that comes with the package, such as 'pretrained:goes_thermal'
         (`satxlate runs` lists them).
       step: which checkpoint; default the newest.
-      block: largest side of an image computed at once, pixels.
+      block: largest side of an image computed at once, pixels; default the family's.
 
     Raises:
       InputError: there is no checkpoint, or its parameters are not those of the network that its metadata describe.

@@ -25,7 +25,7 @@ from satxlate_jax.translation.band_stacking import (
     unstack_bands,
 )
 from satxlate_jax.translation.filling import clip_to_valid_range, fill_missing
-from satxlate_jax.translation.inference import BLOCK, encode_images, on_local_devices, run_network
+from satxlate_jax.translation.inference import encode_images, on_local_devices, run_network
 
 
 class TileTranslator:
@@ -37,13 +37,14 @@ class TileTranslator:
       network: the networks, as functions of `params`.
       run: name of the run's folder.
       radius: pixels that the network sees to each side.
-      block: largest side of an image computed at once, pixels; larger ones go through in overlapping blocks.
+      block: largest side of an image computed at once, pixels, default the family's; larger ones go through in
+        overlapping blocks.
     """
 
-    def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int = BLOCK):
-        self.params, self.metadata, self.run, self.block = on_local_devices(params, by_row=False), metadata, run, block
+    def __init__(self, params: Mapping[str, Any], metadata: Mapping[str, Any], run: str, block: int | None = None):
+        self.params, self.metadata, self.run = on_local_devices(params, by_row=False), metadata, run
         self.network: Any = make_translator(metadata["config"], metadata["satellites"])
-        self.radius = self.network.radius
+        self.radius, self.block = self.network.radius, block or self.network.block
 
     def _refuse(self, *arguments: Any, **options: Any) -> Any:
         """Raise InputError: these are for a spectral flow."""

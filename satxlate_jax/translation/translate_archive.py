@@ -24,7 +24,7 @@ from satxlate_jax.l1g.isolation import AHEAD, Failure, overlap, read_isolated
 from satxlate_jax.l1g.reader import read_input
 from satxlate_jax.options import parse
 from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, ExtrapolatedShare, select_variables
-from satxlate_jax.translation.inference import BLOCK, images_at_once
+from satxlate_jax.translation.inference import images_at_once
 from satxlate_jax.translation.load import load
 from satxlate_jax.translation.netcdf import NetcdfFolder
 from satxlate_jax.translation.translate import TileTranslator
@@ -41,7 +41,7 @@ TRANSLATING, WRITING = 2, 1
 def main(options: argparse.Namespace) -> int:
     """Run the subcommand `translate`: 0 where at least one output is there (new or from before), else InputError."""
     use_program_cache()
-    translator = load(options.checkpoint, options.step, block=options.block or BLOCK)
+    translator = load(options.checkpoint, options.step, block=options.block)
     translator.check_samples(options.samples)
     if options.repair and (options.samples or options.zarr or options.surprise):
         raise InputError("--samples, --surprise and --zarr are not for --repair")
@@ -152,8 +152,8 @@ def translate_files(
 ) -> tuple[int, list[dict[str, str]], ExtrapolatedShare]:
     """Translate files and write variables of those names; a bad input does not stop the rest.
 
-    Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, see `inference.BLOCK`),
-    and `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete; file and
+    Reading, translating and writing overlap. Memory: one call of the network (`images_at_once`, a block's pixels), and
+    `tiles_in_memory`. `options` are the command's. Returns how many outputs were there already, complete; file and
     reason of each failure; and the share of the pixels written that is flagged as extrapolated.
     """
     sink.plan(files)
