@@ -199,12 +199,14 @@ def published_statistics(satellite: str, bands: Iterable[int]) -> tuple[np.ndarr
 
 def normalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Physical units [..., band] to network units, in float64 as the release does, then float32; NaN stays NaN."""
-    return ((np.asarray(values, np.float64) - mean) / std).astype(np.float32)
+    centred = np.subtract(values, mean, dtype=np.float64)
+    return np.divide(centred, std, out=centred).astype(np.float32)
 
 
 def denormalize(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Network units [..., band] to physical units, float64; the inverse of `normalize`."""
-    return np.asarray(values, np.float64) * std + mean
+    scaled = np.multiply(values, std, dtype=np.float64)
+    return np.add(scaled, mean, out=scaled)
 
 
 def change_of_units(

@@ -300,16 +300,17 @@ class FlowTranslator(TileTranslator):
         places = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
         draws = [program.distribution(images, source, target, places, seed, member) for member in range(samples)]
         found = draws[0] if draws else program.distribution(images, source, target)
-        fields = [denormalize(found.mean, center, scale), found.std.astype(np.float64) * scale]
+        fields = [denormalize(found.mean, center, scale), np.multiply(found.std, scale, dtype=np.float64)]
         fields += [denormalize(draw.sample, center, scale) for draw in draws]
         for field in fields if missing.any() else ():
             field[missing] = np.nan
-        copied = self.network.copied(source, target)
-        ours, theirs = ([pair[side] for pair in copied] for side in (0, 1))
-        passed = x[..., ours]
-        noise = np.where(np.isfinite(passed), [self.bands(source)[place].noise for place in ours], np.nan)
-        for number, field in enumerate(fields):
-            field[..., theirs] = noise if number == 1 else passed  # which is as uncertain as it was measured
+        of_target = {theirs: ours for ours, theirs in self.network.copied(source, target)}
+        places = [of_target.get(place, 0) for place in range(len(center))]
+        passed, is_passed = np.take(x, places, -1), np.isin(np.arange(len(center)), list(of_target))
+        noise = np.array([band.noise for band in self.bands(source)])[places]
+        for number, field in enumerate(fields):  # what is passed on is as uncertain as it was measured
+            np.copyto(field, noise if number == 1 else passed, where=is_passed)
+        np.copyto(fields[1], np.nan, where=is_passed & ~np.isfinite(passed))
         drawn, origins = np.stack(fields[2:], 1) if draws else None, self.network.origins(source, target)
         return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, origins=origins)
 
