@@ -101,7 +101,10 @@ def main(options: argparse.Namespace) -> None:
     title = f"4/5 translate a test tile, and score against what {TARGET} sees from its own place"
     _run(title, translate, apart, logs=[output / "translate.log", output / "evaluate_two_views.log"])
     here = ["--truth=same_view", f"--truth_l1g={same_view}", f"--beside={two_views}", f"--output={scores}"]
-    _run(f"5/5 score against what {TARGET} would see from {SOURCE}'s place, so that there is no parallax", [*words, *here])
+    _run(
+        f"5/5 score against what {TARGET} would see from {SOURCE}'s place, so that there is no parallax",
+        [*words, *here],
+    )
     print(f"\nTensorBoard: {shlex.join(['tensorboard', '--logdir', f'{Path(options.output)}/run'])}")
     print(f"open the report: {scores / 'report.html'}")
     print(_NEXT)

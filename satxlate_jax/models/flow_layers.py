@@ -15,6 +15,7 @@ from satxlate_jax.models import wavelet
 from satxlate_jax.models.layers import ConvBlock, ResidualBlock, at_least_float32
 from satxlate_jax.models.network import Params
 
+CONTEXT = 8  # pixels to a side of the means that the network sees beside each pixel
 _CHUNK = 8_192  # pixels
 _C1, _C2 = 1.191042972e8, 1.438776877e4  # Planck's law: W um^4 m-2 sr-1, um K
 
@@ -200,3 +201,12 @@ def _halve(x: jax.Array) -> jax.Array:
     """Means of 2 x 2 pixels [batch, ceil(h / 2), ceil(w / 2), channel]; the last row and column count twice if odd."""
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
     return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+
+def local_means(x: jax.Array) -> jax.Array:
+    """Means over CONTEXT x CONTEXT pixels around each, of those inside the image."""
+    total, zero = x, np.zeros((), x.dtype)
+    for window in ((1, CONTEXT, 1, 1), (1, 1, CONTEXT, 1)):
+        total = jax.lax.reduce_window(total, zero, jax.lax.add, window, (1, 1, 1, 1), "SAME")
+    inside = (np.convolve(np.ones(size), np.ones(CONTEXT))[CONTEXT // 2 :][:size] for size in x.shape[1:3])
+    return total / np.multiply.outer(*inside).astype(x.dtype)[..., None]

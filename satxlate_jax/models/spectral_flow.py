@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from satxlate_jax.models import band_covariance, wavelet
-from satxlate_jax.models.flow_layers import FlowNetwork, Group, brightness_temperature, infer, make_groups, radiance
+from satxlate_jax.models import band_covariance, flow_layers, wavelet
 from satxlate_jax.models.network import EqualByStructure, Params, find_network, noise_at_places
 from satxlate_jax.wavelength_axis import WavelengthAxis
 
 ANGLES = ("cos_solar_zenith", "air_mass")
 """The last two channels of an image: the cosine of the solar zenith angle, and 1 / cosine of the view zenith angle."""
-CONTEXT = 8  # pixels to a side of the means that the network sees beside each pixel
 INFLATION = 2.0  # of the standard deviation where inputs are unlike the training's, for want of knowledge
 LOG_SIGMA = (-5.0, 3.0)  # limits of the logarithm of a standard deviation relative to the base's
 SOLAR_IRRADIANCE = 9.8  # W m-2 um-1 at 3.9 um
@@ -45,15 +43,6 @@ class Distribution(NamedTuple):
     std: jax.Array
     extrapolated: jax.Array
     sample: Any = None
-
-
-def _local_means(x: jax.Array) -> jax.Array:
-    """Means over CONTEXT x CONTEXT pixels around each, of those inside the image."""
-    total, zero = x, np.zeros((), x.dtype)
-    for window in ((1, CONTEXT, 1, 1), (1, 1, CONTEXT, 1)):
-        total = jax.lax.reduce_window(total, zero, jax.lax.add, window, (1, 1, 1, 1), "SAME")
-    inside = (np.convolve(np.ones(size), np.ones(CONTEXT))[CONTEXT // 2 :][:size] for size in x.shape[1:3])
-    return total / np.multiply.outer(*inside).astype(x.dtype)[..., None]
 
 
 class SpectralFlow(EqualByStructure):
@@ -86,11 +75,11 @@ class SpectralFlow(EqualByStructure):
         self.bands = {satellite: tuple(numbers) for satellite, numbers in bands.items()}
         self.structure = (tuple(flow.items()), axis, tuple(self.bands.items()), precision, remat)
         self.levels, self.alignment = flow["levels"], 2 ** flow["levels"]
-        self.radius = 2 * self.alignment + 2 * flow["blocks"] + CONTEXT
+        self.radius = 2 * self.alignment + 2 * flow["blocks"] + flow_layers.CONTEXT
         self.patterns = axis.patterns()
         dtype = jnp.bfloat16 if precision == "bfloat16" else None
         sizes = flow["width"], flow["blocks"], flow["levels"], dtype
-        self._network = find_network(FlowNetwork, axis.size, *sizes, remat=remat)
+        self._network = find_network(flow_layers.FlowNetwork, axis.size, *sizes, remat=remat)
         self.sunlit, self.reflectance = (
             next((channel for channel, wavelength in enumerate(axis.wavelengths) if low < wavelength < high), None)
             for low, high in (_SUNLIT, _REFLECTANCE)
@@ -98,9 +87,9 @@ class SpectralFlow(EqualByStructure):
         if not flow["solar"]:
             self.reflectance = None
 
-    def groups(self, pattern: Sequence[int]) -> list[Group]:
+    def groups(self, pattern: Sequence[int]) -> list[flow_layers.Group]:
         """How the channels that a pattern lacks are inferred."""
-        return make_groups(pattern, self.axis.thermal, self.flow["degree"])
+        return flow_layers.make_groups(pattern, self.axis.thermal, self.flow["degree"])
 
     def copied(self, source: str, target: str) -> list[tuple[int, int]]:
         """Positions of bands in the source's and the target's arrays that pass from one to the other unchanged."""
@@ -254,7 +243,7 @@ class SpectralFlow(EqualByStructure):
             nothing = jnp.zeros((*y.shape[:-1], len(group.inferred)), y.dtype)
             found, far = jax.lax.cond(
                 jnp.any(fit["used"] > 0),
-                partial(infer, group),
+                partial(flow_layers.infer, group),
                 lambda *_, nothing=nothing: (nothing, nothing > 0),
                 *(fit, given, angles[..., 1]),
             )
@@ -283,9 +272,7 @@ class SpectralFlow(EqualByStructure):
         """Channels [..., one of some] in their places on the axis [..., channel], zero in the others."""
         return jnp.matmul(x, jax.nn.one_hot(channels, self.axis.size, dtype=x.dtype), precision="highest")
 
-    def wiener_filter(
-        self, gains: jax.Array, filled: jax.Array, given: jax.Array, missing: np.ndarray | None = None
-    ) -> jax.Array:
+    def wiener_filter(self, gains: jax.Array, filled: jax.Array, given: jax.Array, missing: Any = None) -> jax.Array:
         """The best linear estimate of each wavelet coefficient from those of the regression and of the given channels.
 
         A regression per pixel amplifies the noise of the given channels. At scales where little but noise is left, this
@@ -312,8 +299,10 @@ class SpectralFlow(EqualByStructure):
         r = share * jnp.clip(known[..., source] * self.axis.std[source] + self.axis.mean[source], 0, 1)
         r = jnp.where(height > 0, r, 0) * applies
         temperature = jnp.clip(y[..., channel] * self.axis.std[channel] + self.axis.mean[channel], 150, 420)
-        total = radiance(temperature, wavelength) * (1 - r) + r * height * SOLAR_IRRADIANCE / jnp.pi
-        bright = (brightness_temperature(total, wavelength) - self.axis.mean[channel]) / self.axis.std[channel]
+        total = flow_layers.radiance(temperature, wavelength) * (1 - r) + r * height * SOLAR_IRRADIANCE / jnp.pi
+        bright = (flow_layers.brightness_temperature(total, wavelength) - self.axis.mean[channel]) / self.axis.std[
+            channel
+        ]
         value = jnp.where(r > 0, bright, y[..., channel])
         return y.at[..., channel].set(value), (height > highest + 0.02) & (applies == 0)
 
@@ -340,7 +329,7 @@ class SpectralFlow(EqualByStructure):
         scales = take(settings["sigma"])
         calibration = {name: take(settings["calibration"][name]) for name in ("gate", "sigma")}
         white = (filled - inputs["mean"].astype(filled.dtype)) @ inputs["kernel"].astype(filled.dtype)
-        features = [white, _local_means(white), jnp.broadcast_to(given.astype(filled.dtype), filled.shape)]
+        features = [white, flow_layers.local_means(white), jnp.broadcast_to(given.astype(filled.dtype), filled.shape)]
         features = jax.lax.stop_gradient(jnp.concatenate(features, -1))
         # one after the other: a convolution over members at once is a grouped one, many times slower on CPUs
         members = [jax.tree.map(itemgetter(index), params["network"]) for index in range(self.flow["members"])]
@@ -355,12 +344,7 @@ class SpectralFlow(EqualByStructure):
             jnp.exp(jnp.clip(part, *LOG_SIGMA)) * scale * factor
             for part, scale, factor in zip(sigmas, scales, calibration["sigma"], strict=True)
         ]
-        sigma = parts.pop()
-        while parts:
-            right, below, both = parts[-3:]
-            del parts[-3:]
-            sigma = jnp.concatenate([jnp.concatenate([sigma, right], -2), jnp.concatenate([below, both], -2)], -3)
-        return mean, sigma.astype(filled.dtype)
+        return mean, wavelet.assemble(parts).astype(filled.dtype)
 
     def standardize(
         self, params: Params, y: jax.Array, angles: jax.Array, pattern: Sequence[int], known: Any = None
@@ -379,8 +363,7 @@ class SpectralFlow(EqualByStructure):
     ) -> jax.Array:
         """The inverse of `standardize`: images of z [batch, h, w, missing channel], by the first member."""
         filled, _ = self.base(params, y, angles, pattern, known)
-        means, sigma = self.coefficients(params, filled, pattern)
-        return self.draw(filled, means, sigma, z, pattern)
+        return self.draw(filled, *self.coefficients(params, filled, pattern), z, pattern)
 
     def draw(self, filled: Any, means: Any, sigma: Any, z: jax.Array, pattern: Sequence[int]) -> jax.Array:
         """Images [batch, h, w, channel] of what `base` and `coefficients` give and z [batch, h, w, missing channel]."""

@@ -127,6 +127,14 @@ def pixel_variance(variance: jax.Array, levels: int, side: int = 1) -> jax.Array
     return total
 
 
+def assemble(parts: Sequence[jax.Array]) -> jax.Array:
+    """An image [..., h, w, channel] of its subbands' parts, in the order of `subbands`."""
+    whole, *others = reversed(parts)
+    for both, below, right in zip(*[iter(others)] * 3, strict=True):
+        whole = jnp.concatenate([jnp.concatenate([whole, right], -2), jnp.concatenate([below, both], -2)], -3)
+    return whole
+
+
 @lru_cache(maxsize=256)
 def _reach(size: int, depth: int, side: int, start: int, stop: int) -> tuple[int, np.ndarray]:
     """Some columns of `_energies`, of which each pixel has few that are not zero: float32 [place, pixel, neighbour].
