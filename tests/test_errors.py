@@ -72,7 +72,7 @@ WRONG = [
     # no such path
     ("catalog nowhere --output new", "nowhere"),
     ("statistics nowhere --output new", "nowhere"),
-    (f"translate --checkpoint nowhere --to G17 {TILE} --output new", "'nowhere' is not a run"),
+    (f"translate --checkpoint nowhere --to G17 {TILE} --output new", "'nowhere' does not exist"),
     (f"translate {TO} nowhere.hdf --output new", "'nowhere.hdf' does not exist"),
     ("evaluate --checkpoint run --l1g nowhere --source G16 --target G17 --output new", "nowhere"),
     ("compare nowhere --output new", "nowhere"),
@@ -183,7 +183,7 @@ def test_a_place_that_cannot_be_written(words, place, capsys):
 
 
 PYTHON = {
-    "no run": (lambda: load("nowhere"), "'nowhere' is not a run"),
+    "no run": (lambda: load("nowhere"), "'nowhere' does not exist"),
     "no tile": (lambda: read_tile("file.hdf"), "file.hdf"),
     "a resolution": (lambda: read_tile(TILE, resolution_km=3.0), "3"),
     "a band": (lambda: read_tile(TILE, bands=[17]), "17"),

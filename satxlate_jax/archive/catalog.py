@@ -322,7 +322,9 @@ def describe_inventory(files: Sequence[TileFile]) -> str:
         tiles = sorted({file.tile for file in own})
         days = sorted({f"{file.year}/{file.day_of_year:03d}" for file in own})
         span = days[0] + (f" to {days[-1]}" if len(days) > 1 else "")
-        parts.append(f"{len(own)} of {name} ({len(tiles)} tiles such as {tiles[0]}, days {span})")
+        parts.append(
+            f"{len(own)} of {name} ({len(tiles)} tile{'s' * (len(tiles) > 1)} such as {tiles[0]}, days {span})"
+        )
     return ", ".join(parts)
 
 

@@ -125,7 +125,7 @@ def main(options: argparse.Namespace) -> None:
         first = json.loads((output / FAILURES).read_text().splitlines()[0])
         reason = first["reason"] if first["file"] in first["reason"] else f"{first['file']}: {first['reason']}"
         listed = f"{FAILURES} lists" if on_beam else f"the report and {FAILURES} list"
-        print(f"{lost} of {len(comparison.cases)} files could not be scored, {listed} them; the first: {reason}")
+        print(f"{lost} of {len(comparison.cases)} files were left out, {listed} them; the first: {reason}")
     if undrawn:
         count = f"{len(undrawn)} figure{'s' * (len(undrawn) > 1)}"
         print(f"{count} could not be drawn; the report says which and why, the scores are whole")

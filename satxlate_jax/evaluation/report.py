@@ -27,6 +27,7 @@ from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, compare, rank_methods
 from satxlate_jax.instruments import get_satellite
+from satxlate_jax.translation.flags import FEW
 from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
@@ -214,8 +215,9 @@ def headline(results: Results) -> str:
         inside = [number for number in made if number in ahead]
         words = f"Of what {task.source}'s input lacks ({_bands_in_words(made)}), the model is ahead in"
         sentences.append(f"{words} {_bands_in_words(inside) if inside else 'none'}.")
-    if not math.isnan(share := results.extrapolated):
-        sentences.append(f"The model flags {share:.1%} of the pixels as extrapolated.")
+    if (shares := results.extrapolated).size:
+        flagged = [f"{share:.1%} of the pixels in band {band}" for band, share in shares.items() if share >= FEW]
+        sentences.append(f"The model flags {', '.join(flagged) or 'few pixels'} as extrapolated.")
     sentences += _overlap(results)
     if len(results.files) < FEW_FILES:
         sentences.append(f"Scored on {_count(len(results.files), 'file')} only: a lead of some percent may be chance.")
@@ -224,15 +226,15 @@ def headline(results: Results) -> str:
 
 def _overlap(results: Results) -> list[str]:
     """Which of the scored files the run was trained on or validated on, in words; nothing where that is not known."""
-    words = {"train": "training", "validation": "validation, by which standard deviations are calibrated"}
+    words = {"train": "training data", "validation": "validation data, which calibrate standard deviations"}
     found = {split: common for split, common in results.files_in_splits.items() if common[0]}
     if results.splits and not found:
         return ["No scored file is of a day or tile of the run's training or validation."]
     total = _count(len(results.files), "scored file")
-    withheld = ", but without the bands compared here" * (results.comparison.truth == "source")
+    withheld = "; the bands compared here were not given to it" * (results.comparison.truth == "source")
     return [
-        f"{count} of {total}: days or tiles of the run's {words[split]} ({list_some(names, 'info RUN lists all')})"
-        f"{withheld}."
+        f"{count} of {total} {'is' if count == 1 else 'are'} of days or tiles of the run's {words[split]} "
+        f"({list_some(names, 'info RUN lists all')}){withheld}."
         for split, (count, names) in found.items()
     ]
 

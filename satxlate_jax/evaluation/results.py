@@ -77,7 +77,7 @@ class Example:
     """One scored case, kept for pictures: lat [h] and lon [w] in degrees, all fields [h, w], by band.
 
     The source's bands are all that were read; the others, empty where there are none, are of the target's bands; the
-    solar zenith angle is in degrees; `extrapolated` is true where the model says so, None where it does not say.
+    solar zenith angle is in degrees; `extrapolated` is true where the model says so.
     """
 
     case: Case
@@ -89,7 +89,7 @@ class Example:
     predictions: Mapping[str, Mapping[int, np.ndarray]]
     std: Mapping[int, np.ndarray] = field(default_factory=dict)
     sample: Mapping[int, np.ndarray] = field(default_factory=dict)
-    extrapolated: np.ndarray | None = None
+    extrapolated: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def shows(self, band: Band) -> bool:
         """Tell if it has a pixel of the target's band with both a translation and a truth."""
@@ -181,10 +181,14 @@ class Results:
         return table.join(pd.DataFrame(rows, columns=list(DETAILS), dtype=np.float64))
 
     @property
-    def extrapolated(self) -> float:
-        """The share of scored pixels that the model flags as outside of what it has seen; NaN without flags."""
-        n = self.by_group[self.by_group["method"] == MODEL].groupby("group")["n"].sum()
-        return float(n.get(FLAGS[0], 0) / n[ALL]) if n.index.isin(FLAGS).any() else math.nan
+    def extrapolated(self) -> pd.Series:
+        """The share of each band's scored pixels that the model flags as outside of what it has seen; no band without.
+
+        Only bands that the model infers or adjusts count.
+        """
+        n = self.by_group[self.by_group["method"] == MODEL].pivot(index="band", columns="group", values="n")
+        told = n.index.isin([*self.calibrations]) & n.columns.isin(FLAGS).any()
+        return (n.reindex(columns=[FLAGS[0]]).fillna(0)[FLAGS[0]] / n[ALL])[told]
 
     @property
     def files_in_splits(self) -> dict[str, tuple[int, list[str]]]:

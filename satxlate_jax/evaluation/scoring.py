@@ -27,6 +27,7 @@ from satxlate_jax.l1g.reader import Request, read_groups
 from satxlate_jax.l1g.tile import solar_zenith
 from satxlate_jax.run_card import data_splits
 from satxlate_jax.translation.finer_pixels import FITTED_KM
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, unpack_bits
 from satxlate_jax.translation.translate import TileTranslator
 
 EXAMINED = 32
@@ -196,8 +197,14 @@ def _predict(
         sample=predictions.pop(_SAMPLE, {}),
         predictions=predictions,
         std=_standard_deviation(translator, made, task, truth),
-        extrapolated=made["extrapolated"].values != 0 if "extrapolated" in made else None,
+        extrapolated=_extrapolated(made, truth),
     )
+
+
+def _extrapolated(made: xr.Dataset, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+    """By band, where its inputs are unlike those of the training, bool [h, w]; {} where a translation does not tell."""
+    found = unpack_bits(made[EXTRAPOLATED_BANDS]) if EXTRAPOLATED_BANDS in made else {}
+    return {number: found[f"BAND{number:02d}"] for number in numbers if found}
 
 
 def _interpolated(
@@ -265,14 +272,12 @@ def _sum_up(results: Results, example: Example, threads: Executor) -> pd.DataFra
     if results.comparison.truth == "coincident":
         task = results.comparison.task
         groups |= view_groups({task.source: example.source, task.target: example.truth}, example.lat, example.lon)
-    if example.extrapolated is not None:
-        groups |= dict(zip(FLAGS, (example.extrapolated, ~example.extrapolated), strict=True))
     # of a grid in degrees, on the sphere, against the equator's
-    regions = metrics.Regions(groups, np.cos(np.radians(example.lat))[:, None])
+    regions = _regions_by_band(groups, example, np.cos(np.radians(example.lat))[:, None])
     found: dict[tuple[str, int], np.ndarray] = {}
-    for of_band in threads.map(partial(_sum_up_band, results, example, regions), example.truth):
+    for of_band in threads.map(partial(_sum_up_band, results, example), regions, regions.values()):
         found |= of_band
-    labels = [("", group, *key) for key in found for group in regions.names]
+    labels = [("", group, *key) for key in found for group in regions[key[1]].names]
     rows = np.reshape(list(found.values()), (-1, len(metrics.SUMS)))
     own = [(example.case.source.path.name, *label[1:]) for label in labels if label[1] == ALL]
     is_own = np.array([label[1] == ALL for label in labels], bool)
@@ -281,8 +286,24 @@ def _sum_up(results: Results, example: Example, threads: Executor) -> pd.DataFra
     return table[table["n"] > 0]
 
 
+def _regions_by_band(
+    groups: Mapping[str, np.ndarray], example: Example, area: np.ndarray
+) -> dict[int, metrics.Regions]:
+    """The groups of each band's pixels, with those by its flags where it has any; bands of equal flags share them."""
+    made: dict[bytes, metrics.Regions] = {}
+    regions = {}
+    for number in example.truth:
+        far = example.extrapolated.get(number)
+        key = b"" if far is None else far.tobytes()
+        if key not in made:
+            flags = {} if far is None else dict(zip(FLAGS, (far, ~far), strict=True))
+            made[key] = metrics.Regions({**groups, **flags}, area)
+        regions[number] = made[key]
+    return regions
+
+
 def _sum_up_band(
-    results: Results, example: Example, regions: metrics.Regions, number: int
+    results: Results, example: Example, number: int, regions: metrics.Regions
 ) -> dict[tuple[str, int], np.ndarray]:
     """One band of a case: (method, band) -> sums [group, column], where anything is scored."""
     truth, found = example.truth[number], results.distributions

@@ -74,7 +74,7 @@ def main(options: argparse.Namespace) -> int:
     bands = set(options.bands) if options.bands else None
     scans = [scan for one in group_scans(granules) if (scan := one.select(bands)).granules]
     if not scans:
-        raise InputError(f"no granule holds a band of {', '.join(map(str, options.bands))}")
+        raise InputError(f"no granule holds band {', '.join(map(str, options.bands))}")
     tasks = list(plan(scans, choose_tiles(options.tiles, options.region)))
     size = sum(granule.size for scan in scans for granule in scan.granules)
     tiles = sum(len(task.tiles) for task in tasks)

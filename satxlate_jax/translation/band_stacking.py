@@ -17,7 +17,7 @@ from satxlate_jax.geometry import HORIZON, air_mass
 from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.tile import band_attributes, solar_zenith
 from satxlate_jax.translation.filling import clip_to_valid_range
-from satxlate_jax.translation.flags import QUALITY, QUALITY_BITS, flag_extrapolated
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, QUALITY, QUALITY_BITS, flag_extrapolated
 from satxlate_jax.wavelength_axis import ORIGINS
 
 # axis of CF -> units, and all that names of dimensions and coordinates and the attributes axis, standard_name and units
@@ -41,6 +41,7 @@ _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", 
 
 
 STD_TITLE = "standard deviation, calibrated on what was left out of training"
+NOISE_TITLE = "standard deviation of the instrument's noise"
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
@@ -244,8 +245,10 @@ def unstack_bands(
             spread = extras.std[..., channel].astype(np.float32)
             spread[holes] = np.nan
             name = f"{band.name}_{extras.std_name}"
-            variables[name] = layout.put_back(spread, describe_std(band, target, extras.std_title))
-            variables[band.name].attrs["ancillary_variables"] = f"{name} quality"
+            title = NOISE_TITLE if is_copied else extras.std_title
+            variables[name] = layout.put_back(spread, describe_std(band, target, title))
+            told = "" if extras.extrapolated is None else f" {EXTRAPOLATED_BANDS}"
+            variables[band.name].attrs["ancillary_variables"] = f"{name} quality{told}"
         if extras.samples is not None:
             draws = extras.samples[..., channel].astype(np.float32)
             draws[:, holes] = np.nan

@@ -84,9 +84,14 @@ class ExtrapolatedShare:
         """Take in a translation; one without flags by band counts as not flagged."""
         self.translations += 1
         if EXTRAPOLATED_BANDS in made:
-            self.any_band += float((made["extrapolated"] == 1).mean())
+            seen = {
+                name: np.isfinite(made[name].values) for name in unpack_bits(made[EXTRAPOLATED_BANDS]) if name in made
+            }
+            anywhere = np.any([*seen.values()], axis=0)
+            self.any_band += float((made["extrapolated"].values == 1).sum() / max(anywhere.sum(), 1))
             for name, where in unpack_bits(made[EXTRAPOLATED_BANDS]).items():
-                self.bands[name] += float(where.mean()) if name in made else 0.0
+                own = seen.get(name, np.zeros(1, bool))
+                self.bands[name] += float(where.sum() / max(own.sum(), 1)) if name in made else 0.0
         return self
 
     def of_band(self, name: str) -> float:

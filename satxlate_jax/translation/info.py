@@ -17,6 +17,7 @@ from satxlate_jax.instruments import Band, get_satellite
 from satxlate_jax.l1g.reader import read_groups
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.run_card import describe_run, of_band
+from satxlate_jax.sources.granule_files import recognise
 from satxlate_jax.translation.flags import QUALITY_BITS, ExtrapolatedShare, unpack_bits
 from satxlate_jax.translation.load import PRETRAINED, SHIPPED, load, open_run
 from satxlate_jax.wavelength_axis import ORIGINS
@@ -141,10 +142,15 @@ def _describe(what: str) -> list[str]:
     is_run = what.startswith(PRETRAINED) or Path(what).is_dir()
     if Path(what).is_dir() and not (Path(what) / "checkpoints").exists():
         files = sorted(path for kind in ("nc", "hdf") for path in Path(what).rglob(f"*.{kind}"))
+        files = [path for path in files if not recognise(path.name)]
         some = f"; of its files name one, such as {files[0]}" if files else ""
         raise InputError(f"'{what}' is not a run: it has no folder 'checkpoints'{some}")
     if not is_run and not Path(what).is_file():
         raise InputError(f"'{what}' does not exist; give a run's folder, pretrained:NAME, a tile or a translated file")
+    if recognise(what):
+        raise InputError(
+            f"'{what}' is a Level-1b granule; `satxlate translate` takes it, `satxlate tiles` makes tiles of it"
+        )
     describe = _describe_run if is_run else describe_tile if parse_name(Path(what)) else describe_translation
     return describe(what)
 

@@ -26,7 +26,8 @@ def open_run(run: str | Path) -> tuple[Checkpoints | Archive, str]:
         return Archive(shipped[path.name]), path.stem
     folder = Path(run)
     if not (folder / "checkpoints").is_dir():
-        raise InputError(f"'{run}' is not a run: it has no folder 'checkpoints'; give the --workdir of a training run")
+        fault = "is not a run: it has no folder 'checkpoints'" if folder.is_dir() else "does not exist"
+        raise InputError(f"'{run}' {fault}; give the --workdir of a training run")
     return Checkpoints(folder / "checkpoints"), folder.resolve().name
 
 

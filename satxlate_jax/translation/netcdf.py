@@ -64,7 +64,8 @@ def describe_tile(tile: xr.Dataset, metadata: Mapping[str, Any], command: str) -
     satellite = SATELLITES.get(target)
     instrument = satellite.instrument if satellite else ""
     title = f"{target} {instrument} bands synthesised from {known.get('source_satellite', '')} observations"
-    comment = "Bands called synthesised are not measurements; `quality` says where values are missing or limited."
+    comment = "Bands called synthesised are not measurements; `quality` says where values are missing or limited"
+    comment += f", `{EXTRAPOLATED_BANDS}` where deviations do not hold." if EXTRAPOLATED_BANDS in tile else "."
     if "filled" in tile:
         title = f"{target} {instrument} bands, what was missing filled in"
         comment = "Measured values, and where `filled` has a band's bit inferred ones."

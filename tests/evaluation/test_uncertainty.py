@@ -16,6 +16,8 @@ from satxlate_jax.evaluation.case_selection import find_comparison
 from satxlate_jax.evaluation.report import headline, write_report
 from satxlate_jax.evaluation.results import read_sums, write_sums, write_tables
 from satxlate_jax.evaluation.scoring import evaluate
+from satxlate_jax.instruments import get_satellite
+from satxlate_jax.translation.flags import flag_extrapolated
 from satxlate_jax.translation.translate import TileTranslator
 from tests.archives import write_archive
 from tests.random_run import save_random_run
@@ -39,7 +41,10 @@ class Sure(TileTranslator):
             made["BAND13"] = tile["BAND13"] + error.astype(np.float32)
             made["BAND13_std"] = (tile["BAND13"] * 0 + 1.5).astype(np.float32)
             made["BAND13_spread"] = made["BAND13_std"] * 100
-            made["extrapolated"] = (("lat", "lon"), np.broadcast_to(north, (300, 300)).astype(np.int8))
+            far = np.zeros((300, 300, 3), bool)
+            far[..., 1], far[:150, :, 2] = True, True  # of band 3 everywhere, which is not of band 13
+            flagged = flag_extrapolated(far, [get_satellite("H8").band(number) for number in BANDS["H8"]])
+            made = made.assign({name: (("lat", "lon"), *field) for name, field in flagged.items()})
         return made
 
 
@@ -100,8 +105,8 @@ def test_a_standard_deviation_is_judged_with_its_flags_apart(results):
     assert float(inside["mae"]) == pytest.approx(1.5 * np.sqrt(2 / np.pi), rel=0.02)
     mean = (float(inside["crps"]) + float(flagged["crps"])) / 2
     assert float(total["crps"]) == pytest.approx(mean, rel=1e-5) and total["n"] == str(2 * 90_000)
-    assert "The model flags 50.0% of the pixels as extrapolated." in headline(results[0])
-    seen = "1 of 2 scored files: days or tiles of the run's training (2019-032)."
+    assert "The model flags 50.0% of the pixels in band 13 as extrapolated." in headline(results[0])
+    seen = "1 of 2 scored files is of days or tiles of the run's training data (2019-032)."
     assert seen in headline(results[0]) and seen in headline(read_sums(results[1]))
     copied = groups["all", "band_copy", 13]
     assert float(copied["mae"]) == float(copied["crps"]) == pytest.approx(0, abs=1e-4)
@@ -178,7 +183,12 @@ def test_the_first_screen_says_of_each_band_what_the_tables_say(results):
 
 def test_the_report_tells_of_it(results):
     report = html.unescape((results[1] / "report.html").read_text())
-    for said in ("It was calibrated on data left out", "would see from G17's place", "50.0 % here", "CRPS"):
+    for said in (
+        "It was calibrated on data left out",
+        "would see from G17's place",
+        "in band 13 as extrapolated",
+        "CRPS",
+    ):
         assert said in report
     assert "ensemble members" not in report
     figures = {path.name: path.stat().st_size for path in (results[1] / "figures").iterdir()}

@@ -21,6 +21,7 @@ from satxlate_jax.translation.load import SHIPPED
 from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import TILE, draw_tile
+from tests.tiny_run import PROJECT
 
 NAME = "pretrained:goes_thermal"
 CARD = SHIPPED / "goes_thermal.md"
@@ -54,6 +55,7 @@ def test_a_run_without_calibration_and_a_vae_gan_say_so(tmp_path, capsys):
 def test_a_translation_says_what_it_is(tmp_path, capsys):
     run, tile = tiny_flow.finished_run(), draw_tile("G17", shape=(300, 300))
     tile["BAND10"][:30] += 60  # a tenth is unlike the training
+    tile["BAND10"][270:] = np.nan  # another tenth is missing: a ninth of what is there
     source = tmp_path / relative_path("G17", TILE, tile["time"].values.astype("M8[s]").item())
     write_tile(tile, source)
     words = ["--checkpoint", str(run), "--to", "G16", str(source), "--surprise", "--output", str(tmp_path)]
@@ -65,11 +67,22 @@ def test_a_translation_says_what_it_is(tmp_path, capsys):
     assert re.search(r"\n  8 \(6.19 um\): passed on, mean 2\d\d.* K, standard deviation [\d.]+ K\n", text)
     assert re.search(r"\n  11 \(8.5 um\): inferred, mean ", text)
     (share,) = re.findall(r", extrapolated ([\d.]+)%$", text, re.MULTILINE)[-1:]
-    assert float(re.findall(r" 12 \(9.61 um\): .*, extrapolated ([\d.]+)%", text)[0]) == pytest.approx(10, abs=1.5)
+    assert float(re.findall(r" 12 \(9.61 um\): .*, extrapolated ([\d.]+)%", text)[0]) == pytest.approx(100 / 9, abs=1)
     assert not re.search(r"passed on, .*extrapolated", text)
     with xr.open_dataset(path) as made:
+        titles = {number: made[f"BAND{number:02d}_std"].attrs["long_name"] for number in (8, 12)}
+        assert "noise" in titles[8] and "calibrated" in titles[12]
+        assert made["BAND12"].attrs["ancillary_variables"] == "BAND12_std quality extrapolated_bands"
         assert float(share) == pytest.approx(100 * float(made["extrapolated"].mean()), abs=0.06) and float(share) > 9
         assert f"surprise of the measurements: {float(made['surprise'].mean()):.1f} bits" in text
+
+
+def test_granules_are_told_what_takes_them(capsys):
+    (granule, *_) = sorted((PROJECT / "notebooks" / "granules").glob("*.nc"))
+    assert main(["info", str(granule)]) == 2
+    assert "is a Level-1b granule; `satxlate translate` takes it" in capsys.readouterr().err
+    assert main(["info", str(granule.parent)]) == 2
+    assert "name one" not in capsys.readouterr().err
 
 
 def test_several_are_told_one_after_the_other(capsys):
