@@ -93,6 +93,14 @@ def inverse(coefficients: jax.Array, levels: int) -> jax.Array:
     return x
 
 
+def assemble(parts: Sequence[jax.Array]) -> jax.Array:
+    """An image [..., h, w, channel] of its subbands' parts, in the order of `subbands`."""
+    whole, *others = reversed(parts)
+    for both, below, right in zip(*[iter(others)] * 3, strict=True):
+        whole = jnp.concatenate([jnp.concatenate([whole, right], -2), jnp.concatenate([below, both], -2)], -3)
+    return whole
+
+
 @lru_cache(maxsize=256)
 def _energies(size: int, levels: int, side: int) -> np.ndarray:
     """The squared synthesis functions along one axis after some levels, float32 [pixel, coefficient], smoothed.
@@ -125,14 +133,6 @@ def pixel_variance(variance: jax.Array, levels: int, side: int = 1) -> jax.Array
                 part = _spread(part, axis, *_reach(size, min(band.level + 1, levels), side, places.start, places.stop))
             total += part[..., : shape[0], : shape[1], :]
     return total
-
-
-def assemble(parts: Sequence[jax.Array]) -> jax.Array:
-    """An image [..., h, w, channel] of its subbands' parts, in the order of `subbands`."""
-    whole, *others = reversed(parts)
-    for both, below, right in zip(*[iter(others)] * 3, strict=True):
-        whole = jnp.concatenate([jnp.concatenate([whole, right], -2), jnp.concatenate([below, both], -2)], -3)
-    return whole
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,6 @@ import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
-from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.granule_files import Granule, Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
@@ -58,7 +57,7 @@ def translate_granules(
             platform = scan.granules[0].platform
             ready = translator.ready_for(platform, options.as_instrument)
             domain = ready.domain(platform or _only_source(translator, options.to))
-            if get_satellite(domain) == get_satellite(options.to):
+            if domain == ready.domain(options.to):
                 raise InputError(f"is of {domain}, the satellite to make; name another one as --to")
             bands = [band.number for band in ready.bands(domain)]
             needed = scan.require(bands)

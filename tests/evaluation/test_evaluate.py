@@ -97,7 +97,7 @@ def test_the_real_benchmark(runs, realdata_dir, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "Linear regression is better than the model in bands 7, 12." in output
     assert "Scored on 2 files only: a lead of some percent may be chance." in output
-    assert "1 of 3 files could not be scored" in output  # the one at 20:01 has neither band
+    assert "1 of 3 files were left out" in output  # the one at 20:01 has neither band
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -185,9 +185,9 @@ def test_an_unreadable_file_is_left_out_and_named(runs, tmp_path, capsys):
     bad.write_bytes(bad.read_bytes()[:3000])
     assert evaluate(runs["small"], root, tmp_path / "out", source="G16", target="H8") == 0
     assert len({row["file"] for row in rows(tmp_path / "out" / "scores_per_file.csv")}) == 2
-    line = next(line for line in capsys.readouterr().out.splitlines() if "could not be scored" in line)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "files were left out" in line)
     assert line.startswith("1 of 3 files") and bad.name in line and "fetch it again" in line
-    assert "1 file could not be scored" in (tmp_path / "out" / "report.html").read_text()
+    assert "1 file left out" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_one_line_for_what_cannot_work(runs, archive, tmp_path, capsys):

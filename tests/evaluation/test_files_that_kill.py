@@ -52,7 +52,7 @@ def test_an_evaluation_goes_on_and_names_them(run_command, run, archive, tmp_pat
     words = ["--checkpoint", run, "--l1g", root, "--source", "G16", "--target", "H8", "--days", "32-34"]
     done = run_command("evaluate", *words, "--pictures", "0", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "2 of 3 files could not be scored" in done.stdout and "ended the process" in done.stdout
+    assert "2 of 3 files were left out" in done.stdout and "ended the process" in done.stdout
     with (tmp_path / "out" / "scores_per_file.csv").open() as file:
         assert {row["time"] for row in csv.DictReader(file)} == {"2019-02-03T22:00Z"}
     report = (tmp_path / "out" / "report.html").read_text()

@@ -107,11 +107,8 @@ def test_a_named_tile_is_told_how_much_is_shown_and_what_no_scan_shows_is_no_til
     assert re.search(r"; covers none of them; too little, see --min_cover: h09v03 by 99%\n", capsys.readouterr().out)
     words = ["--region", "-80", "20", "-79", "21", "--bands", "14", "--output", str(tmp_path / "out")]
     assert main(["tiles", str(granules), *words]) == 2
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .endswith("no scan shows 50% of a tile (--min_cover; --dry_run tells what they show)")
-    )
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith("no scan shows 50% of a tile (--min_cover; --dry_run tells what they show)")
 
 
 @pytest.mark.parametrize("region", ["-114 32 -125 42", "100 -10 90 10"])
