@@ -54,7 +54,8 @@ def draw_overview(results: Results) -> Figure:
             look = {"markeredgewidth": 0.8, "color": colour, "label": method_name(method)} | bold
             axes.plot(values, range(len(bands)), marker, **look)
         axes.set_yticks(range(len(bands)), [maps.band_label(band) for band in bands])
-        axes.set(xlim=(0, None), ylim=(len(bands) - 0.5, -0.5), xlabel=f"RMSE, {maps.unit_label(bands[0])}")
+        axes.set(xscale="log", ylim=(len(bands) - 0.5, -0.5), xlabel=f"RMSE, {maps.unit_label(bands[0])}")
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
         _plain(axes)
         axes.grid(visible=False, axis="y")
     handles, labels = panels[0].get_legend_handles_labels()

@@ -25,7 +25,7 @@ from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
 from satxlate_jax.evaluation.diagnostics import FLAGS
 from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
-from satxlate_jax.evaluation.results import Results, compare, rank_methods
+from satxlate_jax.evaluation.results import Results, best_baseline, compare, rank_methods
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.translation.flags import FEW
 from satxlate_jax.translation.translate import TileTranslator
@@ -152,12 +152,15 @@ def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _groups(results: Results) -> pd.DataFrame:
-    """RMSE by group of pixels, model beside one baseline."""
-    table = results.by_group[results.by_group["method"].isin(results.shown_methods)]
-    rows = ["band", "method", "unit"]
-    order = pd.MultiIndex.from_frame(table[rows].drop_duplicates())
-    wide = table.pivot(index=rows, columns="group", values="rmse")
-    return wide.loc[order, list(table["group"].unique())].reset_index()
+    """RMSE by group of pixels, the model's and that of the group's best unpaired baseline."""
+    table = results.by_group
+    rmse = table.pivot(index=["band", "unit", "group"], columns="method", values="rmse")
+    parts = {MODEL: rmse[MODEL], "best unpaired baseline": best_baseline(rmse)[1]}
+    wide = pd.concat({method: part.unstack("group") for method, part in parts.items()}, names=["method"])
+    wide = wide[list(table["group"].unique())].dropna(how="all")
+    return wide.sort_index(level="band", sort_remaining=False, kind="stable").reset_index()[
+        ["band", "method", "unit", *wide.columns]
+    ]
 
 
 def _cycle(results: Results) -> pd.DataFrame:
