@@ -89,6 +89,26 @@ def test_every_choice_gives_a_report(kind, baselines, pictures, made, tmp_path):
         assert "linear regression" not in report.lower().partition('id="settings"')[0]
 
 
+def test_each_group_of_pixels_has_its_own_best_baseline_beside_the_model(made, tmp_path):
+    assert (
+        run(made, tmp_path / "out", "--baselines", "band_copy,linear,quadratic,constant,sbaf", "--pictures", "0") == 0
+    )
+    with (tmp_path / "out" / "scores_by_group.csv").open() as file:
+        scores = {(row["group"], row["method"], row["band"]): float(row["rmse"]) for row in csv.DictReader(file)}
+    groups = (tmp_path / "out" / "report.html").read_text().partition('id="groups"')[2]
+    head, body = re.search(r"<thead>(.*?)</thead><tbody>(.*?)</tbody>", groups, re.DOTALL).groups()
+    names = re.findall(r"<th[^>]*>(.*?)</th>", head)
+    assert names[:3] == ["band", "method", "unit"] and {"all", "day"} <= {*names[3:]}
+    shown = [re.findall(r'<td(?: data-value="(.*?)"| class="text ?")>([^<]*)', row) for row in body.split("</tr>")[:-1]]
+    assert [row[1][1] for row in shown] == ["model", "best unpaired baseline"] * 3
+    for row in shown:
+        of_model, band = row[1][1] == "model", row[0][1]
+        for name, (value, _) in zip(names[3:], row[3:], strict=True):
+            methods = ["model"] if of_model else ["band_copy", "linear", "quadratic", "constant"]  # SBAF sees pairs
+            wanted = [scores[name, method, band] for method in methods if (name, method, band) in scores]
+            assert float(value) == pytest.approx(min(wanted), rel=1e-6)
+
+
 def test_an_ensemble_without_a_baseline_gives_a_report(made, tmp_path):
     assert run(made, tmp_path / "out", "--baselines", "none", "--pictures", "1", "--samples", "2") == 0
     report = check_report(tmp_path / "out", 1)
