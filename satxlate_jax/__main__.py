@@ -42,7 +42,8 @@ SUBCOMMANDS = {
 _ADVICE = {
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): "free some space, raise `ulimit -f`, or choose another folder",
     (errno.EACCES, errno.EPERM, errno.EROFS): "choose a place that you may read from and write to",
-    (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST): "check the path",
+    (errno.ENOENT, errno.EISDIR): "check the path",
+    (errno.ENOTDIR, errno.EEXIST): "a file is in the place of a folder; name another",
     (errno.ENAMETOOLONG,): "choose a shorter path",
 }
 

@@ -32,7 +32,7 @@ PROGRAMS = {
 
 _NEXT = """
 next, your own files: Level-1b granules or L1G tiles of GOES-17 in a folder INPUT, with the run that the package has
-   pip install 'satxlate-jax[l1b]'    # for granules; in a clone '.[l1b]'
+   pip install 'satxlate-jax[l1b]'    # for granules; in a clone -e '.[l1b]'
    python -m satxlate_jax translate --checkpoint pretrained:goes_thermal --to G16 INPUT --output OUT
    python -m satxlate_jax info OUT/FILE.nc
 README.md, "Your data", goes on to a run of your own"""

@@ -285,7 +285,7 @@ def quicklook(parser: CommandParser) -> None:
     are named, the rest is drawn.
     """
     add = parser.add_argument
-    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated netCDF files")
+    add("inputs", type=user_path, nargs="+", metavar="INPUT", help="L1G files or translated tiles")
     add("--output", type=user_path, required=True, metavar="OUT", help="folder for the pictures; made if absent")
     add("--against", type=user_path, metavar="FILE", help="also draw the difference to this file, band by band")
     green = "a translation of INPUT with a green band (0.51 um), such as to H8"

@@ -101,8 +101,15 @@ def _describe_scores(scores: Mapping[str, float]) -> list[str]:
             *kind, band, metric = tag.removeprefix("validation_").split("/")
             unit = metric.removeprefix("rmse_").replace("reflectance", "")
             found.setdefault("/".join(kind), {})[band] = f"{int(band[4:])}: {score:.3g} {unit}".strip()
-    lines = [f"  {kind}, by band: {', '.join(bands.values())}" for kind, bands in found.items()]
+    lines = [f"  {_kind_in_words(kind)}, by band: {', '.join(bands.values())}" for kind, bands in found.items()]
     return lines or ["  none are stored"]
+
+
+def _kind_in_words(kind: str) -> str:
+    """Such as 'G16, from its bands that G17 has too' of 'withheld/G16-G17'."""
+    name, _, pair = kind.partition("/")
+    whole, _, part = pair.partition("-")
+    return f"{whole}, from its bands that {part} has too" if name == "withheld" else kind
 
 
 def _calibration(network: Any, params: Mapping[str, Any]) -> str:

@@ -28,6 +28,8 @@ _STYLES = {
     "sbaf": ("#8c6d31", "X"),
     "trees": ("#5f8a2f", "v"),
     "cnn": ("#12a5b8", "v"),
+    "green_cimss": ("#5b6875", "<"),
+    "green_satpy": ("#5b6875", ">"),
     "constant": ("#8d96a3", "|"),
 }
 _OTHER_STYLE = ("#5b6875", "v")

@@ -49,6 +49,8 @@ def read_view(path: Path) -> View:
             raise InputError(f"'{path}' cannot be read as netCDF ({_kind_of(path) or error})") from error
         if "satellite" not in tile.attrs:
             raise InputError(f"'{path}' is not a file that `satxlate translate` wrote: it names no satellite")
+        if not {"lat", "lon"} <= {*tile.coords}:
+            raise InputError(f"'{path}' is on the sensor's own grid, and tiles are drawn: translate with --tiles")
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MissingBandWarning)  # what is absent makes no picture

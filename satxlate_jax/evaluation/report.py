@@ -22,7 +22,7 @@ from satxlate_jax import __version__, atomic
 from satxlate_jax.cli import InputError, list_some
 from satxlate_jax.evaluation import plots
 from satxlate_jax.evaluation.baselines import BASELINES, MODEL, method_name
-from satxlate_jax.evaluation.diagnostics import FLAGS
+from satxlate_jax.evaluation.diagnostics import ALL, FLAGS
 from satxlate_jax.evaluation.maps import band_label, save_figure
 from satxlate_jax.evaluation.metrics import band_scores
 from satxlate_jax.evaluation.results import Results, best_baseline, compare, rank_methods
@@ -32,6 +32,7 @@ from satxlate_jax.translation.translate import TileTranslator
 
 FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (docs/results.md shows by how much)."""
+_MANY = 0.02  # share of the pixels that makes a group worth a word
 _MAPS = 8  # figures of maps to draw, more only if there are more bands: each takes half a second and 60 kB
 
 
@@ -135,7 +136,7 @@ def _summary(results: Results, beside: pd.DataFrame | None) -> pd.DataFrame:
     """The first table: the ranking, other scores of the model, its standard deviation over files, scores `beside`."""
     model, files = (table[table["method"] == MODEL] for table in (results.total, results.per_file))
     given, calibrations = results.comparison.task.inputs, results.calibrations
-    scores = ["wavelength_um", "unit", "coverage_1sd", "coverage_2sd", "power_ratio", "power_ratio_sample"]
+    scores = ["n", "wavelength_um", "unit", "coverage_1sd", "coverage_2sd", "power_ratio", "power_ratio_sample"]
     others = pd.DataFrame() if beside is None else beside.set_index("band")[["model", "best"]].add_suffix("_beside")
     table = results.ranking.join([model.set_index("band")[scores], others]).assign(
         spread=files.groupby("band")["rmse"].std(),
@@ -161,6 +162,19 @@ def _groups(results: Results) -> pd.DataFrame:
     return wide.sort_index(level="band", sort_remaining=False, kind="stable").reset_index()[
         ["band", "method", "unit", *wide.columns]
     ]
+
+
+def _behind_in_groups(results: Results, bands: Sequence[int]) -> list[str]:
+    """Of bands in which the model is ahead over all, the groups of many pixels in which it is not, in words."""
+    groups = _groups(results).drop(columns="unit").set_index(["method", "band"])
+    counts = results.by_group[results.by_group["method"] == MODEL].pivot(index="band", columns="group", values="n")
+    places = []
+    for band in bands:
+        outcome = compare(groups.loc[MODEL, band], groups.loc["best unpaired baseline", band])[0]
+        shares = counts.loc[band] / counts.loc[band, ALL]
+        if lost := [group for group in outcome.index[outcome == "behind"] if shares[group] >= _MANY]:
+            places.append(f"band {band} ({', '.join(lost)})")
+    return places
 
 
 def _cycle(results: Results) -> pd.DataFrame:
@@ -208,6 +222,8 @@ def headline(results: Results) -> str:
         sentences.append(f"Linear regression is better than the model in {_bands_in_words(linear)}.")
     if close := [number for number in equal if number not in passed]:
         sentences.append(f"Model and best unpaired baseline are equal within 0.5 % in {_bands_in_words(close)}.")
+    if places := _behind_in_groups(results, ahead):
+        sentences.append(f"Among some pixels (Where) a baseline is closer all the same: {'; '.join(places)}.")
     if beaten := behind(rmse["constant"], "equal"):
         sentences.append(f"In {_bands_in_words(beaten)} the model is no better than a constant.")
     if paired := behind(ranking["paired"]):
@@ -231,7 +247,9 @@ def _overlap(results: Results) -> list[str]:
     """Which of the scored files the run was trained on or validated on, in words; nothing where that is not known."""
     words = {"train": "training data", "validation": "validation data, which calibrate standard deviations"}
     found = {split: common for split, common in results.files_in_splits.items() if common[0]}
-    if results.splits and not found:
+    if not results.splits:
+        return ["On which days or tiles the run was trained is not known."]
+    if not found:
         return ["No scored file is of a day or tile of the run's training or validation."]
     total = _count(len(results.files), "scored file")
     withheld = "; the bands compared here were not given to it" * (results.comparison.truth == "source")

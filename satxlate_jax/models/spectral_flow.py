@@ -162,7 +162,7 @@ class SpectralFlow(EqualByStructure):
         adopted = {}
         for target, usual in known.items():
             pattern, own = self.axis.given(satellite, target), self.axis.of_satellite(target)
-            if pattern and not self._is_fitted(params, satellite, target) and usual["precision"].any():
+            if pattern and not self.is_fitted(params, satellite, target) and usual["precision"].any():
                 given = np.array([channel in pattern or channel not in own for channel in range(self.axis.size)])
                 adopted[target] = jax.tree.map(jnp.float32, band_covariance.condition(usual, given))
         return params | shared | {"adopted": {**params.get("adopted", {}), satellite: adopted}}
@@ -170,9 +170,10 @@ class SpectralFlow(EqualByStructure):
     def can_translate(self, params: Params, source: str, target: str) -> bool:
         """Tell if the bands that a target has and a source has not can be inferred."""
         adopted = params.get("adopted", {}).get(source, {})
-        return self._is_fitted(params, source, target) or target in adopted
+        return self.is_fitted(params, source, target) or target in adopted
 
-    def _is_fitted(self, params: Params, source: str, target: str) -> bool:
+    def is_fitted(self, params: Params, source: str, target: str) -> bool:
+        """Tell if the training inferred what a target has and a source has not from the same bands."""
         return self.passes(source, target) or name_pattern(self.axis.given(source, target)) in params["base"]
 
     def passes(self, source: str, target: str) -> bool:

@@ -152,7 +152,9 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url, **({"anon": True} if url.startswith("s3://") else {}))
     except (ImportError, ValueError) as error:
-        raise InputError(f"'{url}' cannot be opened ({error}); pip install 'satxlate-jax[l1b]'") from error
+        raise InputError(
+            f"'{url}' cannot be opened ({error}); pip install 'satxlate-jax[l1b]', in a clone -e '.[l1b]'"
+        ) from error
 
 
 def _list(place: str) -> list[tuple[str, int]]:

@@ -38,7 +38,9 @@ def import_satpy() -> Any:
     try:
         import satpy
     except ImportError as error:
-        raise InputError(f"Level-1b files need satpy ({error}); pip install 'satxlate-jax[l1b]'") from error
+        raise InputError(
+            f"Level-1b files need satpy ({error}); pip install 'satxlate-jax[l1b]', in a clone -e '.[l1b]'"
+        ) from error
     return satpy
 
 

@@ -1,6 +1,7 @@
 """`satxlate tiles`: public Level-1b granules -> L1G tiles, restartably; files are read in separate processes."""
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -85,12 +86,13 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         wanted = sorted({tile for task in tasks for tile in task.tiles})
         opened = 0 if is_known and not options.tiles else _MOST_OPENED
-        for number, scan in enumerate(scans):
-            covers = _describe_cover(scan, wanted, options.min_cover) if number < opened else ""
-            print(f"{scan.title}: {len(scan.granules)} files{covers}")
+        covers = [_describe_cover(scan, wanted, options.min_cover) for scan in scans[:opened]]
+        for scan, words in zip(scans, itertools.chain(covers, itertools.repeat("")), strict=False):
+            print(f"{scan.title}: {len(scan.granules)} files{words}")
         few = " (all that the satellite sees; a scan of a part of the disk covers few of them)"
         few = "" if is_known or options.region else few
-        count = f"{len(scans)} scan{'s' * (len(scans) > 1)}, at most {tiles} tile{'s' * (tiles != 1)}{few}"
+        most = "" if sum(map(bool, covers)) == len(scans) else f", at most {tiles} tile{'s' * (tiles != 1)}{few}"
+        count = f"{len(scans)} scan{'s' * (len(scans) > 1)}{most}"
         print(f"{count}, {size:,} bytes of granules; nothing was done")
         return 0
     root = Path(options.output)

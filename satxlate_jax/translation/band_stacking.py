@@ -41,7 +41,8 @@ _SAME_UNIT = {"1": ("1", "", "unitless", "dimensionless"), "K": ("K", "kelvin", 
 
 
 STD_TITLE = "standard deviation, calibrated on what was left out of training"
-NOISE_TITLE = "standard deviation of the instrument's noise"
+NOISE_TITLE = "standard deviation of the instrument's nominal noise"
+UNCALIBRATED_TITLE = "standard deviation, not calibrated: the training had more bands to infer this one from"
 
 
 def as_plain(values: Any, name: str) -> np.ndarray:
@@ -202,6 +203,7 @@ def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequenc
         if not seen.size:
             raise InputError(
                 f"{band.name} ({band.wavelength:g} um) of {name} is entirely missing, and the network needs it as input"
+                " (a spectral flow can fill it: `translate --repair`)"
             )
         low, high, wanted = _PLAUSIBLE[band.kind]
         unit, is_inside = units[channel] if units else band.unit, low <= seen.min() and seen.max() <= high

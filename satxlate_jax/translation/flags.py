@@ -23,7 +23,7 @@ QUALITY = {
 EXTRAPOLATED = {
     "long_name": "inputs of at least one band unlike those of the training: its deviation is not calibrated",
     "flag_values": np.array([0, 1], np.int8),
-    "flag_meanings": "within_training_domain extrapolated",
+    "flag_meanings": "not_flagged extrapolated",
 }
 EXTRAPOLATED_BANDS = "extrapolated_bands"
 """The name of the variable in which each band has a bit; `extrapolated` tells of any band."""
@@ -62,14 +62,18 @@ def flag_extrapolated(where: np.ndarray, bands: Sequence[Band]) -> dict[str, tup
 
 
 def select_variables(made: xr.Dataset, names: Collection[str]) -> xr.Dataset:
-    """The variables of a translation that have these names; `extrapolated` then tells of the bands among them."""
+    """The variables of a translation that have these names; the flags then tell of the bands among them alone."""
     chosen = made[[name for name in made if name in names]]
     if EXTRAPOLATED_BANDS not in made:
         return chosen
     bits = made[EXTRAPOLATED_BANDS]
-    wanted = [name in names for name in bits.attrs["flag_meanings"].split()] @ bits.attrs["flag_masks"]
-    is_far = (bits.fillna(0).astype(np.int32) & wanted) != 0
-    return chosen.assign(extrapolated=is_far.astype(np.int8).drop_attrs().assign_attrs(EXTRAPOLATED))
+    masks = dict(zip(bits.attrs["flag_meanings"].split(), np.ravel(bits.attrs["flag_masks"]), strict=True))
+    masks = {name: mask for name, mask in masks.items() if name in names}
+    described = {"flag_masks": np.array([*masks.values()], np.int32), "flag_meanings": " ".join(masks)}
+    flagged = (bits.fillna(0).astype(np.int32) & sum(masks.values())).assign_attrs(bits.attrs | described)
+    is_far = (flagged != 0).astype(np.int8).drop_attrs().assign_attrs(EXTRAPOLATED)
+    told = {"extrapolated": is_far, EXTRAPOLATED_BANDS: flagged}
+    return chosen.assign({name: flags for name, flags in told.items() if name in names})
 
 
 @dataclass

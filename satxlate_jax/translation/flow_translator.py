@@ -20,7 +20,14 @@ from satxlate_jax.instruments import (
 )
 from satxlate_jax.models.families import make_translator
 from satxlate_jax.models.spectral_flow import SpectralFlow
-from satxlate_jax.translation.band_stacking import Extras, Layout, stack_bands, unstack_bands
+from satxlate_jax.translation.band_stacking import (
+    STD_TITLE,
+    UNCALIBRATED_TITLE,
+    Extras,
+    Layout,
+    stack_bands,
+    unstack_bands,
+)
 from satxlate_jax.translation.filling import fill_image
 from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
 from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, describe_bits, pack_bits
@@ -311,8 +318,18 @@ class FlowTranslator(TileTranslator):
         for number, field in enumerate(fields):  # what is passed on is as uncertain as it was measured
             np.copyto(field, noise if number == 1 else passed, where=is_passed)
         np.copyto(fields[1], np.nan, where=is_passed & ~np.isfinite(passed))
-        drawn, origins = np.stack(fields[2:], 1) if draws else None, self.network.origins(source, target)
-        return fields[0], Extras(std=fields[1], extrapolated=found.extrapolated, samples=drawn, origins=origins)
+        extras = Extras(
+            std=fields[1],
+            std_title=self.std_title(source, target),
+            extrapolated=found.extrapolated,
+            samples=np.stack(fields[2:], 1) if draws else None,
+            origins=self.network.origins(source, target),
+        )
+        return fields[0], extras
+
+    def std_title(self, source: str, target: str) -> str:
+        """What the standard deviations of inferred bands are, in words."""
+        return STD_TITLE if self.network.is_fitted(self.params, source, target) else UNCALIBRATED_TITLE
 
     def _with_angles(
         self, x: np.ndarray, source: str, tiles: Sequence[xr.Dataset] = (), layouts: Sequence[Layout] = ()

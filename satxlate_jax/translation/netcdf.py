@@ -95,6 +95,7 @@ def band_encoding(variable: xr.DataArray) -> dict[str, Any]:
     if (packing := PACKING["netcdf"].get(variable.attrs.get("units", ""))) is None:
         return {}
     step, offset = packing
+    offset = 0.0 if str(variable.name).endswith(("_std", "_spread")) else offset
     return {"dtype": "int16", "scale_factor": step, "add_offset": offset, "_FillValue": FILL}
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from satxlate_jax.geometry import solar_position
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.sources.scene import KEPT, row_times, scene_bands, to_reflectance
-from satxlate_jax.translation.band_stacking import NOISE_TITLE, STD_TITLE, describe_band, describe_std
+from satxlate_jax.translation.band_stacking import NOISE_TITLE, describe_band, describe_std
 from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, QUALITY, describe_extrapolated
 
 
@@ -62,8 +62,9 @@ def translate_on_area(translator: Any, scene: Any, to: str) -> xr.Dataset:
     origins = translator.network.origins(source, target)
     for band, origin in zip(translator.bands(target), origins, strict=True):
         described[band.name] = describe_band(band, target, origin)
-        described[f"{band.name}_std"] = describe_std(band, target, NOISE_TITLE if origin == "passed on" else STD_TITLE)
         if translator.network.is_calibrated:
+            title = NOISE_TITLE if origin == "passed on" else translator.std_title(source, target)
+            described[f"{band.name}_std"] = describe_std(band, target, title)
             described[band.name]["ancillary_variables"] = f"{band.name}_std quality {EXTRAPOLATED_BANDS}"
     variables = {name: (("y", "x"), made[..., index], described.get(name, {})) for index, name in enumerate(names)}
     kept = {key: arrays[0].attrs[key] for key in KEPT if key in arrays[0].attrs}

@@ -3,12 +3,14 @@
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
 from satxlate_jax.cli import InputError
+from satxlate_jax.geometry import parse_tile
 from satxlate_jax.sources.granule_files import Granule, Scan, find_granules, group_scans, is_url, recognise
 from satxlate_jax.sources.gridding import grid_tile
 from satxlate_jax.sources.scene import import_satpy, local_files, open_scan, single_threaded_dask
@@ -42,6 +44,8 @@ def translate_granules(
     the files written, how many were there, and file and reason of each failure.
     """
     import_satpy()
+    for tile in options.tiles or ():
+        parse_tile(tile)  # InputError where it is none
     granules, strange = find_granules(options.inputs)
     failures, written, kept = list[dict[str, str]](), list[Path](), 0
     unread: set[int] = set()
@@ -70,7 +74,7 @@ def translate_granules(
                 read = ", ".join(granule.name for granule in needed.granules if granule.name not in faults)
                 for tile, path in waiting.items():
                     to = options.to
-                    made = ready.translate(grid_tile(scene, tile), to) if tile else translate_on_area(ready, scene, to)
+                    made = _translate_tile(ready, scene, tile, to) if tile else translate_on_area(ready, scene, to)
                     if not tile:
                         sound = [one for one in needed.granules if one.name not in faults]
                         _tell_of_missing_bands(scan.title, bands, sound)
@@ -87,6 +91,13 @@ def translate_granules(
     if unread and written:
         print(f"measured, too, but not read by the run: bands {', '.join(map(str, sorted(unread)))}")
     return written, kept, failures + [{"file": place, "reason": reason} for place, reason in strange]
+
+
+def _translate_tile(translator: TileTranslator, scene: Any, tile: str, to: str) -> xr.Dataset:
+    gridded = grid_tile(scene, tile)
+    if not any(gridded[name].notnull().any() for name in gridded if str(name).startswith("BAND")):
+        raise InputError(f"shows nothing of {tile}")
+    return translator.translate(gridded, to)
 
 
 def _tell_of_missing_bands(title: str, bands: Iterable[int], read: Iterable[Granule]) -> None:

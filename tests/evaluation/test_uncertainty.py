@@ -1,5 +1,6 @@
 """Standard deviations, flags, samples and same-view truth in `evaluate`, with a translator whose errors are known."""
 
+import copy
 import csv
 import html
 from datetime import datetime
@@ -111,6 +112,18 @@ def test_a_standard_deviation_is_judged_with_its_flags_apart(results):
     copied = groups["all", "band_copy", 13]
     assert float(copied["mae"]) == float(copied["crps"]) == pytest.approx(0, abs=1e-4)
     assert copied["coverage_1sd"] == "nan"
+
+
+def test_a_lead_over_all_names_the_groups_in_which_there_is_none(results):
+    of_all, scores = copy.copy(results[0]), results[0].scores.copy()
+    here = (scores["file"] == "") & (scores["band"] == 13)
+    is_model, is_far = scores["method"] == "model", scores["group"] == "extrapolated"
+    for chosen, rmse in ((~is_model, 2.0), (is_model, 1.0), (is_model & is_far, 3.0)):
+        scores.loc[here & chosen, "rmse"] = rmse
+    of_all.__dict__ = {name: part for name, part in of_all.__dict__.items() if name not in ("total", "ranking")}
+    of_all.__dict__["scores"] = scores
+    said = "Among some pixels (Where) a baseline is closer all the same: band 13 (extrapolated)."
+    assert said in headline(of_all) and "Among some" not in headline(results[0])
 
 
 def test_power_of_the_output_and_of_one_sample(results):

@@ -71,12 +71,33 @@ def test_a_missing_granule_is_told_of_and_what_it_leaves_is_flagged(tmp_path, ca
     told = capsys.readouterr().out
     assert "lacks band 16, which the run was trained with" in told and "BAND16 100.0%" in told
     (path,) = tmp_path.glob("*.nc")
+    with xr.open_dataset(path) as made:
+        titles = {name: made[name].attrs["long_name"] for name in made if str(name).endswith("_std")}
+    assert all(("nominal noise" in title) == (name[4:6] in ("08", "09", "10")) for name, title in titles.items())
+    assert all("not calibrated" in titles[f"BAND{number}_std"] for number in ("07", "12", "16"))
     assert main(["info", str(path)]) == 0
     told = capsys.readouterr().out
     for number in (7, 8, 9, 10, 12, 16):
         line = next(line for line in told.splitlines() if line.startswith(f"  {number} ("))
         passed = number in (8, 9, 10)
         assert ("passed on" in line) == passed and ("extrapolated" not in line) == passed
+
+
+def test_a_tile_beside_the_scan_is_said_to_be_and_a_misspelt_one_is_found_at_once(tmp_path, capsys):
+    words = ["translate", "--checkpoint", PRETRAINED, "--to", "G16", "--output", str(tmp_path / "out"), GRANULES]
+    assert main([*words, "--tiles", "h30v03"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("shows nothing of h30v03")
+    assert main([*words, "--tiles", "h09v03,h9v3"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "'h9v3' is not a tile's name" in error
+
+
+def test_what_is_on_the_sensor_s_grid_is_not_drawn_in_one_line(tmp_path, capsys):
+    assert main(["translate", "--checkpoint", PRETRAINED, "--to", "G16", "--output", str(tmp_path), GRANULES]) == 0
+    (path,), _ = tmp_path.glob("*.nc"), capsys.readouterr()
+    assert main(["quicklook", str(path), "--output", str(tmp_path / "pictures")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "translate with --tiles" in error and not (tmp_path / "pictures").exists()
 
 
 def test_what_is_missing_is_inferred_as_repair_infers_it(scene, translated):

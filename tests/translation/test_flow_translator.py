@@ -247,7 +247,10 @@ def test_a_file_of_some_bands_flags_what_these_say(option, run, tmp_path, capsys
         with opened as made:
             assert float(made["extrapolated"].mean()) == pytest.approx(share, abs=0.02)
             assert "flag_values" in made["extrapolated"].attrs and "flag_masks" not in made["extrapolated"].attrs
-            assert flags_by_band(made)["BAND12"].mean() == pytest.approx(0.1, abs=0.02)
+            by_band = flags_by_band(made)
+            assert list(by_band) == ["BAND08", f"BAND{bands[2:]}"]
+            assert by_band[f"BAND{bands[2:]}"].mean() == pytest.approx(share, abs=0.02)
+            np.testing.assert_array_equal(made["extrapolated_bands"] != 0, made["extrapolated"] != 0)
 
 
 def test_outputs_of_before_there_were_flags_by_band_stay_and_go_on(run, l1g, tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_a_run_says_what_it_is(capsys):
     assert "\n  G17, ABI: bands 2 (0.64 um), 8 (6.19 um), 10 (7.34 um)\n" in text
     assert "\n  G17 to G16: passed on 2, 8, 10; inferred 3, 7, 11, 12\n" in text
     assert "train 40 records, validation 16 records" in text and "seed 0" in text and "jax " in text
-    (scores,) = re.findall(r"withheld/G16-G17, by band: (.*)\n", text)
+    (scores,) = re.findall(r"G16, from its bands that G17 has too, by band: (.*)\n", text)
     assert re.fullmatch(r"3: [\d.e-]+, 7: [\d.]+ K, 11: [\d.]+ K, 12: [\d.]+ K", scores)
     assert "errors on what was left out" in text
 

@@ -91,6 +91,15 @@ def test_cf_metadata(tile, tmp_path):
         assert np.ma.count_masked(band[:]) == 1 and np.ma.count_masked(file["BAND01"][:]) == 0
 
 
+def test_a_standard_deviation_has_no_offset(tile, tmp_path):
+    """A tenth is read as a tenth, not as 273.25 less 273.15."""
+    std = xr.full_like(tile["BAND07"], 0.1).assign_attrs(units="K")
+    write_tile_netcdf(tile.assign(BAND07_std=std, BAND07_spread=std), tmp_path / "out.nc")
+    with netCDF4.Dataset(tmp_path / "out.nc") as file:
+        assert file["BAND07_std"].add_offset == file["BAND07_spread"].add_offset == 0 != file["BAND07"].add_offset
+        assert set(file["BAND07_std"][:].compressed()) == {0.1}
+
+
 def test_writing_leaves_nothing_half_written(tile, tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         write_tile_netcdf(tile, tmp_path / "absent" / "out.nc")
