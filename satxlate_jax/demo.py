@@ -32,7 +32,7 @@ PROGRAMS = {
 
 _NEXT = """
 next, your own files: Level-1b granules or L1G tiles of GOES-17 in a folder INPUT, with the run that the package has
-   pip install 'satxlate-jax[l1b]'    # for granules; in a clone -e '.[l1b]'
+   pip install -e '.[l1b]'    # for granules; of an installed wheel 'satxlate-jax[l1b]'
    python -m satxlate_jax translate --checkpoint pretrained:goes_thermal --to G16 INPUT --output OUT
    python -m satxlate_jax info OUT/FILE.nc
 README.md, "Your data", goes on to a run of your own"""
@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> None:
     l1g, same_view, data, run, translated, two_views, scores = (output / name for name in names)
     output.mkdir(parents=True, exist_ok=True)
 
-    print(f"five steps, four minutes in all on two CPU cores; everything goes to {options.output}")
+    print(f"five steps, under four minutes on two CPU cores; everything goes to {options.output}")
     scenes = [f"--satellites={','.join(SATELLITES)}", f"--tiles={options.tiles}", f"--times={options.times}"]
     scenes += [f"--seed={options.seed}", f"--workers={count_cpus()}"]
     _run("1/5 simulate tiles as each satellite sees them", ["satxlate", "simulate", f"--output={l1g}", *scenes])

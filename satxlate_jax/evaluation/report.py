@@ -119,7 +119,9 @@ def write_report(
         "cycle": _cycle(results),
         "is_calibrated": translator.network.is_calibrated,
         "apart": results.by_group[results.by_group["group"].isin(FLAGS) & results.by_group["coverage_1sd"].notna()],
-        "files": per_file[per_file["method"].isin(results.shown_methods)],
+        "files": per_file[
+            (per_file["method"] == MODEL) | (per_file["method"] == per_file["band"].map(results.ranking["best_name"]))
+        ],
         "bands": sorted(
             results.scored_bands, key=lambda band: (band.number in task.inputs, band.number not in results.calibrations)
         ),
@@ -212,6 +214,7 @@ def headline(results: Results) -> str:
     lead += f"; it passes {_bands_in_words(passed)} on as measured" if passed else ""
     if not judged:
         lead = "no unpaired baseline has an answer to compare the model with"
+        lead += f", and no file of {task.target} is there to fit any on" * (not results.comparison.fit_files)
     where = f", simulated as from {task.source}'s place" if results.comparison.truth == "same_view" else ""
     sentences = [f"{task.source} to {task.target}{where}: {lead}."]
     lost = {name: bands((outcome == "behind") & (ranking["best_name"] == name)) for name in results.methods}
@@ -245,14 +248,18 @@ def headline(results: Results) -> str:
 
 def _overlap(results: Results) -> list[str]:
     """Which of the scored files the run was trained on or validated on, in words; nothing where that is not known."""
-    words = {"train": "training data", "validation": "validation data, which calibrate standard deviations"}
+    is_withheld = results.comparison.truth == "source"
+    words = {"train": "training data", "validation": "validation data"}
+    words["validation"] += ", which calibrate standard deviations" * (not is_withheld)
     found = {split: common for split, common in results.files_in_splits.items() if common[0]}
     if not results.splits:
         return ["On which days or tiles the run was trained is not known."]
     if not found:
         return ["No scored file is of a day or tile of the run's training or validation."]
     total = _count(len(results.files), "scored file")
-    withheld = "; the bands compared here were not given to it" * (results.comparison.truth == "source")
+    withheld = (
+        f"; {results.comparison.task.source}'s own bands that are compared here were not given to it" * is_withheld
+    )
     return [
         f"{count} of {total} {'is' if count == 1 else 'are'} of days or tiles of the run's {words[split]} "
         f"({list_some(names, 'info RUN lists all')}){withheld}."

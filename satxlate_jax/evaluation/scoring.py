@@ -140,7 +140,8 @@ def _predict_all(
             is_examined = index % -(-len(comparison.cases) // EXAMINED) == 0
             yield index, _predict(translator, results, case, tiles, baselines, seed, is_examined)
         except InputError as error:
-            results.left_out.append((case.source.path.name, str(error)))
+            name = case.source.path.name
+            results.left_out.append((name, str(error).removeprefix(f"{name}: ").removeprefix(f"{name} ")))
 
 
 def read_cases(comparison: Comparison) -> Iterator[list[xr.Dataset] | InputError]:

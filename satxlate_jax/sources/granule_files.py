@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from satxlate_jax.archive.catalog import parse_name
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import SATELLITES
 
@@ -214,7 +215,8 @@ def find_granules(inputs: Sequence[str], reader: str | None = None) -> tuple[lis
         for file, size in listed:
             granule = recognise(file, size, reader)
             if granule is None:
-                strange.append((file, "its name is not that of a Level-1b file; name its reader with --reader"))
+                reason = "its name is not that of a Level-1b file; name its reader with --reader"
+                strange.append((file, "is an L1G tile; give it without granules" if parse_name(Path(file)) else reason))
             elif granule.platform and granule.platform not in SATELLITES:
                 strange.append((file, f"is of {granule.platform}, which instruments.py does not know"))
             else:

@@ -203,7 +203,7 @@ def check_values(x: np.ndarray, bands: Sequence[Band], name: str, units: Sequenc
         if not seen.size:
             raise InputError(
                 f"{band.name} ({band.wavelength:g} um) of {name} is entirely missing, and the network needs it as input"
-                " (a spectral flow can fill it: `translate --repair`)"
+                " (a spectral flow goes without it in granules and Scenes; of a tile it fills it, in Python: `repair`)"
             )
         low, high, wanted = _PLAUSIBLE[band.kind]
         unit, is_inside = units[channel] if units else band.unit, low <= seen.min() and seen.max() <= high

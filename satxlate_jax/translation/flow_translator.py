@@ -30,10 +30,10 @@ from satxlate_jax.translation.band_stacking import (
 )
 from satxlate_jax.translation.filling import fill_image
 from satxlate_jax.translation.finer_pixels import FinerProgram, finer_by
-from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, describe_bits, pack_bits
+from satxlate_jax.translation.flags import EXTRAPOLATED_BANDS, describe_bits, pack_bits, unpack_bits
 from satxlate_jax.translation.inference import FlowProgram
 from satxlate_jax.translation.translate import TileTranslator
-from satxlate_jax.wavelength_axis import RESPONSE_TOLERANCE, assign_channels
+from satxlate_jax.wavelength_axis import ORIGINS, RESPONSE_TOLERANCE, assign_channels
 
 LIMITS = (-100.0, 3000.0)
 """Bits that surprise is limited to, so that a file can pack them."""
@@ -55,9 +55,17 @@ class FlowTranslator(TileTranslator):
         self._adopted: dict[str, FlowTranslator] = {}
 
     def translate_tiles(self, tiles: Sequence[xr.Dataset], to: str, **options: Any) -> list[xr.Dataset]:
-        """As of both families, also of a satellite that the run does not know but whose instrument it does."""
-        ready = self.ready_for(options.get("source") or tiles[0].attrs.get("satellite"))
-        return TileTranslator.translate_tiles(ready, tiles, to, **options)
+        """As of both families, also of a satellite that the run does not know but whose instrument it does.
+
+        Of tiles that were repaired, what rests on filled values is flagged as extrapolated.
+        """
+        source = options.get("source") or tiles[0].attrs.get("satellite")
+        ready = self.ready_for(source)
+        made = TileTranslator.translate_tiles(ready, tiles, to, **options)
+        return [
+            ready._flag_filled(output, tile, *ready._domains(source, to)) if "filled" in tile else output
+            for tile, output in zip(tiles, made, strict=True)
+        ]
 
     def ready_for(self, satellite: str | None, as_instrument: bool = False) -> "FlowTranslator":
         """The translator, or, where it does not know a satellite but can adopt it, one that has."""
@@ -281,6 +289,26 @@ class FlowTranslator(TileTranslator):
         described = describe_bits(bands, "bands whose value was inferred, not measured")
         made["filled"] = layout.put_back(pack_bits(filled), described)
         return made.assign_attrs(self._origin(tile, source))
+
+    def _flag_filled(self, made: xr.Dataset, tile: xr.Dataset, source: str, target: str) -> xr.Dataset:
+        """Flag what follows from filled values; a filled band that passes on keeps its own standard deviation."""
+        filled = {
+            name: tile["filled"].copy(data=where).drop_attrs() for name, where in unpack_bits(tile["filled"]).items()
+        }
+        ours, theirs = self.bands(source), self.bands(target)
+        passed = {theirs[there].name: ours[here].name for here, there in self.network.copied(source, target)}
+        anywhere, flags = sum(filled[band.name] for band in ours) > 0, made[EXTRAPOLATED_BANDS]
+        for bit, band in enumerate(theirs):
+            measured_as = passed.get(band.name)
+            where = filled[measured_as] if measured_as else anywhere
+            flags = flags | 2**bit * (where & np.isfinite(made[band.name]))
+            if measured_as and bool(where.any()):
+                std, title = made[f"{band.name}_std"], ORIGINS["passed on"]
+                made[std.name] = std.where(~where, tile[std.name.replace(band.name, measured_as)])
+                words = ORIGINS["inferred"] if bool(where.all()) else f"{title} or filled where it was missing"
+                made[band.name].attrs["long_name"] = made[band.name].attrs["long_name"].replace(title, words)
+        told = {EXTRAPOLATED_BANDS: flags.astype(np.int32), "extrapolated": (flags != 0).astype(np.int8)}
+        return made.assign({name: field.drop_attrs().assign_attrs(made[name].attrs) for name, field in told.items()})
 
     def check_samples(self, samples: int) -> None:
         """Raise InputError unless so many samples can be had."""

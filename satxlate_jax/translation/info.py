@@ -112,9 +112,10 @@ def describe_translation(path: str) -> list[str]:
         about = "all missing" if bool(values.isnull().all()) else _mean(values, band)
         about += "" if spread is None else f", standard deviation {float(spread.mean()):.3g}{_unit(band)}"
         title = values.attrs.get("long_name", "")
-        origin = next((origin for origin, words in ORIGINS.items() if title.endswith(words)), "inferred")
+        origin = next((origin for origin, words in ORIGINS.items() if words in title), "inferred")
         if filled:
-            origin = f"measured, {filled[band.name].mean():.1%} of the pixels filled"
+            share = filled[band.name].mean()
+            origin = "filled throughout" if share == 1 else f"measured, {share:.1%} of the pixels filled"
         if share := extrapolated.of_band(band.name):
             about += f", extrapolated {share:.1%}"
         lines.append(f"  {of_band(target, number)}: {origin}, {about}")

@@ -86,6 +86,10 @@ def describe_tile(tile: xr.Dataset, metadata: Mapping[str, Any], command: str) -
         "checkpoint_step": np.int64(known.get("checkpoint_step", -1)),
         "satxlate_version": __version__,
     }
+    trained = metadata.get("config", {}).get("data", {}).get("satellites", {})
+    if trained:  # not those that the translator can take as well
+        kept = {name: entry for name, entry in metadata["satellites"].items() if name in trained}
+        metadata = {**metadata, "satellites": kept}
     stored = {name: json.dumps(metadata[name]) for name in ("config", "satellites", "versions") if name in metadata}
     return described.assign_attrs({f"checkpoint_{name}": text for name, text in stored.items()})
 

@@ -10,6 +10,7 @@ from satxlate_jax.archive.catalog import relative_path
 from satxlate_jax.cli import InputError
 from satxlate_jax.instruments import get_satellite
 from satxlate_jax.models.band_covariance import condition
+from satxlate_jax.translation.flags import unpack_bits
 from tests import tiny_flow
 from tests.random_run import save_random_run
 from tests.tiny_flow import SATELLITES, draw_tile
@@ -84,6 +85,30 @@ def test_around_a_hole_the_band_itself_counts(translator):
     assert float((translator.repair(tile.drop_vars("BAND12"))["BAND12"] - tile["BAND12"]).mean()) < -7
 
 
+def test_what_is_made_of_filled_values_is_flagged_and_no_measurement(translator):
+    """A band that passes on keeps the deviation of its repair; what is inferred from it is flagged there."""
+    tile = draw_tile("G17", 2, (48, 48))
+    holed = tile.drop_vars("BAND08")
+    holed["BAND10"][:6] = np.nan
+    holed["BAND02"][10:14] = np.nan
+    repaired = translator.repair(holed)
+    plain, made = translator.translate(tile, "G16"), translator.translate(repaired, "G16")
+    bits = dict(
+        zip(made["extrapolated_bands"].flag_meanings.split(), made["extrapolated_bands"].flag_masks, strict=True)
+    )
+    flagged = {name: (made["extrapolated_bands"].values & mask) != 0 for name, mask in bits.items()}
+    source, target = ({f"BAND{band:02d}" for band in SATELLITES[one]} for one in ("G17", "G16"))
+    filled = unpack_bits(repaired["filled"])
+    for name in sorted(target & source):
+        np.testing.assert_array_equal(flagged[name], filled[name])
+        std = xr.where(filled[name], repaired[f"{name}_std"], plain[f"{name}_std"])
+        np.testing.assert_array_equal(made[f"{name}_std"], std)
+        title = made[name].attrs["long_name"]
+        assert title.endswith("synthesised") if filled[name].all() else ("filled" in title) == filled[name].any()
+    assert all(flagged[name].all() for name in target - source)  # all rest on the band that was filled throughout
+    assert made["extrapolated"].all() and not plain["extrapolated"].all()
+
+
 def test_files_are_mended(tmp_path, capsys):
     run, tile = tiny_flow.finished_run(), draw_tile("G16", 3, (300, 300))
     source = tmp_path / relative_path("G16", tiny_flow.TILE, tile["time"].values.astype("M8[s]").item())
@@ -100,9 +125,7 @@ def test_files_are_mended(tmp_path, capsys):
     capsys.readouterr()
     assert main(words) == 0 and "0 written, 1 already there" in capsys.readouterr().out
     assert not main(["info", str(tmp_path / "out" / f"{source.stem}_repaired.nc")])
-    assert (
-        "um): measured, 100.0% of the pixels filled" in capsys.readouterr().out.partition("  11 (")[2].splitlines()[0]
-    )
+    assert "um): filled throughout" in capsys.readouterr().out.partition("  11 (")[2].splitlines()[0]
 
 
 def test_what_cannot_be_mended_is_one_line(tmp_path, translator, capsys):
