@@ -33,6 +33,7 @@ from satxlate_jax.translation.translate import TileTranslator
 FEW_FILES = 10
 """With fewer, other files or another seed could turn a small lead round (docs/results.md shows by how much)."""
 _MANY = 0.02  # share of the pixels that makes a group worth a word
+_RIVAL = "best unpaired baseline"  # in each group of pixels another
 _MAPS = 8  # figures of maps to draw, more only if there are more bands: each takes half a second and 60 kB
 
 
@@ -158,7 +159,7 @@ def _groups(results: Results) -> pd.DataFrame:
     """RMSE by group of pixels, the model's and that of the group's best unpaired baseline."""
     table = results.by_group
     rmse = table.pivot(index=["band", "unit", "group"], columns="method", values="rmse")
-    parts = {MODEL: rmse[MODEL], "best unpaired baseline": best_baseline(rmse)[1]}
+    parts = {MODEL: rmse[MODEL], _RIVAL: best_baseline(rmse)[1]}
     wide = pd.concat({method: part.unstack("group") for method, part in parts.items()}, names=["method"])
     wide = wide[list(table["group"].unique())].dropna(how="all")
     return wide.sort_index(level="band", sort_remaining=False, kind="stable").reset_index()[
@@ -172,7 +173,7 @@ def _behind_in_groups(results: Results, bands: Sequence[int]) -> list[str]:
     counts = results.by_group[results.by_group["method"] == MODEL].pivot(index="band", columns="group", values="n")
     places = []
     for band in bands:
-        outcome = compare(groups.loc[MODEL, band], groups.loc["best unpaired baseline", band])[0]
+        outcome = compare(groups.loc[MODEL, band], groups.loc[_RIVAL, band])[0]
         shares = counts.loc[band] / counts.loc[band, ALL]
         if lost := [group for group in outcome.index[outcome == "behind"] if shares[group] >= _MANY]:
             places.append(f"band {band} ({', '.join(lost)})")
@@ -247,7 +248,7 @@ def headline(results: Results) -> str:
 
 
 def _overlap(results: Results) -> list[str]:
-    """Which of the scored files the run was trained on or validated on, in words; nothing where that is not known."""
+    """Which of the scored files the run was trained on or validated on, or that this is not known, in words."""
     is_withheld = results.comparison.truth == "source"
     words = {"train": "training data", "validation": "validation data"}
     words["validation"] += ", which calibrate standard deviations" * (not is_withheld)

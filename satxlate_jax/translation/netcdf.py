@@ -99,7 +99,8 @@ def band_encoding(variable: xr.DataArray) -> dict[str, Any]:
     if (packing := PACKING["netcdf"].get(variable.attrs.get("units", ""))) is None:
         return {}
     step, offset = packing
-    offset = 0.0 if str(variable.name).endswith(("_std", "_spread")) else offset
+    if str(variable.name).endswith(("_std", "_spread")):  # differences, of which 0 is the least
+        offset = 0.0
     return {"dtype": "int16", "scale_factor": step, "add_offset": offset, "_FillValue": FILL}
 
 
